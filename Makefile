@@ -1,0 +1,86 @@
+# Hallmark: what people type. `make` alone shows the list.
+#
+# demo and test build with one profile, so that dependencies are compiled once: `dev`, in which dependencies are
+# optimised and our own code half. HALLMARK_PROFILE=release builds everything for speed instead.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+HALLMARK_PROFILE ?= dev
+profile_dir := $(if $(filter dev,$(HALLMARK_PROFILE)),debug,$(HALLMARK_PROFILE))
+export HALLMARK_BIN_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target)/$(profile_dir))
+export HALLMARK_CACHE ?= $(shell . scripts/lib.sh; cache_dir)
+cargo_build := --locked --workspace --profile $(HALLMARK_PROFILE)
+
+# Source packages for the tests, and what a plain build makes of them: see test-packages.
+export HALLMARK_TEST_SOURCES := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-sources)
+export HALLMARK_TEST_RPMS := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-rpms)
+
+.PHONY: help demo test test-full lint audit bench docs fmt deps build client-root test-packages clean clean-cache
+
+help: ## this list
+	@echo 'Hallmark: signed RPM repositories of packages that others have rebuilt.'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1|/' | awk -F '|' '{ printf "%-22s %s\n", $$1, $$2 }'
+
+demo: ## the main job on this machine, nothing to configure; keeps serving until Ctrl-C (EXIT=1: stop when done)
+	@scripts/timed.sh 'system packages' scripts/install-deps.sh demo
+	@$(MAKE) build
+	@EXIT='$(EXIT)' scripts/demo.sh
+
+test: ## everything that is checked on each change
+	@scripts/timed.sh 'system packages' scripts/install-deps.sh test
+	@$(MAKE) client-root
+	@$(MAKE) test-packages
+	@$(MAKE) build
+	@scripts/timed.sh 'tests' scripts/run-tests.sh $(cargo_build)
+
+test-full: export HALLMARK_TEST_FULL := 1
+test-full: test ## `test` and all that is too slow for each change
+
+lint: ## formatting, clippy, licences and sources of dependencies, shell scripts
+	@scripts/timed.sh 'formatting' cargo fmt --all --check
+	@scripts/timed.sh 'clippy' cargo clippy --locked --workspace --all-targets -- -D warnings
+	@if command -v shellcheck >/dev/null; then scripts/timed.sh 'shellcheck' shellcheck -x -S warning scripts/*.sh tests/lab/*.sh .ci/run; \
+	  else echo 'lint: shellcheck skipped: not installed (package shellcheck)' >&2; fi
+	@if command -v cargo-deny >/dev/null; then scripts/timed.sh 'cargo deny' cargo deny --offline check bans licenses sources; \
+	  else echo 'lint: cargo deny skipped: not installed (cargo install --locked cargo-deny)' >&2; fi
+
+audit: ## known vulnerabilities in dependencies (needs cargo-deny and the network)
+	@cargo deny check advisories
+
+bench: ## speed, side by side with the peers
+	@scripts/timed.sh 'system packages' scripts/install-deps.sh bench
+	@cargo bench --locked --workspace
+
+docs: ## the book into target/book (needs mdbook) and the API reference into target/doc
+	@cargo doc --locked --workspace --no-deps
+	@if command -v mdbook >/dev/null; then mdbook build docs --dest-dir ../target/book; \
+	  else echo 'docs: the book is skipped: mdbook is not installed (cargo install --locked mdbook)' >&2; fi
+
+fmt: ## format the Rust code
+	@cargo fmt --all
+
+deps: ## the system packages for demo and test
+	@scripts/install-deps.sh test
+
+build:
+	@command -v cargo >/dev/null || { echo 'error: Rust is not installed' >&2; echo 'hint: https://rustup.rs installs it' >&2; exit 1; }
+	@scripts/timed.sh 'build' cargo build $(cargo_build) --bins
+
+# Exit 3 of make-forky.sh: cannot be made here; it has said why, and the tests skip by name.
+client-root:
+	@scripts/timed.sh 'client root' scripts/make-forky.sh >/dev/null || [ $$? = 3 ]
+	@scripts/timed.sh 'python checkers' tests/lab/make-venv.sh >/dev/null || echo 'test: no Python checkers; the tests that need them are skipped' >&2
+
+# Fails when a package that should be reproducible is not, or the one that must not be is.
+test-packages:
+	@rm -rf '$(HALLMARK_TEST_RPMS)'
+	@scripts/timed.sh 'test sources' scripts/fetch-sources.sh '$(HALLMARK_TEST_SOURCES)'
+	@scripts/timed.sh 'test packages, each built twice' tests/lab/build-twice.sh '$(HALLMARK_TEST_SOURCES)' '$(HALLMARK_TEST_RPMS)'
+
+clean: ## remove what was built
+	@cargo clean
+
+clean-cache: ## remove the client root, fetched sources and checkers from the cache folder
+	@rm -rf --one-file-system '$(HALLMARK_CACHE)'/{forky,forky.*,sources,venv}

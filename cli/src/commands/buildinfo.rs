@@ -1,0 +1,146 @@
+//! `hallmark buildinfo`: build a source package in the sandbox and record how.
+
+use crate::config_file;
+use crate::failure::Failure;
+use crate::output;
+use crate::progress::Progress;
+use hallmark_rebuilder::build::{self, BuildError, BuildRequest, Recorded};
+use hallmark_rebuilder::sandbox::Limits;
+use repo_model::WorkerName;
+use repo_model::dsse::StatementKey;
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Arguments of `hallmark buildinfo`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+EXAMPLES:
+  # RPMs, buildinfo and log of one build, in a folder that `hallmark publish` takes
+  hallmark buildinfo hello-2.12-1.src.rpm -o out/
+  hallmark publish out/
+
+  # With provenance signed by a builder that the policy lists
+  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out builder.key
+  hallmark buildinfo hello-2.12-1.src.rpm -o out/ --key builder.key --name builder-a")]
+pub struct Args {
+    /// The source package
+    #[arg(value_name = "SRPM")]
+    srpm: PathBuf,
+    /// Where everything goes, the source package included
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Sign provenance with this key: P-256, PKCS #8 PEM
+    #[arg(long, value_name = "FILE", requires = "name")]
+    key: Option<PathBuf>,
+    /// The builder's name in the policy
+    #[arg(long, value_name = "NAME", requires = "key")]
+    name: Option<WorkerName>,
+    /// Take limits and scratch space from [rebuilder] in this configuration
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON: the paths of what came out
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    // A key that is not usable should not cost a build.
+    let key = args.key.as_deref().map(read_key).transpose()?;
+    let request = request(args)?;
+    let recorded = build_until_signal(request)?;
+    let mut files = vec![copy_source(&args.srpm, &args.output)?];
+    files.extend(recorded.packages.iter().cloned());
+    files.push(recorded.buildinfo.clone());
+    if let (Some(key), Some(name)) = (key, &args.name) {
+        files.push(write_provenance(&recorded, &key, name)?);
+    } else {
+        output::note("note: no --key is given, so there is no provenance; a policy may demand one");
+    }
+    files.push(recorded.log);
+    if args.json {
+        return output::json(&files);
+    }
+    files.iter().try_for_each(|file| output::line(file.display()))
+}
+
+fn request(args: &Args) -> Result<BuildRequest, Failure> {
+    let mut request = BuildRequest::new(&args.srpm, &args.output);
+    if let Some(path) = &args.config {
+        let rebuilder = config_file::read(path)?.rebuilder;
+        request.limits = Limits::from_config(&rebuilder);
+        request.build_uid = rebuilder.build_uid;
+        request.work_dir = rebuilder.work_dir;
+    }
+    Ok(request)
+}
+
+fn read_key(path: &Path) -> Result<StatementKey, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("cannot read the key {}: {error}", path.display())))?;
+    StatementKey::from_pem(&text).map_err(|error| {
+        Failure::usage(format!("{}: {error}", path.display()))
+            .with_hint("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out builder.key")
+    })
+}
+
+/// Builds; a signal stops the build and lets it clean up behind itself.
+fn build_until_signal(request: BuildRequest) -> Result<Recorded, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
+    let progress = Progress::spinner();
+    let words = format!("building {}", request.srpm.display());
+    progress.message(&words);
+    progress.plain(&words);
+    runtime.block_on(async {
+        let unheard = |error| Failure::failed(format!("cannot listen for signals: {error}"));
+        let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
+        let cancel = request.cancel.clone();
+        let mut job = tokio::task::spawn_blocking(move || build::record(&request));
+        let ended = tokio::select! {
+            ended = &mut job => ended,
+            _ = terminate.recv() => { cancel.cancel(); job.await }
+            _ = interrupt.recv() => { cancel.cancel(); job.await }
+        };
+        ended.map_err(|error| Failure::failed(format!("the build's thread stopped: {error}")))?.map_err(build_failure)
+    })
+}
+
+fn build_failure(error: BuildError) -> Failure {
+    let hint = match &error {
+        BuildError::Failed { .. } => Some("is every BuildRequires installed on this machine? the sandbox sees its root"),
+        BuildError::Root(_) | BuildError::Sandbox(_) => Some("`hallmark-rebuilder doctor` tells what this machine lacks"),
+        BuildError::Source(_) | BuildError::Future { .. } | BuildError::Output { .. } | BuildError::Io { .. } => None,
+    };
+    let failure = Failure::failed(error);
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+/// `hallmark publish DIR` wants the source package beside its binaries.
+fn copy_source(srpm: &Path, folder: &Path) -> Result<PathBuf, Failure> {
+    let target = folder.join(srpm.file_name().unwrap_or_default());
+    let same = matches!((srpm.canonicalize(), target.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    if !same {
+        std::fs::copy(srpm, &target)
+            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", target.display())))?;
+    }
+    Ok(target)
+}
+
+/// Writes `….provenance.json` beside `….buildinfo.json`.
+fn write_provenance(recorded: &Recorded, key: &StatementKey, name: &WorkerName) -> Result<PathBuf, Failure> {
+    let envelope = build::provenance(&recorded.info, key, name, recorded.started, recorded.finished)
+        .map_err(Failure::failed)?;
+    let file_name = recorded.buildinfo.file_name().unwrap_or_default().to_string_lossy();
+    let stem = file_name.strip_suffix(".buildinfo.json").unwrap_or(&file_name);
+    let path = recorded.buildinfo.with_file_name(format!("{stem}.provenance.json"));
+    std::fs::write(&path, envelope.to_json())
+        .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
+    Ok(path)
+}

@@ -1,0 +1,248 @@
+//! `hallmark config check`: what the processes would use.
+
+use crate::config_file;
+use crate::failure::Failure;
+use crate::output;
+use repo_model::config::{Config, KeyAlgorithm, MetadataCodec};
+use repo_model::policy::Policy;
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// Arguments of `hallmark config`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+EXAMPLES:
+  # Is the file right, and what does it come to with the environment and the defaults?
+  hallmark config check /etc/hallmark/hallmark.toml")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Print every setting as it would be used; exit code 2 when something is wrong
+    #[command(after_help = "\
+EXAMPLES:
+  # Settings from the environment count too
+  HALLMARK_SERVER__LISTEN=0.0.0.0:80 hallmark config check /etc/hallmark/hallmark.toml")]
+    Check {
+        /// The configuration file
+        #[arg(value_name = "FILE", env = "HALLMARK_CONFIG", default_value = "/etc/hallmark/hallmark.toml")]
+        file: PathBuf,
+    },
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let Command::Check { file } = &args.command;
+    let config = config_file::read(file)?;
+    check_policy(&config.server.policy_file)?;
+    if config.signer.policy_file != config.server.policy_file {
+        check_policy(&config.signer.policy_file)?;
+        output::note("warning: server and signer have different policy files; the server's judgement may be refused");
+    }
+    if config.repo.is_empty() {
+        output::note("warning: no [[repo]] is configured, so no build can be published");
+    }
+    let text = toml::to_string(&settings(&config))
+        .map_err(|error| Failure::failed(format!("cannot write TOML: {error}")))?;
+    output::raw(text.as_bytes())
+}
+
+/// A policy that is there must be right; one on another machine cannot be looked at.
+fn check_policy(path: &Path) -> Result<(), Failure> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Policy::from_toml(&text)
+            .map(|_| ())
+            .map_err(|source| Failure::usage(BadPolicy { path: path.to_owned(), source })),
+        Err(error) => {
+            output::note(format!("warning: the policy {} was not looked at: {error}", path.display()));
+            Ok(())
+        }
+    }
+}
+
+/// Which file it was.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", path.display())]
+struct BadPolicy {
+    path: PathBuf,
+    source: repo_model::policy::PolicyError,
+}
+
+/// Every setting, as the file could say it. Settings without a value are left out.
+fn settings(config: &Config) -> Table {
+    let mut all = Table::new();
+    all.insert("server".to_owned(), server(config).into());
+    let repos: Vec<Value> = config.repo.iter().map(|repo| Value::Table(repo_table(repo))).collect();
+    if !repos.is_empty() {
+        all.insert("repo".to_owned(), repos.into());
+    }
+    all.insert("sbom".to_owned(), sbom(config).into());
+    all.insert("signer".to_owned(), signer(config).into());
+    all.insert("rebuilder".to_owned(), rebuilder(config).into());
+    all
+}
+
+fn table(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Table {
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn text(value: impl std::fmt::Display) -> Value {
+    Value::String(value.to_string())
+}
+
+fn path(value: &Path) -> Value {
+    text(value.display())
+}
+
+/// TOML has no numbers over 2^63; such a limit is no limit.
+fn number(value: impl TryInto<i64>) -> Value {
+    Value::Integer(value.try_into().unwrap_or(i64::MAX))
+}
+
+fn server(config: &Config) -> Table {
+    let server = &config.server;
+    table([
+        ("listen", text(&server.listen)),
+        ("public_url", text(&server.public_url)),
+        ("title", text(&server.title)),
+        ("data_dir", path(&server.data_dir)),
+        ("signer_socket", path(&server.signer_socket)),
+        ("policy_file", path(&server.policy_file)),
+        ("channels", server.channels.iter().map(text).collect::<Vec<_>>().into()),
+        ("max_blob_bytes", number(server.max_blob_bytes)),
+        ("upload_expiry_secs", number(server.upload_expiry_secs)),
+        ("lease_secs", number(server.lease_secs)),
+        ("max_rebuild_attempts", number(server.max_rebuild_attempts)),
+        ("publish_delay_millis", number(server.publish_delay_millis)),
+        ("changelog_limit", number(server.changelog_limit)),
+        ("shutdown_secs", number(server.shutdown_secs)),
+    ])
+}
+
+fn repo_table(repo: &repo_model::config::RepoConfig) -> Table {
+    let codec = match repo.metadata_codec {
+        MetadataCodec::Zstd => "zstd",
+        MetadataCodec::Gzip => "gzip",
+    };
+    table([
+        ("name", text(&repo.name)),
+        ("arches", repo.arches.iter().map(text).collect::<Vec<_>>().into()),
+        ("metadata_codec", text(codec)),
+    ])
+}
+
+fn sbom(config: &Config) -> Table {
+    let sbom = &config.sbom;
+    table([
+        ("namespace", text(&sbom.namespace)),
+        ("supplier_name", text(&sbom.supplier_name)),
+        ("supplier_url", text(&sbom.supplier_url)),
+        ("supplier_email", text(&sbom.supplier_email)),
+    ])
+}
+
+fn signer(config: &Config) -> Table {
+    let signer = &config.signer;
+    let algorithm = match signer.key_algorithm {
+        KeyAlgorithm::Ed25519 => "ed25519",
+        KeyAlgorithm::Rsa4096 => "rsa4096",
+    };
+    table([
+        ("socket", path(&signer.socket)),
+        ("state_dir", path(&signer.state_dir)),
+        ("policy_file", path(&signer.policy_file)),
+        ("verifier_id", text(&signer.verifier_id)),
+        ("user_id", text(&signer.user_id)),
+        ("key_algorithm", text(algorithm)),
+        ("allowed_uids", signer.allowed_uids.iter().map(|uid| number(*uid)).collect::<Vec<_>>().into()),
+        ("sandbox", signer.sandbox.into()),
+    ])
+}
+
+fn rebuilder(config: &Config) -> Table {
+    let rebuilder = &config.rebuilder;
+    let mut out = table([
+        ("server_url", text(&rebuilder.server_url)),
+        ("key_file", path(&rebuilder.key_file)),
+        ("work_dir", path(&rebuilder.work_dir)),
+        ("build_secs", number(rebuilder.build_secs)),
+        ("memory_bytes", number(rebuilder.memory_bytes)),
+        ("disk_bytes", number(rebuilder.disk_bytes)),
+        ("max_processes", number(rebuilder.max_processes)),
+        ("log_bytes", number(rebuilder.log_bytes)),
+        ("build_uid", number(rebuilder.build_uid)),
+    ]);
+    if let Some(name) = &rebuilder.name {
+        out.insert("name".to_owned(), text(name));
+    }
+    if let Some(operator) = &rebuilder.operator {
+        out.insert("operator".to_owned(), text(operator));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A setting that is added to `Config` and forgotten here fails this test, because the values
+    /// are not the defaults.
+    #[test]
+    fn every_setting_is_printed_and_reads_back() {
+        let text = r#"
+            [server]
+            listen = "a:1"
+            public_url = "http://b"
+            title = "T"
+            data_dir = "/d"
+            signer_socket = "/s"
+            policy_file = "/p"
+            channels = ["x"]
+            max_blob_bytes = 1
+            upload_expiry_secs = 2
+            lease_secs = 3
+            max_rebuild_attempts = 4
+            publish_delay_millis = 5
+            changelog_limit = 6
+            shutdown_secs = 7
+            [[repo]]
+            name = "base"
+            arches = ["x86_64", "aarch64"]
+            metadata_codec = "gzip"
+            [sbom]
+            namespace = "n"
+            supplier_name = "s"
+            supplier_url = "u"
+            supplier_email = "e"
+            [signer]
+            socket = "/k"
+            state_dir = "/l"
+            policy_file = "/m"
+            verifier_id = "v"
+            user_id = "w"
+            key_algorithm = "rsa4096"
+            allowed_uids = [8, 9]
+            sandbox = false
+            [rebuilder]
+            server_url = "http://c"
+            name = "r"
+            operator = "o"
+            key_file = "/x"
+            work_dir = "/y"
+            build_secs = 10
+            memory_bytes = 11
+            disk_bytes = 12
+            max_processes = 13
+            log_bytes = 14
+            build_uid = 15
+        "#;
+        let config = Config::read(text, []).unwrap();
+        let printed = toml::to_string(&settings(&config)).unwrap();
+        assert_eq!(format!("{:?}", Config::read(&printed, []).unwrap()), format!("{config:?}"));
+        let lines = |text: &str| text.lines().filter(|line| line.contains(" = ")).count();
+        assert_eq!(lines(&printed), lines(text));
+    }
+}

@@ -1,0 +1,191 @@
+//! `hallmark evidence`: the SBOMs and statements about a build's packages.
+
+use super::status;
+use crate::api::{Client, ServerArgs};
+use crate::failure::Failure;
+use crate::output;
+use crate::progress::Progress;
+use repo_model::wire::status::{BuildStatus, EvidenceLink, PackageStatus};
+use repo_model::{FileDigest, Nevra};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Arguments of `hallmark evidence`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+EXAMPLES:
+  # What there is about one package
+  hallmark evidence hello-2.12-1.x86_64
+
+  # All documents of a build as files, each checked against its digest
+  hallmark evidence 17 -o evidence/")]
+pub struct Args {
+    /// Name or NEVRA of a package, or the number of a build
+    package: String,
+    /// Download the documents into this folder
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// One document, as it is listed.
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    build: u64,
+    package: &'a Nevra,
+    kind: &'a str,
+    label: &'a str,
+    digest: FileDigest,
+    url: String,
+}
+
+/// A document cannot be had.
+#[derive(Debug, thiserror::Error)]
+enum DownloadError {
+    #[error(transparent)]
+    Api(#[from] crate::api::ApiError),
+    #[error("the server sent {found} for {wanted}")]
+    Digest { wanted: FileDigest, found: FileDigest },
+    #[error("cannot write {}", path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let client = args.server.client()?;
+    let builds = status::find(&client, &args.package, None, 100)?;
+    let found: Vec<_> = builds.iter().flat_map(|build| of_build(build, &args.package)).collect();
+    if let Some(folder) = &args.output {
+        download(&client, &found, folder)?;
+    }
+    let documents: Vec<_> = found
+        .iter()
+        .map(|(build, package, link)| Document {
+            build: build.build,
+            package: &package.nevra,
+            kind: &link.kind,
+            label: &link.label,
+            digest: link.digest,
+            url: client.url(&format!("/evidence/sha256/{}", link.digest)),
+        })
+        .collect();
+    if args.json {
+        return output::json(&documents);
+    }
+    if documents.is_empty() {
+        output::note(format!("there is no evidence about {} yet", args.package));
+    }
+    let rows: Vec<_> = documents
+        .iter()
+        .map(|d| vec![d.package.to_string(), d.kind.to_owned(), d.label.to_owned(), d.url.clone()])
+        .collect();
+    output::raw(output::table(&rows).as_bytes())
+}
+
+type Found<'a> = (&'a BuildStatus, &'a PackageStatus, &'a EvidenceLink);
+
+/// The evidence about the packages that `wanted` names; about all when it names the source package
+/// or the build.
+fn of_build<'a>(build: &'a BuildStatus, wanted: &str) -> Vec<Found<'a>> {
+    let is_named = |package: &PackageStatus| package.nevra.name == wanted || package.nevra.to_string() == wanted;
+    let source = build.source.name == wanted || build.source.to_string() == wanted;
+    let some = !source && build.packages.iter().any(is_named);
+    let packages = build.packages.iter().filter(|package| !some || is_named(package));
+    packages.flat_map(|package| package.evidence.iter().map(move |link| (build, package, link))).collect()
+}
+
+fn download(client: &Client, found: &[Found<'_>], folder: &Path) -> Result<(), Failure> {
+    let progress = Progress::items(found.len() as u64);
+    for (_, package, link) in found {
+        let folder = folder.join(package.nevra.file_name());
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| Failure::failed(format!("cannot make {}: {error}", folder.display())))?;
+        let path = folder.join(file_name(link));
+        progress.message(path.display());
+        fetch(client, link.digest, &path).map_err(|error| match error {
+            DownloadError::Api(error) => Failure::from(error),
+            other => Failure::failed(other),
+        })?;
+        progress.plain(path.display());
+        progress.add(1);
+    }
+    Ok(())
+}
+
+/// `rebuild-rebuilder-a.json`; kind and label come from the server and are cut to safe characters.
+fn file_name(link: &EvidenceLink) -> String {
+    let end = if link.kind == "detached-signature" { "asc" } else { "json" };
+    let safe = |text: &str| -> String {
+        let ok = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        text.chars().map(|c| if ok(c) { c } else { '-' }).take(80).collect()
+    };
+    let label = safe(&link.label);
+    let start = &link.digest.to_hex()[..8];
+    if label.is_empty() {
+        return format!("{}-{start}.{end}", safe(&link.kind));
+    }
+    format!("{}-{label}-{start}.{end}", safe(&link.kind))
+}
+
+fn fetch(client: &Client, digest: FileDigest, path: &Path) -> Result<(), DownloadError> {
+    let fail = |source| DownloadError::Write { path: path.to_owned(), source };
+    let mut answer = client.get(&format!("/evidence/sha256/{digest}"))?;
+    let mut body = answer.body_mut().as_reader();
+    let unfinished = path.with_extension("part");
+    let mut file = File::create(&unfinished).map_err(fail)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let count = body.read(&mut buffer).map_err(fail)?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(&buffer[..count]);
+        file.write_all(&buffer[..count]).map_err(fail)?;
+    }
+    let found = FileDigest::from_bytes(hasher.finalize().into());
+    if found != digest {
+        let _ = std::fs::remove_file(&unfinished);
+        return Err(DownloadError::Digest { wanted: digest, found });
+    }
+    std::fs::rename(&unfinished, path).map_err(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Answer, Server};
+
+    #[test]
+    fn a_document_that_is_not_what_its_digest_says_is_not_kept() {
+        let server = Server::start(|_| Answer::json(200, "forged"));
+        let client = Client::new(&server.url(), None).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        assert!(matches!(fetch(&client, FileDigest::of(b"real"), &path), Err(DownloadError::Digest { .. })));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        fetch(&client, FileDigest::of(b"forged"), &path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"forged");
+    }
+
+    #[test]
+    fn names_from_the_server_cannot_leave_the_folder() {
+        let link = EvidenceLink {
+            kind: "../x".to_owned(),
+            label: "a/b".to_owned(),
+            digest: "0".repeat(64).parse().unwrap(),
+        };
+        assert_eq!(file_name(&link), "..-x-a-b-00000000.json");
+    }
+}

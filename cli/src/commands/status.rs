@@ -1,0 +1,129 @@
+//! `hallmark status` and `hallmark retry`.
+
+use super::status_view;
+use crate::api::{Client, ServerArgs, query_value};
+use crate::failure::Failure;
+use crate::output;
+use repo_model::wire::status::BuildStatus;
+
+/// Arguments of `hallmark status`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+EXAMPLES:
+  # The newest builds, one line each
+  hallmark status
+
+  # All about every build of a package, by its name, by one NEVRA, or by a build's number
+  hallmark status hello
+  hallmark status hello-2.12-1.x86_64
+  hallmark status 17
+
+  # What is held, for a script
+  hallmark status --stage held --json")]
+pub struct Args {
+    /// Name or NEVRA of a source or binary package, or the number of a build
+    package: Option<String>,
+    /// Only builds in this stage
+    #[arg(long, value_parser = ["received", "approved", "held", "rejected", "signed", "published"])]
+    stage: Option<String>,
+    /// At most so many builds
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    limit: u32,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let client = args.server.client()?;
+    let builds = match &args.package {
+        Some(package) => find(&client, package, args.stage.as_deref(), args.limit)?,
+        None => client.get_json(&list_path(None, args.stage.as_deref(), args.limit))?,
+    };
+    if args.json {
+        return output::json(&builds);
+    }
+    if builds.is_empty() {
+        output::note("no builds");
+        return Ok(());
+    }
+    if args.package.is_none() {
+        return output::raw(status_view::overview(&builds).as_bytes());
+    }
+    let details: Vec<_> = builds.iter().map(status_view::detail).collect();
+    output::raw(details.join("\n").as_bytes())?;
+    if let Some(held) = builds.iter().find(|build| build.stage.name() == "held") {
+        output::note(format!("hint: when the cause is gone, `hallmark retry {}` has it judged again", held.build));
+    }
+    Ok(())
+}
+
+/// The builds that `package` names: a number, a name, or a NEVRA. None at all is a failure.
+pub fn find(client: &Client, package: &str, stage: Option<&str>, limit: u32) -> Result<Vec<BuildStatus>, Failure> {
+    if let Ok(number) = package.parse::<u64>() {
+        let build = client.get_json(&format!("/api/v1/builds/{number}"))?;
+        return Ok(vec![build]);
+    }
+    let builds: Vec<BuildStatus> = client.get_json(&list_path(Some(package), stage, limit))?;
+    if builds.is_empty() {
+        let stage = stage.map_or_else(String::new, |stage| format!(" that is {stage}"));
+        return Err(Failure::failed(format!("there is no build of {package}{stage}"))
+            .with_hint("`hallmark status` lists the newest builds"));
+    }
+    Ok(builds)
+}
+
+fn list_path(package: Option<&str>, stage: Option<&str>, limit: u32) -> String {
+    let mut path = format!("/api/v1/builds?limit={limit}");
+    for (name, value) in [("package", package), ("stage", stage)] {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", query_value(value)));
+        }
+    }
+    path
+}
+
+/// Arguments of `hallmark retry`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+EXAMPLES:
+  # A held build is rebuilt where no rebuild counts yet, and judged again
+  hallmark retry 17")]
+pub struct RetryArgs {
+    /// Numbers of builds, as `hallmark status` shows them
+    #[arg(required = true, value_name = "BUILD")]
+    builds: Vec<u64>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Runs it.
+pub fn retry(args: &RetryArgs) -> Result<(), Failure> {
+    let client = args.server.client()?;
+    for build in &args.builds {
+        client.post(&format!("/api/v1/builds/{build}/retry"), &serde_json::json!({}))?;
+        output::note(format!("build {build} is tried again"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Answer, Server};
+
+    #[test]
+    fn a_number_asks_for_one_build_and_a_name_for_a_list() {
+        let server = Server::start(|_| Answer::json(200, "[]"));
+        let client = Client::new(&server.url(), None).unwrap();
+        let failure = find(&client, "libstdc++", Some("held"), 5).unwrap_err();
+        assert!(failure.message().starts_with("error: there is no build of libstdc++ that is held\nhint: "));
+        let _ = find(&client, "17", None, 5);
+        let paths: Vec<_> = server.requests().into_iter().map(|request| request.path).collect();
+        assert_eq!(paths[0], "/api/v1/builds?limit=5&package=libstdc%2B%2B&stage=held");
+        assert_eq!(paths[1], "/api/v1/builds/17");
+    }
+}

@@ -1,0 +1,114 @@
+//! `hallmark`: the one command that people type. Thin: each subcommand calls one crate or the
+//! server's HTTP API; data goes to stdout, everything else to stderr.
+
+mod api;
+mod commands;
+mod config_file;
+mod failure;
+mod logging;
+mod output;
+mod progress;
+#[cfg(test)]
+mod testing;
+
+use clap::{Parser, Subcommand};
+use commands::{buildinfo, channels, config, evidence, publish, repofile, sbom, serve, status, token};
+use failure::Failure;
+use std::process::ExitCode;
+
+/// RPM packages that are published only when independent rebuilders made the same bytes.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, after_help = "\
+EXAMPLES:
+  # Run a server, and give a build system a token for it
+  hallmark serve --config hallmark.toml
+  hallmark token create --config hallmark.toml --name ci --scope publish
+
+  # Build a source package, publish the result, and wait until it is out or held
+  hallmark buildinfo hello-2.12-1.src.rpm -o out/
+  HALLMARK_TOKEN=... hallmark publish --wait out/
+
+  # Why is it held?
+  hallmark status hello
+
+  # What testers see becomes what everybody sees
+  hallmark promote --to stable
+
+EXIT CODES:
+  0  done
+  1  the job failed or was refused
+  2  wrong usage or configuration
+  3  the server cannot be reached: try again later
+
+ENVIRONMENT:
+  HALLMARK_SERVER_URL, HALLMARK_TOKEN   the server to talk to, and the access token
+  HALLMARK_CONFIG                       the configuration file
+  HALLMARK_LOG, HALLMARK_LOG_FORMAT     filter such as `info`, and `text` or `json`")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::Args),
+    /// Look at the configuration
+    Config(config::Args),
+    /// Make, list and revoke access tokens (on the server's machine)
+    Token(token::Args),
+    /// Build a source package in the sandbox and record how
+    Buildinfo(buildinfo::Args),
+    /// Hand finished builds to the server
+    Publish(publish::Args),
+    /// Tell where builds are, and why they are held
+    Status(status::Args),
+    /// Have a held build tried again
+    Retry(status::RetryArgs),
+    /// Tell where each channel points
+    Channels(channels::ChannelsArgs),
+    /// List the releases
+    Releases(channels::ReleasesArgs),
+    /// Move a channel to a newer release
+    Promote(channels::PromoteArgs),
+    /// Move a channel back to an older release
+    Rollback(channels::RollbackArgs),
+    /// Print the .repo file of a channel
+    Repofile(repofile::Args),
+    /// List or download the SBOMs and statements about packages
+    Evidence(evidence::Args),
+    /// Make SBOMs of local packages
+    Sbom(sbom::Args),
+}
+
+fn main() -> ExitCode {
+    match run(&Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{}", failure.message());
+            failure.code()
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<(), Failure> {
+    if !matches!(command, Command::Serve(_)) {
+        logging::start("warn")?;
+    }
+    match command {
+        Command::Serve(args) => serve::run(args),
+        Command::Config(args) => config::run(args),
+        Command::Token(args) => token::run(args),
+        Command::Buildinfo(args) => buildinfo::run(args),
+        Command::Publish(args) => publish::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Retry(args) => status::retry(args),
+        Command::Channels(args) => channels::channels(args),
+        Command::Releases(args) => channels::releases(args),
+        Command::Promote(args) => channels::promote(args),
+        Command::Rollback(args) => channels::rollback(args),
+        Command::Repofile(args) => repofile::run(args),
+        Command::Evidence(args) => evidence::run(args),
+        Command::Sbom(args) => sbom::run(args),
+    }
+}

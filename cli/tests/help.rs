@@ -1,0 +1,59 @@
+//! `--help` of every command there is.
+
+use std::process::{Command, Output};
+
+fn hallmark(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_hallmark")).args(args).output().unwrap()
+}
+
+/// Names under `Commands:` in a help text.
+fn subcommands(help: &str) -> Vec<String> {
+    help.lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+fn help_of(path: &[String]) -> String {
+    let mut args: Vec<&str> = path.iter().map(String::as_str).collect();
+    args.push("--help");
+    let output = hallmark(&args);
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    assert!(output.stderr.is_empty(), "{args:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_command_explains_itself_with_examples() {
+    let mut open = vec![Vec::new()];
+    let mut seen = Vec::new();
+    while let Some(path) = open.pop() {
+        let help = help_of(&path);
+        let (before, examples) = help.split_once("EXAMPLES:").unwrap_or_else(|| panic!("no EXAMPLES in {path:?}"));
+        assert!(before.contains("Usage:"), "{path:?}");
+        assert!(examples.contains("hallmark "), "{path:?}");
+        for name in subcommands(before) {
+            open.push(path.iter().cloned().chain([name]).collect());
+        }
+        seen.push(path.join(" "));
+    }
+    for wanted in [
+        "serve", "config check", "token create", "token list", "token revoke", "publish", "status", "retry",
+        "channels", "releases", "promote", "rollback", "buildinfo", "sbom", "repofile", "evidence",
+    ] {
+        assert!(seen.iter().any(|path| path == wanted), "{wanted} is not among {seen:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_says_so_on_stderr() {
+    for args in [&["publish"][..], &["nonsense"], &["rollback"], &["token", "create", "--name", "x"]] {
+        let output = hallmark(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{args:?}");
+    }
+}

@@ -1,0 +1,97 @@
+//! Signed statements about a rebuild, one for each package that the build made, and the report that
+//! is stored beside them.
+
+use crate::compare::Comparison;
+use repo_model::buildinfo::BuildInfo;
+use repo_model::dsse::{Envelope, StatementKey};
+use repo_model::statement::{REBUILD, Rebuild, Rebuilder, Resource, Statement, StatementError, Subject};
+use repo_model::wire::worker::{ExpectedPackage, LeasedJob};
+use repo_model::{FileDigest, Timestamp};
+use serde::Serialize;
+
+/// The variation profile of builds that vary nothing on purpose.
+pub const PLAIN: &str = "plain";
+
+/// What all statements of one rebuild share.
+#[derive(Debug, Clone)]
+pub struct RebuildFacts {
+    /// Who rebuilt.
+    pub rebuilder: Rebuilder,
+    /// Lock of the root it ran in.
+    pub lock: FileDigest,
+    /// rpm's version in it.
+    pub rpm_version: String,
+    /// `cgroup` or `weak`.
+    pub limits: &'static str,
+    /// Log and report.
+    pub attachments: Vec<Resource>,
+    /// Start of rpmbuild.
+    pub started: Timestamp,
+    /// End of rpmbuild.
+    pub finished: Timestamp,
+}
+
+/// Signs the statement about one package.
+pub fn sign_rebuild(
+    key: &StatementKey,
+    job: &LeasedJob,
+    info: &BuildInfo,
+    package: &ExpectedPackage,
+    comparison: &Comparison,
+    facts: &RebuildFacts,
+) -> Result<Envelope, StatementError> {
+    let subject = Subject::unsigned_rpm(&package.nevra.file_name(), package.file, package.header);
+    let predicate = Rebuild {
+        rebuilder: facts.rebuilder.clone(),
+        verdict: comparison.verdict,
+        source: Resource::file(&job.source_name, job.source),
+        buildinfo: Resource::file("buildinfo.json", job.buildinfo),
+        buildroot: Resource::file("buildroot", facts.lock),
+        rpm_version: facts.rpm_version.clone(),
+        source_date_epoch: info.time.source_date_epoch,
+        profile: PLAIN.to_owned(),
+        limits: facts.limits.to_owned(),
+        causes: comparison.causes.clone(),
+        attachments: facts.attachments.clone(),
+        started_on: facts.started,
+        finished_on: facts.finished,
+    };
+    Statement::new(REBUILD, vec![subject], predicate).sign(key)
+}
+
+/// The comparison report: what the statements say, in one document for people and tools.
+#[derive(Debug, Serialize)]
+pub struct Report<'a> {
+    /// `hallmark-rebuild-report/1`.
+    pub schema: &'static str,
+    /// Who rebuilt.
+    pub rebuilder: &'a Rebuilder,
+    /// Digest of the source package.
+    pub source: FileDigest,
+    /// Digest of the buildinfo.
+    pub buildinfo: FileDigest,
+    /// rpmbuild's exit status.
+    pub exit_code: i32,
+    /// Start of rpmbuild.
+    pub started: Timestamp,
+    /// End of rpmbuild.
+    pub finished: Timestamp,
+    /// In the job's order.
+    pub packages: Vec<PackageReport<'a>>,
+}
+
+/// One package of a [`Report`].
+#[derive(Debug, Serialize)]
+pub struct PackageReport<'a> {
+    /// What the build made.
+    #[serde(flatten)]
+    pub expected: &'a ExpectedPackage,
+    /// Digest of what the rebuild made of it, if it made it.
+    pub rebuilt: Option<FileDigest>,
+    /// Verdict and causes.
+    #[serde(flatten)]
+    pub comparison: &'a Comparison,
+}
+
+/// Schema of [`Report`].
+pub const REPORT_SCHEMA: &str = "hallmark-rebuild-report/1";

@@ -1,0 +1,14 @@
+//! Rebuilding RPMs bit for bit: a sandbox, the record of a build, its replay, the comparison of what
+//! came out with what was built, and signed statements about it.
+//!
+//! * [`build::record`] builds a source package and writes its buildinfo (`hallmark buildinfo`).
+//! * [`replay::check`] and [`replay::replay`] make a recorded build again.
+//! * [`compare::compare`] judges two files of one package and names the causes of a difference.
+
+pub mod build;
+pub mod compare;
+pub mod lock;
+pub mod plan;
+pub mod replay;
+pub mod sandbox;
+pub mod scratch;

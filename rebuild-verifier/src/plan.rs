@@ -1,0 +1,347 @@
+//! How this version of Hallmark builds a source package: one fixed plan, recorded in a buildinfo and
+//! replayed from it. Equal plan, root and source package give equal packages, unless the package
+//! itself is at fault.
+//!
+//! The sandbox's call and the macros were measured to be necessary and sufficient with rpm 4.18:
+//! dropping any of the four macros changes every package.
+
+use crate::lock::{self, LockError};
+use crate::sandbox::{self, Cancel, HOME_DIR, Job, Limits, OUT_DIR, SandboxError};
+use crate::scratch::Scratch;
+use repo_model::buildinfo::{Identity, TimeRules};
+use repo_model::rpm::{Head, HeadLimits, HeaderError, Package, tag};
+use repo_model::{FileDigest, HeaderDigest, Nevra};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// rpmbuild's mode: binaries carry the COOKIE of the SRPM, so all rebuilds start from the same one.
+pub const MODE: &str = "rebuild";
+/// Kind of build root that is used.
+pub const ROOT_KIND: &str = "host";
+/// `_topdir`: reaches build-ids and debug data, so it is always the same.
+pub const BUILD_PATH: &str = "/builddir/build";
+/// The source package inside.
+pub const SRPM_INSIDE: &str = "/builddir/in.src.rpm";
+/// The macro file inside.
+pub const MACROS_INSIDE: &str = "/builddir/in.macros";
+/// rpm before 4.20 clamps with one macro, later ones with another.
+const MTIME_POLICY_SINCE: (u32, u32) = (4, 20);
+
+/// Macros whose values reach headers or compilers' flags.
+static EVALUATED: &[&str] = &[
+    "_arch", "_binary_payload", "_buildhost", "_host", "_libdir", "_prefix", "_target_cpu", "_target_platform", "_topdir",
+    "__brp_compress", "__os_install_post", "bugurl", "build_cflags", "build_ldflags", "debug_package", "dist",
+    "distribution", "optflags", "packager", "vendor",
+];
+
+/// What has to be known of a source package before it is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourcePackage {
+    /// Identity; its arch is `src` or `nosrc`.
+    pub nevra: Nevra,
+    /// SHA-256 of its main header.
+    pub header: HeaderDigest,
+    /// COOKIE.
+    pub cookie: Option<String>,
+    /// SOURCE_DATE_EPOCH that rpm takes from the newest changelog entry, seconds since 1970.
+    pub changelog_epoch: Option<i64>,
+    /// When the SRPM was made, seconds since 1970.
+    pub build_time: i64,
+}
+
+/// The file is not a source package that can be built. Its maker's fault; do not retry.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// It cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not an RPM.
+    #[error("{path} is not a usable RPM")]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// Tag and offset.
+        #[source]
+        source: HeaderError,
+    },
+    /// A binary package.
+    #[error("{nevra} is a binary package; a source package (.src.rpm) is needed")]
+    Binary {
+        /// What it is.
+        nevra: Nevra,
+    },
+}
+
+/// Reads lead and headers of an RPM file.
+pub fn read_head(path: &Path) -> Result<Head, SourceError> {
+    let file = File::open(path).map_err(|source| SourceError::Read { path: path.to_owned(), source })?;
+    Head::read(BufReader::new(file), &HeadLimits::default())
+        .map_err(|source| SourceError::Header { path: path.to_owned(), source })
+}
+
+/// Reads what has to be known of the source package at `path`.
+pub fn read_source(path: &Path) -> Result<SourcePackage, SourceError> {
+    let head = read_head(path)?;
+    let package =
+        Package::from_head(&head).map_err(|source| SourceError::Header { path: path.to_owned(), source })?;
+    if !package.is_source {
+        return Err(SourceError::Binary { nevra: package.nevra });
+    }
+    let newest = head.main().u32s(tag::CHANGELOGTIME).first().map(|secs| i64::from(*secs));
+    Ok(SourcePackage {
+        nevra: package.nevra,
+        header: package.header_digest,
+        cookie: package.cookie,
+        changelog_epoch: newest.map(epoch_of_changelog),
+        build_time: package.build_time.unix_secs(),
+    })
+}
+
+/// rpm writes the day of a changelog entry as noon, and takes midnight of it for
+/// SOURCE_DATE_EPOCH (rpm `build/parseSpec.c`).
+fn epoch_of_changelog(secs: i64) -> i64 {
+    const DAY: i64 = 86_400;
+    if secs.rem_euclid(DAY) == DAY / 2 { secs - DAY / 2 } else { secs }
+}
+
+/// One way to build one source package on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The macro file, whole.
+    pub macros: String,
+    /// Options between `rpmbuild` and the SRPM's path.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub env: BTreeMap<String, String>,
+    /// What the build sees of user and machine.
+    pub identity: Identity,
+    /// Where SOURCE_DATE_EPOCH comes from.
+    pub time: TimeRules,
+}
+
+impl Plan {
+    /// The plan for `source` with an rpm of `rpm_version`. Pure: equal input, equal plan.
+    pub fn new(source: &SourcePackage, rpm_version: &str) -> Self {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let mut env = BTreeMap::from(
+            [
+                ("HOME", HOME_DIR),
+                ("LC_ALL", "C.UTF-8"),
+                ("PATH", "/usr/bin:/usr/sbin:/bin:/sbin"),
+                ("TZ", "UTC"),
+                ("USER", "mockbuild"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        let (epoch, origin) = match source.changelog_epoch {
+            Some(epoch) => (epoch, "changelog"),
+            // Without a changelog the clock would be everywhere; the SRPM's own time is as good.
+            None => (source.build_time, "env"),
+        };
+        if origin == "env" {
+            env.insert("SOURCE_DATE_EPOCH".to_owned(), epoch.to_string());
+        }
+        Self {
+            macros: macros(rpm_version),
+            argv: words(&[
+                "--nodeps",
+                "--load",
+                MACROS_INSIDE,
+                "--rebuild",
+                "--define",
+                &format!("_topdir {BUILD_PATH}"),
+                "--define",
+                &format!("_rpmdir {OUT_DIR}"),
+            ]),
+            env,
+            identity: Identity {
+                hostname: "mockbuild".to_owned(),
+                uid: 1000,
+                gid: 1000,
+                user: "mockbuild".to_owned(),
+                umask: "0022".to_owned(),
+            },
+            time: TimeRules {
+                source_date_epoch: Some(epoch),
+                origin: origin.to_owned(),
+                mtime_policy: "clamp".to_owned(),
+            },
+        }
+    }
+
+    /// `rpmbuild` with all its arguments.
+    pub fn command(&self) -> Vec<String> {
+        let mut command = vec!["rpmbuild".to_owned()];
+        command.extend(self.argv.iter().cloned());
+        command.push(SRPM_INSIDE.to_owned());
+        command
+    }
+}
+
+/// The macro file. It is loaded with `--load`, which rpm reads before the command line's defines;
+/// paths are given as defines because those survive when rpm reads its configuration again.
+fn macros(rpm_version: &str) -> String {
+    let mut parts = rpm_version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    let clamp = if version >= MTIME_POLICY_SINCE {
+        "%build_mtime_policy clamp_to_source_date_epoch"
+    } else {
+        "%clamp_mtime_to_source_date_epoch 1"
+    };
+    format!(
+        "%_buildhost reproducible\n%source_date_epoch_from_changelog 1\n\
+         %use_source_date_epoch_as_buildtime 1\n{clamp}\n"
+    )
+}
+
+/// The build root and its values cannot be found out. The machine's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// No list of packages.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The sandbox does not run.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// rpm does not expand macros.
+    #[error("rpm in the build root cannot expand macros: {said}")]
+    Macros {
+        /// What it said.
+        said: String,
+    },
+}
+
+/// What a macro that is not defined expands to, in our record.
+const UNDEFINED: &str = "";
+
+/// Values of [`EVALUATED`] inside the sandbox with the plan's macro file. Asked once for each root
+/// and macro file in a process, as it takes a sandbox of its own.
+pub fn evaluate(plan: &Plan, work_dir: &Path, build_uid: u32) -> Result<BTreeMap<String, String>, RootError> {
+    type Key = (FileDigest, String);
+    static CACHE: Mutex<Option<(Key, BTreeMap<String, String>)>> = Mutex::new(None);
+    let key = (lock::host()?.sha256, plan.macros.clone());
+    let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((known, values)) = cache.as_ref()
+        && *known == key
+    {
+        return Ok(values.clone());
+    }
+    let values = evaluate_anew(plan, work_dir, build_uid)?;
+    *cache = Some((key, values.clone()));
+    Ok(values)
+}
+
+fn evaluate_anew(plan: &Plan, work_dir: &Path, build_uid: u32) -> Result<BTreeMap<String, String>, RootError> {
+    let io = |action: &str| SandboxError::io(format!("{action} below {}", work_dir.display()));
+    let scratch = Scratch::create(work_dir).map_err(io("make a directory"))?;
+    let out = scratch.dir_of("out", build_uid).map_err(io("make a directory"))?;
+    let macros = write_macros(plan, &scratch)?;
+    let mut command: Vec<String> = vec!["rpm".to_owned()];
+    // The options that shape macros, without `--nodeps` and `--rebuild`.
+    command.extend(plan.argv.iter().filter(|word| !["--nodeps", "--rebuild"].contains(&word.as_str())).cloned());
+    for name in EVALUATED {
+        command.extend(["--eval".to_owned(), format!("={name}=%{{?{name}}}")]);
+    }
+    let log = scratch.dir().join("log");
+    let ended = (sandbox::default_backend().run)(&Job {
+        dir: scratch.dir(),
+        inputs: &[(macros, MACROS_INSIDE.to_owned())],
+        out: &out,
+        command: &command,
+        env: &plan.env,
+        identity: &plan.identity,
+        limits: &Limits { build_secs: 60, log_bytes: 1 << 20, ..Limits::default() },
+        build_uid,
+        log: &log,
+        cancel: &Cancel::default(),
+    })?;
+    let said = std::fs::read_to_string(&log).map_err(io("read the log"))?;
+    if ended.exit_code != 0 {
+        return Err(RootError::Macros { said: said.chars().take(400).collect() });
+    }
+    Ok(read_values(&said))
+}
+
+fn read_values(said: &str) -> BTreeMap<String, String> {
+    let mut values: BTreeMap<String, String> = BTreeMap::new();
+    let mut names = EVALUATED.iter().peekable();
+    let mut current = "";
+    for line in said.lines() {
+        let start = names.peek().and_then(|name| line.strip_prefix('=')?.strip_prefix(**name)?.strip_prefix('='));
+        match start {
+            Some(value) => {
+                current = names.next().copied().unwrap_or_default();
+                values.insert(current.to_owned(), value.to_owned());
+            }
+            None => {
+                if let Some(value) = values.get_mut(current) {
+                    value.push('\n');
+                    value.push_str(line);
+                }
+            }
+        }
+    }
+    values.retain(|_, value| value != UNDEFINED);
+    values
+}
+
+/// Writes the plan's macro file where the sandbox can mount it from.
+pub fn write_macros(plan: &Plan, scratch: &Scratch) -> Result<PathBuf, SandboxError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = scratch.dir().join("macros");
+    std::fs::write(&path, &plan.macros)
+        .and_then(|()| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)))
+        .map_err(SandboxError::io(format!("write {}", path.display())))?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rpm_4_20_renamed_the_macro_that_clamps_file_times() {
+        for (version, wanted) in [
+            ("4.16.1.3", "%clamp_mtime_to_source_date_epoch 1"),
+            ("4.18.0", "%clamp_mtime_to_source_date_epoch 1"),
+            ("4.20.1", "%build_mtime_policy clamp_to_source_date_epoch"),
+            ("6.0.0", "%build_mtime_policy clamp_to_source_date_epoch"),
+        ] {
+            let text = macros(version);
+            assert_eq!(text.lines().last(), Some(wanted), "{version}");
+            assert_eq!(text.lines().count(), 4);
+        }
+    }
+
+    #[test]
+    fn values_of_several_lines_stay_together_and_undefined_ones_are_left_out() {
+        let values = read_values("=_arch=x86_64\n=_binary_payload=w9\nmore\n=_buildhost=\n");
+        assert_eq!(values.get("_binary_payload").map(String::as_str), Some("w9\nmore"));
+        assert!(!values.contains_key("_buildhost"));
+    }
+
+    #[test]
+    fn a_package_without_changelog_takes_the_time_of_its_srpm() {
+        let source = |changelog_epoch| SourcePackage {
+            nevra: "a-1-1.src".parse().unwrap(),
+            header: HeaderDigest::of(b""),
+            cookie: None,
+            changelog_epoch,
+            build_time: 77,
+        };
+        let with = Plan::new(&source(Some(5)), "4.18.0");
+        assert!(!with.env.contains_key("SOURCE_DATE_EPOCH"));
+        let without = Plan::new(&source(None), "4.18.0");
+        assert_eq!(without.env["SOURCE_DATE_EPOCH"], "77");
+        assert_eq!(epoch_of_changelog(1_736_510_400), 1_736_467_200);
+    }
+}

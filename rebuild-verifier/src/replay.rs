@@ -1,0 +1,175 @@
+//! Making a recorded build again: first every reason why the result would say nothing, then the build.
+
+use crate::build::{self, BuildError, BuiltPackage, Run};
+use crate::lock;
+use crate::plan::{self, Plan, RootError, SourceError};
+use crate::sandbox::{self, Cancel, Limits};
+use crate::scratch::{self, Scratch};
+use repo_model::buildinfo::BuildInfo;
+use repo_model::{FileDigest, HeaderDigest, Timestamp};
+use std::path::Path;
+
+/// A recorded build cannot be made again here, so nothing can be said of it. Never a mismatch.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// Another source package than the buildinfo's. Whoever brought them together is at fault.
+    #[error("the source package is {found}, but the buildinfo is of {wanted}")]
+    OtherSource {
+        /// The file's digest.
+        found: FileDigest,
+        /// The buildinfo's.
+        wanted: FileDigest,
+    },
+    /// The digests of the buildinfo contradict each other. The builder's fault; do not retry.
+    #[error("the source package's header is {found}, but the buildinfo says {wanted}")]
+    OtherSourceHeader {
+        /// The file's.
+        found: HeaderDigest,
+        /// The buildinfo's.
+        wanted: HeaderDigest,
+    },
+    /// The macro text is not what its digest says. The builder's fault; do not retry.
+    #[error("the buildinfo's macro text has digest {found}, but it says {wanted}")]
+    MacroDigest {
+        /// Of the text.
+        found: FileDigest,
+        /// Claimed.
+        wanted: FileDigest,
+    },
+    /// Built in a way that this version does not replay. A rebuilder of the builder's version may.
+    #[error("the build's {what} is {wanted:?}; this rebuilder would use {found:?}")]
+    OtherPlan {
+        /// `mode`, `macro file`, `build path`, ...
+        what: String,
+        /// In the buildinfo.
+        wanted: String,
+        /// Here.
+        found: String,
+    },
+    /// This machine has other packages installed. Retry on one with the builder's packages.
+    #[error("this rebuilder's root is another one: its lock is {found} ({packages} packages), the build's is {wanted}")]
+    OtherRoot {
+        /// Here.
+        found: FileDigest,
+        /// Packages here.
+        packages: u32,
+        /// In the buildinfo.
+        wanted: FileDigest,
+    },
+    /// The source package cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The root cannot be found out.
+    #[error(transparent)]
+    Root(#[from] RootError),
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    Io {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Checks that building `srpm` here is making the build of `info` again, and returns the plan.
+///
+/// Looks at source package, mode, options, macros (file and values), environment, identity, times,
+/// build path, rpm and the root's lock. Machine and sandbox version are for diagnosis and not compared.
+pub fn check(info: &BuildInfo, srpm: &Path, work_dir: &Path, build_uid: u32) -> Result<Plan, ReplayError> {
+    let (digest, _) =
+        scratch::hash_file(srpm).map_err(|source| ReplayError::Io { path: srpm.to_owned(), source })?;
+    if digest != info.source.sha256 {
+        return Err(ReplayError::OtherSource { found: digest, wanted: info.source.sha256 });
+    }
+    let source = plan::read_source(srpm)?;
+    if source.header != info.source.header_sha256 {
+        return Err(ReplayError::OtherSourceHeader { found: source.header, wanted: info.source.header_sha256 });
+    }
+    let found = FileDigest::of(info.macros.text.as_bytes());
+    if found != info.macros.file_sha256 {
+        return Err(ReplayError::MacroDigest { found, wanted: info.macros.file_sha256 });
+    }
+    let root = lock::host().map_err(RootError::from)?;
+    let plan = Plan::new(&source, &root.rpm_version);
+    same_plan(info, &plan)?;
+    same("rpm version", &info.rpmbuild.version, &root.rpm_version)?;
+    if info.buildroot.lock_sha256 != root.sha256 {
+        return Err(ReplayError::OtherRoot {
+            found: root.sha256,
+            packages: root.packages,
+            wanted: info.buildroot.lock_sha256,
+        });
+    }
+    let evaluated = plan::evaluate(&plan, work_dir, build_uid)?;
+    let names = info.macros.evaluated.keys().chain(evaluated.keys());
+    for name in names {
+        let value = |values: &std::collections::BTreeMap<String, String>| {
+            values.get(name).cloned().unwrap_or_else(|| "not defined".to_owned())
+        };
+        same(&format!("macro %{name}"), &value(&info.macros.evaluated), &value(&evaluated))?;
+    }
+    Ok(plan)
+}
+
+fn same_plan(info: &BuildInfo, plan: &Plan) -> Result<(), ReplayError> {
+    same("mode", &info.rpmbuild.mode, plan::MODE)?;
+    same("kind of build root", &info.buildroot.kind, plan::ROOT_KIND)?;
+    same("kind of sandbox", &info.sandbox.kind, sandbox::default_backend().name)?;
+    same("network", &info.sandbox.network, "none")?;
+    same("build path", &info.sandbox.build_path, plan::BUILD_PATH)?;
+    same("macro file", &info.macros.text, &plan.macros)?;
+    same("list of rpmbuild options", &info.rpmbuild.argv.join(" "), &plan.argv.join(" "))?;
+    same("environment", &format!("{:?}", info.env), &format!("{:?}", plan.env))?;
+    same("identity", &format!("{:?}", info.identity), &format!("{:?}", plan.identity))?;
+    same("time rule", &format!("{:?}", info.time), &format!("{:?}", plan.time))
+}
+
+fn same(what: &str, wanted: &str, found: &str) -> Result<(), ReplayError> {
+    if wanted == found {
+        return Ok(());
+    }
+    let short = |text: &str| text.chars().take(300).collect::<String>();
+    Err(ReplayError::OtherPlan { what: what.to_owned(), wanted: short(wanted), found: short(found) })
+}
+
+/// What making a build again gave.
+#[derive(Debug)]
+pub struct Rebuilt {
+    /// rpmbuild's exit status; packages are there only when it is 0.
+    pub exit_code: i32,
+    /// The packages, sorted by NEVRA, below the scratch directory.
+    pub packages: Vec<BuiltPackage>,
+    /// How limits were enforced: `cgroup` or `weak`.
+    pub limits: &'static str,
+    /// Start of rpmbuild.
+    pub started: Timestamp,
+    /// End of rpmbuild.
+    pub finished: Timestamp,
+}
+
+/// Carries out a plan that [`check`] gave, on the same `srpm`, which must lie in `scratch`.
+///
+/// A build that ends well but leaves unusable packages is an error of the package
+/// ([`BuildError::Output`]); a failing rpmbuild is a result.
+pub fn replay(
+    plan: &Plan,
+    srpm: &Path,
+    scratch: &Scratch,
+    limits: &Limits,
+    build_uid: u32,
+    log: &Path,
+    cancel: &Cancel,
+) -> Result<Rebuilt, BuildError> {
+    build::refuse_future(plan)?;
+    let executed = build::execute(plan, srpm, &Run { scratch, limits, build_uid, cancel }, log)?;
+    let exit_code = executed.ended.exit_code;
+    Ok(Rebuilt {
+        exit_code,
+        packages: if exit_code == 0 { build::collect(&executed.out)? } else { Vec::new() },
+        limits: executed.ended.limits,
+        started: executed.started,
+        finished: executed.finished,
+    })
+}

@@ -1,0 +1,161 @@
+//! Backend `bwrap`: bubblewrap with every namespace, below an unprivileged user.
+//!
+//! bubblewrap started by root with `--uid 1000` would map its 1000 to the machine's root. So root
+//! first becomes the build user for good (`setpriv`), and only then is the user namespace made.
+
+use super::cgroup::JobCgroup;
+use super::process::{self, Watch};
+use super::{Ended, HOME_DIR, Job, OUT_DIR, RebuildBackend, SandboxError, log, root};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// The row of this backend.
+pub const BACKEND: RebuildBackend = RebuildBackend { name: "bwrap", version, run };
+
+/// Joins the control groups, opens bwrap's status file, then becomes the command.
+const WRAPPER: &str = r#"umask 022; exec 3>"$1" || exit 97; shift
+while [ "$1" != -- ]; do echo $$ >"$1" || exit 97; shift; done; shift; exec "$@""#;
+/// Options without which the sandbox would hold less than it promises.
+static WANTED: &[&str] = &["--unshare-cgroup", "--json-status-fd", "--die-with-parent", "--size", "--clearenv"];
+/// `/tmp` and its like may each grow to this, bytes, when the limit is not lower.
+const SMALL_TMPFS: u64 = 64 << 20;
+/// Of the log's end, what is searched and quoted, bytes.
+const TAIL: u64 = 4 << 10;
+
+struct Tool {
+    version: String,
+    disable_userns: bool,
+}
+
+/// The installed bubblewrap, asked once.
+fn tool() -> Result<&'static Tool, SandboxError> {
+    static TOOL: OnceLock<Result<Tool, String>> = OnceLock::new();
+    TOOL.get_or_init(ask_tool).as_ref().map_err(|why| SandboxError::Tool { tool: "bwrap", why: why.clone() })
+}
+
+fn ask_tool() -> Result<Tool, String> {
+    let said = |argument: &str| -> Result<String, String> {
+        let output = Command::new("bwrap").arg(argument).output().map_err(|error| error.to_string())?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+    };
+    let help = said("--help")?;
+    if let Some(missing) = WANTED.iter().find(|option| !help.contains(**option)) {
+        return Err(format!("it has no {missing}; version 0.8 or later is needed"));
+    }
+    let version = said("--version")?;
+    Ok(Tool {
+        version: version.split_whitespace().last().unwrap_or("unknown").to_owned(),
+        disable_userns: help.contains("--disable-userns"),
+    })
+}
+
+fn version() -> Result<String, SandboxError> {
+    tool().map(|tool| tool.version.clone())
+}
+
+fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
+    let arguments = arguments(job, tool()?)?;
+    let group = JobCgroup::create(job.limits);
+    let status = job.dir.join("bwrap.status");
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", WRAPPER, "sh"]).arg(&status);
+    command.args(group.iter().flat_map(JobCgroup::joins)).arg("--");
+    if super::is_root() {
+        let uid = job.build_uid.to_string();
+        command.args(["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups", "--bounding-set", "-all"]);
+        command.args(["--inh-caps", "-all", "--no-new-privs"]);
+    }
+    command.arg("prlimit").args(["--core=0", &format!("--fsize={}", job.limits.disk_bytes)]);
+    if group.is_none() {
+        command.arg(format!("--nproc={}", job.limits.max_processes));
+    }
+    command.arg("bwrap").args(arguments).arg("--").args(job.command);
+    let watch = Watch { log: job.log, out: job.out, limits: job.limits, cancel: job.cancel };
+    let ended = process::supervise(command, watch);
+    let limits = if group.is_some() { "cgroup" } else { "weak" };
+    judge(job, ended.map(|_| ()), group.as_ref(), &status).map(|exit_code| Ended { exit_code, limits })
+}
+
+/// Tells an end by itself from an end by a limit.
+fn judge(
+    job: &Job<'_>,
+    ended: Result<(), SandboxError>,
+    group: Option<&JobCgroup>,
+    status: &Path,
+) -> Result<i32, SandboxError> {
+    ended?;
+    let limits = job.limits;
+    // Whatever the build made of it: something in it was killed, so it is not the build it should be.
+    if group.is_some_and(JobCgroup::out_of_memory) {
+        return Err(SandboxError::Memory { bytes: limits.memory_bytes });
+    }
+    let said = log::tail(job.log, TAIL);
+    let Some(exit_code) = exit_code(status) else {
+        return Err(SandboxError::Setup { said: last_lines(&said) });
+    };
+    if exit_code == 0 {
+        return Ok(0);
+    }
+    if group.is_some_and(JobCgroup::out_of_processes) {
+        return Err(SandboxError::Processes { processes: limits.max_processes });
+    }
+    if ["No space left on device", "File size limit exceeded"].iter().any(|text| said.contains(text)) {
+        return Err(SandboxError::Disk { bytes: limits.disk_bytes });
+    }
+    Ok(exit_code)
+}
+
+/// The exit code that bwrap writes only when the command really ran.
+fn exit_code(status: &Path) -> Option<i32> {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        #[serde(rename = "exit-code")]
+        exit_code: Option<i32>,
+    }
+    let text = fs::read_to_string(status).ok()?;
+    text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()?.exit_code).next_back()
+}
+
+fn last_lines(said: &str) -> String {
+    let mut lines: Vec<&str> = said.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
+    lines.reverse();
+    if lines.is_empty() { "it said nothing".to_owned() } else { lines.join("; ") }
+}
+
+fn arguments(job: &Job<'_>, tool: &Tool) -> Result<Vec<String>, SandboxError> {
+    let identity = job.identity;
+    let [uid, gid] = [identity.uid, identity.gid].map(|number| number.to_string());
+    let disk = job.limits.disk_bytes.to_string();
+    let small = job.limits.disk_bytes.min(SMALL_TMPFS).to_string();
+    let mut list: Vec<String> = Vec::new();
+    let mut add = |words: &[&str]| list.extend(words.iter().map(|word| (*word).to_owned()));
+    for namespace in ["user", "pid", "ipc", "uts", "net", "cgroup"] {
+        add(&[&format!("--unshare-{namespace}")]);
+    }
+    if tool.disable_userns {
+        add(&["--disable-userns"]);
+    }
+    add(&["--json-status-fd", "3", "--hostname", &identity.hostname, "--uid", &uid, "--gid", &gid]);
+    list.extend(root::mounts(job.dir, identity)?);
+    let mut add = |words: &[&str]| list.extend(words.iter().map(|word| (*word).to_owned()));
+    add(&["--proc", "/proc", "--dev", "/dev"]);
+    for dir in ["/tmp", "/var/tmp"] {
+        add(&["--size", &disk, "--tmpfs", dir]);
+    }
+    for dir in ["/run", "/root", "/home"] {
+        add(&["--size", &small, "--tmpfs", dir]);
+    }
+    add(&["--size", &disk, "--tmpfs", HOME_DIR]);
+    for (path, inside) in job.inputs {
+        add(&["--ro-bind", &path.to_string_lossy(), inside]);
+    }
+    add(&["--bind", &job.out.to_string_lossy(), OUT_DIR, "--remount-ro", "/"]);
+    add(&["--clearenv"]);
+    for (name, value) in job.env {
+        add(&["--setenv", name, value]);
+    }
+    add(&["--cap-drop", "ALL", "--die-with-parent", "--new-session", "--chdir", HOME_DIR]);
+    Ok(list)
+}

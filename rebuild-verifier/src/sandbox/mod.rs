@@ -1,0 +1,187 @@
+//! Where a build runs: a table of backends with one contract.
+//!
+//! A backend runs one command of one [`Job`] with no network, no other processes in sight, nothing
+//! of the machine writable but `out`, and kills everything it started before it returns.
+
+mod bwrap;
+mod cgroup;
+mod log;
+mod process;
+mod root;
+
+pub use cgroup::sweep as sweep_cgroups;
+pub use log::{LogKeeper, tail as log_tail};
+pub use process::Cancel;
+
+use repo_model::buildinfo::Identity;
+use repo_model::config::RebuilderConfig;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What one build may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest run, seconds.
+    pub build_secs: u64,
+    /// Memory, bytes. Scratch space is in memory and counts as well.
+    pub memory_bytes: u64,
+    /// Scratch space, and separately the packages that come out, bytes.
+    pub disk_bytes: u64,
+    /// Processes and threads at one time.
+    pub max_processes: u64,
+    /// Longest log that is kept, bytes: its first and its last half.
+    pub log_bytes: u64,
+}
+
+impl Limits {
+    /// The limits in `[rebuilder]`.
+    pub fn from_config(config: &RebuilderConfig) -> Self {
+        Self {
+            build_secs: config.build_secs,
+            memory_bytes: config.memory_bytes,
+            disk_bytes: config.disk_bytes,
+            max_processes: config.max_processes,
+            log_bytes: config.log_bytes,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::from_config(&RebuilderConfig::default())
+    }
+}
+
+/// One command to run.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// Scratch directory of this job, ours alone; the build user must be able to pass through it.
+    pub dir: &'a Path,
+    /// Files of the machine and where they are to be seen, read-only, inside.
+    pub inputs: &'a [(PathBuf, String)],
+    /// Directory that is writable inside as [`OUT_DIR`].
+    pub out: &'a Path,
+    /// The command, without any shell.
+    pub command: &'a [String],
+    /// The whole environment.
+    pub env: &'a BTreeMap<String, String>,
+    /// Names and numbers that the command can see.
+    pub identity: &'a Identity,
+    /// What it may use.
+    pub limits: &'a Limits,
+    /// User that the command runs as on the machine when we are root; ignored otherwise.
+    pub build_uid: u32,
+    /// Where stdout and stderr go.
+    pub log: &'a Path,
+    /// Stops the command when set.
+    pub cancel: &'a Cancel,
+}
+
+/// Home of the build inside the sandbox.
+pub const HOME_DIR: &str = "/builddir";
+/// Where packages come out inside the sandbox.
+pub const OUT_DIR: &str = "/builddir/out";
+
+/// A command that ran to its end by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit status; 128 + signal when a signal ended it.
+    pub exit_code: i32,
+    /// How memory and processes were limited: `cgroup` or `weak` (rlimits only).
+    pub limits: &'static str,
+}
+
+/// The command did not run to its end. Never the package's verdict: what to do is in each variant.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// A tool is missing. The machine's fault; `hallmark-rebuilder doctor` tells more.
+    #[error("{tool} cannot be used: {why}")]
+    Tool {
+        /// `bwrap`.
+        tool: &'static str,
+        /// What it said.
+        why: String,
+    },
+    /// The sandbox could not be set up. The machine's fault.
+    #[error("the sandbox could not be set up: {said}")]
+    Setup {
+        /// Last lines of what the tool said.
+        said: String,
+    },
+    /// Longer than `build_secs`. Raise the limit, or the package hangs.
+    #[error("the build was stopped after its limit of {secs} s")]
+    Time {
+        /// The limit.
+        secs: u64,
+    },
+    /// More memory than `memory_bytes`.
+    #[error("the build was stopped at its memory limit of {bytes} bytes (scratch space counts)")]
+    Memory {
+        /// The limit.
+        bytes: u64,
+    },
+    /// More processes than `max_processes`, and it failed for it.
+    #[error("the build ran into its limit of {processes} processes")]
+    Processes {
+        /// The limit.
+        processes: u64,
+    },
+    /// More scratch space or output than `disk_bytes`.
+    #[error("the build ran into its disk limit of {bytes} bytes")]
+    Disk {
+        /// The limit.
+        bytes: u64,
+    },
+    /// Somebody asked to stop. Nobody's fault; try again.
+    #[error("the build was stopped on request")]
+    Cancelled,
+    /// A file or process operation failed. The machine's fault.
+    #[error("cannot {action}")]
+    Io {
+        /// What was tried.
+        action: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl SandboxError {
+    pub(crate) fn io(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Io { action, source }
+    }
+}
+
+/// One way to run a build: a row of [`REBUILD_BACKENDS`].
+pub struct RebuildBackend {
+    /// Name in buildinfo and statements.
+    pub name: &'static str,
+    /// Version of the tool; an error when it cannot be used on this machine.
+    pub version: fn() -> Result<String, SandboxError>,
+    /// Runs a job; nothing of it is left running when this returns, whatever it returns.
+    pub run: fn(&Job<'_>) -> Result<Ended, SandboxError>,
+}
+
+/// All backends, the default first. One file and one row each.
+pub static REBUILD_BACKENDS: &[RebuildBackend] = &[bwrap::BACKEND];
+
+/// The backend of this name.
+pub fn backend(name: &str) -> Option<&'static RebuildBackend> {
+    REBUILD_BACKENDS.iter().find(|backend| backend.name == name)
+}
+
+/// The backend that is used when nothing else is asked for.
+pub fn default_backend() -> &'static RebuildBackend {
+    &REBUILD_BACKENDS[0]
+}
+
+/// Whether this process is root, so that builds must be given another user.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Whether resource limits can be enforced by cgroups here.
+pub fn has_cgroups() -> bool {
+    cgroup::JobCgroup::create(&Limits::default()).is_some()
+}

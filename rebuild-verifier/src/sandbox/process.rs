@@ -1,0 +1,143 @@
+//! Runs one command with a clock, a log of bounded size and an eye on its output directory, and
+//! leaves nothing of it behind.
+
+use super::log::LogKeeper;
+use super::{Limits, SandboxError};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, Signal};
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often the limits are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How often the output directory is measured, in ticks.
+const MEASURE_TICKS: u32 = 5;
+/// More entries in the output directory than this count as a full disk.
+const MAX_OUT_ENTRIES: u32 = 100_000;
+
+/// A request to stop that any thread can make; it cannot be taken back.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks to stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody asked.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What is watched while the command runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch<'a> {
+    /// Where stdout and stderr go.
+    pub log: &'a Path,
+    /// Directory that may grow to `limits.disk_bytes`.
+    pub out: &'a Path,
+    /// Time, disk and log limits.
+    pub limits: &'a Limits,
+    /// Stops the command.
+    pub cancel: &'a Cancel,
+}
+
+/// Runs `command` in a process group of its own and waits for its end, or kills the group.
+///
+/// The command is told by its own means (`--die-with-parent`, control group) to take its
+/// descendants with it.
+pub fn supervise(mut command: Command, watch: Watch<'_>) -> Result<ExitStatus, SandboxError> {
+    let (reader, writer) = std::io::pipe().map_err(SandboxError::io("make a pipe"))?;
+    let second = writer.try_clone().map_err(SandboxError::io("make a pipe"))?;
+    let mut keeper = LogKeeper::create(watch.log, watch.limits.log_bytes)
+        .map_err(SandboxError::io(format!("write {}", watch.log.display())))?;
+    command.stdin(Stdio::null()).stdout(writer).stderr(second).process_group(0);
+    let mut child = command.spawn().map_err(SandboxError::io("start the sandbox"))?;
+    // The command holds the pipe's writing ends; the log ends when the last of them is closed.
+    drop(command);
+    std::thread::scope(|scope| {
+        let logger = scope.spawn(move || {
+            let kept = keeper.drain(reader);
+            kept.and_then(|()| keeper.finish())
+        });
+        let ended = wait(&mut child, &watch);
+        let logged = logger.join();
+        let status = ended?;
+        match logged {
+            Ok(Ok(_)) => Ok(status),
+            Ok(Err(source)) => {
+                Err(SandboxError::Io { action: format!("write {}", watch.log.display()), source })
+            }
+            Err(_) => Err(SandboxError::Setup { said: "the log writer stopped".to_owned() }),
+        }
+    })
+}
+
+fn wait(child: &mut Child, watch: &Watch<'_>) -> Result<ExitStatus, SandboxError> {
+    let pid = Pid::from_child(child);
+    let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok();
+    let started = Instant::now();
+    let mut ticks = 0_u32;
+    loop {
+        if let Some(status) = child.try_wait().map_err(SandboxError::io("wait for the sandbox"))? {
+            return Ok(status);
+        }
+        ticks = ticks.wrapping_add(1);
+        let measure = ticks.is_multiple_of(MEASURE_TICKS);
+        if let Some(error) = limit_reached(started, measure, watch) {
+            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
+            child.wait().map_err(SandboxError::io("wait for the sandbox"))?;
+            return Err(error);
+        }
+        match &handle {
+            Some(handle) => {
+                let tick = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
+                let _ = rustix::event::poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&tick));
+            }
+            None => std::thread::sleep(TICK / 10),
+        }
+    }
+}
+
+fn limit_reached(started: Instant, measure: bool, watch: &Watch<'_>) -> Option<SandboxError> {
+    let limits = watch.limits;
+    if watch.cancel.is_cancelled() {
+        return Some(SandboxError::Cancelled);
+    }
+    if started.elapsed() >= Duration::from_secs(limits.build_secs) {
+        return Some(SandboxError::Time { secs: limits.build_secs });
+    }
+    if measure && exceeds(watch.out, limits.disk_bytes) {
+        return Some(SandboxError::Disk { bytes: limits.disk_bytes });
+    }
+    None
+}
+
+/// Whether the files below `dir` are larger in sum than `limit_bytes`, or too many to count.
+pub fn exceeds(dir: &Path, limit_bytes: u64) -> bool {
+    let mut bytes = 0_u64;
+    let mut entries = 0_u32;
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            entries += 1;
+            let Ok(found) = fs::symlink_metadata(entry.path()) else { continue };
+            if found.is_dir() {
+                dirs.push(entry.path());
+            } else {
+                bytes = bytes.saturating_add(found.len());
+            }
+            if bytes > limit_bytes || entries > MAX_OUT_ENTRIES {
+                return true;
+            }
+        }
+    }
+    false
+}

@@ -1,0 +1,213 @@
+//! `rpm-buildinfo/1`: everything needed to make a build again, recorded when it ran.
+//!
+//! The digest of the JSON as it was uploaded names it; statements are bound to that digest.
+//! JSON Schema: `docs/schema/rpm-buildinfo-1.json`.
+
+use crate::{FileDigest, HeaderDigest, Nevra};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The only schema this version reads.
+pub const SCHEMA: &str = "rpm-buildinfo/1";
+/// Largest buildinfo that is read, bytes: a build root of 5,000 packages takes 2 MB.
+pub const MAX_BYTES: usize = 16 << 20;
+
+/// The buildinfo cannot be used. The builder's fault; sending it again fails again.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildInfoError {
+    /// Too large to read.
+    #[error("buildinfo is {bytes} bytes; the limit is {MAX_BYTES}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// Not JSON of this schema.
+    #[error("not an {SCHEMA} document")]
+    Json(#[source] serde_json::Error),
+    /// Another schema.
+    #[error("buildinfo has schema `{found}`; this version reads `{SCHEMA}`")]
+    Schema {
+        /// What it says.
+        found: String,
+    },
+}
+
+/// How one build was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuildInfo {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// The source package.
+    pub source: Source,
+    /// rpmbuild's call.
+    pub rpmbuild: RpmBuild,
+    /// Macros that were loaded, and the values that reached the packages.
+    pub macros: Macros,
+    /// Time rules.
+    pub time: TimeRules,
+    /// The whole environment of the build.
+    pub env: BTreeMap<String, String>,
+    /// Names and numbers the build could see.
+    pub identity: Identity,
+    /// The machine; recorded for diagnosis, not replayed.
+    pub machine: Machine,
+    /// What the build ran in.
+    pub buildroot: Buildroot,
+    /// How it was confined.
+    pub sandbox: Sandbox,
+    /// What came out, sorted by NEVRA.
+    pub outputs: Vec<Output>,
+}
+
+/// The source package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// `foo-1.0-1.src`.
+    pub nevra: Nevra,
+    /// SHA-256 of the .src.rpm.
+    pub sha256: FileDigest,
+    /// SHA-256 of its main header.
+    pub header_sha256: HeaderDigest,
+    /// COOKIE of the SRPM; copied into the binaries by `--rebuild`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
+}
+
+/// rpmbuild's call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RpmBuild {
+    /// `4.18.0`.
+    pub version: String,
+    /// `rebuild`; `-bb` and `-ba` give other bytes.
+    pub mode: String,
+    /// Options between `rpmbuild` and the SRPM's path.
+    pub argv: Vec<String>,
+    /// Target architecture.
+    pub target: String,
+}
+
+/// Macros.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Macros {
+    /// SHA-256 of `text`.
+    pub file_sha256: FileDigest,
+    /// The macro file that was loaded, whole.
+    pub text: String,
+    /// Fully expanded values of the macros that reach headers or flags.
+    pub evaluated: BTreeMap<String, String>,
+}
+
+/// Time rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimeRules {
+    /// SOURCE_DATE_EPOCH in seconds since 1970, when it is known from outside the spec.
+    pub source_date_epoch: Option<i64>,
+    /// `changelog`, `env` or `none`.
+    pub origin: String,
+    /// `clamp` or `none`.
+    pub mtime_policy: String,
+}
+
+/// Names and numbers the build could see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Host name in the sandbox.
+    pub hostname: String,
+    /// User number in the sandbox.
+    pub uid: u32,
+    /// Group number in the sandbox.
+    pub gid: u32,
+    /// User name.
+    pub user: String,
+    /// Octal: `0022`.
+    pub umask: String,
+}
+
+/// The machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// `x86_64`.
+    pub arch: String,
+    /// `uname -r`.
+    pub kernel: String,
+    /// CPUs the build could use.
+    pub ncpu: u32,
+    /// Bytes.
+    pub page_size: u32,
+}
+
+/// What the build ran in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Buildroot {
+    /// `host`: the machine's own root, read-only.
+    pub kind: String,
+    /// SHA-256 over the sorted lines `name version arch` of all installed packages: replay refuses
+    /// to start in a root with another one.
+    pub lock_sha256: FileDigest,
+    /// `dpkg` or `rpm`.
+    pub installer: String,
+    /// Number of installed packages.
+    pub packages: u32,
+    /// The packages that matter for the result (toolchain), `name version arch`.
+    #[serde(default)]
+    pub toolchain: Vec<String>,
+}
+
+/// How the build was confined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sandbox {
+    /// `bwrap`.
+    pub kind: String,
+    /// Its version.
+    pub version: String,
+    /// `none`.
+    pub network: String,
+    /// Build directory inside the sandbox; it reaches build-ids.
+    pub build_path: String,
+    /// `cgroup` or `weak`.
+    pub limits: String,
+}
+
+/// One package that came out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    /// `foo-1.0-1.x86_64`.
+    pub nevra: Nevra,
+    /// SHA-256 of the unsigned file.
+    pub file_sha256: FileDigest,
+    /// SHA-256 of the main header.
+    pub header_sha256: HeaderDigest,
+    /// Bytes.
+    pub size_bytes: u64,
+}
+
+impl BuildInfo {
+    /// Reads a buildinfo of schema [`SCHEMA`].
+    pub fn from_json(json: &[u8]) -> Result<Self, BuildInfoError> {
+        if json.len() > MAX_BYTES {
+            return Err(BuildInfoError::TooLarge { bytes: json.len() });
+        }
+        let info: Self = serde_json::from_slice(json).map_err(BuildInfoError::Json)?;
+        if info.schema != SCHEMA {
+            return Err(BuildInfoError::Schema { found: info.schema.chars().take(80).collect() });
+        }
+        Ok(info)
+    }
+
+    /// Pretty JSON with a final newline; the bytes that are uploaded.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec_pretty(self).unwrap_or_default();
+        json.push(b'\n');
+        json
+    }
+}

@@ -1,0 +1,384 @@
+//! The one configuration file, `hallmark.toml`, shared by all processes: each reads its own section.
+//!
+//! Unknown keys are refused. Every setting can also come from the environment, which wins over the
+//! file: `HALLMARK_SERVER__LISTEN=0.0.0.0:80` sets `listen` in `[server]` (two underscores between
+//! section and key). A value is read as TOML when it is TOML and as text otherwise, so
+//! `HALLMARK_REPO='[{name="base",arches=["x86_64"]}]'` works too.
+//! `docs/hallmark.example.toml` documents every key and is parsed by a test.
+
+use crate::{Arch, ChannelName, OperatorName, RepoName, WorkerName};
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// Prefix of environment variables.
+pub const ENV_PREFIX: &str = "HALLMARK_";
+/// Variables with our prefix that are not settings.
+pub const ENV_OTHER: &[&str] = &[
+    "HALLMARK_CONFIG",
+    "HALLMARK_LOG",
+    "HALLMARK_LOG_FORMAT",
+    "HALLMARK_SERVER_URL",
+    "HALLMARK_TOKEN",
+    "HALLMARK_CACHE",
+    "HALLMARK_PROFILE",
+    "HALLMARK_VENV",
+    "HALLMARK_FORKY",
+];
+
+/// The configuration cannot be used. The operator's fault; correct it and start again.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not TOML, a key that does not exist, or a value of the wrong kind.
+    #[error("the configuration does not parse")]
+    Toml(#[source] toml::de::Error),
+    /// An environment variable that sets nothing.
+    #[error("environment variable {name} names no setting: {why}")]
+    Environment {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Values that contradict each other.
+    #[error("{0}")]
+    Contradiction(String),
+}
+
+/// The whole file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// `hallmark serve`.
+    pub server: ServerConfig,
+    /// Repositories that the server publishes.
+    pub repo: Vec<RepoConfig>,
+    /// What SBOMs say about the publisher.
+    pub sbom: SbomConfig,
+    /// `hallmark-signer`.
+    pub signer: SignerConfig,
+    /// `hallmark-rebuilder`.
+    pub rebuilder: RebuilderConfig,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// Address and port to listen on.
+    pub listen: String,
+    /// How clients reach the server; in `.repo` files and metalinks. No trailing slash.
+    pub public_url: String,
+    /// Name of the distribution in `.repo` files and page titles.
+    pub title: String,
+    /// Database, spool and, by default, objects.
+    pub data_dir: PathBuf,
+    /// The signer's socket.
+    pub signer_socket: PathBuf,
+    /// The policy, the same file that the signer has.
+    pub policy_file: PathBuf,
+    /// Channels; the first is moved to each new release, the others by promotion.
+    pub channels: Vec<ChannelName>,
+    /// Largest blob, bytes.
+    pub max_blob_bytes: u64,
+    /// A half-uploaded blob is removed after this many seconds without progress.
+    pub upload_expiry_secs: u64,
+    /// A rebuild lease ends this many seconds after the last heartbeat.
+    pub lease_secs: u32,
+    /// Infrastructure failures of one rebuild before an operator has to retry it.
+    pub max_rebuild_attempts: u32,
+    /// How long finished builds are gathered into one release, milliseconds.
+    pub publish_delay_millis: u64,
+    /// Changelog entries in `other.xml`; the newest so many.
+    pub changelog_limit: u32,
+    /// Running requests are given this long at shutdown, seconds.
+    pub shutdown_secs: u64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".to_owned(),
+            public_url: "http://127.0.0.1:8080".to_owned(),
+            title: "Hallmark".to_owned(),
+            data_dir: "/var/lib/hallmark".into(),
+            signer_socket: "/run/hallmark/signer.sock".into(),
+            policy_file: "/etc/hallmark/policy.toml".into(),
+            channels: ["preview", "stable"].iter().filter_map(|c| c.parse().ok()).collect(),
+            max_blob_bytes: 16 << 30,
+            upload_expiry_secs: 86_400,
+            lease_secs: 60,
+            max_rebuild_attempts: 5,
+            publish_delay_millis: 500,
+            changelog_limit: 10,
+            shutdown_secs: 10,
+        }
+    }
+}
+
+/// `[[repo]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepoConfig {
+    /// Name in URLs.
+    pub name: RepoName,
+    /// Architectures; `noarch` packages are in each.
+    pub arches: Vec<Arch>,
+    /// Codec of the metadata: `zstd` (default), or `gzip` for clients of EL 7 age.
+    #[serde(default)]
+    pub metadata_codec: MetadataCodec,
+}
+
+/// Compression of metadata files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MetadataCodec {
+    /// For dnf 4.3+, dnf5, zypper 1.14+.
+    #[default]
+    Zstd,
+    /// For every client.
+    Gzip,
+}
+
+/// `[sbom]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SbomConfig {
+    /// Namespace in package URLs: `pkg:rpm/<namespace>/…`.
+    pub namespace: String,
+    /// Organisation that supplies the packages.
+    pub supplier_name: String,
+    /// Its web address.
+    pub supplier_url: String,
+    /// Its contact.
+    pub supplier_email: String,
+}
+
+impl Default for SbomConfig {
+    fn default() -> Self {
+        Self {
+            namespace: "hallmark".to_owned(),
+            supplier_name: "Hallmark repository operator".to_owned(),
+            supplier_url: "https://hallmark.example".to_owned(),
+            supplier_email: "packages@hallmark.example".to_owned(),
+        }
+    }
+}
+
+/// `[signer]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignerConfig {
+    /// Socket to listen on.
+    pub socket: PathBuf,
+    /// Keys and journal; readable by the signer's user only.
+    pub state_dir: PathBuf,
+    /// The policy.
+    pub policy_file: PathBuf,
+    /// URI that names this signer in its summaries.
+    pub verifier_id: String,
+    /// Name in the OpenPGP certificates made by `hallmark-signer init`.
+    pub user_id: String,
+    /// Algorithm of the OpenPGP keys made by `hallmark-signer init`.
+    pub key_algorithm: KeyAlgorithm,
+    /// User ids that may connect; empty: the signer's own and root.
+    pub allowed_uids: Vec<u32>,
+    /// Whether to confine itself with Landlock and seccomp where the kernel has them.
+    pub sandbox: bool,
+}
+
+impl Default for SignerConfig {
+    fn default() -> Self {
+        Self {
+            socket: "/run/hallmark/signer.sock".into(),
+            state_dir: "/var/lib/hallmark-signer".into(),
+            policy_file: "/etc/hallmark/policy.toml".into(),
+            verifier_id: "https://hallmark.example/signer".to_owned(),
+            user_id: "Hallmark repository <packages@hallmark.example>".to_owned(),
+            key_algorithm: KeyAlgorithm::default(),
+            allowed_uids: Vec::new(),
+            sandbox: true,
+        }
+    }
+}
+
+/// Algorithm of OpenPGP v4 keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyAlgorithm {
+    /// Small and fast; rpm 4.16 and later.
+    #[default]
+    Ed25519,
+    /// For every client.
+    Rsa4096,
+}
+
+/// `[rebuilder]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RebuilderConfig {
+    /// The server it works for.
+    pub server_url: String,
+    /// Its name in the policy.
+    pub name: Option<WorkerName>,
+    /// Who runs it.
+    pub operator: Option<OperatorName>,
+    /// Its two private keys.
+    pub key_file: PathBuf,
+    /// Scratch space; emptied after each job.
+    pub work_dir: PathBuf,
+    /// Longest build, seconds.
+    pub build_secs: u64,
+    /// Memory for one build, bytes.
+    pub memory_bytes: u64,
+    /// Scratch space for one build, bytes.
+    pub disk_bytes: u64,
+    /// Processes in one build.
+    pub max_processes: u64,
+    /// Longest build log that is kept, bytes; the end is kept when it is longer.
+    pub log_bytes: u64,
+    /// User id that builds run as when the rebuilder is root.
+    pub build_uid: u32,
+}
+
+impl Default for RebuilderConfig {
+    fn default() -> Self {
+        Self {
+            server_url: "http://127.0.0.1:8080".to_owned(),
+            name: None,
+            operator: None,
+            key_file: "/etc/hallmark/rebuilder.key".into(),
+            work_dir: "/var/tmp/hallmark-rebuilder".into(),
+            build_secs: 3_600,
+            memory_bytes: 4 << 30,
+            disk_bytes: 8 << 30,
+            max_processes: 4_096,
+            log_bytes: 16 << 20,
+            build_uid: 65_534,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration from the text of the file (empty: all defaults) and the environment.
+    ///
+    /// * `environment`: all variables; those without our prefix are passed over.
+    pub fn read(
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut table: toml::Table = toml::from_str(text).map_err(ConfigError::Toml)?;
+        for (name, value) in environment {
+            let Some(path) = name.strip_prefix(ENV_PREFIX) else { continue };
+            if ENV_OTHER.contains(&name.as_str()) {
+                continue;
+            }
+            set(&mut table, &path.to_lowercase(), &value).map_err(|why| ConfigError::Environment {
+                name: name.clone(),
+                why,
+            })?;
+        }
+        let config: Self = table.try_into().map_err(ConfigError::Toml)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |why: String| Err(ConfigError::Contradiction(why));
+        if self.server.channels.is_empty() {
+            return refuse("`server.channels` is empty: name at least one channel".to_owned());
+        }
+        if self.server.public_url.ends_with('/') {
+            return refuse("`server.public_url` ends with a slash: drop it".to_owned());
+        }
+        for (index, repo) in self.repo.iter().enumerate() {
+            if self.repo[..index].iter().any(|other| other.name == repo.name) {
+                return refuse(format!("`[[repo]]` names {} twice", repo.name));
+            }
+            if repo.arches.is_empty() {
+                return refuse(format!("`[[repo]]` {} has no arches", repo.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The repository of this name.
+    pub fn repo(&self, name: &RepoName) -> Option<&RepoConfig> {
+        self.repo.iter().find(|repo| &repo.name == name)
+    }
+}
+
+/// Sets `section__key` (lowercase) to `value`.
+fn set(table: &mut toml::Table, path: &str, value: &str) -> Result<(), String> {
+    let parsed: toml::Value = toml::from_str::<toml::Table>(&format!("v = {value}"))
+        .ok()
+        .and_then(|mut table| table.remove("v"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    match path.split_once("__") {
+        None => {
+            table.insert(path.to_owned(), parsed);
+        }
+        Some((section, key)) => {
+            let section = table
+                .entry(section)
+                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            let toml::Value::Table(section) = section else {
+                return Err("its section is a list; set the whole list in one variable".to_owned());
+            };
+            section.insert(key.to_owned(), parsed);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_in_every_section() {
+        for bad in ["x = 1", "[server]\nx = 1", "[signer]\nx = 1", "[[repo]]\nname='a'\narches=['x86_64']\nx=1"] {
+            let error = Config::read(bad, []).unwrap_err();
+            let ConfigError::Toml(source) = error else { panic!("{error}") };
+            assert!(source.to_string().contains("unknown field `x`"), "{source}");
+        }
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let config = Config::read(
+            "[server]\nlisten = \"a:1\"\n",
+            env(&[
+                ("HALLMARK_SERVER__LISTEN", "b:2"),
+                ("HALLMARK_SERVER__LEASE_SECS", "7"),
+                ("HALLMARK_REPO", r#"[{name="base",arches=["x86_64"]}]"#),
+                ("HALLMARK_LOG", "debug"),
+                ("PATH", "/bin"),
+            ]),
+        )
+        .unwrap();
+        assert_eq!(config.server.listen, "b:2");
+        assert_eq!(config.server.lease_secs, 7);
+        assert_eq!(config.repo[0].name.as_str(), "base");
+        assert!(Config::read("", env(&[("HALLMARK_SERVER__LISTN", "x")])).is_err());
+    }
+
+    #[test]
+    fn contradictions_are_named() {
+        let twice = "[[repo]]\nname='a'\narches=['x86_64']\n[[repo]]\nname='a'\narches=['x86_64']";
+        assert!(Config::read(twice, []).unwrap_err().to_string().contains("twice"));
+    }
+
+    #[test]
+    fn the_shipped_example_is_what_the_defaults_say() {
+        let text = include_str!("../../docs/hallmark.example.toml");
+        let example = Config::read(text, []).unwrap();
+        let defaults = Config::default();
+        assert_eq!(format!("{:?}", example.server), format!("{:?}", defaults.server));
+        assert_eq!(format!("{:?}", example.signer), format!("{:?}", defaults.signer));
+        assert_eq!(format!("{:?}", example.sbom), format!("{:?}", defaults.sbom));
+    }
+}

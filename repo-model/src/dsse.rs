@@ -1,0 +1,267 @@
+//! DSSE envelopes (github.com/secure-systems-lab/dsse, `envelope.md` and `protocol.md`), signed with
+//! ECDSA P-256 over SHA-256: the one algorithm that stock Sigstore tools, the log and in-toto agree
+//! on. Signatures are DER and deterministic (RFC 6979), so no randomness is needed here.
+//!
+//! ```json
+//! {"payloadType":"application/vnd.in-toto+json","payload":"eyJfdHlwZSI6…","signatures":[{"keyid":"9f…","sig":"MEUC…"}]}
+//! ```
+
+use crate::FileDigest;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use p256::ecdsa::signature::{Signer as _, Verifier as _};
+use p256::ecdsa::{DerSignature, SigningKey, VerifyingKey};
+use p256::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+
+/// The payload type of an in-toto statement.
+pub const IN_TOTO_PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
+
+/// Why an envelope or a key cannot be used. The sender's fault; sending it again fails again.
+#[derive(Debug, thiserror::Error)]
+pub enum DsseError {
+    /// The private or public key text is not what it should be.
+    #[error("not a P-256 {kind} key in PEM form")]
+    Key {
+        /// `private` or `public`.
+        kind: &'static str,
+    },
+    /// The JSON is not an envelope.
+    #[error("not a DSSE envelope")]
+    Json(#[source] serde_json::Error),
+    /// `payload` is not base64.
+    #[error("the envelope's payload is not base64")]
+    Payload,
+    /// The payload is not of the wanted type.
+    #[error("the envelope's payload type is `{found}`, not `{wanted}`")]
+    PayloadType {
+        /// What the envelope says.
+        found: String,
+        /// What the caller needs.
+        wanted: &'static str,
+    },
+    /// No signature in the envelope was made by the given key.
+    #[error("no signature of the envelope verifies with key {key_id}")]
+    Signature {
+        /// The key that was tried.
+        key_id: String,
+    },
+}
+
+/// SHA-256 of the key's SubjectPublicKeyInfo in DER, in hex: the `keyid` of our envelopes.
+pub type KeyId = String;
+
+/// A private key that signs statements. Its `Debug` shows only the key id.
+#[derive(Clone)]
+pub struct StatementKey(SigningKey);
+
+impl StatementKey {
+    /// Makes a key from 32 random bytes that the caller took from the operating system. `None` for
+    /// the one in 2^32 seeds outside the group order: draw again.
+    pub fn from_seed(seed: &[u8; 32]) -> Option<Self> {
+        SigningKey::from_slice(seed).ok().map(Self)
+    }
+
+    /// Reads PKCS #8 PEM.
+    pub fn from_pem(pem: &str) -> Result<Self, DsseError> {
+        SigningKey::from_pkcs8_pem(pem)
+            .map(Self)
+            .map_err(|_| DsseError::Key { kind: "private" })
+    }
+
+    /// Writes PKCS #8 PEM; the caller keeps the file readable by its owner only.
+    pub fn to_pem(&self) -> Result<String, DsseError> {
+        self.0
+            .to_pkcs8_pem(LineEnding::LF)
+            .map(|pem| pem.to_string())
+            .map_err(|_| DsseError::Key { kind: "private" })
+    }
+
+    /// The public half.
+    pub fn public(&self) -> StatementPublicKey {
+        StatementPublicKey(*self.0.verifying_key())
+    }
+
+    /// Signs `payload` of `payload_type` into an envelope.
+    pub fn sign(&self, payload_type: &str, payload: &[u8]) -> Envelope {
+        let signature: DerSignature = self.0.sign(&pre_authentication_encoding(payload_type, payload));
+        Envelope {
+            payload_type: payload_type.to_owned(),
+            payload: STANDARD.encode(payload),
+            signatures: vec![EnvelopeSignature {
+                keyid: self.public().key_id(),
+                sig: STANDARD.encode(signature.as_bytes()),
+            }],
+        }
+    }
+}
+
+impl fmt::Debug for StatementKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StatementKey({})", self.public().key_id())
+    }
+}
+
+/// A public key that verifies statements. Text form: SPKI PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StatementPublicKey(VerifyingKey);
+
+impl StatementPublicKey {
+    /// Hex SHA-256 of the SPKI DER.
+    pub fn key_id(&self) -> KeyId {
+        self.0
+            .to_public_key_der()
+            .map(|der| FileDigest::of(der.as_bytes()).to_hex())
+            .unwrap_or_default()
+    }
+
+    /// SPKI PEM with LF line ends.
+    pub fn to_pem(&self) -> String {
+        self.0
+            .to_public_key_pem(LineEnding::LF)
+            .unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for StatementPublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StatementPublicKey({})", self.key_id())
+    }
+}
+
+impl FromStr for StatementPublicKey {
+    type Err = DsseError;
+    fn from_str(pem: &str) -> Result<Self, DsseError> {
+        VerifyingKey::from_public_key_pem(pem)
+            .map(Self)
+            .map_err(|_| DsseError::Key { kind: "public" })
+    }
+}
+
+impl Serialize for StatementPublicKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_pem())
+    }
+}
+
+impl<'de> Deserialize<'de> for StatementPublicKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// One DSSE envelope as it travels. Nothing in it is verified until [`Envelope::verified_by`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Envelope {
+    /// What the payload is.
+    #[serde(rename = "payloadType")]
+    pub payload_type: String,
+    /// The payload in standard base64.
+    pub payload: String,
+    /// At least one signature over the pre-authentication encoding.
+    pub signatures: Vec<EnvelopeSignature>,
+}
+
+/// One signature of an envelope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnvelopeSignature {
+    /// A hint only; never trusted.
+    #[serde(default)]
+    pub keyid: String,
+    /// DER ECDSA signature in standard base64.
+    pub sig: String,
+}
+
+impl Envelope {
+    /// Reads an envelope's JSON.
+    pub fn from_json(json: &[u8]) -> Result<Self, DsseError> {
+        serde_json::from_slice(json).map_err(DsseError::Json)
+    }
+
+    /// The JSON that is stored and whose digest names the statement: one line, no final newline.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// The payload, if one of the signatures was made by `key` and the type is in-toto's.
+    pub fn verified_by(&self, key: &StatementPublicKey) -> Result<Vec<u8>, DsseError> {
+        if self.payload_type != IN_TOTO_PAYLOAD_TYPE {
+            return Err(DsseError::PayloadType {
+                found: self.payload_type.chars().take(80).collect(),
+                wanted: IN_TOTO_PAYLOAD_TYPE,
+            });
+        }
+        let payload = self.unverified_payload()?;
+        let signed = pre_authentication_encoding(&self.payload_type, &payload);
+        let verifies = |signature: &EnvelopeSignature| {
+            STANDARD
+                .decode(&signature.sig)
+                .ok()
+                .and_then(|der| DerSignature::try_from(der.as_slice()).ok())
+                .is_some_and(|der| key.0.verify(&signed, &der).is_ok())
+        };
+        if self.signatures.iter().any(verifies) {
+            Ok(payload)
+        } else {
+            Err(DsseError::Signature { key_id: key.key_id() })
+        }
+    }
+
+    /// The payload without any check: for display, never for a decision.
+    pub fn unverified_payload(&self) -> Result<Vec<u8>, DsseError> {
+        STANDARD.decode(&self.payload).map_err(|_| DsseError::Payload)
+    }
+}
+
+/// `DSSEv1 SP len(type) SP type SP len(body) SP body` (DSSE `protocol.md`).
+fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let mut out = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
+    out.extend_from_slice(payload);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(seed: u8) -> StatementKey {
+        StatementKey::from_seed(&[seed; 32]).unwrap()
+    }
+
+    #[test]
+    fn the_encoding_is_the_one_of_the_dsse_protocol_page() {
+        assert_eq!(
+            pre_authentication_encoding("http://example.com/HelloWorld", b"hello world"),
+            b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+        );
+    }
+
+    #[test]
+    fn only_the_signer_s_key_opens_an_envelope_and_only_unchanged() {
+        let envelope = key(1).sign(IN_TOTO_PAYLOAD_TYPE, b"{}");
+        let back = Envelope::from_json(&envelope.to_json()).unwrap();
+        assert_eq!(back.verified_by(&key(1).public()).unwrap(), b"{}");
+        assert!(back.verified_by(&key(2).public()).is_err());
+        let mut changed = back.clone();
+        changed.payload = STANDARD.encode(b"{ }");
+        assert!(changed.verified_by(&key(1).public()).is_err());
+        let other_type = key(1).sign("text/plain", b"{}");
+        assert!(matches!(
+            other_type.verified_by(&key(1).public()),
+            Err(DsseError::PayloadType { .. })
+        ));
+    }
+
+    #[test]
+    fn keys_read_back_from_pem() {
+        let pem = key(3).to_pem().unwrap();
+        assert_eq!(StatementKey::from_pem(&pem).unwrap().public(), key(3).public());
+        let public = key(3).public().to_pem();
+        assert_eq!(public.parse::<StatementPublicKey>().unwrap(), key(3).public());
+        assert!("-----BEGIN".parse::<StatementPublicKey>().is_err());
+    }
+}

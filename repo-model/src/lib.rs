@@ -1,0 +1,26 @@
+//! What Hallmark's processes agree on, without I/O, clock, randomness or async.
+//!
+//! Everything here is a pure function or a plain type: digests, package identity, the RPM reader
+//! that meets hostile input first, statements and their signatures, the policy that the server
+//! *and* the signer run, the release document, the stage machine, and the wire types.
+
+pub mod buildinfo;
+pub mod config;
+pub mod digest;
+pub mod dsse;
+pub mod names;
+pub mod nevra;
+pub mod policy;
+pub mod release;
+pub mod rpm;
+pub mod sbom_facts;
+pub mod stage;
+pub mod statement;
+pub mod timestamp;
+pub mod verdict;
+pub mod wire;
+
+pub use digest::{FileDigest, HeaderDigest};
+pub use names::{Arch, ChannelName, OperatorName, ReleaseId, RepoName, WorkerName};
+pub use nevra::{Evr, Nevra};
+pub use timestamp::Timestamp;

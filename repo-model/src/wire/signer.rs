@@ -1,0 +1,147 @@
+//! The server and the signer, over a Unix socket.
+//!
+//! A message is a four-byte big-endian length and that many bytes of JSON; at most
+//! [`MAX_MESSAGE_BYTES`]. [`Request::SignFile`] is followed by the raw bytes of the file. The signer
+//! answers every request with one [`Response`], in order; a connection may carry many.
+
+use crate::dsse::Envelope;
+use crate::policy::Reason;
+use crate::{FileDigest, HeaderDigest};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Largest JSON message. A head has at most some 140 MB, an SBOM can have as much.
+pub const MAX_MESSAGE_BYTES: u32 = 512 << 20;
+
+/// Bytes that travel as base64 text in JSON.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Base64(pub Vec<u8>);
+
+impl std::fmt::Debug for Base64 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Base64({} bytes)", self.0.len())
+    }
+}
+
+impl Serialize for Base64 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD
+            .decode(text)
+            .map(Self)
+            .map_err(|_| serde::de::Error::custom("not base64"))
+    }
+}
+
+/// What the server asks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Who are you? Answered by [`Response::Identity`].
+    Identity,
+    /// Judge this package and sign its header. Answered by [`Response::PackageSigned`].
+    SignPackage {
+        /// Lead + signature header + main header of the unsigned file.
+        head: Base64,
+        /// Provenance and rebuild statements as they were signed.
+        envelopes: Vec<Envelope>,
+        /// SBOM documents as they are stored.
+        sboms: Vec<Base64>,
+    },
+    /// Sign the whole file that follows, detached: only a file whose header was signed before and
+    /// whose payload is the one that header names. Answered by [`Response::FileSigned`].
+    SignFile {
+        /// The file's main header.
+        header: HeaderDigest,
+        /// Raw bytes that follow this message.
+        size_bytes: u64,
+    },
+    /// Sign a release: only if every listed package was signed here, with this summary, and the
+    /// number is higher than any before. Answered by [`Response::ReleaseSigned`].
+    SignRelease {
+        /// JSON of the release document.
+        document: Base64,
+        /// Each repository's files, in the document's order.
+        repos: Vec<ReleaseFiles>,
+    },
+}
+
+/// The files of one repository of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseFiles {
+    /// `repodata/repomd.xml`.
+    pub repomd: Base64,
+    /// The package list.
+    pub package_list: Base64,
+}
+
+/// What the signer answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "response", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Response {
+    /// Public keys and policy.
+    Identity(Identity),
+    /// The package may go out.
+    PackageSigned {
+        /// The signature header with its padding, to stand between lead and main header.
+        signature_header: Base64,
+        /// Verification summary, signed with the statement key.
+        summary: Envelope,
+        /// One reference statement over the SBOMs.
+        sbom_statement: Envelope,
+    },
+    /// Detached signature.
+    FileSigned {
+        /// ASCII-armoured OpenPGP signature over the file.
+        armored: String,
+    },
+    /// The release may go out.
+    ReleaseSigned {
+        /// ASCII-armoured OpenPGP signature over each repomd.xml, in the document's order.
+        repomd_signatures: Vec<String>,
+        /// The release document as a signed statement.
+        envelope: Envelope,
+    },
+    /// The policy says no. Asking again with the same evidence gives the same answer.
+    Refused {
+        /// Whether more evidence could change that.
+        held: bool,
+        /// Why.
+        reasons: Vec<Reason>,
+    },
+    /// The request itself is wrong. The server's fault; do not retry.
+    BadRequest {
+        /// What is wrong.
+        message: String,
+    },
+    /// The signer could not do it now. Its fault; retry later.
+    Failed {
+        /// What went wrong.
+        message: String,
+    },
+}
+
+/// The signer's public face.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// OpenPGP certificate of the package key, armoured.
+    pub package_certificate: String,
+    /// OpenPGP certificate of the metadata key, armoured.
+    pub metadata_certificate: String,
+    /// Statement key, SPKI PEM.
+    pub statement_key: String,
+    /// URI that names this signer in its summaries.
+    pub verifier_id: String,
+    /// SHA-256 of the policy file in use.
+    pub policy: FileDigest,
+    /// Its version.
+    pub policy_version: u64,
+}

@@ -1,0 +1,211 @@
+//! What every handler and job shares.
+
+use crate::db::{Db, DbError};
+use crate::store::{Store, StoreError};
+use repo_model::config::Config;
+use repo_model::policy::{Policy, PolicyError};
+use repo_model::wire::signer::Identity;
+use repo_model::{FileDigest, Timestamp};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Most memory for cached metadata frames: those of some 60,000 packages.
+const FRAME_CACHE_BYTES: usize = 128 << 20;
+
+/// Shared state; cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+/// The fields of [`App`].
+pub struct Inner {
+    /// Configuration.
+    pub config: Config,
+    /// State.
+    pub db: Db,
+    /// Objects.
+    pub store: Store,
+    /// The policy, the same file that the signer has.
+    pub policy: Policy,
+    /// Rung when a job may be due.
+    pub jobs_changed: Notify,
+    /// Rung when a rebuild may be due.
+    pub rebuilds_changed: Notify,
+    /// Blobs that are being uploaded right now.
+    pub uploads: Mutex<HashSet<PathBuf>>,
+    /// Metadata frames of earlier releases, so that a release renders what it changes.
+    pub frames: crate::repodata::MemoryFrameCache,
+    /// Counters for `/metrics`.
+    pub metrics: crate::http::metrics::Metrics,
+    /// Which release's `repomd.xml` each client got last.
+    pub handed_out: crate::http::pairs::HandedOut,
+    /// Cancelled when the server shuts down.
+    pub stop: CancellationToken,
+    /// The signer's public keys, once they were seen.
+    pub identity: std::sync::RwLock<Option<Identity>>,
+    /// Keeps a second server out of the data directory.
+    _lock: std::fs::File,
+}
+
+impl std::ops::Deref for App {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// The server cannot start or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data directory cannot be made or used. The operator's to mend.
+    #[error("cannot use the data directory {path}")]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another server uses it.
+    #[error("another server uses the data directory {path}")]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The policy file cannot be read. The operator's to mend.
+    #[error("cannot read the policy {path}")]
+    PolicyFile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The policy cannot be used. The operator's to mend.
+    #[error("cannot use the policy {path}")]
+    Policy {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: PolicyError,
+    },
+    /// No repository is configured. The operator's to mend.
+    #[error("the configuration has no [[repo]]: name at least one repository")]
+    NoRepo,
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The object store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The listener failed while serving.
+    #[error("serving failed")]
+    Serve(#[source] std::io::Error),
+}
+
+impl App {
+    /// Opens everything below the data directory; makes what is not there.
+    pub async fn open(config: Config, stop: CancellationToken) -> Result<Self, ServeError> {
+        if config.repo.is_empty() {
+            return Err(ServeError::NoRepo);
+        }
+        let data_dir = config.server.data_dir.clone();
+        let lock = take_data_dir(&data_dir)?;
+        let policy = read_policy(&config.server.policy_file)?;
+        let db = Db::open(&crate::layout::database(&data_dir))?;
+        let store = Store::local(&crate::layout::objects(&data_dir))?;
+        let channels = config.server.channels.clone();
+        db.write(move |tx| {
+            crate::db::channels::ensure(tx, &channels)?;
+            // Whatever ran when the last server died runs again.
+            crate::db::jobs::release(tx, None)
+        })
+        .await?;
+        Ok(Self(Arc::new(Inner {
+            config,
+            db,
+            store,
+            policy,
+            jobs_changed: Notify::new(),
+            rebuilds_changed: Notify::new(),
+            uploads: Mutex::default(),
+            frames: crate::repodata::MemoryFrameCache::new(FRAME_CACHE_BYTES),
+            metrics: crate::http::metrics::Metrics::default(),
+            handed_out: crate::http::pairs::HandedOut::default(),
+            stop,
+            identity: std::sync::RwLock::new(crate::http::keys::remembered(&data_dir)),
+            _lock: lock,
+        })))
+    }
+
+    /// A new file in the scratch directory.
+    pub fn scratch_file(&self) -> std::io::Result<tempfile::NamedTempFile> {
+        tempfile::NamedTempFile::new_in(crate::layout::scratch(&self.config.server.data_dir))
+    }
+}
+
+fn take_data_dir(data_dir: &std::path::Path) -> Result<std::fs::File, ServeError> {
+    let refuse = |source| ServeError::DataDir { path: data_dir.to_owned(), source };
+    std::fs::create_dir_all(data_dir).map_err(refuse)?;
+    let lock = std::fs::File::create(crate::layout::lock_file(data_dir)).map_err(refuse)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(std::fs::TryLockError::WouldBlock) => {
+            return Err(ServeError::InUse { path: data_dir.to_owned() });
+        }
+        Err(std::fs::TryLockError::Error(source)) => return Err(refuse(source)),
+    }
+    let scratch = crate::layout::scratch(data_dir);
+    match std::fs::remove_dir_all(&scratch) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(refuse(error)),
+        Ok(()) | Err(_) => {}
+    }
+    for directory in [scratch, crate::layout::spool(data_dir)] {
+        std::fs::create_dir_all(directory).map_err(refuse)?;
+    }
+    Ok(lock)
+}
+
+fn read_policy(path: &std::path::Path) -> Result<Policy, ServeError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ServeError::PolicyFile { path: path.to_owned(), source })?;
+    Policy::from_toml(&text).map_err(|source| ServeError::Policy { path: path.to_owned(), source })
+}
+
+/// The time now, whole seconds.
+pub fn now() -> Timestamp {
+    Timestamp::from_unix_secs(now_millis() / 1_000)
+}
+
+/// The time now, milliseconds since 1970.
+pub fn now_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// SHA-256 of a whole file, streamed. Blocking.
+pub fn file_digest(path: &std::path::Path) -> std::io::Result<FileDigest> {
+    use sha2::Digest as _;
+    let mut file = std::fs::File::open(path)?;
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match std::io::Read::read(&mut file, &mut buffer)? {
+            0 => return Ok(FileDigest::from_bytes(hasher.finalize().into())),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}

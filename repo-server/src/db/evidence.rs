@@ -1,0 +1,127 @@
+//! Documents about builds and packages, by digest.
+
+use super::{DbError, parsed};
+use repo_model::{FileDigest, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+/// What a document is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// CycloneDX, SPDX.
+    Sbom,
+    /// The builder's statement.
+    Provenance,
+    /// The buildinfo.
+    BuildInfo,
+    /// The source package.
+    Source,
+    /// A rebuilder's statement.
+    Rebuild,
+    /// A rebuilder's log or report.
+    Attachment,
+    /// The signer's judgement.
+    VerificationSummary,
+    /// The signer's statement over the SBOMs.
+    SbomStatement,
+    /// OpenPGP signature over the signed file.
+    DetachedSignature,
+}
+
+impl Kind {
+    /// As stored and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sbom => "sbom",
+            Self::Provenance => "provenance",
+            Self::BuildInfo => "buildinfo",
+            Self::Source => "source",
+            Self::Rebuild => "rebuild",
+            Self::Attachment => "attachment",
+            Self::VerificationSummary => "verification-summary",
+            Self::SbomStatement => "sbom-statement",
+            Self::DetachedSignature => "detached-signature",
+        }
+    }
+}
+
+/// One document.
+#[derive(Debug, Clone)]
+pub struct EvidenceRow {
+    /// The package, unless it is about the whole build.
+    pub package_id: Option<u64>,
+    /// [`Kind::name`].
+    pub kind: String,
+    /// Format, rebuilder, ...
+    pub label: String,
+    /// The document.
+    pub digest: FileDigest,
+}
+
+/// A document to record.
+#[derive(Debug, Clone)]
+pub struct NewEvidence {
+    /// The build.
+    pub build_id: u64,
+    /// The package, unless it is about the whole build.
+    pub package_id: Option<u64>,
+    /// What it is.
+    pub kind: Kind,
+    /// Format, rebuilder, ...
+    pub label: String,
+    /// The stored document.
+    pub digest: FileDigest,
+    /// `application/json`, ...
+    pub media_type: &'static str,
+}
+
+/// Records a document; the second of two identical calls changes nothing.
+pub fn insert(tx: &Transaction<'_>, new: &NewEvidence, now: Timestamp) -> Result<(), DbError> {
+    tx.prepare_cached(
+        "INSERT INTO evidence (build_id, package_id, kind, label, digest, media_type, made_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![
+        new.build_id,
+        new.package_id,
+        new.kind.name(),
+        new.label,
+        new.digest.to_hex(),
+        new.media_type,
+        now.unix_secs(),
+    ])?;
+    Ok(())
+}
+
+/// All documents about a build and its packages, in the order they were made.
+pub fn of_build(connection: &Connection, build_id: u64) -> Result<Vec<EvidenceRow>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT package_id, kind, label, digest FROM evidence WHERE build_id = ?1 ORDER BY evidence_id",
+    )?;
+    let rows = statement.query_map([build_id], |row| {
+        Ok(EvidenceRow {
+            package_id: row.get("package_id")?,
+            kind: row.get("kind")?,
+            label: row.get("label")?,
+            digest: parsed(row, "digest")?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The media type of a public document; `None` when this digest is not evidence.
+pub fn media_type(connection: &Connection, digest: FileDigest) -> Result<Option<String>, DbError> {
+    let sql = "SELECT media_type FROM evidence WHERE digest = ?1 LIMIT 1";
+    Ok(connection.query_row(sql, [digest.to_hex()], |row| row.get(0)).optional()?)
+}
+
+/// The newest document of this kind and label about a package.
+pub fn newest(
+    connection: &Connection,
+    package_id: u64,
+    kind: Kind,
+    label: &str,
+) -> Result<Option<FileDigest>, DbError> {
+    let sql = "SELECT digest FROM evidence WHERE package_id = ?1 AND kind = ?2 AND label = ?3 ORDER BY evidence_id DESC LIMIT 1";
+    let found = connection.query_row(sql, params![package_id, kind.name(), label], |row| parsed(row, "digest"));
+    Ok(found.optional()?)
+}

@@ -1,0 +1,150 @@
+//! The server's own work: rows written in the transaction that makes them necessary.
+
+use super::DbError;
+use repo_model::Timestamp;
+use repo_model::wire::status::JobStatus;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+/// A job that is running.
+#[derive(Debug, Clone)]
+pub struct JobRow {
+    /// Number.
+    pub job_id: u64,
+    /// Row of the `JOBS` table.
+    pub name: String,
+    /// What it works on.
+    pub input: String,
+    /// Tries before this one.
+    pub attempt: u32,
+}
+
+/// Asks for work; asking again before it starts changes nothing.
+pub fn enqueue(
+    tx: &Transaction<'_>,
+    name: &str,
+    input: &str,
+    build_id: Option<u64>,
+    run_at_millis: i64,
+) -> Result<(), DbError> {
+    tx.prepare_cached(
+        "INSERT INTO jobs (name, input, build_id, state, run_at_millis) VALUES (?1, ?2, ?3, 'waiting', ?4)
+         ON CONFLICT (name, input) WHERE state = 'waiting' DO NOTHING",
+    )?
+    .execute(params![name, input, build_id, run_at_millis])?;
+    Ok(())
+}
+
+/// Leases the job that is due longest, if there is one; `busy` names are passed over, as is work
+/// that runs already with the same name and input.
+pub fn lease(
+    tx: &Transaction<'_>,
+    now_millis: i64,
+    lease_secs: u32,
+    busy: &[&str],
+) -> Result<Option<JobRow>, DbError> {
+    let until = now_millis / 1_000 + i64::from(lease_secs);
+    let row = tx
+        .prepare_cached(
+            "SELECT job_id, name, input, attempt FROM jobs j
+             WHERE state = 'waiting' AND run_at_millis <= ?1
+               AND NOT EXISTS (SELECT 1 FROM json_each(?2) b WHERE b.value = j.name)
+               AND NOT EXISTS (SELECT 1 FROM jobs r WHERE r.state = 'running' AND r.name = j.name AND r.input = j.input)
+             ORDER BY run_at_millis, job_id LIMIT 1",
+        )?
+        .query_row(params![now_millis, super::to_json(&busy, "list")?], |row| {
+            Ok(JobRow {
+                job_id: row.get("job_id")?,
+                name: row.get("name")?,
+                input: row.get("input")?,
+                attempt: row.get("attempt")?,
+            })
+        })
+        .optional()?;
+    if let Some(job) = &row {
+        tx.execute(
+            "UPDATE jobs SET state = 'running', lease_until = ?2 WHERE job_id = ?1",
+            params![job.job_id, until],
+        )?;
+    }
+    Ok(row)
+}
+
+/// The job is done. Part of the transaction that records its result.
+pub fn finish(tx: &Transaction<'_>, job_id: u64) -> Result<(), DbError> {
+    tx.execute("DELETE FROM jobs WHERE job_id = ?1", [job_id])?;
+    Ok(())
+}
+
+/// The job failed and is tried again later. If the same work was asked for meanwhile, that row
+/// takes its place.
+pub fn put_back(
+    tx: &Transaction<'_>,
+    job: &JobRow,
+    error: &str,
+    run_at_millis: i64,
+) -> Result<(), DbError> {
+    tx.execute(
+        "DELETE FROM jobs WHERE name = ?1 AND input = ?2 AND state = 'waiting'",
+        params![job.name, job.input],
+    )?;
+    tx.execute(
+        "UPDATE jobs SET state = 'waiting', lease_until = NULL, attempt = attempt + 1, last_error = ?2, run_at_millis = ?3 WHERE job_id = ?1",
+        params![job.job_id, error, run_at_millis],
+    )?;
+    Ok(())
+}
+
+/// Gives back jobs whose lease has ended (`now`), or all of them (`None`: at start, when this
+/// process is the only one).
+pub fn release(tx: &Transaction<'_>, now: Option<Timestamp>) -> Result<usize, DbError> {
+    let limit = now.map_or(i64::MAX, Timestamp::unix_secs);
+    // A waiting row with the same work takes the place of the lost one.
+    tx.execute(
+        "DELETE FROM jobs WHERE state = 'running' AND lease_until < ?1 AND EXISTS (
+            SELECT 1 FROM jobs w WHERE w.state = 'waiting' AND w.name = jobs.name AND w.input = jobs.input)",
+        [limit],
+    )?;
+    let released = tx.execute(
+        "UPDATE jobs SET state = 'waiting', lease_until = NULL, run_at_millis = 0 WHERE state = 'running' AND lease_until < ?1",
+        [limit],
+    )?;
+    Ok(released)
+}
+
+/// When the next job is due, milliseconds since 1970.
+pub fn next_run_at_millis(connection: &Connection) -> Result<Option<i64>, DbError> {
+    let sql = "SELECT min(run_at_millis) FROM jobs WHERE state = 'waiting'";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+}
+
+/// Whether jobs of this name are still expected to be done for a build; those that failed five times
+/// are not: they go on being tried, but nobody waits for them.
+pub fn pending(connection: &Connection, build_id: u64, name: &str) -> Result<bool, DbError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE build_id = ?1 AND name = ?2 AND attempt < 5)";
+    Ok(connection.query_row(sql, params![build_id, name], |row| row.get(0))?)
+}
+
+/// Jobs of a build.
+pub fn of_build(connection: &Connection, build_id: u64) -> Result<Vec<JobStatus>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name, state, attempt, run_at_millis, last_error FROM jobs WHERE build_id = ?1 ORDER BY job_id",
+    )?;
+    let rows = statement.query_map([build_id], |row| {
+        Ok(JobStatus {
+            name: row.get("name")?,
+            state: row.get("state")?,
+            attempt: row.get("attempt")?,
+            run_at: Timestamp::from_unix_secs(row.get::<_, i64>("run_at_millis")? / 1_000),
+            last_error: row.get("last_error")?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Waiting and running jobs by name, for the metrics.
+pub fn counts(connection: &Connection) -> Result<Vec<(String, String, u64)>, DbError> {
+    let mut statement =
+        connection.prepare_cached("SELECT name, state, count(*) FROM jobs GROUP BY name, state")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

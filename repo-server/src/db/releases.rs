@@ -1,0 +1,269 @@
+//! Releases: plans, members, files. Releases are numbered 1, 2, 3 and form one line; a package is a
+//! member from the release that added it to the one that removed it.
+
+use super::builds::{PackageRow, package_columns, package_row};
+use super::{DbError, from_json, parsed, to_json};
+use repo_model::wire::status::ReleaseRepoStatus;
+use repo_model::{Arch, FileDigest, ReleaseId, RepoName, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+/// A release that was begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Its number.
+    pub release: ReleaseId,
+    /// The release it builds on.
+    pub base: Option<ReleaseId>,
+    /// Its publish instant.
+    pub issued: Timestamp,
+    /// The builds it adds.
+    pub builds: Vec<u64>,
+}
+
+/// A release.
+#[derive(Debug, Clone)]
+pub struct ReleaseRow {
+    /// Number.
+    pub release: ReleaseId,
+    /// Publish instant.
+    pub issued: Timestamp,
+    /// Signed statement.
+    pub envelope: FileDigest,
+}
+
+/// One repository of a release.
+#[derive(Debug, Clone)]
+pub struct ReleaseRepoRow {
+    /// Repository.
+    pub repo: RepoName,
+    /// Architecture.
+    pub arch: Arch,
+    /// `repomd.xml`.
+    pub repomd: FileDigest,
+    /// `repomd.xml.asc`.
+    pub repomd_signature: FileDigest,
+    /// Package list.
+    pub package_list: FileDigest,
+    /// Number of packages.
+    pub packages: u64,
+}
+
+/// A metadata file.
+#[derive(Debug, Clone)]
+pub struct RepodataFileRow {
+    /// `repodata/…-primary.xml.zst`
+    pub name: String,
+    /// Stored object.
+    pub file: FileDigest,
+    /// Bytes.
+    pub size_bytes: u64,
+}
+
+/// The newest release.
+pub fn newest(connection: &Connection) -> Result<Option<ReleaseRow>, DbError> {
+    let sql = "SELECT release_id, issued, envelope FROM releases ORDER BY release_id DESC LIMIT 1";
+    Ok(connection.query_row(sql, [], release_row).optional()?)
+}
+
+/// One release.
+pub fn by_id(connection: &Connection, release: ReleaseId) -> Result<Option<ReleaseRow>, DbError> {
+    let sql = "SELECT release_id, issued, envelope FROM releases WHERE release_id = ?1";
+    Ok(connection.query_row(sql, [release.0], release_row).optional()?)
+}
+
+/// Releases, newest first.
+pub fn list(connection: &Connection, limit: u32) -> Result<Vec<ReleaseRow>, DbError> {
+    let mut statement = connection
+        .prepare_cached("SELECT release_id, issued, envelope FROM releases ORDER BY release_id DESC LIMIT ?1")?;
+    let rows = statement.query_map([limit], release_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn release_row(row: &Row<'_>) -> rusqlite::Result<ReleaseRow> {
+    Ok(ReleaseRow {
+        release: ReleaseId(row.get("release_id")?),
+        issued: Timestamp::from_unix_secs(row.get("issued")?),
+        envelope: parsed(row, "envelope")?,
+    })
+}
+
+/// The repositories of a release, sorted.
+pub fn repos(connection: &Connection, release: ReleaseId) -> Result<Vec<ReleaseRepoRow>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT repo, arch, repomd, repomd_signature, package_list, packages FROM release_repos
+         WHERE release_id = ?1 ORDER BY repo, arch",
+    )?;
+    let rows = statement.query_map([release.0], repo_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// One repository of a release.
+pub fn repo(
+    connection: &Connection,
+    release: ReleaseId,
+    repo: &RepoName,
+    arch: &Arch,
+) -> Result<Option<ReleaseRepoRow>, DbError> {
+    let sql = "SELECT repo, arch, repomd, repomd_signature, package_list, packages FROM release_repos
+               WHERE release_id = ?1 AND repo = ?2 AND arch = ?3";
+    let found = connection.query_row(sql, params![release.0, repo.as_str(), arch.as_str()], repo_row);
+    Ok(found.optional()?)
+}
+
+fn repo_row(row: &Row<'_>) -> rusqlite::Result<ReleaseRepoRow> {
+    Ok(ReleaseRepoRow {
+        repo: parsed(row, "repo")?,
+        arch: parsed(row, "arch")?,
+        repomd: parsed(row, "repomd")?,
+        repomd_signature: parsed(row, "repomd_signature")?,
+        package_list: parsed(row, "package_list")?,
+        packages: row.get("packages")?,
+    })
+}
+
+impl From<ReleaseRepoRow> for ReleaseRepoStatus {
+    fn from(row: ReleaseRepoRow) -> Self {
+        Self { repo: row.repo, arch: row.arch, packages: row.packages, repomd: row.repomd }
+    }
+}
+
+/// The plan that was begun and not finished.
+pub fn plan(connection: &Connection) -> Result<Option<Plan>, DbError> {
+    let sql = "SELECT release_id, base, issued, builds FROM release_plans ORDER BY release_id DESC LIMIT 1";
+    let found = connection.query_row(sql, [], |row| {
+        let builds: String = row.get("builds")?;
+        Ok((
+            ReleaseId(row.get("release_id")?),
+            row.get::<_, Option<u64>>("base")?.map(ReleaseId),
+            Timestamp::from_unix_secs(row.get("issued")?),
+            builds,
+        ))
+    });
+    let Some((release, base, issued, builds)) = found.optional()? else {
+        return Ok(None);
+    };
+    Ok(Some(Plan { release, base, issued, builds: from_json(&builds, "plan")? }))
+}
+
+/// Begins a release.
+pub fn insert_plan(tx: &Transaction<'_>, plan: &Plan) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO release_plans (release_id, base, issued, builds) VALUES (?1, ?2, ?3, ?4)",
+        params![
+            plan.release.0,
+            plan.base.map(|base| base.0),
+            plan.issued.unix_secs(),
+            to_json(&plan.builds, "plan")?
+        ],
+    )?;
+    Ok(())
+}
+
+/// Packages of a repository in a release.
+pub fn members(
+    connection: &Connection,
+    release: ReleaseId,
+    repo: &RepoName,
+    arch: &Arch,
+) -> Result<Vec<PackageRow>, DbError> {
+    let columns = package_columns("p");
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {columns} FROM members m JOIN packages p ON p.package_id = m.package_id
+         WHERE m.repo = ?1 AND m.arch = ?2 AND m.added_release <= ?3
+           AND (m.removed_release IS NULL OR m.removed_release > ?3)"
+    ))?;
+    let rows = statement.query_map(params![repo.as_str(), arch.as_str(), release.0], package_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A finished release, ready to be recorded.
+#[derive(Debug, Clone)]
+pub struct NewRelease {
+    /// The plan it carries out.
+    pub plan: Plan,
+    /// Signed statement.
+    pub envelope: FileDigest,
+    /// Repositories with their files and new members.
+    pub repos: Vec<(ReleaseRepoRow, Vec<RepodataFileRow>, Vec<u64>)>,
+}
+
+/// Records a release and ends its plan.
+pub fn insert(tx: &Transaction<'_>, new: &NewRelease) -> Result<(), DbError> {
+    let release = new.plan.release.0;
+    tx.execute(
+        "INSERT INTO releases (release_id, issued, envelope) VALUES (?1, ?2, ?3)",
+        params![release, new.plan.issued.unix_secs(), new.envelope.to_hex()],
+    )?;
+    for (row, files, added) in &new.repos {
+        let (repo, arch) = (row.repo.as_str(), row.arch.as_str());
+        tx.execute(
+            "INSERT INTO release_repos (release_id, repo, arch, repomd, repomd_signature, package_list, packages)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                release,
+                repo,
+                arch,
+                row.repomd.to_hex(),
+                row.repomd_signature.to_hex(),
+                row.package_list.to_hex(),
+                row.packages
+            ],
+        )?;
+        for file in files {
+            tx.execute(
+                "INSERT INTO repodata_files (repo, arch, name, file, size_bytes, release_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+                params![repo, arch, file.name, file.file.to_hex(), file.size_bytes, release],
+            )?;
+        }
+        for package_id in added {
+            tx.execute(
+                "INSERT INTO members (repo, arch, package_id, added_release) VALUES (?1, ?2, ?3, ?4)",
+                params![repo, arch, package_id, release],
+            )?;
+            tx.execute(
+                "UPDATE packages SET added_at = ?2 WHERE package_id = ?1 AND added_at IS NULL",
+                params![package_id, new.plan.issued.unix_secs()],
+            )?;
+        }
+    }
+    tx.execute("DELETE FROM release_plans WHERE release_id = ?1", [release])?;
+    Ok(())
+}
+
+/// The metadata file of this name, whichever release had it.
+pub fn repodata_file(
+    connection: &Connection,
+    repo: &RepoName,
+    arch: &Arch,
+    name: &str,
+) -> Result<Option<RepodataFileRow>, DbError> {
+    let sql = "SELECT name, file, size_bytes FROM repodata_files WHERE repo = ?1 AND arch = ?2 AND name = ?3";
+    let found = connection.query_row(sql, params![repo.as_str(), arch.as_str(), name], |row| {
+        Ok(RepodataFileRow {
+            name: row.get("name")?,
+            file: parsed(row, "file")?,
+            size_bytes: row.get("size_bytes")?,
+        })
+    });
+    Ok(found.optional()?)
+}
+
+/// The media type of a release's own documents; `None` when this digest is none of them.
+pub fn media_type(connection: &Connection, digest: FileDigest) -> Result<Option<String>, DbError> {
+    let sql = "SELECT 'application/vnd.dsse.envelope.v1+json' FROM releases WHERE envelope = ?1
+        UNION SELECT 'text/plain; charset=utf-8' FROM release_repos WHERE package_list = ?1
+        UNION SELECT 'application/xml' FROM release_repos WHERE repomd = ?1
+        UNION SELECT 'application/pgp-signature' FROM release_repos WHERE repomd_signature = ?1 LIMIT 1";
+    Ok(connection.query_row(sql, [digest.to_hex()], |row| row.get(0)).optional()?)
+}
+
+/// Builds that a release added, newest first.
+pub fn builds_added(connection: &Connection, release: ReleaseId) -> Result<Vec<u64>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT p.build_id FROM members m JOIN packages p ON p.package_id = m.package_id
+         WHERE m.added_release = ?1 ORDER BY p.build_id DESC",
+    )?;
+    let rows = statement.query_map([release.0], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,171 @@
+//! Every error as an HTTP answer. Status codes stand in one `match` a type, without `_`, so a new
+//! variant asks for a decision; a 5xx body tells nothing, the log tells all.
+
+use crate::db::DbError;
+use crate::intake::IntakeError;
+use crate::jobs::{JobError, chain};
+use crate::store::StoreError;
+use axum::Json;
+use axum::http::StatusCode;
+use axum::http::header::{HeaderName, WWW_AUTHENTICATE};
+use axum::response::{IntoResponse, Response};
+use repo_model::wire::ErrorBody;
+
+/// An error on its way to a client.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    hint: Option<String>,
+    header: Option<(HeaderName, String)>,
+}
+
+impl ApiError {
+    /// The client's fault, in one sentence.
+    pub fn client(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), hint: None, header: None }
+    }
+
+    /// Nothing is known under this name.
+    pub fn not_found(message: impl Into<String>) -> Self {
+        Self::client(StatusCode::NOT_FOUND, "not-found", message)
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// One header of the answer.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.header = Some((name, value.into()));
+        self
+    }
+
+    /// No token, or one that does not allow this.
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self::client(StatusCode::UNAUTHORIZED, "unauthorized", message)
+            .hint("send `Authorization: Bearer TOKEN`; `hallmark token create` makes one")
+            .header(WWW_AUTHENTICATE, "Bearer realm=\"hallmark\"")
+    }
+
+    /// Our fault; the cause goes to the log.
+    pub fn internal(error: &dyn std::error::Error) -> Self {
+        let cause = chain(error);
+        tracing::error!(error = cause, "request failed: {cause}");
+        Self::client(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the server could not do it; trying again later is safe",
+        )
+    }
+
+    /// Another party is not there; the cause goes to the log.
+    pub fn unavailable(message: &str, error: &dyn std::error::Error) -> Self {
+        let cause = chain(error);
+        tracing::warn!(error = cause, "{message}: {cause}");
+        Self::client(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message)
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The sentence.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = ErrorBody { error: self.message, code: self.code.to_owned(), hint: self.hint };
+        let mut response = (self.status, Json(body)).into_response();
+        if let Some((name, value)) = self.header
+            && let Ok(value) = value.parse()
+        {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+}
+
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Missing { digest } => Self::not_found(format!("there is no object {digest}")),
+            StoreError::TooLarge { .. } | StoreError::Backend(_) | StoreError::Io(_) => {
+                Self::internal(&error)
+            }
+        }
+    }
+}
+
+impl From<JobError> for ApiError {
+    fn from(error: JobError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl From<IntakeError> for ApiError {
+    fn from(error: IntakeError) -> Self {
+        let text = chain(&error);
+        let bad = StatusCode::UNPROCESSABLE_ENTITY;
+        match &error {
+            IntakeError::TooLarge { .. } => {
+                Self::client(StatusCode::PAYLOAD_TOO_LARGE, "too-large", text)
+            }
+            IntakeError::WrongDigest { .. } => {
+                Self::client(StatusCode::BAD_REQUEST, "wrong-digest", text)
+                    .hint("compute the file's SHA-256 anew and upload it again")
+            }
+            IntakeError::Gap { have, .. } => Self::client(StatusCode::RANGE_NOT_SATISFIABLE, "gap", text)
+                .hint(format!("continue at byte {have}"))
+                .header(HeaderName::from_static("upload-offset"), have.to_string()),
+            IntakeError::Range => Self::client(StatusCode::BAD_REQUEST, "bad-range", text),
+            IntakeError::Busy { .. } => Self::client(StatusCode::CONFLICT, "busy", text)
+                .hint("wait a moment and ask for the blob again"),
+            IntakeError::CutOff { have } => Self::client(StatusCode::BAD_REQUEST, "cut-off", text)
+                .hint(format!("continue at byte {have}"))
+                .header(HeaderName::from_static("upload-offset"), have.to_string()),
+            IntakeError::Missing { digest, .. } => Self::client(bad, "blob-missing", text)
+                .hint(format!("PUT it to /api/v1/blobs/{digest} first")),
+            IntakeError::UnknownRepo { .. } => Self::client(StatusCode::NOT_FOUND, "unknown-repo", text)
+                .hint("repositories are named in the server's configuration as [[repo]]"),
+            IntakeError::PackageCount { .. } => Self::client(bad, "package-count", text),
+            IntakeError::Rpm { .. } => Self::client(bad, "bad-rpm", text)
+                .hint("check the file with `rpm -K --nosignature`; build or fetch it again"),
+            IntakeError::Payload { .. } => {
+                Self::client(bad, "bad-payload", text).hint("build or fetch the package again")
+            }
+            IntakeError::Lint { findings, .. } => {
+                let all: Vec<_> =
+                    findings.iter().filter(|f| f.is_error()).map(|f| f.message.clone()).collect();
+                Self::client(bad, "lint", text).hint(all.join("; "))
+            }
+            IntakeError::Metadata { .. } => Self::client(bad, "bad-metadata", text)
+                .hint("correct the field in the spec file and build again"),
+            IntakeError::Mismatch(_) => Self::client(bad, "mismatch", text)
+                .hint("upload the source package, all its packages and the buildinfo of one build"),
+            IntakeError::BuildInfo(_) => Self::client(bad, "bad-buildinfo", text)
+                .hint("`hallmark buildinfo` records one around a build"),
+            IntakeError::Provenance => Self::client(bad, "bad-provenance", text),
+            IntakeError::NevraTaken { .. } => Self::client(StatusCode::CONFLICT, "nevra-taken", text)
+                .hint("the same name, version and release must not mean other bytes: raise the release"),
+            IntakeError::Store(_) | IntakeError::Db(_) | IntakeError::Spool(_) => {
+                Self::internal(&error)
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! HTTP: routes, and what every answer has in common. Handlers extract, call one thing, answer.
+
+pub mod auth;
+mod blobs;
+mod builds;
+mod channels;
+mod content;
+pub mod error;
+mod evidence;
+mod health;
+pub mod keys;
+mod listing;
+mod metalink;
+pub mod metrics;
+mod pages;
+pub mod pairs;
+mod tree;
+mod worker;
+
+use crate::app::App;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use std::time::Instant;
+
+/// Largest JSON body, bytes: a manifest of 20,000 packages has 1.4 MB.
+const MAX_JSON_BYTES: usize = 8 << 20;
+
+/// All routes.
+pub fn router(app: App) -> Router {
+    let blob = get(blobs::get).put(blobs::put).layer(DefaultBodyLimit::disable());
+    Router::new()
+        .route("/", get(pages::home))
+        .route("/builds", get(pages::builds))
+        .route("/builds/{build}", get(pages::build))
+        .route("/packages/{name}", get(pages::package))
+        .route("/releases", get(pages::releases))
+        .route("/releases/{release}", get(pages::release))
+        .route("/assets/{name}", get(pages::asset))
+        .route("/keys/{name}", get(keys::key))
+        .route("/evidence/sha256/{digest}", get(evidence::get))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .route("/api/v1/blobs/{digest}", blob)
+        .route("/api/v1/uploads/{digest}", get(blobs::offset))
+        .route("/api/v1/builds", get(builds::list).post(builds::create))
+        .route("/api/v1/builds/{build}", get(builds::one))
+        .route("/api/v1/builds/{build}/retry", post(builds::retry))
+        .route("/api/v1/channels", get(channels::list))
+        .route("/api/v1/channels/{channel}/history", get(channels::history))
+        .route("/api/v1/channels/{channel}/move", post(channels::move_pointer))
+        .route("/api/v1/releases", get(channels::releases))
+        .route("/api/v1/worker/lease", post(worker::lease))
+        .route("/api/v1/worker/jobs/{job}/heartbeat", post(worker::heartbeat))
+        .route("/api/v1/worker/jobs/{job}/report", post(worker::report))
+        .fallback(tree::serve)
+        .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
+        .layer(middleware::from_fn_with_state(app.clone(), common))
+        .with_state(app)
+}
+
+/// Counts, logs, and sends the headers that keep browsers from guessing.
+async fn common(State(app): State<App>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(web::CSP));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    let status = response.status().as_u16();
+    app.metrics.request_ended(kind(route.as_deref()), status);
+    let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::debug!(http.method = %method, http.path = path, http.status = status, millis, "{method} {path}: {status}");
+    response
+}
+
+/// A few kinds of routes, so that paths do not flood the metrics.
+fn kind(route: Option<&str>) -> &'static str {
+    match route {
+        None => "tree",
+        Some(route) if route.starts_with("/api/v1/worker") => "worker",
+        Some(route) if route.starts_with("/api/v1/blobs") => "blobs",
+        Some(route) if route.starts_with("/api/") => "api",
+        Some(route) if route.starts_with("/evidence") => "evidence",
+        Some(_) => "pages",
+    }
+}

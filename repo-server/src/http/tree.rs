@@ -1,0 +1,324 @@
+//! The published tree: `/{channel}/{repo}/{arch}/…` moves with the channel, `/r/{release}/{repo}/{arch}/…`
+//! never changes. Only `repomd.xml`, its signature and the metalink are names that move; every other
+//! name means the same bytes for ever and is found whichever release has it, so that a client with an
+//! old `repomd.xml` never meets a 404.
+
+use super::content::{Caching, Object, answer};
+use super::error::ApiError;
+use super::pairs::Viewer;
+use super::{listing, metalink};
+use crate::app::App;
+use crate::db::builds::PackageRow;
+use crate::db::evidence::Kind;
+use crate::db::releases::{ReleaseRepoRow, ReleaseRow};
+use crate::db::{self, DbError};
+use axum::extract::{ConnectInfo, OriginalUri, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use repo_model::{Arch, ChannelName, ReleaseId, RepoName};
+use sbom_gen::SBOM_FORMATS;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// What the first part of a path names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Root {
+    /// Moves.
+    Channel(ChannelName),
+    /// Stays.
+    Pinned(ReleaseId),
+}
+
+/// A path in the published tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Channel or release.
+    pub root: Root,
+    /// Repository.
+    pub repo: RepoName,
+    /// Architecture.
+    pub arch: Arch,
+    /// The rest, without a slash in front; empty for the base.
+    pub rest: String,
+}
+
+impl Place {
+    /// Reads a percent-decoded path; `None` when it is not of this shape.
+    pub fn parse(path: &str) -> Option<Self> {
+        let path = path.strip_prefix('/')?;
+        let (root, path) = match path.strip_prefix("r/") {
+            Some(path) => {
+                let (release, path) = path.split_once('/')?;
+                (Root::Pinned(release.parse().ok()?), path)
+            }
+            None => {
+                let (channel, path) = path.split_once('/')?;
+                (Root::Channel(channel.parse().ok()?), path)
+            }
+        };
+        let (repo, path) = path.split_once('/')?;
+        let (arch, rest) = path.split_once('/')?;
+        let place = Self { root, repo: repo.parse().ok()?, arch: arch.parse().ok()?, rest: rest.to_owned() };
+        let tricks = rest.split('/').any(|part| part == "." || part == "..") || rest.contains('\0');
+        (!tricks).then_some(place)
+    }
+
+    /// The path of the base, with slashes at both ends.
+    pub fn base(&self) -> String {
+        match &self.root {
+            Root::Channel(channel) => format!("/{channel}/{}/{}/", self.repo, self.arch),
+            Root::Pinned(release) => format!("/r/{release}/{}/{}/", self.repo, self.arch),
+        }
+    }
+}
+
+/// Every GET and HEAD that no route has taken.
+pub async fn serve(
+    State(app): State<App>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    method: Method,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+) -> Response {
+    if method != Method::GET && method != Method::HEAD {
+        return ApiError::client(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET and HEAD are known here")
+            .into_response();
+    }
+    let path = percent_encoding::percent_decode_str(uri.path()).decode_utf8_lossy().into_owned();
+    let result = match (repo_file_channel(&path), Place::parse(&path)) {
+        (Some(channel), _) => super::keys::repo_file(&app, &channel).await,
+        (None, Some(place)) => in_place(&app, client, &method, &headers, &place).await,
+        (None, None) => Err(without_slash(&path)),
+    };
+    match result {
+        Ok(response) => response,
+        Err(error) => super::pages::error_page(&app, &headers, error),
+    }
+}
+
+fn repo_file_channel(path: &str) -> Option<ChannelName> {
+    path.strip_prefix('/')?.strip_suffix(".repo")?.parse().ok()
+}
+
+fn without_slash(path: &str) -> ApiError {
+    ApiError::not_found(format!("there is nothing at {path}"))
+        .hint("repositories are at /CHANNEL/REPO/ARCH/ and /r/RELEASE/REPO/ARCH/")
+}
+
+/// The release a place means now, and its repository there.
+struct Found {
+    release: ReleaseRow,
+    repo: ReleaseRepoRow,
+}
+
+async fn in_place(
+    app: &App,
+    client: SocketAddr,
+    method: &Method,
+    headers: &HeaderMap,
+    place: &Place,
+) -> Result<Response, ApiError> {
+    match place.rest.as_str() {
+        "repodata/repomd.xml" => {
+            let found = find(app, place, None).await?;
+            if let Some(viewer) = viewer(client, place) {
+                app.handed_out.remember(viewer, found.release.release, Instant::now());
+            }
+            let object = pointer(app, place, &found, found.repo.repomd, "application/xml").await?;
+            answer(app, method, headers, &object).await
+        }
+        "repodata/repomd.xml.asc" => {
+            let seen = viewer(client, place).and_then(|v| app.handed_out.recall(&v, Instant::now()));
+            let found = find(app, place, seen).await?;
+            let signature = found.repo.repomd_signature;
+            let object = pointer(app, place, &found, signature, "application/pgp-signature").await?;
+            answer(app, method, headers, &object).await
+        }
+        "repodata/repomd.xml.key" => super::keys::metadata_key(app).await,
+        "metalink.xml" => {
+            let found = find(app, place, None).await?;
+            metalink::serve(app, place, &found.release, &found.repo).await
+        }
+        rest if rest.is_empty() || rest.ends_with('/') => {
+            let found = find(app, place, None).await?;
+            listing::serve(app, place, found.release.release, &found.repo).await
+        }
+        "repodata" | "Packages" => Ok(Redirect::permanent(&format!("{}{}/", place.base(), place.rest)).into_response()),
+        rest if rest.starts_with("repodata/") => {
+            let object = metadata_file(app, place).await?;
+            answer(app, method, headers, &object).await
+        }
+        _ => {
+            let object = package_file(app, place).await?;
+            answer(app, method, headers, &object).await
+        }
+    }
+}
+
+fn viewer(client: SocketAddr, place: &Place) -> Option<Viewer> {
+    match &place.root {
+        Root::Channel(channel) => Some(Viewer {
+            address: client.ip(),
+            place: (channel.to_string(), place.repo.clone(), place.arch.clone()),
+        }),
+        Root::Pinned(_) => None,
+    }
+}
+
+async fn find(app: &App, place: &Place, instead: Option<ReleaseId>) -> Result<Found, ApiError> {
+    let place = place.clone();
+    let base = place.base();
+    let found = app
+        .db
+        .read(move |connection| {
+            let release = match (&place.root, instead) {
+                (_, Some(release)) => Some(release),
+                (Root::Pinned(release), None) => Some(*release),
+                (Root::Channel(channel), None) => db::channels::pointer(connection, channel)?.flatten(),
+            };
+            let Some(release) = release else { return Ok(None) };
+            let row = db::releases::by_id(connection, release)?;
+            let repo = db::releases::repo(connection, release, &place.repo, &place.arch)?;
+            Ok::<_, DbError>(row.zip(repo))
+        })
+        .await?;
+    let (release, repo) = found.ok_or_else(|| {
+        ApiError::not_found(format!("there is no repository at {base}"))
+            .hint("GET /api/v1/releases names every repository and release")
+    })?;
+    Ok(Found { release, repo })
+}
+
+async fn pointer(
+    app: &App,
+    place: &Place,
+    found: &Found,
+    digest: repo_model::FileDigest,
+    media_type: &str,
+) -> Result<Object, ApiError> {
+    let caching = match place.root {
+        Root::Channel(_) => Caching::Revalidate,
+        Root::Pinned(_) => Caching::Immutable,
+    };
+    let object = Object::find(app, digest, media_type, caching).await?;
+    Ok(Object { modified: Some(found.release.issued), ..object })
+}
+
+async fn metadata_file(app: &App, place: &Place) -> Result<Object, ApiError> {
+    let (repo, arch, name) = (place.repo.clone(), place.arch.clone(), place.rest.clone());
+    let file = app
+        .db
+        .read(move |connection| db::releases::repodata_file(connection, &repo, &arch, &name))
+        .await?
+        .ok_or_else(|| ApiError::not_found(format!("there is no {} in this repository", place.rest)))?;
+    let media_type = match file.name.rsplit('.').next() {
+        Some("zst") => "application/zstd",
+        Some("gz") => "application/gzip",
+        Some("xz") => "application/x-xz",
+        Some("xml") => "application/xml",
+        _ => "application/octet-stream",
+    };
+    Ok(Object {
+        digest: file.file,
+        size_bytes: file.size_bytes,
+        media_type: media_type.to_owned(),
+        caching: Caching::Immutable,
+        modified: None,
+    })
+}
+
+/// A package, or a document beside it: `foo.rpm.asc`, `foo.rpm.cdx.json`, `foo.rpm.vsa.json`.
+async fn package_file(app: &App, place: &Place) -> Result<Object, ApiError> {
+    let not_found = || ApiError::not_found(format!("there is no {} in this repository", place.rest));
+    let end = place.rest.find(".rpm").ok_or_else(not_found)? + ".rpm".len();
+    let (href, suffix) = place.rest.split_at(end);
+    let (repo, href, arch) = (place.repo.clone(), href.to_owned(), place.arch.clone());
+    let suffix_kind = beside(suffix).ok_or_else(not_found)?;
+    let found = app
+        .db
+        .read(move |connection| {
+            let Some(package) = db::builds::published_at(connection, &repo, &href)? else {
+                return Ok(None);
+            };
+            if package.nevra.arch != "noarch" && package.nevra.arch != arch.as_str() {
+                return Ok(None);
+            }
+            let digest = match suffix_kind {
+                Beside::Package => None,
+                Beside::Document(kind, label) => {
+                    match db::evidence::newest(connection, package.package_id, kind, label)? {
+                        Some(digest) => Some(digest),
+                        None => return Ok(None),
+                    }
+                }
+            };
+            Ok::<_, DbError>(Some((package, digest)))
+        })
+        .await?;
+    let (package, document) = found.ok_or_else(not_found)?;
+    match document {
+        Some(digest) => Object::find(app, digest, suffix_media_type(suffix), Caching::Immutable).await,
+        None => signed_file(&package).ok_or_else(not_found),
+    }
+}
+
+fn signed_file(package: &PackageRow) -> Option<Object> {
+    let signed = package.signed.as_ref()?;
+    Some(Object {
+        digest: signed.file,
+        size_bytes: signed.size_bytes,
+        media_type: "application/x-rpm".to_owned(),
+        caching: Caching::Immutable,
+        modified: package.added_at,
+    })
+}
+
+#[derive(Clone, Copy)]
+enum Beside {
+    Package,
+    Document(Kind, &'static str),
+}
+
+fn beside(suffix: &str) -> Option<Beside> {
+    match suffix {
+        "" => Some(Beside::Package),
+        ".asc" => Some(Beside::Document(Kind::DetachedSignature, "openpgp")),
+        ".vsa.json" => Some(Beside::Document(Kind::VerificationSummary, "slsa-vsa-v1")),
+        suffix => SBOM_FORMATS
+            .iter()
+            .find(|format| format.file_suffix == suffix)
+            .map(|format| Beside::Document(Kind::Sbom, format.name)),
+    }
+}
+
+fn suffix_media_type(suffix: &str) -> &'static str {
+    match suffix {
+        ".asc" => "application/pgp-signature",
+        _ => "application/json",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_channel_or_release_then_repo_then_arch() {
+        let place = Place::parse("/preview/base/x86_64/repodata/repomd.xml").unwrap();
+        assert_eq!(place.base(), "/preview/base/x86_64/");
+        assert_eq!(place.rest, "repodata/repomd.xml");
+        let pinned = Place::parse("/r/17/base/x86_64/").unwrap();
+        assert_eq!(pinned.root, Root::Pinned(ReleaseId(17)));
+        for bad in [
+            "/",
+            "/preview",
+            "/preview/base/x86_64",
+            "/r/x/base/x86_64/",
+            "/preview/base/x86_64/../../../etc/passwd",
+            "/preview/../x86_64/a",
+            "/preview/base/x86_64/a\0b",
+        ] {
+            assert_eq!(Place::parse(bad), None, "{bad:?}");
+        }
+    }
+}

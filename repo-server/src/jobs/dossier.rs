@@ -1,0 +1,62 @@
+//! Raw evidence about a package, gathered from the store: what the policy judges and the signer gets.
+
+use super::JobError;
+use crate::app::App;
+use crate::db::builds::PackageRow;
+use crate::db::evidence::{EvidenceRow, Kind};
+use repo_model::FileDigest;
+use repo_model::dsse::Envelope;
+use repo_model::policy::Evidence;
+use repo_model::rpm::{Head, HeadLimits};
+
+/// Largest statement, bytes.
+const MAX_ENVELOPE_BYTES: u64 = 16 << 20;
+
+/// All there is about one package.
+pub struct Dossier {
+    /// Lead and headers of the unsigned file.
+    pub head: Head,
+    /// Provenance and rebuild statements.
+    pub envelopes: Vec<Envelope>,
+    /// SBOM documents.
+    pub sboms: Vec<Vec<u8>>,
+}
+
+impl Dossier {
+    /// Gathers it. `evidence`: all rows of the build.
+    pub async fn gather(
+        app: &App,
+        package: &PackageRow,
+        evidence: &[EvidenceRow],
+    ) -> Result<Self, JobError> {
+        let mut dossier = Self {
+            head: read_head(app, package.unsigned_file).await?,
+            envelopes: Vec::new(),
+            sboms: Vec::new(),
+        };
+        let mine = |row: &&EvidenceRow| row.package_id.is_none_or(|id| id == package.package_id);
+        for row in evidence.iter().filter(mine) {
+            if row.kind == Kind::Rebuild.name() || row.kind == Kind::Provenance.name() {
+                let json = app.store.get(row.digest, MAX_ENVELOPE_BYTES).await?;
+                // What is no envelope proves nothing, and the policy says what is missing then.
+                dossier.envelopes.extend(Envelope::from_json(&json));
+            } else if row.kind == Kind::Sbom.name() {
+                let limit = repo_model::sbom_facts::MAX_BYTES as u64;
+                dossier.sboms.push(app.store.get(row.digest, limit).await?.to_vec());
+            }
+        }
+        Ok(dossier)
+    }
+
+    /// As the policy wants it.
+    pub fn as_evidence(&self) -> Evidence<'_> {
+        Evidence { head: &self.head, envelopes: &self.envelopes, sboms: &self.sboms }
+    }
+}
+
+/// The head of a stored RPM.
+pub async fn read_head(app: &App, file: FileDigest) -> Result<Head, JobError> {
+    let reader = app.store.blocking_reader(file).await?;
+    let head = tokio::task::spawn_blocking(move || Head::read(reader, &HeadLimits::default())).await??;
+    Ok(head)
+}

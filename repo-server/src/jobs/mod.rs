@@ -1,0 +1,271 @@
+//! The server's own work. Each kind is a row of [`JOBS`]; each run ends in one transaction that
+//! records the result, asks for what follows, and removes the job. A crash before that runs it again.
+
+mod dossier;
+mod judge;
+mod sbom;
+mod sign;
+
+use crate::app::{App, now, now_millis};
+use crate::db::jobs::JobRow;
+use crate::db::{self, DbError};
+use crate::intake::sweep_spool;
+use crate::store::StoreError;
+use futures_util::future::BoxFuture;
+use rusqlite::Transaction;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// One kind of work.
+pub struct JobKind {
+    /// Name in the database and the metrics.
+    pub name: &'static str,
+    /// How many run at once.
+    pub parallel: usize,
+    /// Does it.
+    pub run: fn(App, JobRow) -> BoxFuture<'static, Result<(), JobError>>,
+}
+
+/// Every kind of work.
+pub static JOBS: &[JobKind] = &[
+    JobKind { name: sbom::NAME, parallel: 2, run: |app, job| Box::pin(sbom::run(app, job)) },
+    JobKind { name: judge::NAME, parallel: 1, run: |app, job| Box::pin(judge::run(app, job)) },
+    JobKind { name: sign::NAME, parallel: 2, run: |app, job| Box::pin(sign::run(app, job)) },
+    JobKind {
+        name: crate::publish::NAME,
+        parallel: 1,
+        run: |app, job| Box::pin(crate::publish::run(app, job)),
+    },
+];
+
+/// A run failed. The job stays and is tried again with back-off; operators see the message.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The object store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A scratch file failed.
+    #[error("a scratch file failed")]
+    Scratch(#[from] std::io::Error),
+    /// A stored package does not read back.
+    #[error("a stored package does not read back")]
+    Rpm(#[from] repo_model::rpm::HeaderError),
+    /// No SBOM could be made of a package.
+    #[error("no SBOM could be made of {nevra}")]
+    Sbom {
+        /// Which.
+        nevra: repo_model::Nevra,
+        /// Why.
+        #[source]
+        source: sbom_gen::SbomError,
+    },
+    /// The signer did not sign for another reason than policy.
+    #[error("the signer did not sign")]
+    Signer(#[source] hallmark_signer::client::ClientError),
+    /// What the signer returned does not verify.
+    #[error("the signature of {what} does not verify; it was not stored")]
+    BadSignature {
+        /// Which file.
+        what: String,
+        /// Why.
+        #[source]
+        source: hallmark_signer::verify::VerifyError,
+    },
+    /// The metadata could not be made.
+    #[error("the metadata could not be made")]
+    Metadata(#[from] crate::repodata::MetadataError),
+    /// What a job works on is not there or not what it should be: a fault of ours.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// A job is given to another run when it has not ended after this time.
+const LEASE_SECS: u32 = 3_600;
+/// First pause after a failure; doubled with each, up to [`MAX_BACK_OFF`].
+const BACK_OFF: Duration = Duration::from_secs(1);
+const MAX_BACK_OFF: Duration = Duration::from_secs(300);
+
+/// Asks for the SBOMs of a package.
+pub fn enqueue_sbom(tx: &Transaction<'_>, build_id: u64, package_id: u64) -> Result<(), DbError> {
+    db::jobs::enqueue(tx, sbom::NAME, &package_id.to_string(), Some(build_id), now_millis())
+}
+
+/// Asks for a judgement of a build.
+pub fn enqueue_judge(tx: &Transaction<'_>, build_id: u64) -> Result<(), DbError> {
+    db::jobs::enqueue(tx, judge::NAME, &build_id.to_string(), Some(build_id), now_millis())
+}
+
+fn enqueue_sign(tx: &Transaction<'_>, build_id: u64) -> Result<(), DbError> {
+    db::jobs::enqueue(tx, sign::NAME, &build_id.to_string(), Some(build_id), now_millis())
+}
+
+/// Asks for a release of what is signed, after the configured delay.
+fn enqueue_publish(tx: &Transaction<'_>, delay_millis: u64) -> Result<(), DbError> {
+    let run_at = now_millis().saturating_add(i64::try_from(delay_millis).unwrap_or(i64::MAX));
+    db::jobs::enqueue(tx, crate::publish::NAME, "", None, run_at)
+}
+
+/// Runs jobs until `stop`; those that run then are finished first.
+pub async fn run(app: App, stop: CancellationToken) {
+    let tasks = TaskTracker::new();
+    let mut running = Running::default();
+    while !stop.is_cancelled() {
+        running.forget_finished();
+        match lease(&app, &running.busy()).await {
+            Ok(Some(job)) => running.start(&app, &tasks, job),
+            Ok(None) => wait(&app, &stop).await,
+            Err(error) => {
+                tracing::error!(error = chain(&error), "cannot lease jobs: {}", chain(&error));
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// Housekeeping that needs no row: leases that ended, uploads that went nowhere.
+pub async fn sweep(app: App, stop: CancellationToken) {
+    let expiry = Duration::from_secs(app.config.server.upload_expiry_secs);
+    while tokio::time::timeout(Duration::from_secs(60), stop.cancelled()).await.is_err() {
+        let spool = crate::layout::spool(&app.config.server.data_dir);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || sweep_spool(&spool, expiry)).await {
+            tracing::warn!(%error, "cannot sweep the spool: {error}");
+        }
+        match app.db.write(|tx| db::jobs::release(tx, Some(now()))).await {
+            Ok(0) => {}
+            Ok(count) => {
+                tracing::warn!(count, "{count} jobs did not end in time and run again");
+                app.jobs_changed.notify_one();
+            }
+            Err(error) => tracing::error!(error = chain(&error), "cannot release jobs: {}", chain(&error)),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Running(HashMap<&'static str, Vec<tokio::task::JoinHandle<()>>>);
+
+impl Running {
+    fn forget_finished(&mut self) {
+        for tasks in self.0.values_mut() {
+            tasks.retain(|task| !task.is_finished());
+        }
+    }
+
+    fn busy(&self) -> Vec<&'static str> {
+        let full = |kind: &&JobKind| self.0.get(kind.name).is_some_and(|t| t.len() >= kind.parallel);
+        JOBS.iter().filter(full).map(|kind| kind.name).collect()
+    }
+
+    fn start(&mut self, app: &App, tasks: &TaskTracker, job: JobRow) {
+        let Some(kind) = JOBS.iter().find(|kind| kind.name == job.name) else {
+            tracing::error!(job.name, "job {} is of no known kind", job.name);
+            return;
+        };
+        let task = tasks.spawn(attempt(app.clone(), kind, job));
+        self.0.entry(kind.name).or_default().push(task);
+    }
+}
+
+async fn lease(app: &App, busy: &[&'static str]) -> Result<Option<JobRow>, DbError> {
+    let busy = busy.to_vec();
+    app.db
+        .write(move |tx| db::jobs::lease(tx, now_millis(), LEASE_SECS, &busy))
+        .await
+}
+
+/// Waits until a job may be due: something changed, or the next one's time has come.
+async fn wait(app: &App, stop: &CancellationToken) {
+    let due = app.db.read(db::jobs::next_run_at_millis).await.ok().flatten();
+    let millis = due.map_or(1_000, |due| (due - now_millis()).clamp(10, 1_000));
+    let pause = Duration::from_millis(millis.unsigned_abs());
+    tokio::select! {
+        () = app.jobs_changed.notified() => {}
+        () = tokio::time::sleep(pause) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn attempt(app: App, kind: &'static JobKind, job: JobRow) {
+    let started = std::time::Instant::now();
+    let result = (kind.run)(app.clone(), job.clone()).await;
+    app.metrics.job_ended(kind.name, result.is_ok(), started.elapsed());
+    if let Err(error) = result {
+        let message = chain(&error);
+        tracing::warn!(
+            job.name = kind.name,
+            job.input,
+            job.attempt,
+            error = message,
+            "job {} {} failed: {message}",
+            kind.name,
+            job.input
+        );
+        let run_at = now_millis() + i64::try_from(back_off(job.attempt).as_millis()).unwrap_or(0);
+        let put_back = app
+            .db
+            .write(move |tx| {
+                db::jobs::put_back(tx, &job, &message, run_at)?;
+                wake_judge(tx, &job)
+            })
+            .await;
+        if let Err(error) = put_back {
+            // The lease ends by itself; the job then runs again.
+            tracing::error!(error = chain(&error), "cannot put a job back: {}", chain(&error));
+        }
+    }
+    app.jobs_changed.notify_one();
+}
+
+/// A build whose SBOM cannot be made must not look as if it were still under way.
+fn wake_judge(tx: &Transaction<'_>, job: &JobRow) -> Result<(), DbError> {
+    if job.name != sbom::NAME {
+        return Ok(());
+    }
+    let package_id = job.input.parse().unwrap_or_default();
+    match db::builds::package(tx, package_id)? {
+        Some(package) => enqueue_judge(tx, package.build_id),
+        None => Ok(()),
+    }
+}
+
+fn back_off(attempt: u32) -> Duration {
+    BACK_OFF.saturating_mul(1 << attempt.min(16)).min(MAX_BACK_OFF)
+}
+
+/// An error with its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_job_kind_has_a_name_of_its_own_and_can_run() {
+        for (index, kind) in JOBS.iter().enumerate() {
+            assert!(kind.parallel > 0, "{}", kind.name);
+            assert!(JOBS[..index].iter().all(|other| other.name != kind.name), "{}", kind.name);
+        }
+    }
+
+    #[test]
+    fn back_off_grows_to_its_limit() {
+        assert_eq!(back_off(0), BACK_OFF);
+        assert_eq!(back_off(3), BACK_OFF * 8);
+        assert_eq!(back_off(u32::MAX), MAX_BACK_OFF);
+    }
+}

@@ -1,0 +1,201 @@
+//! `sign`: asks the signer for each package of an approved build, puts the signature into the file,
+//! verifies it, and stores the signed file.
+
+use super::JobError;
+use super::dossier::Dossier;
+use crate::app::{App, now};
+use crate::db::builds::{PackageRow, SignedFile};
+use crate::db::evidence::{EvidenceRow, Kind, NewEvidence};
+use crate::db::jobs::JobRow;
+use crate::db::{self, DbError};
+use hallmark_signer::client::{Client, ClientError, SignedPackage};
+use hallmark_signer::verify::{Certificate, VerifyError, verify_detached, verify_header_signature};
+use repo_model::policy::Reason;
+use repo_model::rpm::{Head, HeadLimits};
+use repo_model::stage::{Event, Stage};
+use repo_model::wire::signer::Identity;
+use repo_model::{FileDigest, HeaderDigest};
+use std::io::{Read, Seek as _, Write as _};
+use tempfile::NamedTempFile;
+
+/// Name in the database.
+pub const NAME: &str = "sign";
+const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
+
+/// What ends a build's signing without an error of ours.
+enum Outcome {
+    Signed,
+    Refused { held: bool, reasons: Vec<Reason> },
+}
+
+/// Runs it; the input is a build's number.
+pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
+    let build_id: u64 = job.input.parse().map_err(|_| JobError::Broken(format!("`{}` is no build", job.input)))?;
+    let (build, packages, evidence) = app
+        .db
+        .read(move |connection| {
+            Ok::<_, DbError>((
+                db::builds::by_id(connection, build_id)?,
+                db::builds::packages(connection, build_id)?,
+                db::evidence::of_build(connection, build_id)?,
+            ))
+        })
+        .await?;
+    let approved = build.is_some_and(|build| build.stage == Stage::Approved);
+    let outcome = match approved {
+        true => Some(sign_all(&app, &packages, &evidence).await?),
+        // Another run was first.
+        false => None,
+    };
+    let delay_millis = app.config.server.publish_delay_millis;
+    app.db
+        .write(move |tx| {
+            db::jobs::finish(tx, job.job_id)?;
+            let event = match outcome {
+                None => return Ok(()),
+                Some(Outcome::Signed) => Event::Signed,
+                Some(Outcome::Refused { held: true, reasons }) => Event::Held(reasons),
+                Some(Outcome::Refused { held: false, reasons }) => Event::Rejected(reasons),
+            };
+            let stage = db::builds::advance(tx, build_id, event, now())?;
+            tracing::info!(build = build_id, stage = stage.name(), "build {build_id} is {stage}");
+            if stage == Stage::Signed {
+                super::enqueue_publish(tx, delay_millis)?;
+            }
+            Ok::<_, DbError>(())
+        })
+        .await?;
+    Ok(())
+}
+
+async fn sign_all(
+    app: &App,
+    packages: &[PackageRow],
+    evidence: &[EvidenceRow],
+) -> Result<Outcome, JobError> {
+    for package in packages.iter().filter(|package| package.signed.is_none()) {
+        let dossier = Dossier::gather(app, package, evidence).await?;
+        match sign_one(app, package, dossier).await {
+            Ok(()) => {}
+            Err(JobError::Signer(ClientError::Refused { held, reasons })) => {
+                return Ok(Outcome::Refused { held, reasons });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Outcome::Signed)
+}
+
+/// Signs one package and records it; a package that is recorded is not signed again.
+async fn sign_one(app: &App, package: &PackageRow, dossier: Dossier) -> Result<(), JobError> {
+    let unsigned = app.store.blocking_reader(package.unsigned_file).await?;
+    let mut file = app.scratch_file()?;
+    let socket = app.config.server.signer_socket.clone();
+    let what = package.nevra.to_string();
+    let header = package.header;
+    let task = move || {
+        let mut client = Client::connect(&socket).map_err(JobError::Signer)?;
+        let identity = client.identity().map_err(JobError::Signer)?;
+        let signed = client
+            .sign_package(&dossier.head.to_bytes(), &dossier.envelopes, &dossier.sboms)
+            .map_err(JobError::Signer)?;
+        let head_bytes = transplant(unsigned, &signed.signature_header, &mut file)?;
+        verify_file(&mut file, &identity, &what)?;
+        let armored = detached(&mut client, header, &mut file, &identity, &what)?;
+        Ok::<_, JobError>((signed, armored, head_bytes, file))
+    };
+    let (signed, armored, head_bytes, file) = tokio::task::spawn_blocking(task).await??;
+    store(app, package, signed, armored, head_bytes, file).await
+}
+
+/// Writes lead + new signature header + main header + payload; gives the size of the head.
+fn transplant(
+    mut unsigned: impl Read,
+    signature_header: &[u8],
+    out: &mut NamedTempFile,
+) -> Result<u64, JobError> {
+    let head = Head::read(&mut unsigned, &HeadLimits::default())?;
+    let mut head_bytes = 0;
+    for part in [head.lead(), signature_header, head.main_bytes()] {
+        out.write_all(part)?;
+        head_bytes += part.len() as u64;
+    }
+    std::io::copy(&mut unsigned, out)?;
+    out.flush()?;
+    Ok(head_bytes)
+}
+
+fn verify_file(file: &mut NamedTempFile, identity: &Identity, what: &str) -> Result<(), JobError> {
+    let refuse = |source| JobError::BadSignature { what: what.to_owned(), source };
+    file.rewind()?;
+    let head = Head::read(&mut *file, &HeadLimits::default())?;
+    let certificate = package_certificate(identity).map_err(refuse)?;
+    verify_header_signature(&head, &[certificate]).map_err(refuse)?;
+    Ok(())
+}
+
+fn package_certificate(identity: &Identity) -> Result<Certificate, VerifyError> {
+    Certificate::from_bytes(identity.package_certificate.as_bytes())
+}
+
+fn detached(
+    client: &mut Client,
+    header: HeaderDigest,
+    file: &mut NamedTempFile,
+    identity: &Identity,
+    what: &str,
+) -> Result<String, JobError> {
+    let size_bytes = file.as_file().metadata()?.len();
+    file.rewind()?;
+    let armored = client.sign_file(header, size_bytes, &mut *file).map_err(JobError::Signer)?;
+    file.rewind()?;
+    package_certificate(identity)
+        .and_then(|certificate| verify_detached(&mut *file, armored.as_bytes(), &certificate))
+        .map_err(|source| JobError::BadSignature { what: format!("{what}.asc"), source })?;
+    Ok(armored)
+}
+
+async fn store(
+    app: &App,
+    package: &PackageRow,
+    signed: SignedPackage,
+    armored: String,
+    head_bytes: u64,
+    file: NamedTempFile,
+) -> Result<(), JobError> {
+    let path = file.path().to_owned();
+    let digest = tokio::task::spawn_blocking(move || crate::app::file_digest(&path)).await??;
+    app.store.put_file(file.path(), digest).await?;
+    let record = SignedFile {
+        file: digest,
+        size_bytes: file.as_file().metadata()?.len(),
+        head_bytes,
+        detached_signature: app.store.put(armored).await?,
+        summary_statement: app.store.put(signed.summary.to_json()).await?,
+    };
+    let sbom_statement = app.store.put(signed.sbom_statement.to_json()).await?;
+    let (build_id, package_id) = (package.build_id, package.package_id);
+    let about = move |kind, label: &str, digest: FileDigest, media_type| NewEvidence {
+        build_id,
+        package_id: Some(package_id),
+        kind,
+        label: label.to_owned(),
+        digest,
+        media_type,
+    };
+    let summary = record.summary_statement;
+    let evidence = [
+        about(Kind::VerificationSummary, "slsa-vsa-v1", summary, ENVELOPE),
+        about(Kind::SbomStatement, "in-toto-reference-v0.1", sbom_statement, ENVELOPE),
+        about(Kind::DetachedSignature, "openpgp", record.detached_signature, "application/pgp-signature"),
+    ];
+    app.db
+        .write(move |tx| {
+            for new in &evidence {
+                db::evidence::insert(tx, new, now())?;
+            }
+            db::builds::set_signed(tx, package_id, &record)
+        })
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! Where things are below the data directory, and below the server's root in URLs.
+
+use repo_model::Nevra;
+use std::path::{Path, PathBuf};
+
+/// `hallmark.db`
+pub fn database(data_dir: &Path) -> PathBuf {
+    data_dir.join("hallmark.db")
+}
+
+/// Held by the one server that uses this data directory.
+pub fn lock_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("server.lock")
+}
+
+/// Objects by digest.
+pub fn objects(data_dir: &Path) -> PathBuf {
+    data_dir.join("objects")
+}
+
+/// Half-uploaded blobs.
+pub fn spool(data_dir: &Path) -> PathBuf {
+    data_dir.join("spool")
+}
+
+/// Files in the making; emptied at start.
+pub fn scratch(data_dir: &Path) -> PathBuf {
+    data_dir.join("scratch")
+}
+
+/// `Packages/h/hello-2.12-1.x86_64.rpm`: a package's path below the repository's base. The first
+/// letter is lowercased; the lint refused names that could leave the directory.
+pub fn href(nevra: &Nevra) -> String {
+    let first = nevra.name.chars().next().unwrap_or('_').to_lowercase();
+    format!("Packages/{first}/{}", nevra.file_name())
+}

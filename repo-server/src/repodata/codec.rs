@@ -1,0 +1,199 @@
+//! Compression of one frame. A file is a concatenation of frames, so a frame must be complete in
+//! itself: a gzip member, a zstd frame, or plain bytes.
+
+use flate2::read::GzDecoder;
+use flate2::{Compression, GzBuilder};
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+/// How the files of a repository are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// zstd at this level (1 to 19), frames without content size. Not for el7 clients.
+    Zstd {
+        /// Compression level.
+        level: i32,
+    },
+    /// gzip at level 9 without time and name: every client reads it.
+    Gzip,
+    /// Not compressed.
+    None,
+}
+
+impl Codec {
+    /// zstd at level 10, the level that createrepo_c uses.
+    pub const ZSTD: Self = Self::Zstd { level: 10 };
+
+    /// `.zst`, `.gz` or nothing.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Zstd { .. } => ".zst",
+            Self::Gzip => ".gz",
+            Self::None => "",
+        }
+    }
+
+    /// Names the codec in cache keys: equal tags, equal bytes for equal input.
+    pub(super) fn cache_tag(self) -> [u8; 2] {
+        match self {
+            Self::Zstd { level } => [1, level.clamp(1, 22) as u8],
+            Self::Gzip => [2, 9],
+            Self::None => [0, 0],
+        }
+    }
+}
+
+/// A compressed piece of a file, complete in itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The compressed bytes; shared, since a cache and a file under way both hold them.
+    pub bytes: Arc<[u8]>,
+    /// Bytes before compression.
+    pub open_size_bytes: u64,
+}
+
+/// A frame larger than this when open is never read back from a cache: such a size means that the
+/// cache is damaged, or that rendering again is the smaller evil.
+const OPEN_SIZE_MAX_BYTES: u64 = 1 << 30;
+
+/// Compresses frames, keeping the compressor's tables between them.
+pub(super) enum Encoder {
+    Zstd(Box<zstd::bulk::Compressor<'static>>),
+    Gzip,
+    None,
+}
+
+impl Encoder {
+    pub fn new(codec: Codec) -> io::Result<Self> {
+        Ok(match codec {
+            Codec::Zstd { level } => {
+                let mut compressor = zstd::bulk::Compressor::new(level.clamp(1, 22))?;
+                // With a content size in the frame header DNF may read the first frames only.
+                compressor.include_contentsize(false)?;
+                // Lets a damaged frame from a cache be noticed.
+                compressor.include_checksum(true)?;
+                Self::Zstd(Box::new(compressor))
+            }
+            Codec::Gzip => Self::Gzip,
+            Codec::None => Self::None,
+        })
+    }
+
+    pub fn encode(&mut self, open: &[u8]) -> io::Result<Frame> {
+        let bytes: Arc<[u8]> = match self {
+            Self::Zstd(compressor) => compressor.compress(open)?.into(),
+            Self::Gzip => {
+                let mut member = GzBuilder::new()
+                    .mtime(0)
+                    .operating_system(255)
+                    .write(Vec::with_capacity(open.len() / 4), Compression::best());
+                member.write_all(open)?;
+                member.finish()?.into()
+            }
+            Self::None => open.into(),
+        };
+        Ok(Frame {
+            bytes,
+            open_size_bytes: open.len() as u64,
+        })
+    }
+}
+
+/// The open bytes of a frame; `None` when it is damaged.
+pub(super) fn decode(codec: Codec, frame: &Frame) -> Option<Vec<u8>> {
+    if frame.open_size_bytes > OPEN_SIZE_MAX_BYTES {
+        return None;
+    }
+    let capacity = usize::try_from(frame.open_size_bytes).ok()?;
+    let open = match codec {
+        Codec::Zstd { .. } => zstd::bulk::decompress(&frame.bytes, capacity).ok()?,
+        Codec::Gzip => {
+            let mut open = Vec::with_capacity(capacity);
+            GzDecoder::new(&frame.bytes[..])
+                .take(frame.open_size_bytes + 1)
+                .read_to_end(&mut open)
+                .ok()?;
+            open
+        }
+        Codec::None => frame.bytes.to_vec(),
+    };
+    (open.len() == capacity).then_some(open)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY_CODEC: [Codec; 4] = [
+        Codec::ZSTD,
+        Codec::Zstd { level: 19 },
+        Codec::Gzip,
+        Codec::None,
+    ];
+
+    #[test]
+    fn a_frame_decodes_to_what_was_encoded() {
+        for codec in EVERY_CODEC {
+            let mut encoder = Encoder::new(codec).unwrap();
+            for open in [Vec::new(), b"x".to_vec(), b"<package>".repeat(50_000)] {
+                let frame = encoder.encode(&open).unwrap();
+                assert_eq!(decode(codec, &frame), Some(open), "{codec:?}");
+            }
+        }
+    }
+
+    /// RFC 8878 §3.1.1.1.1: bits 7-6 say how long the content size field is, bit 5 (single
+    /// segment) implies one; both must be 0.
+    #[test]
+    fn no_zstd_frame_carries_its_content_size() {
+        for level in [1, 3, 10, 19] {
+            let mut encoder = Encoder::new(Codec::Zstd { level }).unwrap();
+            for size in [0, 1, 255, 256, 70_000, 3_000_000] {
+                let frame = encoder.encode(&vec![b'a'; size]).unwrap();
+                assert_eq!(frame.bytes[..4], [0x28, 0xB5, 0x2F, 0xFD]);
+                assert_eq!(
+                    frame.bytes[4] & 0b1110_0000,
+                    0,
+                    "level {level}, {size} bytes"
+                );
+                let content_size = zstd::zstd_safe::get_frame_content_size(&frame.bytes);
+                assert!(matches!(content_size, Ok(None)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_gzip_member_holds_neither_time_nor_name() {
+        let member = Encoder::new(Codec::Gzip)
+            .unwrap()
+            .encode(b"abc")
+            .unwrap()
+            .bytes;
+        assert_eq!(member[..10], [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 2, 255]);
+    }
+
+    #[test]
+    fn a_damaged_frame_is_noticed() {
+        for codec in EVERY_CODEC {
+            let whole = Encoder::new(codec)
+                .unwrap()
+                .encode(&b"<package>".repeat(100))
+                .unwrap();
+            let cut = Frame {
+                bytes: whole.bytes[..whole.bytes.len() - 1].into(),
+                ..whole.clone()
+            };
+            let lying = Frame {
+                open_size_bytes: u64::MAX,
+                ..whole.clone()
+            };
+            let short = Frame {
+                open_size_bytes: 3,
+                ..whole.clone()
+            };
+            for (damage, frame) in [("cut", cut), ("lying", lying), ("short", short)] {
+                assert_eq!(decode(codec, &frame), None, "{codec:?}, {damage}");
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Making the frames of groups: from the cache, or by loading, rendering and compressing; by several
+//! threads, handed over in list order.
+
+use super::build::{Inputs, encode, encoder};
+use super::codec::{Codec, Encoder, Frame, decode};
+use super::entry::Entry;
+use super::error::MetadataError;
+use super::groups::groups;
+use super::kinds::{KINDS, Kind};
+use super::options::Options;
+use super::xml::Xml;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+/// One group's part of one file.
+pub(super) struct Made {
+    pub frame: Frame,
+    /// The frame's open bytes; empty when the codec is none and `frame` holds them.
+    pub open: Vec<u8>,
+}
+
+type GroupResult = Result<Vec<Made>, MetadataError>;
+
+/// Runs `take` for every group in order. The first failing group in list order decides the error,
+/// so that it does not depend on the threads.
+pub(super) fn for_each_group(
+    inputs: &Inputs<'_>,
+    options: &Options,
+    mut take: impl FnMut(Vec<Made>) -> Result<(), MetadataError>,
+) -> Result<(), MetadataError> {
+    let groups = groups(inputs.entries);
+    let workers = inputs.workers.get().min(groups.len());
+    if workers <= 1 {
+        let mut maker = Maker::new(inputs, options)?;
+        return groups
+            .into_iter()
+            .try_for_each(|group| take(maker.make(group)?));
+    }
+    let (next, groups) = (&AtomicUsize::new(0), &groups);
+    std::thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(workers);
+        for _ in 0..workers {
+            let sender = sender.clone();
+            scope.spawn(move || work(inputs, options, groups, next, &sender));
+        }
+        drop(sender);
+        in_order(&receiver, groups.len(), take)
+        // Dropping the receiver ends the workers after an error: their next send fails.
+    })
+}
+
+fn work(
+    inputs: &Inputs<'_>,
+    options: &Options,
+    groups: &[Range<usize>],
+    next: &AtomicUsize,
+    sender: &SyncSender<(usize, GroupResult)>,
+) {
+    let mut maker = Maker::new(inputs, options);
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        let Some(group) = groups.get(number) else {
+            return;
+        };
+        let result = match &mut maker {
+            Ok(maker) => maker.make(group.clone()),
+            // Each group needs an answer; a compressor that could not be made is made anew.
+            Err(_) => Maker::new(inputs, options).and_then(|mut maker| maker.make(group.clone())),
+        };
+        if sender.send((number, result)).is_err() {
+            return;
+        }
+    }
+}
+
+fn in_order(
+    receiver: &Receiver<(usize, GroupResult)>,
+    count: usize,
+    mut take: impl FnMut(Vec<Made>) -> Result<(), MetadataError>,
+) -> Result<(), MetadataError> {
+    let mut early: BTreeMap<usize, GroupResult> = BTreeMap::new();
+    for number in 0..count {
+        let result = loop {
+            if let Some(result) = early.remove(&number) {
+                break result;
+            }
+            let (made, result) = receiver.recv().map_err(|_| MetadataError::Worker)?;
+            early.insert(made, result);
+        };
+        take(result?)?;
+    }
+    Ok(())
+}
+
+/// Makes the frames of groups, one group after another.
+struct Maker<'a> {
+    inputs: &'a Inputs<'a>,
+    options: &'a Options,
+    encoder: Encoder,
+}
+
+impl<'a> Maker<'a> {
+    fn new(inputs: &'a Inputs<'a>, options: &'a Options) -> Result<Self, MetadataError> {
+        Ok(Self {
+            inputs,
+            options,
+            encoder: encoder(options.codec, KINDS[0].record_type)?,
+        })
+    }
+
+    /// The group's frame for each kind, in the order of `KINDS`.
+    fn make(&mut self, group: Range<usize>) -> GroupResult {
+        let entries = &self.inputs.entries[group];
+        let keys: Vec<[u8; 32]> = KINDS
+            .iter()
+            .map(|kind| kind.frame_key(entries, self.options))
+            .collect();
+        let cached: Vec<Option<Made>> = keys.iter().map(|key| self.cached(key)).collect();
+        let missing: Vec<usize> = (0..KINDS.len())
+            .filter(|kind| cached[*kind].is_none())
+            .collect();
+        let mut rendered = self.render(entries, &missing)?.into_iter();
+        let mut group = Vec::with_capacity(KINDS.len());
+        for (made, (kind, key)) in cached.into_iter().zip(KINDS.iter().zip(&keys)) {
+            group.push(match made {
+                Some(made) => made,
+                None => self.compress(kind, key, rendered.next().unwrap_or_default())?,
+            });
+        }
+        Ok(group)
+    }
+
+    fn cached(&self, key: &[u8; 32]) -> Option<Made> {
+        let frame = self.inputs.cache.get(key)?;
+        let open = match self.options.codec {
+            Codec::None => Vec::new(),
+            codec => decode(codec, &frame)?,
+        };
+        Some(Made { frame, open })
+    }
+
+    /// Renders the kinds with these numbers; loads each package once, and one at a time.
+    fn render(&self, entries: &[Entry], missing: &[usize]) -> Result<Vec<Vec<u8>>, MetadataError> {
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut xmls: Vec<(&Kind, Xml)> = missing
+            .iter()
+            .map(|kind| (&KINDS[*kind], Xml::default()))
+            .collect();
+        for entry in entries {
+            let package =
+                self.inputs
+                    .packages
+                    .load(entry)
+                    .map_err(|source| MetadataError::Load {
+                        nevra: Box::new(entry.nevra.clone()),
+                        source,
+                    })?;
+            if package.nevra != entry.nevra {
+                return Err(MetadataError::WrongPackage {
+                    listed: Box::new(entry.nevra.clone()),
+                    found: Box::new(package.nevra.clone()),
+                });
+            }
+            for (kind, xml) in &mut xmls {
+                (kind.render)(xml, entry, &package, self.options).map_err(|fault| {
+                    MetadataError::Package {
+                        nevra: Box::new(entry.nevra.clone()),
+                        fault,
+                    }
+                })?;
+            }
+        }
+        Ok(xmls.into_iter().map(|(_, xml)| xml.into_bytes()).collect())
+    }
+
+    fn compress(
+        &mut self,
+        kind: &Kind,
+        key: &[u8; 32],
+        open: Vec<u8>,
+    ) -> Result<Made, MetadataError> {
+        let frame = encode(&mut self.encoder, &open, kind.record_type)?;
+        self.inputs.cache.put(key, &frame);
+        Ok(Made { frame, open })
+    }
+}

@@ -1,0 +1,46 @@
+//! Repository metadata: `repomd.xml` and the files it names, as a pure function of (package list,
+//! options, instant). Equal input gives equal bytes, whatever was published before.
+//!
+//! Packages are sorted by (name, EVR, arch, file digest) and cut into groups of about 50 to 200 at
+//! borders that depend on package names alone (`groups`). Each group is rendered and compressed to
+//! one frame per file; a frame is cached by the digest of what went into it, so adding a package
+//! to a repository of 60,000 renders one group. A file is
+//!
+//! ```text
+//! [frame: <?xml ...><metadata ... packages="2">]  [frame: group 0] [frame: group 1] ... [frame: </metadata>]
+//! ```
+//!
+//! gzip members and zstd frames may be concatenated. **A zstd frame here never carries its content
+//! size**: DNF may then stop reading after the first ones, without an error.
+//!
+//! What is written for one package equals createrepo_c 1.2 byte for byte, apart from the
+//! deliberate differences that `tests/repodata_differential.rs` lists.
+//!
+//! Here live no clock, no database and no directories: packages come through [`PackageSource`],
+//! frames through [`FrameCache`], and bytes leave through [`Sink`].
+
+mod build;
+mod cache;
+mod codec;
+mod dependencies;
+mod entry;
+mod error;
+mod filelists;
+mod frames;
+mod groups;
+mod kinds;
+mod options;
+mod other;
+mod primary;
+mod repomd;
+mod xml;
+
+pub use build::{Inputs, Manifest, Repodata, RepodataFile, Sink, build, build_into};
+pub use cache::{FrameCache, MemoryFrameCache, NoFrameCache};
+pub use codec::{Codec, Frame};
+pub use entry::{Entry, Href, PackageSource, ParseHrefError, sort};
+pub use error::{MetadataError, PackageFault, SourceError};
+pub use groups::{GROUP_PACKAGES_MAX, GROUP_PACKAGES_MIN};
+pub use kinds::check_package;
+pub use options::{DistroTag, ExtraRecord, Options};
+pub use repomd::{OpenContent, Record};

@@ -1,0 +1,58 @@
+//! What a repository's owner may choose about its metadata.
+
+use super::codec::Codec;
+
+/// How metadata is written. Part of the function's input: other options, other bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Compression of primary, filelists and other.
+    pub codec: Codec,
+    /// Changelog entries for each package, newest kept; `None` writes all of them.
+    pub changelog_limit: Option<usize>,
+    /// `<revision>`, a free text; `None` writes the publish instant in seconds since 1970.
+    pub revision: Option<String>,
+    /// `<content>` tags, in this order.
+    pub content_tags: Vec<String>,
+    /// `<repo>` tags, in this order.
+    pub repo_tags: Vec<String>,
+    /// `<distro>` tags, in this order.
+    pub distro_tags: Vec<DistroTag>,
+}
+
+impl Default for Options {
+    /// createrepo_c's: zstd, ten changelog entries, revision from the instant, no tags.
+    fn default() -> Self {
+        Self {
+            codec: Codec::ZSTD,
+            changelog_limit: Some(10),
+            revision: None,
+            content_tags: Vec::new(),
+            repo_tags: Vec::new(),
+            distro_tags: Vec::new(),
+        }
+    }
+}
+
+/// A `<distro>` tag of `repomd.xml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DistroTag {
+    /// Name such as `Fedora 43`.
+    pub text: String,
+    /// CPE name such as `cpe:/o:fedoraproject:fedora:43`.
+    pub cpe_id: Option<String>,
+}
+
+/// A record beside primary, filelists and other: updateinfo, group, modules, an SBOM index, or
+/// any type that an upstream repository has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtraRecord {
+    /// `type` in `repomd.xml`: `updateinfo`, `group`, `modules`, ...
+    pub record_type: String,
+    /// Name without compression suffix: `updateinfo.xml`, `comps.xml`, `modules.yaml`. A digest
+    /// in front, as an upstream file may have it, is replaced by the right one.
+    pub file_name: String,
+    /// The content, not compressed.
+    pub bytes: Vec<u8>,
+    /// How to compress it; some clients want groups uncompressed.
+    pub codec: Codec,
+}

@@ -1,0 +1,264 @@
+//! `repomd.xml`: the list of metadata files with digests and sizes, the one file that names the
+//! others and that gets signed.
+//!
+//! ```text
+//! <data type="primary">
+//!   <checksum type="sha256">219b...</checksum>
+//!   <open-checksum type="sha256">af79...</open-checksum>
+//!   <location href="repodata/219b...-primary.xml.zst"/>
+//!   <timestamp>1795229985</timestamp>
+//!   <size>14398</size>
+//!   <open-size>103309</open-size>
+//! </data>
+//! ```
+
+use super::error::{MetadataError, PackageFault};
+use super::options::{ExtraRecord, Options};
+use super::xml::Xml;
+use repo_model::{FileDigest, Timestamp};
+
+/// One metadata file as `repomd.xml` lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// `primary`, `filelists`, `other`, `updateinfo`, ...
+    pub record_type: String,
+    /// Path below the repository's root, named by its digest: `repodata/219b...-primary.xml.zst`.
+    pub name: String,
+    /// SHA-256 of the file.
+    pub digest: FileDigest,
+    /// Bytes of the file.
+    pub size_bytes: u64,
+    /// The content before compression; `None` for a file that is not compressed.
+    pub open: Option<OpenContent>,
+}
+
+/// What a compressed metadata file decompresses to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenContent {
+    /// SHA-256 of the decompressed content.
+    pub digest: FileDigest,
+    /// Bytes of the decompressed content.
+    pub size_bytes: u64,
+}
+
+/// `repodata/{digest}-{stem}`.
+pub(super) fn record_name(digest: &FileDigest, stem: &str) -> String {
+    format!("repodata/{digest}-{stem}")
+}
+
+/// Checks an extra record and returns its file name without an upstream digest in front.
+pub(super) fn extra_file_name(extra: &ExtraRecord) -> Result<&str, MetadataError> {
+    let refuse = |what, text: &str, why| MetadataError::Option {
+        what,
+        text: text.chars().take(200).collect(),
+        why,
+    };
+    let is_word = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.+".contains(&b))
+    };
+    if !is_word(&extra.record_type) {
+        return Err(refuse(
+            "record type",
+            &extra.record_type,
+            "want letters, digits, `-_.+`",
+        ));
+    }
+    if super::kinds::KINDS
+        .iter()
+        .any(|kind| kind.record_type == extra.record_type)
+    {
+        return Err(refuse(
+            "record type",
+            &extra.record_type,
+            "it is made from the package list",
+        ));
+    }
+    let name = without_digest(&extra.file_name);
+    if !is_word(name) || name.starts_with('.') {
+        return Err(refuse(
+            "file name",
+            &extra.file_name,
+            "want letters, digits, `-_.+`, no leading dot",
+        ));
+    }
+    Ok(name)
+}
+
+/// Strips `{hex digest}-`, be it MD5, SHA-1, SHA-256 or SHA-512.
+fn without_digest(name: &str) -> &str {
+    match name.split_once('-') {
+        Some((digest, rest))
+            if [32, 40, 56, 64, 96, 128].contains(&digest.len())
+                && digest.bytes().all(|b| b.is_ascii_hexdigit()) =>
+        {
+            rest
+        }
+        _ => name,
+    }
+}
+
+/// Sorts records as createrepo_c does: primary, filelists, other, databases, zchunk, then by type
+/// and name. The order never depends on the caller's.
+pub(super) fn sort_records(records: &mut [Record]) {
+    fn class(record_type: &str) -> usize {
+        match record_type {
+            "primary" => 0,
+            "filelists" => 1,
+            "other" => 2,
+            _ if record_type.ends_with("_db") => 3,
+            _ if record_type.ends_with("_zck") => 4,
+            _ => 5,
+        }
+    }
+    records.sort_by(|a, b| {
+        let key = |record: &Record| class(&record.record_type);
+        (key(a), &a.record_type, &a.name).cmp(&(key(b), &b.record_type, &b.name))
+    });
+}
+
+/// Writes `repomd.xml`; every record gets the instant `at` as its timestamp.
+pub(super) fn render(
+    records: &[Record],
+    options: &Options,
+    at: Timestamp,
+) -> Result<Vec<u8>, MetadataError> {
+    let mut xml = Xml::default();
+    xml.raw(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <repomd xmlns=\"http://linux.duke.edu/metadata/repo\" \
+         xmlns:rpm=\"http://linux.duke.edu/metadata/rpm\">\n",
+    );
+    let revision = options
+        .revision
+        .clone()
+        .unwrap_or_else(|| at.unix_secs().to_string());
+    option(xml.element("  ", "revision", &revision), &revision)?;
+    render_tags(&mut xml, options)?;
+    for record in records {
+        render_record(&mut xml, record, at);
+    }
+    xml.raw("</repomd>\n");
+    Ok(xml.into_bytes())
+}
+
+fn render_tags(xml: &mut Xml, options: &Options) -> Result<(), MetadataError> {
+    let Options {
+        content_tags,
+        repo_tags,
+        distro_tags,
+        ..
+    } = options;
+    if content_tags.is_empty() && repo_tags.is_empty() && distro_tags.is_empty() {
+        return Ok(());
+    }
+    xml.raw("  <tags>\n");
+    for tag in content_tags {
+        option(xml.element("    ", "content", tag), tag)?;
+    }
+    for tag in repo_tags {
+        option(xml.element("    ", "repo", tag), tag)?;
+    }
+    for tag in distro_tags {
+        xml.raw("    <distro");
+        if let Some(cpe_id) = &tag.cpe_id {
+            option(xml.attribute("cpeid", cpe_id), cpe_id)?;
+        }
+        xml.raw(">");
+        option(xml.text("distro", &tag.text), &tag.text)?;
+        xml.raw("</distro>\n");
+    }
+    xml.raw("  </tags>\n");
+    Ok(())
+}
+
+/// Names and types were checked when the record was made: nothing here needs escaping.
+fn render_record(xml: &mut Xml, record: &Record, at: Timestamp) {
+    xml.raw("  <data type=\"");
+    xml.raw(&record.record_type);
+    xml.raw("\">\n    <checksum type=\"sha256\">");
+    xml.raw(&record.digest.to_hex());
+    xml.raw("</checksum>\n");
+    if let Some(open) = &record.open {
+        xml.raw("    <open-checksum type=\"sha256\">");
+        xml.raw(&open.digest.to_hex());
+        xml.raw("</open-checksum>\n");
+    }
+    xml.raw("    <location href=\"");
+    xml.raw(&record.name);
+    xml.raw("\"/>\n    <timestamp>");
+    xml.signed(at.unix_secs());
+    xml.raw("</timestamp>\n    <size>");
+    xml.number(record.size_bytes);
+    xml.raw("</size>\n");
+    if let Some(open) = &record.open {
+        xml.raw("    <open-size>");
+        xml.number(open.size_bytes);
+        xml.raw("</open-size>\n");
+    }
+    if record.record_type.ends_with("_db") {
+        xml.raw("    <database_version>10</database_version>\n");
+    }
+    xml.raw("  </data>\n");
+}
+
+fn option(written: Result<(), PackageFault>, text: &str) -> Result<(), MetadataError> {
+    written.map_err(|fault| MetadataError::Option {
+        what: match fault {
+            PackageFault::Character { field, .. } => field,
+            PackageFault::DependencyEpoch { list, .. } => list,
+        },
+        text: text.chars().take(200).collect(),
+        why: "it holds a character that XML cannot hold",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstream_digest_is_stripped_from_a_file_name() {
+        let digest = "0123456789abcdef".repeat(4);
+        for (name, stripped) in [
+            (format!("{digest}-updateinfo.xml"), "updateinfo.xml"),
+            (
+                format!("{digest}-comps-Base.x86_64.xml"),
+                "comps-Base.x86_64.xml",
+            ),
+            ("comps-Base.xml".to_owned(), "comps-Base.xml"),
+            (digest.clone(), &digest),
+            ("abc-updateinfo.xml".to_owned(), "abc-updateinfo.xml"),
+        ] {
+            assert_eq!(without_digest(&name), stripped);
+        }
+    }
+
+    #[test]
+    fn records_stand_in_createrepo_order() {
+        let record = |record_type: &str| Record {
+            record_type: record_type.to_owned(),
+            name: String::new(),
+            digest: FileDigest::of(b""),
+            size_bytes: 0,
+            open: None,
+        };
+        let sorted = [
+            "primary",
+            "filelists",
+            "other",
+            "filelists_db",
+            "primary_db",
+            "primary_zck",
+            "group",
+            "modules",
+            "updateinfo",
+        ];
+        let mut records: Vec<Record> = sorted.iter().rev().map(|t| record(t)).collect();
+        sort_records(&mut records);
+        let types: Vec<&str> = records.iter().map(|r| r.record_type.as_str()).collect();
+        assert_eq!(types, sorted);
+    }
+}

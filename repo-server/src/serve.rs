@@ -1,0 +1,46 @@
+//! `hallmark serve`: opens, listens, works until it is told to stop.
+
+use crate::app::{App, ServeError};
+use crate::{http, jobs, publish};
+use repo_model::config::Config;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Serves until `stop` is cancelled; then requests and jobs that run are given the configured time.
+pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeError> {
+    let address = config.server.listen.clone();
+    let app = App::open(config, stop.clone()).await?;
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|source| ServeError::Listen { address: address.clone(), source })?;
+    publish::ensure_first_release(&app).await?;
+    let local = listener.local_addr().map_err(ServeError::Serve)?;
+    tracing::info!(%local, "serving {} on http://{local}", app.config.server.public_url);
+    let jobs = tokio::spawn(jobs::run(app.clone(), stop.clone()));
+    let sweep = tokio::spawn(jobs::sweep(app.clone(), stop.clone()));
+    let limit = Duration::from_secs(app.config.server.shutdown_secs);
+    let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let told = stop.clone();
+    let serving = tokio::spawn(async move {
+        axum::serve(listener, service)
+            .with_graceful_shutdown(async move { told.cancelled().await })
+            .await
+    });
+    stop.cancelled().await;
+    tracing::info!("stopping: requests and jobs that run have {} s", limit.as_secs());
+    let all = async {
+        let served = serving.await.map_err(std::io::Error::other).and_then(|result| result);
+        let _ = jobs.await;
+        let _ = sweep.await;
+        served
+    };
+    match tokio::time::timeout(limit, all).await {
+        Ok(served) => served.map_err(ServeError::Serve),
+        Err(_) => {
+            tracing::warn!("some requests or jobs did not end in time; jobs run again at the next start");
+            Ok(())
+        }
+    }
+}

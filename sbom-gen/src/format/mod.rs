@@ -1,0 +1,125 @@
+//! The formats that documents are written in: one file and one row of [`SBOM_FORMATS`] each.
+
+mod cyclonedx;
+mod spdx23;
+mod stream;
+
+use crate::graph::Graph;
+use crate::{Inventory, Options, SbomError};
+use std::io::Write;
+
+/// One format.
+pub struct SbomFormat {
+    /// Name for configuration and command lines, such as `cyclonedx-1.6`.
+    pub name: &'static str,
+    /// Media type to serve it with.
+    pub media_type: &'static str,
+    /// What follows the package's file name in the document's, such as `.cdx.json`.
+    pub file_suffix: &'static str,
+    /// in-toto predicate type for a statement that holds such a document.
+    pub predicate_type: &'static str,
+    write: fn(&Graph<'_>, &mut dyn Write) -> Result<(), SbomError>,
+}
+
+impl std::fmt::Debug for SbomFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SbomFormat").field(&self.name).finish()
+    }
+}
+
+impl SbomFormat {
+    /// Writes one document, with a final newline.
+    ///
+    /// Equal inventory (in any order) and equal options give equal bytes. The document is
+    /// serialised twice, once to learn its digest; it is never held in memory.
+    ///
+    /// [`SbomError::Write`] is the sink's, [`SbomError::Options`] the configuration's fault.
+    pub fn write(
+        &self,
+        inventory: &Inventory,
+        options: &Options,
+        out: &mut dyn Write,
+    ) -> Result<(), SbomError> {
+        let graph = Graph::build(inventory, options)?;
+        (self.write)(&graph, out)
+    }
+}
+
+/// Every format, in the order of preference.
+pub static SBOM_FORMATS: &[SbomFormat] = &[cyclonedx::V1_6, spdx23::V2_3];
+
+/// The format of that name.
+pub fn format_named(name: &str) -> Option<&'static SbomFormat> {
+    SBOM_FORMATS.iter().find(|format| format.name == name)
+}
+
+/// An absolute `http`, `https` or `ftp` URL that either format can hold; others are left out of
+/// documents, because one bad URL tag would make the whole document invalid.
+fn web_url(url: &str) -> Option<&str> {
+    let rest = ["https://", "http://", "ftp://"]
+        .iter()
+        .find_map(|scheme| url.strip_prefix(scheme))?;
+    let host = rest.split(['/', '?', '#']).next()?;
+    let (name, port) = match host.strip_prefix('[') {
+        Some(address) => address.split_once(']')?,
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let has_host = match host.starts_with('[') {
+        true => name.parse::<std::net::Ipv6Addr>().is_ok(),
+        false => {
+            name.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'))
+                && !name.contains("..")
+        }
+    };
+    let has_port = port.is_empty()
+        || port
+            .strip_prefix(':')
+            .is_some_and(|port| port.parse::<u16>().is_ok());
+    let path = &rest[host.len()..];
+    let bytes = path.as_bytes();
+    let is_clean = path.bytes().enumerate().all(|(i, byte)| match byte {
+        b'%' => bytes
+            .get(i + 1..i + 3)
+            .is_some_and(|d| d.iter().all(u8::is_ascii_hexdigit)),
+        b'#' => i == path.find('#').unwrap_or(i),
+        b'<' | b'>' | b'"' | b'{' | b'}' | b'|' | b'\\' | b'^' | b'`' | b'[' | b']' => false,
+        _ => byte.is_ascii_graphic(),
+    });
+    (has_host && has_port && is_clean).then_some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_clean_web_addresses_pass() {
+        for good in [
+            "https://a.example",
+            "http://a.example:80/x?y=%20#z",
+            "ftp://a/b~c",
+            "http://[::1]:80/",
+        ] {
+            assert_eq!(web_url(good), Some(good));
+        }
+        for bad in [
+            "",
+            "a.example",
+            "https://",
+            "http://a b/",
+            "http://a/%2",
+            "http://a/#b#c",
+            "javascript:alert(1)",
+            "http://a:x/",
+            "http://[::x]/",
+            "http://a/[",
+            "https://ä.example",
+            "http://a..b",
+        ] {
+            assert_eq!(web_url(bad), None, "{bad}");
+        }
+    }
+}

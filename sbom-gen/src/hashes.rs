@@ -1,0 +1,122 @@
+//! Hashing a file once, for every digest that a document or a header wants.
+
+use md5::Md5;
+use sha1::Sha1;
+use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
+
+/// The three digests of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hashes {
+    sha1: [u8; 20],
+    sha256: [u8; 32],
+    sha512: [u8; 64],
+}
+
+impl Hashes {
+    /// SHA-1, 40 lowercase hex digits. SPDX 2.3 demands it; nothing here trusts it.
+    pub fn sha1_hex(&self) -> String {
+        hex::encode(self.sha1)
+    }
+
+    /// SHA-256, 64 lowercase hex digits.
+    pub fn sha256_hex(&self) -> String {
+        hex::encode(self.sha256)
+    }
+
+    /// SHA-512, 128 lowercase hex digits.
+    pub fn sha512_hex(&self) -> String {
+        hex::encode(self.sha512)
+    }
+}
+
+/// The digest that a header uses for files, where it is none of the three of [`Hashes`].
+enum Other {
+    None,
+    Md5(Md5),
+    Sha224(Sha224),
+    Sha384(Sha384),
+}
+
+/// All digests of one file, fed in pieces.
+pub(crate) struct Hasher {
+    sha1: Sha1,
+    sha256: Sha256,
+    sha512: Sha512,
+    other: Other,
+}
+
+impl Hasher {
+    /// * `openpgp_algorithm`: the extra digest to compute, as FILEDIGESTALGO numbers it; 0 for none.
+    pub(crate) fn new(openpgp_algorithm: u32) -> Self {
+        Self {
+            sha1: Sha1::new(),
+            sha256: Sha256::new(),
+            sha512: Sha512::new(),
+            other: match openpgp_algorithm {
+                1 => Other::Md5(Md5::new()),
+                9 => Other::Sha384(Sha384::new()),
+                11 => Other::Sha224(Sha224::new()),
+                _ => Other::None,
+            },
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.sha1.update(bytes);
+        self.sha256.update(bytes);
+        self.sha512.update(bytes);
+        match &mut self.other {
+            Other::None => {}
+            Other::Md5(hasher) => hasher.update(bytes),
+            Other::Sha224(hasher) => hasher.update(bytes),
+            Other::Sha384(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// The three digests, and the one that FILEDIGESTALGO `openpgp_algorithm` means as
+    /// (its name, lowercase hex); `None` for an algorithm that is not known here.
+    pub(crate) fn finish(self, openpgp_algorithm: u32) -> (Hashes, Option<(&'static str, String)>) {
+        let hashes = Hashes {
+            sha1: self.sha1.finalize().into(),
+            sha256: self.sha256.finalize().into(),
+            sha512: self.sha512.finalize().into(),
+        };
+        let named = match (openpgp_algorithm, self.other) {
+            (2, _) => Some(("SHA-1", hashes.sha1_hex())),
+            (8, _) => Some(("SHA-256", hashes.sha256_hex())),
+            (10, _) => Some(("SHA-512", hashes.sha512_hex())),
+            (_, Other::Md5(hasher)) => Some(("MD5", hex::encode(hasher.finalize()))),
+            (_, Other::Sha224(hasher)) => Some(("SHA-224", hex::encode(hasher.finalize()))),
+            (_, Other::Sha384(hasher)) => Some(("SHA-384", hex::encode(hasher.finalize()))),
+            (_, Other::None) => None,
+        };
+        (hashes, named)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_digest_algorithm_of_rpm_gives_the_digest_of_abc() {
+        let prefixes = [
+            (1, "MD5", "900150983cd24fb0"),
+            (2, "SHA-1", "a9993e364706816a"),
+            (8, "SHA-256", "ba7816bf8f01cfea"),
+            (9, "SHA-384", "cb00753f45a35e8b"),
+            (10, "SHA-512", "ddaf35a193617aba"),
+            (11, "SHA-224", "23097d223405d822"),
+        ];
+        for (algorithm, name, prefix) in prefixes {
+            let mut hasher = Hasher::new(algorithm);
+            hasher.update(b"a");
+            hasher.update(b"bc");
+            let (hashes, named) = hasher.finish(algorithm);
+            let (found_name, found) = named.unwrap();
+            assert_eq!((found_name, &found[..16]), (name, prefix));
+            assert!(hashes.sha256_hex().starts_with("ba7816bf8f01cfea"));
+        }
+        assert!(Hasher::new(99).finish(99).1.is_none());
+    }
+}

@@ -1,0 +1,180 @@
+//! From claims to components: one for each package URL, without the packaged project itself.
+//!
+//! * Self rule: what the package provides under its ecosystem's name (`python3dist(x)`, `npm(x)`,
+//!   `crate(x)`), and the main module of a binary in the package's own version, is the packaged
+//!   project under its upstream's name; counting it again as a component would report its
+//!   vulnerabilities twice, and against the wrong version where fixes were backported.
+//! * Merge rule: claims with one package URL are one component with much evidence.
+//! * Conflict: `bundled()` declares one version and the payload shows another. Both stay.
+
+use crate::component::{Component, Evidence, Role, Scope};
+use crate::inspect::{BUNDLED, normalised_python};
+use repo_model::rpm::Package;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The packaged project under the name of its upstream.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Identity {
+    /// Package URL.
+    pub purl: String,
+    /// Why it is the packaged project.
+    pub evidence: BTreeSet<Evidence>,
+}
+
+/// A declared component that was seen in another version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Conflict {
+    /// Package URL that `bundled()` declares.
+    pub declared: String,
+    /// Package URL that the payload shows.
+    pub observed: String,
+}
+
+/// What the claims come to.
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    pub(crate) components: Vec<Component>,
+    pub(crate) identities: Vec<Identity>,
+    pub(crate) conflicts: Vec<Conflict>,
+}
+
+/// Applies the three rules; the order of `claims` does not matter.
+pub(crate) fn merge(claims: Vec<Component>, package: &Package) -> Merged {
+    let mut components: BTreeMap<String, Component> = BTreeMap::new();
+    let mut identities: BTreeMap<String, BTreeSet<Evidence>> = BTreeMap::new();
+    let own = OwnNames::of(package);
+    for claim in claims {
+        if own.include(&claim) {
+            identities
+                .entry(claim.purl)
+                .or_default()
+                .extend(claim.evidence);
+            continue;
+        }
+        match components.get_mut(&claim.purl) {
+            Some(component) => absorb(component, claim),
+            None => {
+                components.insert(claim.purl.clone(), claim);
+            }
+        }
+    }
+    let conflicts = conflicts(&components);
+    for Conflict { declared, observed } in &conflicts {
+        let text = format!("bundled() declares {declared}, the payload holds {observed}");
+        for purl in [declared, observed] {
+            if let Some(component) = components.get_mut(purl) {
+                component.property("sbom:conflict", text.clone());
+            }
+        }
+    }
+    let identities = identities
+        .into_iter()
+        .map(|(purl, evidence)| Identity { purl, evidence })
+        .collect();
+    Merged {
+        components: components.into_values().collect(),
+        identities,
+        conflicts,
+    }
+}
+
+/// One more claim about the same component: the stronger of each fact, whichever came first.
+fn absorb(component: &mut Component, claim: Component) {
+    component.evidence.extend(claim.evidence);
+    component.properties.extend(claim.properties);
+    component.licence = match (component.licence.take(), claim.licence) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    };
+    // Required anywhere is required; a part anywhere is a part.
+    component.scope = component.scope.min(claim.scope);
+    component.role = component.role.min(claim.role);
+    debug_assert!(Scope::Required < Scope::Excluded && Role::Part < Role::Main);
+    // Spellings may differ where the package URL ignores case.
+    if (&claim.group, &claim.name) < (&component.group, &component.name) {
+        (component.group, component.name) = (claim.group, claim.name);
+    }
+}
+
+/// The names by which the package is known in its own ecosystem.
+struct OwnNames<'a> {
+    version: &'a str,
+    /// (ecosystem, normalised name)
+    provided: BTreeSet<(&'static str, String)>,
+}
+
+impl<'a> OwnNames<'a> {
+    fn of(package: &'a Package) -> Self {
+        let provided = package.provides.iter().filter_map(|provide| {
+            let (kind, name) = provide.name.strip_suffix(')')?.split_once('(')?;
+            let name = name.split('[').next().unwrap_or(name);
+            match kind {
+                "npm" => Some(("npm", name.to_owned())),
+                "crate" => Some(("cargo", name.split('/').next().unwrap_or(name).to_owned())),
+                "golang" => Some(("golang", name.to_owned())),
+                _ if kind.starts_with("python") && kind.ends_with("dist") => {
+                    Some(("pypi", normalised_python(name)))
+                }
+                _ => None,
+            }
+        });
+        Self {
+            version: &package.nevra.evr.version,
+            provided: provided.collect(),
+        }
+    }
+
+    fn include(&self, claim: &Component) -> bool {
+        if claim
+            .evidence
+            .iter()
+            .all(|evidence| evidence.source == BUNDLED)
+        {
+            return false;
+        }
+        let main_of_own_version = claim.role == Role::Main
+            && claim
+                .version
+                .as_deref()
+                .is_none_or(|version| version.trim_start_matches('v') == self.version);
+        main_of_own_version
+            || self
+                .provided
+                .contains(&(claim.ecosystem, claim.full_name()))
+    }
+}
+
+/// Observed versions named in conflict with one declared: enough to see what is wrong.
+const OBSERVED: usize = 8;
+
+fn conflicts(components: &BTreeMap<String, Component>) -> Vec<Conflict> {
+    let key = |component: &Component| (component.ecosystem, component.full_name().to_lowercase());
+    let is_declared = |component: &&Component| {
+        component
+            .evidence
+            .iter()
+            .any(|evidence| evidence.source == BUNDLED)
+    };
+    let is_observed = |component: &&Component| {
+        component
+            .evidence
+            .iter()
+            .any(|evidence| evidence.source != BUNDLED)
+    };
+    let mut observed: BTreeMap<_, Vec<&Component>> = BTreeMap::new();
+    for component in components.values().filter(is_observed) {
+        observed.entry(key(component)).or_default().push(component);
+    }
+    let mut conflicts = Vec::new();
+    for declared in components.values().filter(is_declared) {
+        let seen = observed.get(&key(declared)).map_or(&[][..], Vec::as_slice);
+        let agrees = declared.version.is_none() || is_observed(&declared);
+        if !agrees {
+            conflicts.extend(seen.iter().take(OBSERVED).map(|seen| Conflict {
+                declared: declared.purl.clone(),
+                observed: seen.purl.clone(),
+            }));
+        }
+    }
+    conflicts
+}

@@ -1,0 +1,291 @@
+//! One pass over a payload: every file is hashed, compared with the header and handed on.
+//!
+//! Each step has its file: [`source`] the compressed bytes, [`codec`] the decompression, [`plain`]
+//! the decompressed stream, [`cpio`] the archive, [`table`] which file of the header an entry is.
+
+mod codec;
+mod cpio;
+mod plain;
+mod source;
+mod table;
+
+pub(crate) use source::Source;
+
+use crate::hashes::{Hasher, Hashes};
+use crate::{Limits, SbomError};
+use cpio::{Archive, Entry};
+use md5::{Digest, Md5};
+use plain::Plain;
+use repo_model::rpm::{FileKind, Head, Package};
+use source::Compressed;
+use std::io::Read;
+use table::FileTable;
+
+/// PAYLOADFORMAT, `cpio` when absent.
+const TAG_PAYLOAD_FORMAT: u32 = 1124;
+/// SIGMD5, in the signature header: MD5 of main header and payload.
+const TAG_SIG_MD5: u32 = 1004;
+/// Longest link target: PATH_MAX.
+const LINK_BYTES: u64 = 4096;
+
+/// What happens to the content of files that are worth a look.
+pub(crate) trait Visitor {
+    /// Whether to collect the content of this file; `start` is up to 128 KiB of it.
+    fn wants(&self, path: &str, start: &[u8]) -> bool;
+    /// The whole content of a wanted file.
+    fn content(&mut self, file: usize, content: &[u8]) -> Result<(), SbomError>;
+    /// A wanted file was longer than the limit and is not looked into.
+    fn too_long(&mut self, file: usize, size_bytes: u64);
+}
+
+/// One per file of the header, in its order; `None` for all but regular files in the payload.
+pub(crate) type FileHashes = Vec<Option<Hashes>>;
+
+/// What the pass found out about the payload.
+pub(crate) struct Walked {
+    pub(crate) hashes: FileHashes,
+    /// SHA-256 of the compressed payload, lowercase hex.
+    pub(crate) payload_sha256: String,
+}
+
+/// Reads the payload to its end.
+///
+/// * `reader`: stands at the first byte of the payload.
+/// * Errors as [`SbomError`] says; a digest that differs names the file. The payload's own digest
+///   is compared last, so that a changed file is named where that is possible.
+pub(crate) fn walk(
+    reader: &mut dyn Read,
+    head: &Head,
+    package: &Package,
+    limits: &Limits,
+    visitor: &mut dyn Visitor,
+) -> Result<Walked, SbomError> {
+    require_cpio(head)?;
+    let signed_md5 = head
+        .signature()
+        .bin(TAG_SIG_MD5)
+        .filter(|md5| md5.len() == 16);
+    // SIGMD5 is worth computing only where nothing better guards the payload.
+    let md5 = signed_md5
+        .filter(|_| package.payload_sha256.is_none())
+        .map(|_| Md5::new_with_prefix(head.main_bytes()));
+    let mut compressed = Compressed::new(reader, md5);
+
+    let codec = codec::named(&package.payload_compressor)?;
+    let opened = codec
+        .open(&mut compressed, limits)
+        .map_err(|source| SbomError::Codec {
+            codec: codec.name,
+            plain_bytes: 0,
+            source,
+        })?;
+    let hashed = package.payload_sha256_alt.is_some();
+    let plain = Plain::new(opened, codec.name, limits.payload_bytes, hashed);
+    let (hashes, plain_sha256) = Walk::new(package, limits, visitor).run(plain)?;
+
+    let (payload_sha256, payload_md5) = compressed.drain().map_err(SbomError::Read)?;
+    compare(
+        "SHA-256",
+        package.payload_sha256.as_deref(),
+        Some(&payload_sha256),
+    )?;
+    compare(
+        "MD5",
+        signed_md5.map(hex::encode).as_deref(),
+        payload_md5.as_deref(),
+    )?;
+    let plain_sha256 = plain_sha256.map(hex::encode);
+    compare(
+        "uncompressed SHA-256",
+        package.payload_sha256_alt.as_deref(),
+        plain_sha256.as_deref(),
+    )?;
+    Ok(Walked {
+        hashes,
+        payload_sha256,
+    })
+}
+
+fn require_cpio(head: &Head) -> Result<(), SbomError> {
+    match head.main().string(TAG_PAYLOAD_FORMAT) {
+        None | Some(b"cpio") => Ok(()),
+        Some(other) => Err(SbomError::Unsupported {
+            what: "format",
+            name: String::from_utf8_lossy(other).chars().take(40).collect(),
+        }),
+    }
+}
+
+/// Equal, or one side has nothing to compare.
+fn compare(
+    what: &'static str,
+    expected: Option<&str>,
+    found: Option<&str>,
+) -> Result<(), SbomError> {
+    match (expected, found) {
+        // PAYLOADSHA256 holds another digest when PAYLOADDIGESTALGO says so: its length tells.
+        (Some(expected), Some(found)) if expected.len() == found.len() && expected != found => {
+            let (expected, found) = (expected.to_owned(), found.to_owned());
+            Err(SbomError::PayloadMismatch {
+                what,
+                expected,
+                found,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+struct Walk<'a> {
+    package: &'a Package,
+    limits: &'a Limits,
+    visitor: &'a mut dyn Visitor,
+    table: FileTable<'a>,
+    hashes: FileHashes,
+}
+
+impl<'a> Walk<'a> {
+    fn new(package: &'a Package, limits: &'a Limits, visitor: &'a mut dyn Visitor) -> Self {
+        let table = FileTable::new(&package.files);
+        Self {
+            package,
+            limits,
+            visitor,
+            table,
+            hashes: vec![None; package.files.len()],
+        }
+    }
+
+    fn run(mut self, mut plain: Plain<'_>) -> Result<(FileHashes, Option<[u8; 32]>), SbomError> {
+        // Some packages without files have no archive at all, not even its trailer.
+        let sha256 = if self.package.files.is_empty() && plain.at_end()? {
+            plain.drain()?
+        } else {
+            let mut archive = Archive::new(plain);
+            while let Some(entry) = archive.next()? {
+                self.entry(&mut archive, entry)?;
+            }
+            archive.into_plain().drain()?
+        };
+        self.require_all()?;
+        Ok((self.hashes, sha256))
+    }
+
+    fn entry(&mut self, archive: &mut Archive<'_>, entry: Entry) -> Result<(), SbomError> {
+        let (file, size_bytes) = match entry {
+            Entry::Named { name, size_bytes } => (self.table.named(&name)?, size_bytes),
+            Entry::Indexed(index) => {
+                let file = self.table.indexed(index)?;
+                (file, self.table.stripped_size_bytes(file))
+            }
+        };
+        match self.package.files[file].kind {
+            FileKind::Regular if self.table.is_link_without_content(file, size_bytes) => Ok(()),
+            FileKind::Regular => self.regular(archive, file, size_bytes),
+            FileKind::Symlink => self.symlink(archive, file, size_bytes),
+            FileKind::Dir | FileKind::Other => archive.content(size_bytes, |_| ()),
+        }
+    }
+
+    fn regular(
+        &mut self,
+        archive: &mut Archive<'_>,
+        file: usize,
+        size_bytes: u64,
+    ) -> Result<(), SbomError> {
+        let package = self.package;
+        let entry = &package.files[file];
+        let mismatch = |what, expected: String, found: String| SbomError::FileMismatch {
+            path: entry.path.clone(),
+            what,
+            expected,
+            found,
+        };
+        if size_bytes != entry.size_bytes {
+            return Err(mismatch(
+                "size",
+                entry.size_bytes.to_string(),
+                size_bytes.to_string(),
+            ));
+        }
+        let algorithm = package.file_digest_algorithm;
+        let mut hasher = Hasher::new(algorithm);
+        let mut collected: Option<Vec<u8>> = None;
+        let (mut started, mut too_long) = (false, false);
+        let (visitor, limit) = (&*self.visitor, self.limits.inspected_file_bytes);
+        archive.content(size_bytes, |piece| {
+            hasher.update(piece);
+            if !started {
+                started = true;
+                if visitor.wants(&entry.path, piece) {
+                    too_long = size_bytes > limit;
+                    collected = (!too_long).then(Vec::new);
+                }
+            }
+            if let Some(collected) = &mut collected {
+                collected.extend_from_slice(piece);
+            }
+        })?;
+        let (hashes, named) = hasher.finish(algorithm);
+        if let Some((what, found)) = named
+            && !entry.digest.is_empty()
+            && found != entry.digest
+        {
+            return Err(mismatch(what, entry.digest.clone(), found));
+        }
+        for &link in self.table.links_of(file) {
+            self.hashes[link] = Some(hashes);
+        }
+        if too_long {
+            self.visitor.too_long(file, size_bytes);
+        }
+        match collected {
+            Some(content) => self.visitor.content(file, &content),
+            None => Ok(()),
+        }
+    }
+
+    fn symlink(
+        &mut self,
+        archive: &mut Archive<'_>,
+        file: usize,
+        size_bytes: u64,
+    ) -> Result<(), SbomError> {
+        if size_bytes > LINK_BYTES {
+            return Err(SbomError::Limit {
+                what: "a link's target in bytes",
+                limit: LINK_BYTES,
+            });
+        }
+        let mut target = Vec::new();
+        archive.content(size_bytes, |piece| target.extend_from_slice(piece))?;
+        let found = table::text(&target);
+        let entry = &self.package.files[file];
+        if found != entry.link_target {
+            return Err(SbomError::FileMismatch {
+                path: entry.path.clone(),
+                what: "link target",
+                expected: entry.link_target.clone(),
+                found,
+            });
+        }
+        Ok(())
+    }
+
+    fn require_all(&self) -> Result<(), SbomError> {
+        let missing = self
+            .package
+            .files
+            .iter()
+            .zip(&self.hashes)
+            .find(|(entry, hashes)| {
+                entry.kind == FileKind::Regular && !entry.is_ghost() && hashes.is_none()
+            });
+        match missing {
+            Some((entry, _)) => Err(SbomError::MissingFile {
+                path: entry.path.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What the tests share: packages made on the spot with known contents, and options.
+#![allow(dead_code)] // each test binary uses a part
+
+pub mod elf;
+
+use repo_model::Timestamp;
+use rpm::{BuildConfig, Dependency, FileOptions, PackageBuilder};
+use sbom_gen::{Inventory, Options, SbomError, Supplier};
+use std::path::PathBuf;
+
+/// Build time of every package made here.
+pub const BUILT: u32 = 1_700_000_000;
+
+pub fn options() -> Options {
+    let supplier = Supplier::new(
+        "Example Linux",
+        "https://linux.example",
+        "security@linux.example",
+    );
+    Options::new("example", supplier, "https://repo.example/sbom")
+}
+
+pub fn inventory(rpm: &[u8]) -> Result<Inventory, SbomError> {
+    sbom_gen::inventory(rpm, &options())
+}
+
+pub fn document(format: &str, inventory: &Inventory, options: &Options) -> String {
+    let mut out = Vec::new();
+    let format = sbom_gen::format_named(format).unwrap();
+    format.write(inventory, options, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+pub fn bytes(builder: &mut PackageBuilder) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    builder.build().unwrap().write(&mut bytes).unwrap();
+    bytes
+}
+
+/// A builder with fixed time and uncompressed payload, so that bytes can be changed in place.
+pub fn builder(name: &str, config: BuildConfig) -> PackageBuilder {
+    let mut builder = PackageBuilder::new(name, "1.2.3", "GPLv2+ and BSD", "x86_64", "A fixture");
+    builder.using_config(
+        config
+            .source_date(BUILT)
+            .compression(rpm::CompressionWithLevel::None),
+    );
+    builder.release("4.el10").build_host("localhost");
+    builder
+}
+
+/// One package that holds a component of every kind, in the version 4 format.
+///
+/// Its parts: Go modules `golang.org/x/net` v0.30.0 and `github.com/new/thing` v1.1.0 (replacing
+/// another) and the standard library; crates `serde` and, for the build only, `cc`; the rpm
+/// `musl`, linked in; npm `left-pad`; pypi `vendored`; and what `bundled()` declares: zlib, and
+/// golang.org/x/net in a version that is not the one seen. Itself it is npm `fixture`, pypi
+/// `fixture`, Go module `example.com/fixture` and crate `fixture`.
+pub fn fixture() -> Vec<u8> {
+    let mut builder = builder("fixture", BuildConfig::v4());
+    let site = "/usr/lib/python3.12/site-packages";
+    let modules = "/usr/lib/node_modules/fixture";
+    let files: Vec<(String, Vec<u8>)> = vec![
+        ("/usr/bin/go-tool".into(), elf::go_since_1_18(GO_MODULES)),
+        (
+            "/usr/bin/old-go-tool".into(),
+            elf::go_before_1_18("mod\texample.com/old\tv1.2.3\t\n"),
+        ),
+        (
+            "/usr/bin/rust-tool".into(),
+            elf::with_sections(&[(".dep-v0", elf::zlib(CRATES))]),
+        ),
+        (
+            "/usr/lib64/libfixture.so.1".into(),
+            elf::noted(MUSL_NOTE, &[0xab; 20]),
+        ),
+        (
+            "/usr/lib64/libown.so.1".into(),
+            elf::noted(OWN_NOTE, &[0xcd; 20]),
+        ),
+        (
+            format!("{site}/fixture-1.2.3.dist-info/METADATA"),
+            metadata("Fixture", "1.2.3"),
+        ),
+        (
+            format!("{site}/_vendor/vendored-0.9.dist-info/METADATA"),
+            metadata("Vendored", "0.9"),
+        ),
+        (format!("{modules}/package.json"), npm("fixture", "1.2.3")),
+        (
+            format!("{modules}/node_modules/left-pad/package.json"),
+            npm("left-pad", "1.3.0"),
+        ),
+        (
+            "/usr/share/doc/fixture/README".into(),
+            b"Read me.\n".to_vec(),
+        ),
+    ];
+    for (path, content) in files {
+        builder
+            .with_file_contents(content, FileOptions::new(path).permissions(0o644))
+            .unwrap();
+    }
+    builder
+        .with_symlink(FileOptions::symlink(
+            "/usr/lib64/libfixture.so",
+            "libfixture.so.1",
+        ))
+        .unwrap();
+    builder
+        .with_ghost(FileOptions::ghost("/var/log/fixture.log"))
+        .unwrap();
+    builder.provides(Dependency::eq("bundled(zlib)", "1.3.1"));
+    builder.provides(Dependency::eq(
+        "bundled(golang(golang.org/x/net))",
+        "0.29.0",
+    ));
+    builder.provides(Dependency::eq("python3dist(fixture)", "1.2.3"));
+    builder.provides(Dependency::eq("npm(fixture)", "1.2.3"));
+    builder.requires(Dependency::greater_eq("libc.so.6(GLIBC_2.34)(64bit)", "2"));
+    builder
+        .url("https://fixture.example/")
+        .vendor("Example (Vendor)");
+    bytes(&mut builder)
+}
+
+const GO_MODULES: &str = "path\texample.com/fixture\nmod\texample.com/fixture\t(devel)\t\n\
+    dep\tgolang.org/x/net\tv0.30.0\th1:AcW1SDZMkb8IpzCdQUaIq2sP4sZ4zw+55h6ynffypl4=\n\
+    dep\tgithub.com/Old/Thing\tv1.0.0\n=>\tgithub.com/new/thing\tv1.1.0\th1:abc=\n";
+const CRATES: &str = r#"{"packages":[
+    {"name":"cc","version":"1.0.1","source":"crates.io","kind":"build"},
+    {"name":"fixture","version":"1.2.3","source":"local","dependencies":[0,2],"root":true},
+    {"name":"serde","version":"1.0.200","source":"crates.io"}]}"#;
+const MUSL_NOTE: &str = r#"{"type":"rpm","name":"musl","version":"1.2.5-1.fc41","architecture":"x86_64","osCpe":"cpe:/o:fedoraproject:fedora:41"}"#;
+const OWN_NOTE: &str =
+    r#"{"type":"rpm","name":"fixture","version":"1.2.3-4.el10","architecture":"x86_64"}"#;
+
+fn metadata(name: &str, version: &str) -> Vec<u8> {
+    let head = format!("Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n");
+    (head + "License-Expression: MIT\n\nName: not-this\n").into_bytes()
+}
+
+fn npm(name: &str, version: &str) -> Vec<u8> {
+    format!(r#"{{"name":"{name}","version":"{version}","license":"WTFPL"}}"#).into_bytes()
+}
+
+/// The public set of real packages; `None`, said aloud, where it is not there.
+pub fn real_packages(test: &str) -> Option<Vec<PathBuf>> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/rpms");
+    let mut found = Vec::new();
+    for format in ["v3", "v4", "v6"] {
+        let Ok(folder) = std::fs::read_dir(root.join(format)) else {
+            continue;
+        };
+        found.extend(folder.flatten().map(|entry| entry.path()));
+    }
+    found.sort();
+    if found.is_empty() {
+        eprintln!("SKIP {test}: the shared set of real packages is not there");
+        return None;
+    }
+    Some(found)
+}
+
+pub fn at(secs: i64) -> Option<Timestamp> {
+    Some(Timestamp::from_unix_secs(secs))
+}

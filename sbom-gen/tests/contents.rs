@@ -1,0 +1,195 @@
+//! What is found in a package whose contents are known.
+
+mod common;
+
+use sbom_gen::{Component, Role, Scope};
+
+fn purls(components: &[Component]) -> Vec<&str> {
+    components
+        .iter()
+        .map(|component| component.purl.as_str())
+        .collect()
+}
+
+#[test]
+fn every_known_component_is_found_and_the_package_itself_is_none_of_them() {
+    let inventory = common::inventory(&common::fixture()).unwrap();
+    assert_eq!(
+        purls(&inventory.components),
+        [
+            "pkg:cargo/cc@1.0.1",
+            "pkg:cargo/serde@1.0.200",
+            "pkg:generic/zlib@1.3.1",
+            "pkg:golang/github.com/new/thing@v1.1.0",
+            "pkg:golang/golang.org/x/net@v0.29.0",
+            "pkg:golang/golang.org/x/net@v0.30.0",
+            "pkg:golang/stdlib@1.15.15",
+            "pkg:golang/stdlib@1.23.4",
+            "pkg:npm/left-pad@1.3.0",
+            "pkg:pypi/vendored@0.9",
+            "pkg:rpm/fedora/musl@1.2.5-1.fc41",
+        ]
+    );
+    let identities: Vec<_> = inventory
+        .identities
+        .iter()
+        .map(|own| own.purl.as_str())
+        .collect();
+    assert_eq!(
+        identities,
+        [
+            "pkg:cargo/fixture@1.2.3",
+            "pkg:golang/example.com/fixture",
+            "pkg:golang/example.com/old@v1.2.3",
+            "pkg:npm/fixture@1.2.3",
+            "pkg:pypi/fixture@1.2.3",
+        ]
+    );
+    assert_eq!(inventory.not_inspected, []);
+    for component in &inventory.components {
+        let scope = match component.name.as_str() {
+            "cc" => Scope::Excluded,
+            _ => Scope::Required,
+        };
+        assert_eq!(
+            (component.scope, component.role),
+            (scope, Role::Part),
+            "{}",
+            component.purl
+        );
+    }
+}
+
+#[test]
+fn a_bundled_version_that_is_not_the_one_seen_is_a_conflict() {
+    let inventory = common::inventory(&common::fixture()).unwrap();
+    let [conflict] = &inventory.conflicts[..] else {
+        panic!("{:?}", inventory.conflicts)
+    };
+    assert_eq!(conflict.declared, "pkg:golang/golang.org/x/net@v0.29.0");
+    assert_eq!(conflict.observed, "pkg:golang/golang.org/x/net@v0.30.0");
+    let marked = inventory.components.iter().filter(|component| {
+        component
+            .properties
+            .iter()
+            .any(|(name, _)| name == "sbom:conflict")
+    });
+    assert_eq!(marked.count(), 2);
+}
+
+#[test]
+fn one_component_seen_twice_is_one_with_more_evidence() {
+    let mut builder = common::builder("twice", rpm::BuildConfig::v4());
+    let text = "dep\tgolang.org/x/net\tv0.30.0\n";
+    for path in ["/usr/bin/a", "/usr/bin/b"] {
+        let file = rpm::FileOptions::new(path);
+        builder
+            .with_file_contents(common::elf::go_since_1_18(text), file)
+            .unwrap();
+    }
+    builder.provides(rpm::Dependency::eq(
+        "bundled(golang(golang.org/x/net))",
+        "0.30.0",
+    ));
+    let inventory = common::inventory(&common::bytes(&mut builder)).unwrap();
+    let net = inventory
+        .components
+        .iter()
+        .find(|found| found.name == "net")
+        .unwrap();
+    let evidence: Vec<_> = net
+        .evidence
+        .iter()
+        .map(|one| (one.source, one.path.as_deref()))
+        .collect();
+    assert_eq!(
+        evidence,
+        [
+            ("bundled-provide", None),
+            ("go-buildinfo", Some("/usr/bin/a")),
+            ("go-buildinfo", Some("/usr/bin/b")),
+        ]
+    );
+    assert_eq!(inventory.conflicts, []);
+}
+
+#[test]
+fn files_carry_three_right_digests_and_ghosts_and_directories_are_left_out() {
+    let inventory = common::inventory(&common::fixture()).unwrap();
+    assert_eq!(inventory.files.len(), 11);
+    assert!(inventory.files.is_sorted_by(|a, b| a.path < b.path));
+    let file = |path: &str| {
+        inventory
+            .files
+            .iter()
+            .find(|file| file.path == path)
+            .unwrap()
+    };
+    let readme = file("/usr/share/doc/fixture/README").hashes.unwrap();
+    // printf 'Read me.\n' | sha1sum, sha256sum, sha512sum
+    assert_eq!(
+        readme.sha1_hex(),
+        "25da224223647d01730bc07367a52353dfc61335"
+    );
+    assert_eq!(
+        readme.sha256_hex(),
+        "0378767b3aa93349bb79cdd0ba46bd5979bb7adfb8cbcfe2404097479935be50"
+    );
+    assert!(
+        readme
+            .sha512_hex()
+            .starts_with("753efb8a045a2426b271b0e333a6d8ca")
+    );
+    let link = file("/usr/lib64/libfixture.so");
+    assert_eq!(
+        (link.link_target.as_deref(), link.hashes),
+        (Some("libfixture.so.1"), None)
+    );
+    let build_id = file("/usr/lib64/libfixture.so.1").build_id.as_deref();
+    assert_eq!(build_id, Some("ab".repeat(20).as_str()));
+}
+
+#[test]
+fn hard_links_share_their_content_in_both_archive_forms() {
+    for config in [rpm::BuildConfig::v4(), rpm::BuildConfig::v6()] {
+        let mut builder = common::builder("links", config);
+        let plain = rpm::FileOptions::new("/usr/share/a-first");
+        builder
+            .with_file_contents(b"something else", plain)
+            .unwrap();
+        for path in ["/usr/share/one", "/usr/share/three", "/usr/share/two"] {
+            let file = rpm::FileOptions::new(path).hardlink("content");
+            builder.with_file_contents(b"shared content", file).unwrap();
+        }
+        let inventory = common::inventory(&common::bytes(&mut builder)).unwrap();
+        let digests: Vec<_> = inventory
+            .files
+            .iter()
+            .map(|file| file.hashes.unwrap().sha256_hex())
+            .collect();
+        assert_eq!(digests.len(), 4);
+        assert!(
+            digests[1..].iter().all(|digest| *digest == digests[1]),
+            "{digests:?}"
+        );
+        assert_ne!(digests[0], digests[1]);
+    }
+}
+
+#[test]
+fn the_whole_files_hashes_are_there_only_when_asked_for() {
+    let rpm = common::fixture();
+    assert_eq!(common::inventory(&rpm).unwrap().rpm_hashes, None);
+    let options = sbom_gen::Options {
+        file_hashes: true,
+        ..common::options()
+    };
+    let found = sbom_gen::inventory(&rpm[..], &options)
+        .unwrap()
+        .rpm_hashes
+        .unwrap();
+    assert_eq!(
+        found.sha256_hex(),
+        repo_model::FileDigest::of(&rpm).to_hex()
+    );
+}

@@ -1,0 +1,135 @@
+//! Judging one package and signing its header.
+
+use super::summary::{self, Judge};
+use super::{Desk, DeskError, bad_request};
+use crate::journal::Event;
+use crate::verify::verify_header_signature;
+use repo_model::dsse::Envelope;
+use repo_model::policy::{self, Decision, Evidence, Judgement, Reason};
+use repo_model::rpm::signature::{OpenPgpSignature, with_openpgp};
+use repo_model::rpm::{Head, Package};
+use repo_model::wire::signer::{Base64, Response};
+use repo_model::{FileDigest, Timestamp};
+
+/// Judges the package by the raw evidence; signs its header when the policy releases it.
+///
+/// The same package with the same evidence may be asked again: each answer is valid by itself.
+pub(super) fn sign(
+    desk: &Desk,
+    request: FileDigest,
+    head: &[u8],
+    envelopes: &[Envelope],
+    sboms: &[Vec<u8>],
+    now: Timestamp,
+) -> Result<Response, DeskError> {
+    let head = match Head::parse(head) {
+        Ok(head) => head,
+        Err(error) => return Ok(bad_request(format!("the package's head: {error}"))),
+    };
+    let judgement = policy::judge(
+        &desk.policy,
+        &Evidence {
+            head: &head,
+            envelopes,
+            sboms,
+        },
+        now,
+    );
+    match judgement.decision.clone() {
+        Decision::Hold(reasons) => refuse(desk, request, &head, true, reasons, now),
+        Decision::Reject(reasons) => refuse(desk, request, &head, false, reasons, now),
+        Decision::Release => release(desk, request, &head, &judgement, sboms, now),
+    }
+}
+
+fn refuse(
+    desk: &Desk,
+    request: FileDigest,
+    head: &Head,
+    held: bool,
+    reasons: Vec<Reason>,
+    now: Timestamp,
+) -> Result<Response, DeskError> {
+    let header = head.header_digest();
+    tracing::info!(package.header = %header, held, "package {header} is not signed: the policy says no");
+    let policy = desk.policy_digest;
+    let event = Event::PackageRefused {
+        request,
+        header,
+        policy,
+        held,
+        reasons: reasons.clone(),
+    };
+    desk.ledger()?.record(now, event)?;
+    Ok(Response::Refused { held, reasons })
+}
+
+fn release(
+    desk: &Desk,
+    request: FileDigest,
+    head: &Head,
+    judgement: &Judgement,
+    sboms: &[Vec<u8>],
+    now: Timestamp,
+) -> Result<Response, DeskError> {
+    let package = match Package::from_head(head) {
+        Ok(package) => package,
+        Err(error) => return Ok(bad_request(format!("the package's header: {error}"))),
+    };
+    let signature = OpenPgpSignature {
+        packet: desk.keys.package.sign(head.main_bytes(), now)?,
+        legacy: Some(desk.keys.package.slot()),
+    };
+    let signature_header = match with_openpgp(head, &[signature]) {
+        Ok(header) => header,
+        Err(error) => return Ok(bad_request(format!("the signature header: {error}"))),
+    };
+    let signed_head = [head.lead(), &signature_header, head.main_bytes()].concat();
+    check_own_work(desk, &signed_head, head)?;
+    let judge = Judge {
+        verifier_id: &desk.identity.verifier_id,
+        policy: &desk.policy,
+        policy_digest: desk.policy_digest,
+    };
+    let key = &desk.keys.statement;
+    let summary = summary::verification_summary(judge, &package, judgement, now).sign(key)?;
+    let sbom_statement = summary::sbom_reference(judge, &package, sboms).sign(key)?;
+    let event = Event::PackageSigned {
+        request,
+        header: package.header_digest,
+        nevra: package.nevra.clone(),
+        policy: desk.policy_digest,
+        inputs: judgement.inputs.clone(),
+        confirmed_by: judgement.confirmed_by.clone(),
+        signed_head: FileDigest::of(&signed_head),
+        summary: FileDigest::of(&summary.to_json()),
+        sbom_statement: FileDigest::of(&sbom_statement.to_json()),
+    };
+    desk.ledger()?.record(now, event)?;
+    tracing::info!(
+        package.nevra = %package.nevra,
+        package.header = %package.header_digest,
+        "signed {}",
+        package.nevra
+    );
+    Ok(Response::PackageSigned {
+        signature_header: Base64(signature_header),
+        summary,
+        sbom_statement,
+    })
+}
+
+/// Reads the signed head back as a client would: same main header, one signature, ours.
+fn check_own_work(desk: &Desk, signed_head: &[u8], unsigned: &Head) -> Result<(), DeskError> {
+    use crate::verify::VerifyError;
+    let malformed = |why: String| DeskError::OwnWork(VerifyError::Malformed { why });
+    let back = Head::parse(signed_head).map_err(|error| malformed(error.to_string()))?;
+    if back.main_bytes() != unsigned.main_bytes() {
+        return Err(malformed("the main header changed".to_owned()));
+    }
+    let ours = std::slice::from_ref(&desk.package_certificate);
+    match verify_header_signature(&back, ours).map_err(DeskError::OwnWork)? {
+        1 => Ok(()),
+        count => Err(malformed(format!("{count} signatures instead of one"))),
+    }
+}

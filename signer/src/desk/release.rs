@@ -1,0 +1,243 @@
+//! Signing a release: each repository's `repomd.xml` and the release document itself.
+//!
+//! A release is signed only when every package in it was signed here with the listed summary, it
+//! goes on from the last release signed here, and the policy revokes none of its packages.
+
+use super::{Desk, DeskError, Ledger, bad_request};
+use crate::index::{Index, SignedRelease};
+use crate::journal::Event;
+use crate::keys::openpgp::SignatureHasher;
+use repo_model::policy::{Policy, Reason};
+use repo_model::release::{
+    ListedPackage, PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA, read_package_list,
+};
+use repo_model::statement::{RELEASE, Statement, Subject};
+use repo_model::wire::signer::{ReleaseFiles, Response};
+use repo_model::{FileDigest, Timestamp};
+use std::collections::BTreeMap;
+
+/// How far ahead of our clock a publish instant may be: releases may follow each other faster than
+/// one a second, but one mistyped year would end all publishing.
+const MAX_AHEAD_SECS: i64 = 86_400;
+
+/// Why a release is not signed.
+enum Objection {
+    /// The server made a mistake.
+    Wrong(String),
+    /// The policy forbids it.
+    Forbidden(Reason),
+}
+
+impl From<String> for Objection {
+    fn from(message: String) -> Self {
+        Self::Wrong(message)
+    }
+}
+
+/// Signs a release, or the same one again.
+///
+/// The ledger stays locked from the first look to the record, so that two releases cannot both
+/// follow the same one.
+pub(super) fn sign(
+    desk: &Desk,
+    request: FileDigest,
+    document_json: &[u8],
+    files: &[ReleaseFiles],
+    now: Timestamp,
+) -> Result<Response, DeskError> {
+    let mut ledger = desk.ledger()?;
+    let document = match check(&ledger.index, &desk.policy, document_json, files, now) {
+        Ok(document) => document,
+        Err(objection) => return refuse(&mut ledger, request, objection, now),
+    };
+    let mut repomd_signatures = Vec::with_capacity(files.len());
+    for repo in files {
+        let mut hasher = SignatureHasher::new()?;
+        hasher.update(&repo.repomd.0);
+        repomd_signatures.push(desk.keys.metadata.sign_armored(hasher, now)?);
+    }
+    let (id, issued) = (document.id, document.issued);
+    let envelope =
+        Statement::new(RELEASE, subjects(&document), document).sign(&desk.keys.statement)?;
+    ledger.record(
+        now,
+        Event::ReleaseSigned {
+            request,
+            id,
+            issued,
+            document: FileDigest::of(document_json),
+            envelope: FileDigest::of(&envelope.to_json()),
+        },
+    )?;
+    tracing::info!(release.id = %id, "signed release {id}");
+    Ok(Response::ReleaseSigned {
+        repomd_signatures,
+        envelope,
+    })
+}
+
+fn refuse(
+    ledger: &mut Ledger,
+    request: FileDigest,
+    objection: Objection,
+    now: Timestamp,
+) -> Result<Response, DeskError> {
+    let (reason, response) = match objection {
+        Objection::Wrong(message) => (message.clone(), bad_request(message)),
+        Objection::Forbidden(reason) => (
+            reason.to_string(),
+            Response::Refused {
+                held: false,
+                reasons: vec![reason],
+            },
+        ),
+    };
+    tracing::warn!("a release is not signed: {reason}");
+    ledger.record(now, Event::ReleaseRefused { request, reason })?;
+    Ok(response)
+}
+
+/// What the statement is about: each repository's two files.
+fn subjects(document: &ReleaseDocument) -> Vec<Subject> {
+    let of_repo = |repo: &ReleaseRepo| {
+        let at = format!("{}/{}", repo.repo, repo.arch);
+        [
+            Subject::file(&format!("{at}/repodata/repomd.xml"), repo.repomd),
+            Subject::file(&format!("{at}/packages.list"), repo.package_list),
+        ]
+    };
+    document.repos.iter().flat_map(of_repo).collect()
+}
+
+fn check(
+    index: &Index,
+    policy: &Policy,
+    document_json: &[u8],
+    files: &[ReleaseFiles],
+    now: Timestamp,
+) -> Result<ReleaseDocument, Objection> {
+    let document: ReleaseDocument = serde_json::from_slice(document_json)
+        .map_err(|error| format!("not a release document: {error}"))?;
+    if document.schema != SCHEMA {
+        return Err(format!("the document's schema is not `{SCHEMA}`").into());
+    }
+    if let Some(last) = index.last_release() {
+        check_succession(&document, FileDigest::of(document_json), last)?;
+    }
+    if document.issued > now.plus_secs(MAX_AHEAD_SECS) {
+        return Err(format!(
+            "issued {} is more than a day ahead of {now}",
+            document.issued
+        )
+        .into());
+    }
+    if document.repos.len() != files.len() {
+        let (named, sent) = (document.repos.len(), files.len());
+        return Err(
+            format!("the document names {named} repositories, files of {sent} came").into(),
+        );
+    }
+    let sorted = document
+        .repos
+        .is_sorted_by(|a, b| (&a.repo, &a.arch) < (&b.repo, &b.arch));
+    if !sorted {
+        return Err("the document's repositories are not sorted or named twice"
+            .to_owned()
+            .into());
+    }
+    let revoked: BTreeMap<_, _> = policy
+        .revoked
+        .iter()
+        .map(|revoked| (revoked.header_sha256, &revoked.reason))
+        .collect();
+    for (repo, files) in document.repos.iter().zip(files) {
+        for package in check_files(repo, files)? {
+            check_package(index, &package)?;
+            if let Some(reason) = revoked.get(&package.header) {
+                let reason = format!("{}: {reason}", package.nevra);
+                return Err(Objection::Forbidden(Reason::Revoked { reason }));
+            }
+        }
+    }
+    Ok(document)
+}
+
+/// The release follows the last one, or is the last one again.
+fn check_succession(
+    document: &ReleaseDocument,
+    digest: FileDigest,
+    last: SignedRelease,
+) -> Result<(), String> {
+    if document.id == last.id && digest == last.document {
+        return Ok(());
+    }
+    if document.id <= last.id {
+        return Err(format!(
+            "release {} does not come after release {}, signed before with document {}",
+            document.id, last.id, last.document
+        ));
+    }
+    let wanted = PreviousRelease {
+        id: last.id,
+        sha256: last.envelope,
+    };
+    if document.previous.as_ref() != Some(&wanted) {
+        return Err(format!(
+            "the previous release is not {} with envelope {}",
+            last.id, last.envelope
+        ));
+    }
+    if document.issued <= last.issued {
+        return Err(format!(
+            "issued {} is not later than {} of release {}",
+            document.issued, last.issued, last.id
+        ));
+    }
+    Ok(())
+}
+
+/// The files are the ones the document names; returns the packages listed.
+fn check_files(repo: &ReleaseRepo, files: &ReleaseFiles) -> Result<Vec<ListedPackage>, String> {
+    let at = format!("{}/{}", repo.repo, repo.arch);
+    for (what, bytes, named) in [
+        ("repomd.xml", &files.repomd.0, repo.repomd),
+        ("package list", &files.package_list.0, repo.package_list),
+    ] {
+        let found = FileDigest::of(bytes);
+        if found != named {
+            return Err(format!(
+                "the {what} of {at} has SHA-256 {found}, the document says {named}"
+            ));
+        }
+    }
+    let text = std::str::from_utf8(&files.package_list.0)
+        .map_err(|_| format!("the package list of {at} is not text"))?;
+    let packages = read_package_list(text).map_err(|error| format!("{at}: {error}"))?;
+    if packages.len() as u64 != repo.packages {
+        let (named, found) = (repo.packages, packages.len());
+        return Err(format!(
+            "the document says {named} packages for {at}, its list has {found}"
+        ));
+    }
+    Ok(packages)
+}
+
+/// The package was signed here, under this name, with this summary.
+fn check_package(index: &Index, listed: &ListedPackage) -> Result<(), String> {
+    let ListedPackage {
+        nevra,
+        header,
+        summary,
+        ..
+    } = listed;
+    let Some(signed) = index.package(*header) else {
+        return Err(format!("{nevra} (header {header}) was not signed here"));
+    };
+    if signed.nevra.to_string() != nevra.to_string() {
+        return Err(format!("header {header} is {}, not {nevra}", signed.nevra));
+    }
+    if !signed.summaries.contains(summary) {
+        return Err(format!("summary {summary} of {nevra} was not made here"));
+    }
+    Ok(())
+}

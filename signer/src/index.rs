@@ -1,0 +1,111 @@
+//! What the journal says, in memory: which packages were signed, with what, and the last release.
+
+use crate::journal::{Event, Record};
+use repo_model::{FileDigest, HeaderDigest, Nevra, ReleaseId, Timestamp};
+use std::collections::HashMap;
+
+/// What was signed for one header. More than one of each when a request was sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedPackage {
+    /// Name for people.
+    pub nevra: Nevra,
+    /// Digests of lead + signature header + main header as signed.
+    pub signed_heads: Vec<FileDigest>,
+    /// Digests of the summaries' envelopes.
+    pub summaries: Vec<FileDigest>,
+}
+
+/// The last release that was signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedRelease {
+    /// Its number.
+    pub id: ReleaseId,
+    /// Its publish instant.
+    pub issued: Timestamp,
+    /// SHA-256 of its document.
+    pub document: FileDigest,
+    /// SHA-256 of its envelope.
+    pub envelope: FileDigest,
+}
+
+/// Everything the signer remembers. Built by [`Index::note`] from the journal's records alone, at
+/// start and after each append, so both ways give the same.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Index {
+    packages: HashMap<HeaderDigest, SignedPackage>,
+    last_release: Option<SignedRelease>,
+    /// Highest policy version that was used; 0 when none was.
+    highest_policy: u64,
+}
+
+impl Index {
+    /// Takes in one record.
+    pub fn note(&mut self, record: &Record) {
+        match &record.event {
+            Event::Started { policy_version, .. } => {
+                self.highest_policy = self.highest_policy.max(*policy_version);
+            }
+            Event::PackageSigned {
+                header,
+                nevra,
+                signed_head,
+                summary,
+                ..
+            } => {
+                let package = self
+                    .packages
+                    .entry(*header)
+                    .or_insert_with(|| SignedPackage {
+                        nevra: nevra.clone(),
+                        signed_heads: Vec::with_capacity(1),
+                        summaries: Vec::with_capacity(1),
+                    });
+                package.signed_heads.push(*signed_head);
+                package.summaries.push(*summary);
+            }
+            Event::ReleaseSigned {
+                id,
+                issued,
+                document,
+                envelope,
+                ..
+            } => {
+                self.last_release = Some(SignedRelease {
+                    id: *id,
+                    issued: *issued,
+                    document: *document,
+                    envelope: *envelope,
+                });
+            }
+            Event::PackageRefused { .. }
+            | Event::FileSigned { .. }
+            | Event::FileRefused { .. }
+            | Event::ReleaseRefused { .. } => {}
+        }
+    }
+
+    /// What was signed for this header.
+    pub fn package(&self, header: HeaderDigest) -> Option<&SignedPackage> {
+        self.packages.get(&header)
+    }
+
+    /// The last release signed.
+    pub fn last_release(&self) -> Option<SignedRelease> {
+        self.last_release
+    }
+
+    /// Highest policy version that was used; 0 when none was.
+    pub fn highest_policy(&self) -> u64 {
+        self.highest_policy
+    }
+
+    /// How many packages were signed.
+    pub fn len(&self) -> usize {
+        self.packages.len()
+    }
+
+    /// Whether none was.
+    pub fn is_empty(&self) -> bool {
+        self.packages.is_empty()
+    }
+}

@@ -1,0 +1,339 @@
+//! OpenPGP v4 certificates and signatures, made so that rpm 4.18, rpm 6, gpg, sqv, dnf and zypper
+//! all accept them.
+//!
+//! What that takes, found by trial: one primary key that certifies and signs (no subkeys), legacy
+//! EdDSA (algorithm 22) rather than algorithm 27, and no *critical* subpackets for key expiry (9)
+//! or primary user id (25), which rpm 4.18's own parser refuses. A certificate that never expires
+//! and has one user id needs neither. ECDSA is no choice: rpm 4.18 calls its signatures BAD.
+
+use repo_model::Timestamp;
+use repo_model::config::KeyAlgorithm;
+use repo_model::rpm::signature::LegacySlot;
+use sequoia_openpgp as openpgp;
+
+use openpgp::armor;
+use openpgp::cert::Cert;
+use openpgp::crypto::KeyPair;
+use openpgp::crypto::hash::Context;
+use openpgp::packet::key::{Key4, PrimaryRole, SecretParts};
+use openpgp::packet::signature::SignatureBuilder;
+use openpgp::packet::{Key, Packet, Signature, UserID};
+use openpgp::parse::Parse as _;
+use openpgp::serialize::{Marshal as _, MarshalInto as _};
+use openpgp::types::{Curve, Features, HashAlgorithm, KeyFlags, PublicKeyAlgorithm, SignatureType};
+use std::io::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use zeroize::Zeroizing;
+
+/// Hash of every OpenPGP signature made here: every rpm since 4.0 and every gpg knows it.
+pub const HASH: HashAlgorithm = HashAlgorithm::SHA256;
+
+/// A key cannot be made, read or used. The operator's fault when the key file was touched, ours
+/// otherwise; retrying fails again.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenPgpError {
+    /// The library refused; its chain says why.
+    #[error("cannot {task}")]
+    Library {
+        /// What was tried.
+        task: &'static str,
+        /// The library's words.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Not a private key.
+    #[error("the key file holds no private key")]
+    NoSecret,
+    /// Locked with a passphrase.
+    #[error("the private key is locked with a passphrase")]
+    Locked,
+    /// A key that some client refuses.
+    #[error(
+        "a version {version} {algorithm} key cannot sign packages: want version 4 and RSA or EdDSA"
+    )]
+    Unsuitable {
+        /// OpenPGP version of the key.
+        version: u8,
+        /// Its algorithm.
+        algorithm: PublicKeyAlgorithm,
+    },
+}
+
+/// Maps a library error with the task at hand.
+fn library(task: &'static str) -> impl FnOnce(openpgp::anyhow::Error) -> OpenPgpError {
+    move |source| OpenPgpError::Library {
+        task,
+        source: source.into(),
+    }
+}
+
+/// The same for plain I/O into memory.
+fn memory(task: &'static str) -> impl FnOnce(std::io::Error) -> OpenPgpError {
+    move |source| OpenPgpError::Library {
+        task,
+        source: source.into(),
+    }
+}
+
+/// A private signing key with its certificate. Its `Debug` shows the fingerprint only.
+#[derive(Clone)]
+pub struct SigningKey {
+    certificate: Cert,
+    pair: KeyPair,
+    slot: LegacySlot,
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SigningKey({})", self.fingerprint())
+    }
+}
+
+impl SigningKey {
+    /// Makes a key with one user id, valid from `now` on and without end.
+    ///
+    /// Randomness comes from the operating system. RSA-4096 takes seconds to make.
+    pub fn generate(
+        user_id: &str,
+        algorithm: KeyAlgorithm,
+        now: Timestamp,
+    ) -> Result<Self, OpenPgpError> {
+        let mut key: Key4<SecretParts, PrimaryRole> = match algorithm {
+            KeyAlgorithm::Ed25519 => Key4::generate_ecc(true, Curve::Ed25519),
+            KeyAlgorithm::Rsa4096 => Key4::generate_rsa(4096),
+        }
+        .map_err(library("make a key"))?;
+        key.set_creation_time(system_time(now))
+            .map_err(library("date a key"))?;
+        let key = Key::V4(key);
+        let mut pair = key
+            .clone()
+            .into_keypair()
+            .map_err(library("use a new key"))?;
+        let bare = Cert::from_packets(std::iter::once(Packet::SecretKey(key)))
+            .map_err(library("make a certificate"))?;
+        let user_id = UserID::from(user_id);
+        let binding = SignatureBuilder::new(SignatureType::PositiveCertification)
+            .set_hash_algo(HASH)
+            .set_signature_creation_time(system_time(now))
+            .and_then(|s| s.set_key_flags(KeyFlags::empty().set_certification().set_signing()))
+            .and_then(|s| s.set_features(Features::empty().set_seipdv1()))
+            .and_then(|s| s.set_preferred_hash_algorithms(vec![HashAlgorithm::SHA512, HASH]))
+            .and_then(|s| user_id.bind(&mut pair, &bare, s))
+            .map_err(library("bind a user id"))?;
+        let (certificate, _) = bare
+            .insert_packets([Packet::from(user_id), Packet::from(binding)])
+            .map_err(library("make a certificate"))?;
+        Self::from_cert(certificate)
+    }
+
+    /// Reads a private key, armoured or binary, that no passphrase locks.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, OpenPgpError> {
+        Self::from_cert(Cert::from_bytes(bytes).map_err(library("read a private key"))?)
+    }
+
+    fn from_cert(certificate: Cert) -> Result<Self, OpenPgpError> {
+        let primary = certificate.primary_key().key().clone();
+        let (version, algorithm) = (primary.version(), primary.pk_algo());
+        let slot = match algorithm {
+            PublicKeyAlgorithm::RSAEncryptSign if version == 4 => LegacySlot::Rsa,
+            PublicKeyAlgorithm::EdDSA if version == 4 => LegacySlot::Dsa,
+            _ => return Err(OpenPgpError::Unsuitable { version, algorithm }),
+        };
+        let secret = primary
+            .parts_into_secret()
+            .map_err(|_| OpenPgpError::NoSecret)?;
+        if !secret.has_unencrypted_secret() {
+            return Err(OpenPgpError::Locked);
+        }
+        let pair = secret
+            .into_keypair()
+            .map_err(library("use a private key"))?;
+        Ok(Self {
+            certificate,
+            pair,
+            slot,
+        })
+    }
+
+    /// The private key in armour; the caller keeps it readable by its owner only.
+    pub fn to_secret_armor(&self) -> Result<Zeroizing<Vec<u8>>, OpenPgpError> {
+        self.certificate
+            .as_tsk()
+            .armored()
+            .to_vec()
+            .map(Zeroizing::new)
+            .map_err(library("write a private key"))
+    }
+
+    /// The certificate (public half) in armour.
+    pub fn certificate_armor(&self) -> Result<String, OpenPgpError> {
+        let task = "write a certificate";
+        let mut writer =
+            armor::Writer::new(Vec::new(), armor::Kind::PublicKey).map_err(memory(task))?;
+        // `serialize` never writes secret parts.
+        self.certificate
+            .serialize(&mut writer)
+            .map_err(library(task))?;
+        let armored = writer.finalize().map_err(memory(task))?;
+        Ok(String::from_utf8_lossy(&armored).into_owned())
+    }
+
+    /// The fingerprint in upper-case hex.
+    pub fn fingerprint(&self) -> String {
+        self.certificate.fingerprint().to_hex()
+    }
+
+    /// Where rpm 4 looks for this key's signatures.
+    pub fn slot(&self) -> LegacySlot {
+        self.slot
+    }
+
+    /// The certificate, for checking what was just signed.
+    pub fn certificate(&self) -> &Cert {
+        &self.certificate
+    }
+
+    /// Signs `message`; returns a binary signature packet.
+    pub fn sign(&self, message: &[u8], now: Timestamp) -> Result<Vec<u8>, OpenPgpError> {
+        let mut hasher = SignatureHasher::new()?;
+        hasher.update(message);
+        let signature = self.sign_hashed(hasher, now)?;
+        Packet::from(signature)
+            .to_vec()
+            .map_err(library("write a signature"))
+    }
+
+    /// Signs what `hasher` was fed; returns the signature in armour.
+    pub fn sign_armored(
+        &self,
+        hasher: SignatureHasher,
+        now: Timestamp,
+    ) -> Result<String, OpenPgpError> {
+        let signature = self.sign_hashed(hasher, now)?;
+        let task = "write a signature";
+        let packet = Packet::from(signature).to_vec().map_err(library(task))?;
+        let mut writer =
+            armor::Writer::new(Vec::new(), armor::Kind::Signature).map_err(memory(task))?;
+        writer.write_all(&packet).map_err(memory(task))?;
+        let armored = writer.finalize().map_err(memory(task))?;
+        Ok(String::from_utf8_lossy(&armored).into_owned())
+    }
+
+    /// Signs and checks its own work: a fault in the arithmetic must not leave the process.
+    fn sign_hashed(
+        &self,
+        hasher: SignatureHasher,
+        now: Timestamp,
+    ) -> Result<Signature, OpenPgpError> {
+        // Signing needs `&mut`; a clone a signature lets threads sign side by side.
+        let mut pair = self.pair.clone();
+        let signature = SignatureBuilder::new(SignatureType::Binary)
+            .set_hash_algo(HASH)
+            .set_signature_creation_time(system_time(now))
+            .and_then(|s| s.sign_hash(&mut pair, hasher.0.clone()))
+            .map_err(library("sign"))?;
+        signature
+            .verify_hash(pair.public(), hasher.0)
+            .map_err(library("verify the signature just made"))?;
+        Ok(signature)
+    }
+}
+
+/// Takes in a message piece by piece, for one signature over all of it.
+#[derive(Clone)]
+pub struct SignatureHasher(Context);
+
+impl SignatureHasher {
+    /// An empty message.
+    pub fn new() -> Result<Self, OpenPgpError> {
+        let builder = HASH.context().map_err(library("start a hash"))?;
+        Ok(Self(builder.for_signature(4)))
+    }
+
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// SHA-256 of what was taken in so far: version 4 signatures put nothing before the message.
+    pub fn file_digest(&self) -> Result<repo_model::FileDigest, OpenPgpError> {
+        let mut raw = [0; 32];
+        self.0
+            .clone()
+            .digest(&mut raw)
+            .map_err(library("finish a hash"))?;
+        Ok(repo_model::FileDigest::from_bytes(raw))
+    }
+
+    /// Checks `signature` over what was taken in against `key`.
+    pub(crate) fn verifies<P, R>(&self, signature: &Signature, key: &Key<P, R>) -> bool
+    where
+        P: openpgp::packet::key::KeyParts,
+        R: openpgp::packet::key::KeyRole,
+    {
+        signature.verify_hash(key, self.0.clone()).is_ok()
+    }
+}
+
+/// The library's time; before 1970 there are no keys.
+pub(crate) fn system_time(time: Timestamp) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(time.unix_secs()).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openpgp::packet::signature::subpacket::SubpacketTag;
+
+    fn ed25519() -> SigningKey {
+        let now = Timestamp::from_unix_secs(1_763_600_000);
+        SigningKey::generate("A <a@b.example>", KeyAlgorithm::Ed25519, now).unwrap()
+    }
+
+    #[test]
+    fn no_certificate_carries_a_critical_expiry_or_primary_user_id() {
+        let key = ed25519();
+        let signatures: Vec<_> = key
+            .certificate()
+            .userids()
+            .flat_map(|user| user.self_signatures().cloned().collect::<Vec<_>>())
+            .collect();
+        assert_eq!(signatures.len(), 1);
+        for subpacket in signatures[0].hashed_area().iter() {
+            let harmless = [SubpacketTag::SignatureCreationTime, SubpacketTag::KeyFlags];
+            assert!(
+                !subpacket.critical() || harmless.contains(&subpacket.tag()),
+                "{subpacket:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_reads_back_and_its_public_file_holds_no_secret() {
+        let key = ed25519();
+        let back = SigningKey::from_bytes(&key.to_secret_armor().unwrap()).unwrap();
+        assert_eq!(back.fingerprint(), key.fingerprint());
+        let public = key.certificate_armor().unwrap();
+        assert!(public.contains("BEGIN PGP PUBLIC KEY BLOCK"), "{public}");
+        assert!(matches!(
+            SigningKey::from_bytes(public.as_bytes()),
+            Err(OpenPgpError::NoSecret)
+        ));
+        assert_eq!(
+            format!("{key:?}"),
+            format!("SigningKey({})", key.fingerprint())
+        );
+    }
+
+    #[test]
+    fn a_hasher_s_file_digest_is_plain_sha256() {
+        let mut hasher = SignatureHasher::new().unwrap();
+        hasher.update(b"ab");
+        hasher.update(b"c");
+        assert_eq!(
+            hasher.file_digest().unwrap(),
+            repo_model::FileDigest::of(b"abc")
+        );
+    }
+}

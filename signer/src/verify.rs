@@ -1,0 +1,255 @@
+//! Checking OpenPGP signatures over packages and files with the signer's certificates: what the
+//! server does before it stores anything, and what the signer does with its own work.
+//!
+//! Stricter than rpm: *every* signature in the signature header must verify with a known
+//! certificate (rpm 6 refuses a package with one it cannot check), and there must be one.
+
+use crate::keys::openpgp::{OpenPgpError, SignatureHasher, system_time};
+use repo_model::Timestamp;
+use repo_model::rpm::Head;
+use repo_model::rpm::signature::found_signatures;
+use repo_model::rpm::tag;
+use sequoia_openpgp as openpgp;
+
+use openpgp::cert::Cert;
+use openpgp::cert::amalgamation::key::PrimaryKey as _;
+use openpgp::packet::{Packet, Signature};
+use openpgp::parse::{PacketParser, PacketParserResult, Parse as _};
+use openpgp::policy::StandardPolicy;
+use openpgp::types::SignatureType;
+use std::io::{self, Read};
+
+/// A signature does not hold. The sender's fault unless it is [`VerifyError::Io`]; do not retry.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// There is none.
+    #[error("there is no OpenPGP signature")]
+    Missing,
+    /// Not an OpenPGP signature at all.
+    #[error("not one OpenPGP signature: {why}")]
+    Malformed {
+        /// What is wrong.
+        why: String,
+    },
+    /// No given certificate made it, or the message was changed.
+    #[error("the signature{place} by {issuer} does not verify with any of our certificates")]
+    Bad {
+        /// ` in tag 278` or empty.
+        place: String,
+        /// Who it says made it.
+        issuer: String,
+    },
+    /// A signature of a kind that is not used here.
+    #[error("signature tag {tag} covers header and payload, which is not used since rpm 4")]
+    OldStyle {
+        /// 1002, 1005 or 1006.
+        tag: u32,
+    },
+    /// Not a certificate.
+    #[error("not an OpenPGP certificate")]
+    Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The library failed.
+    #[error(transparent)]
+    Library(#[from] OpenPgpError),
+    /// Reading the message failed. Retry is safe.
+    #[error("cannot read what was signed")]
+    Io(#[from] io::Error),
+}
+
+/// An OpenPGP certificate (public key) to verify with.
+#[derive(Debug, Clone)]
+pub struct Certificate(Cert);
+
+impl Certificate {
+    /// Reads one certificate, armoured or binary.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, VerifyError> {
+        Cert::from_bytes(bytes)
+            .map(|cert| Self(cert.strip_secret_key_material()))
+            .map_err(|error| VerifyError::Certificate(error.into()))
+    }
+
+    /// The fingerprint in upper-case hex.
+    pub fn fingerprint(&self) -> String {
+        self.0.fingerprint().to_hex()
+    }
+
+    pub(crate) fn of(cert: &Cert) -> Self {
+        Self(cert.clone().strip_secret_key_material())
+    }
+
+    /// Whether a signing key of this certificate made `signature` over what `message` took in.
+    ///
+    /// The key must have been valid when it signed, by the certificate's own statements.
+    fn made(&self, signature: &Signature, message: &SignatureHasher) -> bool {
+        let policy = StandardPolicy::new();
+        let Some(made_at) = signature.signature_creation_time() else {
+            return false;
+        };
+        self.0
+            .keys()
+            .with_policy(&policy, made_at)
+            .supported()
+            .alive()
+            .revoked(false)
+            .for_signing()
+            .any(|key| message.verifies(signature, key.key()))
+    }
+}
+
+/// Checks every OpenPGP signature of a package's signature header against its main header.
+///
+/// Returns how many distinct signatures there are: at least one, all made with `certificates`.
+pub fn verify_header_signature(
+    head: &Head,
+    certificates: &[Certificate],
+) -> Result<usize, VerifyError> {
+    let mut message = SignatureHasher::new()?;
+    message.update(head.main_bytes());
+    let mut distinct: Vec<Vec<u8>> = Vec::new();
+    for found in found_signatures(head) {
+        if [tag::SIG_PGP, tag::SIG_GPG, tag::SIG_PGP5].contains(&found.tag) {
+            return Err(VerifyError::OldStyle { tag: found.tag });
+        }
+        if distinct.contains(&found.packet) {
+            continue;
+        }
+        let signature = one_signature(&found.packet)?;
+        let place = format!(" in tag {}", found.tag);
+        check(&signature, &message, certificates, &place)?;
+        distinct.push(found.packet);
+    }
+    if distinct.is_empty() {
+        return Err(VerifyError::Missing);
+    }
+    Ok(distinct.len())
+}
+
+/// Checks one detached signature, armoured or binary, over everything that `message` yields.
+pub fn verify_detached(
+    mut message: impl Read,
+    signature: &[u8],
+    certificate: &Certificate,
+) -> Result<(), VerifyError> {
+    let signature = one_signature(signature)?;
+    let mut hasher = SignatureHasher::new()?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match message.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => hasher.update(&buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    check(&signature, &hasher, std::slice::from_ref(certificate), "")
+}
+
+fn check(
+    signature: &Signature,
+    message: &SignatureHasher,
+    certificates: &[Certificate],
+    place: &str,
+) -> Result<(), VerifyError> {
+    if certificates
+        .iter()
+        .any(|certificate| certificate.made(signature, message))
+    {
+        return Ok(());
+    }
+    let issuer = signature.get_issuers().first().map(ToString::to_string);
+    Err(VerifyError::Bad {
+        place: place.to_owned(),
+        issuer: issuer.unwrap_or_else(|| "nobody".to_owned()),
+    })
+}
+
+/// Reads exactly one binary-document signature with our hash.
+fn one_signature(bytes: &[u8]) -> Result<Signature, VerifyError> {
+    let malformed = |why: &str| VerifyError::Malformed {
+        why: why.to_owned(),
+    };
+    let library = |error: openpgp::anyhow::Error| VerifyError::Malformed {
+        why: error.to_string(),
+    };
+    let PacketParserResult::Some(parser) = PacketParser::from_bytes(bytes).map_err(library)? else {
+        return Err(VerifyError::Missing);
+    };
+    let (packet, rest) = parser.next().map_err(library)?;
+    let Packet::Signature(signature) = packet else {
+        return Err(malformed("the packet is no signature"));
+    };
+    if matches!(rest, PacketParserResult::Some(_)) {
+        return Err(malformed("more than one packet"));
+    }
+    if signature.typ() != SignatureType::Binary {
+        return Err(malformed("not over a binary document"));
+    }
+    if signature.version() != 4 || signature.hash_algo() != crate::keys::openpgp::HASH {
+        return Err(malformed("not a version 4 signature with SHA-256"));
+    }
+    Ok(signature)
+}
+
+/// Whether `certificate` could sign at `now`: alive, not revoked, with a self-signature that
+/// today's rules accept.
+pub fn can_sign(certificate: &Certificate, now: Timestamp) -> bool {
+    let policy = StandardPolicy::new();
+    certificate
+        .0
+        .keys()
+        .with_policy(&policy, system_time(now))
+        .supported()
+        .alive()
+        .revoked(false)
+        .for_signing()
+        .any(|key| key.primary())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::openpgp::SigningKey;
+    use repo_model::config::KeyAlgorithm;
+
+    fn key() -> SigningKey {
+        let made = Timestamp::from_unix_secs(1_763_600_000);
+        SigningKey::generate("A <a@b.example>", KeyAlgorithm::Ed25519, made).unwrap()
+    }
+
+    #[test]
+    fn a_detached_signature_holds_for_its_message_key_and_time_only() {
+        let (ours, other) = (key(), key());
+        let certificate = Certificate::of(ours.certificate());
+        let now = Timestamp::from_unix_secs(1_763_600_100);
+        let mut hasher = SignatureHasher::new().unwrap();
+        hasher.update(b"repomd");
+        let armored = ours.sign_armored(hasher, now).unwrap();
+        verify_detached(&b"repomd"[..], armored.as_bytes(), &certificate).unwrap();
+        for (what, message, signature) in [
+            ("changed", &b"repomD"[..], armored.clone().into_bytes()),
+            ("other key", b"repomd", other.sign(b"repomd", now).unwrap()),
+            ("none", b"repomd", Vec::new()),
+            ("junk", b"repomd", b"junk".to_vec()),
+            (
+                "two",
+                b"repomd",
+                ours.sign(b"repomd", now).unwrap().repeat(2),
+            ),
+            (
+                "a key",
+                b"repomd",
+                ours.certificate_armor().unwrap().into_bytes(),
+            ),
+        ] {
+            assert!(
+                verify_detached(message, &signature, &certificate).is_err(),
+                "{what}"
+            );
+        }
+        assert!(can_sign(&certificate, now));
+        assert!(!can_sign(
+            &certificate,
+            Timestamp::from_unix_secs(1_763_500_000)
+        ));
+    }
+}

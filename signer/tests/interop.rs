@@ -1,0 +1,180 @@
+//! What rpm 4.18, rpm 6, gpg and sqv say about our signatures.
+
+mod common;
+
+use common::tools::{self, RpmKeys};
+use common::{Draft, Rpm, World, now};
+use hallmark_signer::keys::openpgp::SigningKey;
+use hallmark_signer::keys::{self, METADATA_CERTIFICATE, PACKAGE_CERTIFICATE, PACKAGE_KEY};
+use repo_model::config::KeyAlgorithm;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// Signs all and shows them to every rpm, with the right key, without one, and damaged.
+fn every_rpm_agrees(world: &World, rpms: &[(String, Rpm)]) {
+    let dir = world.dir.path();
+    for name in [PACKAGE_CERTIFICATE, METADATA_CERTIFICATE] {
+        std::fs::copy(world.config.state_dir.join(name), dir.join(name)).unwrap();
+    }
+    for (index, (_, rpm)) in rpms.iter().enumerate() {
+        let signed = rpm.with_signature(&world.sign(rpm).signature_header);
+        std::fs::write(dir.join(format!("{index}.rpm")), &signed.bytes).unwrap();
+    }
+    let first = std::fs::read(dir.join("0.rpm")).unwrap();
+    let payload_at = usize::try_from(rpms[0].1.head.payload_offset()).unwrap();
+    for (name, at) in [
+        ("header.rpm", payload_at - 1),
+        ("payload.rpm", payload_at + 9),
+    ] {
+        let mut damaged = first.clone();
+        damaged[at] ^= 1;
+        std::fs::write(dir.join(name), damaged).unwrap();
+    }
+    std::fs::write(dir.join("unsigned.rpm"), &rpms[0].1.bytes).unwrap();
+    for rpmkeys in RpmKeys::all(dir) {
+        rpmkeys.import("right", PACKAGE_CERTIFICATE);
+        rpmkeys.import("wrong", METADATA_CERTIFICATE);
+        for (index, (name, _)) in rpms.iter().enumerate() {
+            let (good, said) = rpmkeys.check("right", &format!("{index}.rpm"));
+            assert!(good, "{}: {name}: {said}", rpmkeys.name);
+        }
+        for (database, file) in [
+            ("wrong", "0.rpm"),
+            ("right", "header.rpm"),
+            ("right", "payload.rpm"),
+            ("right", "unsigned.rpm"),
+        ] {
+            let (good, said) = rpmkeys.check(database, file);
+            assert!(!good, "{}: {database} key, {file}: {said}", rpmkeys.name);
+        }
+    }
+}
+
+fn named(rpms: Vec<Rpm>) -> Vec<(String, Rpm)> {
+    rpms.into_iter()
+        .map(|rpm| (rpm.package.nevra.to_string(), rpm))
+        .collect()
+}
+
+#[test]
+fn every_rpm_accepts_ed25519_signed_packages_at_the_strictest_level() {
+    let world = World::start();
+    let Some(built) = tools::built(world.dir.path(), &["assayed"]) else {
+        return;
+    };
+    every_rpm_agrees(&world, &named(built));
+}
+
+#[test]
+fn every_rpm_accepts_rsa_signed_packages_at_the_strictest_level() {
+    let mut world = World::prepared();
+    let Some(built) = tools::built(world.dir.path(), &["assayed"]) else {
+        return;
+    };
+    // One RSA key is enough, and slow enough to make.
+    let key = SigningKey::generate("R <r@hallmark.example>", KeyAlgorithm::Rsa4096, now()).unwrap();
+    let path = world.config.state_dir.join(PACKAGE_KEY);
+    std::fs::create_dir(&world.config.state_dir).unwrap();
+    std::fs::write(&path, key.to_secret_armor().unwrap()).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let outcome = keys::init(&world.config, now()).unwrap();
+    assert_eq!(outcome.keys.package.fingerprint(), key.fingerprint());
+    world.serve();
+    every_rpm_agrees(&world, &named(built));
+}
+
+#[test]
+fn real_packages_of_formats_4_and_6_are_accepted_by_every_rpm() {
+    let Some(shared) = tools::shared_unsigned() else {
+        return;
+    };
+    let world = World::start();
+    let fit: Vec<_> = shared
+        .into_iter()
+        .filter(|(_, rpm)| world.ask(rpm, &common::rebuilds(rpm)).is_ok())
+        .collect();
+    let v6 = fit
+        .iter()
+        .filter(|(name, _)| name.starts_with("v6/"))
+        .count();
+    assert!(
+        fit.len() >= 15 && v6 >= 5,
+        "{} fit, {v6} of them v6",
+        fit.len()
+    );
+    every_rpm_agrees(&world, &fit);
+}
+
+#[test]
+fn gpg_and_sqv_accept_the_detached_signatures_and_nothing_changed() {
+    let world = World::start();
+    let Some(rpms) = tools::built(world.dir.path(), &["assayed"]) else {
+        return;
+    };
+    let signed = world.sign(&rpms[0]);
+    let file = rpms[0].with_signature(&signed.signature_header).bytes;
+    let asc = world
+        .client()
+        .sign_file(rpms[0].header(), file.len() as u64, file.as_slice())
+        .unwrap();
+    let draft = Draft::new(1, None, &[(&rpms[0], &signed)]);
+    let release = world
+        .client()
+        .sign_release(&draft.json(), &draft.files)
+        .unwrap();
+    let repomd = &draft.files[0].repomd.0;
+    for (what, bytes, asc, certificate) in [
+        ("package", &file, &asc, PACKAGE_CERTIFICATE),
+        (
+            "repomd.xml",
+            repomd,
+            &release.repomd_signatures[0],
+            METADATA_CERTIFICATE,
+        ),
+    ] {
+        let dir = world.dir.path().join(format!("{what}-check"));
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let at = |name: &str| dir.join(name).display().to_string();
+        std::fs::write(dir.join("good"), bytes).unwrap();
+        std::fs::write(dir.join("changed"), [bytes.as_slice(), b"x"].concat()).unwrap();
+        std::fs::write(dir.join("sig.asc"), asc).unwrap();
+        let certificate = world.config.state_dir.join(certificate);
+        check_with_gpg(&at, &certificate, what);
+        check_with_sqv(&at, &certificate, what);
+    }
+}
+
+fn check_with_gpg(at: &dyn Fn(&str) -> String, certificate: &Path, what: &str) {
+    if !tools::have("gpg") {
+        return;
+    }
+    let (home, signature) = (at(""), at("sig.asc"));
+    let gpg = ["--batch", "--no-autostart", "--homedir", &home];
+    let with = |more: &[&str]| tools::run("gpg", &[&gpg, more].concat());
+    let imported = with(&["--import", certificate.to_str().unwrap()]);
+    assert!(
+        imported.status.success(),
+        "{what}: {}",
+        tools::text(&imported)
+    );
+    let good = with(&["--verify", &signature, &at("good")]);
+    assert!(good.status.success(), "{what}: {}", tools::text(&good));
+    assert!(
+        !with(&["--verify", &signature, &at("changed")])
+            .status
+            .success(),
+        "{what}"
+    );
+}
+
+fn check_with_sqv(at: &dyn Fn(&str) -> String, certificate: &Path, what: &str) {
+    if !tools::have("sqv") {
+        return;
+    }
+    let (keyring, signature) = (certificate.to_str().unwrap(), at("sig.asc"));
+    let verify = |file: &str| tools::run("sqv", &["--keyring", keyring, &signature, &at(file)]);
+    let good = verify("good");
+    assert!(good.status.success(), "{what}: {}", tools::text(&good));
+    assert!(!verify("changed").status.success(), "{what}");
+}

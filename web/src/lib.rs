@@ -1,0 +1,36 @@
+//! The server's web pages: plain view structs in, HTML text out.
+//!
+//! Nothing here does I/O, reads the clock or knows about HTTP. The server fills a view from its
+//! database, calls the page's function and sends the text with the header [`CSP`]. Pages need no
+//! JavaScript; the one script adds copy buttons. Whatever comes from packages, rebuilders or
+//! clients passes the one escaper in `escape.rs`, which also makes invisible and direction-changing
+//! characters visible.
+//!
+//! Pages refer to each other and to documents by the paths in [`url`] and to the files in
+//! [`assets`]; the server must route them.
+
+mod assets;
+mod badge;
+mod escape;
+mod pages;
+mod text;
+mod timeline;
+pub mod url;
+mod why;
+
+pub use assets::{Asset, assets};
+pub use badge::badge_svg;
+pub use pages::build::{BuildView, build};
+pub use pages::builds::{BuildsView, builds};
+pub use pages::error::{ErrorView, error};
+pub use pages::home::{ChannelSetup, HomeView, Link, home};
+pub use pages::listing::{EntryKind, ListingEntry, ListingView, listing, listing_into};
+pub use pages::package::{PackageView, package};
+pub use pages::releases::{ReleaseView, ReleasesView, release, releases};
+pub use pages::{Command, Site, StageCounts};
+
+/// A page could not be rendered: a template failed or the writer did. Ours; a retry will not help.
+pub type RenderError = askama::Error;
+
+/// `Content-Security-Policy` of every page: own files only, nothing inline, no frames.
+pub const CSP: &str = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'";

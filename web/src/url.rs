@@ -1,0 +1,103 @@
+//! Paths of pages and documents, in one place: the templates link to these and the server routes
+//! them.
+//!
+//! ```text
+//! /                            home
+//! /builds?stage=held&offset=50 builds        /builds/17       one build
+//! /packages/hello              one package name
+//! /releases                    releases      /releases/12     one release
+//! /evidence/sha256/{digest}    any document  /r/12/base/x86_64/Packages/h/hello-1-1.noarch.rpm
+//! ```
+
+use repo_model::{Arch, ChannelName, FileDigest, ReleaseId, RepoName};
+use std::fmt::Write as _;
+
+/// Page of one build.
+pub fn build(build: u64) -> String {
+    format!("/builds/{build}")
+}
+
+/// Page of one package name.
+pub fn package(name: &str) -> String {
+    format!("/packages/{}", segment(name))
+}
+
+/// Page of one release.
+pub fn release(id: ReleaseId) -> String {
+    format!("/releases/{id}")
+}
+
+/// A document by its digest.
+pub fn evidence(digest: FileDigest) -> String {
+    format!("/evidence/sha256/{digest}")
+}
+
+/// Base of one repository in one release, with a slash at its end; never changes.
+pub fn pinned_repo(id: ReleaseId, repo: &RepoName, arch: &Arch) -> String {
+    format!("/r/{id}/{repo}/{arch}/")
+}
+
+/// Base of one repository in a channel, with a slash at its end; moves with the channel.
+pub fn channel_repo(channel: &ChannelName, repo: &RepoName, arch: &Arch) -> String {
+    format!("/{channel}/{repo}/{arch}/")
+}
+
+/// List of builds: one stage or all, of one package (name or NEVRA) or all, without the first
+/// `offset`.
+pub fn builds(stage: Option<&str>, package: Option<&str>, offset: u64) -> String {
+    let mut out = String::from("/builds");
+    let mut add = |key: &str, value: &str| {
+        let mark = if out.contains('?') { '&' } else { '?' };
+        // Writing into a String cannot fail.
+        let _ = write!(out, "{mark}{key}={value}");
+    };
+    if let Some(stage) = stage {
+        add("stage", &segment(stage));
+    }
+    if let Some(package) = package {
+        add("package", &segment(package));
+    }
+    if offset > 0 {
+        add("offset", &offset.to_string());
+    }
+    out
+}
+
+/// One segment of a path, or a value of a query: all but letters, digits and `-._~` are
+/// percent-encoded, so that neither `/` nor `?`, `:` or `+` keeps a meaning.
+pub fn segment(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// A path of several segments, each encoded; the slashes stay.
+pub fn path(text: &str) -> String {
+    text.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_name_can_change_the_shape_of_a_url() {
+        assert_eq!(package("libstdc++"), "/packages/libstdc%2B%2B");
+        assert_eq!(package("../\"><x>?#"), "/packages/..%2F%22%3E%3Cx%3E%3F%23");
+        assert_eq!(segment("javascript:alert(1)"), "javascript%3Aalert%281%29");
+        assert_eq!(path("Packages/g/gtk+-1-1.noarch.rpm"), "Packages/g/gtk%2B-1-1.noarch.rpm");
+    }
+
+    #[test]
+    fn the_list_of_builds_keeps_its_filters_in_its_address() {
+        assert_eq!(builds(None, None, 0), "/builds");
+        assert_eq!(builds(Some("held"), None, 50), "/builds?stage=held&offset=50");
+        assert_eq!(builds(None, Some("a&b=c"), 0), "/builds?package=a%26b%3Dc");
+    }
+}
