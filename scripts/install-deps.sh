@@ -25,7 +25,8 @@ demo	zlib1g-dev	zlib-devel	headers for the package that needs zlib
 demo	tar gzip bzip2 xz-utils	tar gzip bzip2 xz	upstream tarballs
 demo	-	cpio dnf-command(download)?	upstream tarballs out of source packages
 demo	ca-certificates	ca-certificates	-
-test	curl openssl jq zstd	curl openssl jq zstd	-
+demo	curl jq	curl jq	-
+test	openssl zstd	openssl zstd	-
 test	gnupg sqv?	gnupg2 sequoia-sqv?	independent checks of our signatures
 test	dnf zypper?	dnf zypper?	clients of this machine
 test	createrepo-c	createrepo_c	the reference for repodata

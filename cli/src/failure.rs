@@ -36,7 +36,11 @@ impl Failure {
 
     /// As `exit` says.
     pub fn new(exit: Exit, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { exit, error: error.into(), hint: None }
+        Self {
+            exit,
+            error: error.into(),
+            hint: None,
+        }
     }
 
     /// What to do next.
@@ -87,8 +91,12 @@ mod tests {
 
     #[test]
     fn causes_follow_in_one_line_and_the_hint_on_its_own() {
-        let failure = Failure::failed(Outer(std::io::Error::other("no key"))).with_hint("ask for it");
-        assert_eq!(failure.message(), "error: cannot open the box: no key\nhint: ask for it");
+        let failure =
+            Failure::failed(Outer(std::io::Error::other("no key"))).with_hint("ask for it");
+        assert_eq!(
+            failure.message(),
+            "error: cannot open the box: no key\nhint: ask for it"
+        );
         assert_eq!(failure.exit, Exit::Failed);
     }
 }

@@ -12,13 +12,18 @@ mod progress;
 mod testing;
 
 use clap::{Parser, Subcommand};
-use commands::{buildinfo, channels, config, evidence, publish, repofile, sbom, serve, status, token};
+use commands::{
+    buildinfo, channels, config, evidence, publish, repofile, sbom, serve, status, token,
+};
 use failure::Failure;
 use std::process::ExitCode;
 
 /// RPM packages that are published only when independent rebuilders made the same bytes.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true, after_help = "\
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "\
 EXAMPLES:
   # Run a server, and give a build system a token for it
   hallmark serve --config hallmark.toml
@@ -43,7 +48,8 @@ EXIT CODES:
 ENVIRONMENT:
   HALLMARK_SERVER_URL, HALLMARK_TOKEN   the server to talk to, and the access token
   HALLMARK_CONFIG                       the configuration file
-  HALLMARK_LOG, HALLMARK_LOG_FORMAT     filter such as `info`, and `text` or `json`")]
+  HALLMARK_LOG, HALLMARK_LOG_FORMAT     filter such as `info`, and `text` or `json`"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

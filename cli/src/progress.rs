@@ -20,12 +20,18 @@ impl Progress {
 
     /// A step over a known number of things.
     pub fn items(total: u64) -> Self {
-        Self::with_style(ProgressBar::new(total), "{msg:28!} {wide_bar} {pos:>5} / {len:5} {eta:>4}")
+        Self::with_style(
+            ProgressBar::new(total),
+            "{msg:28!} {wide_bar} {pos:>5} / {len:5} {eta:>4}",
+        )
     }
 
     /// A step of unknown length.
     pub fn spinner() -> Self {
-        Self::with_style(ProgressBar::new_spinner(), "{spinner} {elapsed:>4} {wide_msg}")
+        Self::with_style(
+            ProgressBar::new_spinner(),
+            "{spinner} {elapsed:>4} {wide_msg}",
+        )
     }
 
     fn with_style(bar: ProgressBar, template: &str) -> Self {
@@ -54,7 +60,8 @@ impl Progress {
 
     /// Takes back what has to be done again.
     pub fn take_back(&self, count: u64) {
-        self.bar.set_position(self.bar.position().saturating_sub(count));
+        self.bar
+            .set_position(self.bar.position().saturating_sub(count));
     }
 
     /// Writes a line to stderr above the bar.

@@ -21,7 +21,10 @@ pub struct Request {
 impl Request {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -34,12 +37,18 @@ pub struct Answer {
 impl Answer {
     /// An empty answer.
     pub fn status(status: u16) -> Self {
-        Self { status, body: String::new() }
+        Self {
+            status,
+            body: String::new(),
+        }
     }
 
     /// A JSON answer.
     pub fn json(status: u16, body: &str) -> Self {
-        Self { status, body: body.to_owned() }
+        Self {
+            status,
+            body: body.to_owned(),
+        }
     }
 
     /// No answer: the connection is closed.
@@ -93,8 +102,15 @@ fn serve(stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Request>>) {
         if status == 0 {
             return;
         }
-        let text = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n", body.len());
-        let body = if request.method == "HEAD" { "" } else { body.as_str() };
+        let text = format!(
+            "HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let body = if request.method == "HEAD" {
+            ""
+        } else {
+            body.as_str()
+        };
         if writer.write_all((text + body).as_bytes()).is_err() {
             return;
         }
@@ -110,14 +126,24 @@ fn read(reader: &mut BufReader<TcpStream>, writer: &mut TcpStream) -> Option<Req
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
         headers.push((name.to_lowercase(), value.trim().to_owned()));
     }
-    let mut request = Request { method, path, headers, body: Vec::new() };
+    let mut request = Request {
+        method,
+        path,
+        headers,
+        body: Vec::new(),
+    };
     if request.header("expect").is_some() {
         writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
     }
-    let length = request.header("content-length").and_then(|v| v.parse().ok()).unwrap_or(0);
+    let length = request
+        .header("content-length")
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(0);
     request.body = vec![0; length];
     reader.read_exact(&mut request.body).ok()?;
     Some(request)

@@ -3,7 +3,10 @@
 use std::process::{Command, Output};
 
 fn hallmark(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_hallmark")).args(args).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_hallmark"))
+        .args(args)
+        .output()
+        .unwrap()
 }
 
 /// Names under `Commands:` in a help text.
@@ -33,7 +36,9 @@ fn every_command_explains_itself_with_examples() {
     let mut seen = Vec::new();
     while let Some(path) = open.pop() {
         let help = help_of(&path);
-        let (before, examples) = help.split_once("EXAMPLES:").unwrap_or_else(|| panic!("no EXAMPLES in {path:?}"));
+        let (before, examples) = help
+            .split_once("EXAMPLES:")
+            .unwrap_or_else(|| panic!("no EXAMPLES in {path:?}"));
         assert!(before.contains("Usage:"), "{path:?}");
         assert!(examples.contains("hallmark "), "{path:?}");
         for name in subcommands(before) {
@@ -42,18 +47,43 @@ fn every_command_explains_itself_with_examples() {
         seen.push(path.join(" "));
     }
     for wanted in [
-        "serve", "config check", "token create", "token list", "token revoke", "publish", "status", "retry",
-        "channels", "releases", "promote", "rollback", "buildinfo", "sbom", "repofile", "evidence",
+        "serve",
+        "config check",
+        "token create",
+        "token list",
+        "token revoke",
+        "publish",
+        "status",
+        "retry",
+        "channels",
+        "releases",
+        "promote",
+        "rollback",
+        "buildinfo",
+        "sbom",
+        "repofile",
+        "evidence",
     ] {
-        assert!(seen.iter().any(|path| path == wanted), "{wanted} is not among {seen:?}");
+        assert!(
+            seen.iter().any(|path| path == wanted),
+            "{wanted} is not among {seen:?}"
+        );
     }
 }
 
 #[test]
 fn wrong_usage_is_exit_code_2_and_says_so_on_stderr() {
-    for args in [&["publish"][..], &["nonsense"], &["rollback"], &["token", "create", "--name", "x"]] {
+    for args in [
+        &["publish"][..],
+        &["nonsense"],
+        &["rollback"],
+        &["token", "create", "--name", "x"],
+    ] {
         let output = hallmark(args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");
-        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{args:?}");
+        assert!(
+            output.stdout.is_empty() && !output.stderr.is_empty(),
+            "{args:?}"
+        );
     }
 }

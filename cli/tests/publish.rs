@@ -16,7 +16,10 @@ use testing::{Answer, Request, Server};
 fn have_rpmbuild() -> bool {
     let found = Command::new("rpmbuild").arg("--version").output().is_ok();
     if !found {
-        assert!(std::env::var_os("CI").is_none(), "rpmbuild is not installed");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "rpmbuild is not installed"
+        );
         eprintln!("SKIPPED: rpmbuild is not installed");
     }
     found
@@ -33,7 +36,10 @@ fn build(dir: &Path, name: &str) {
     let output = Command::new("rpmbuild")
         .args(["-ba", "--define"])
         .arg(format!("_topdir {}", top.display()))
-        .args(["--define", "_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm"])
+        .args([
+            "--define",
+            "_build_name_fmt %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm",
+        ])
         .arg(&spec)
         .output()
         .unwrap();
@@ -44,12 +50,20 @@ fn build(dir: &Path, name: &str) {
     std::fs::rename(top.join(format!("RPMS/{name}-1-1.noarch.rpm")), &binary).unwrap();
     std::fs::remove_dir_all(&top).unwrap();
     std::fs::remove_file(spec).unwrap();
-    std::fs::write(dir.join(format!("{name}-1-1.buildinfo.json")), buildinfo(name, &source, &binary)).unwrap();
+    std::fs::write(
+        dir.join(format!("{name}-1-1.buildinfo.json")),
+        buildinfo(name, &source, &binary),
+    )
+    .unwrap();
 }
 
 fn measure(path: &Path) -> (FileDigest, HeaderDigest, usize) {
     let bytes = std::fs::read(path).unwrap();
-    (FileDigest::of(&bytes), Head::parse(&bytes).unwrap().header_digest(), bytes.len())
+    (
+        FileDigest::of(&bytes),
+        Head::parse(&bytes).unwrap().header_digest(),
+        bytes.len(),
+    )
 }
 
 fn buildinfo(name: &str, source: &Path, binary: &Path) -> String {
@@ -84,19 +98,37 @@ fn answer(kept: &Mutex<Kept>, stage: &str, request: &Request) -> Answer {
     let mut kept = kept.lock().unwrap();
     let blob = request.path.strip_prefix("/api/v1/blobs/");
     match (request.method.as_str(), blob) {
-        ("HEAD", Some(digest)) => Answer::status(if kept.blobs.contains_key(digest) { 200 } else { 404 }),
+        ("HEAD", Some(digest)) => Answer::status(if kept.blobs.contains_key(digest) {
+            200
+        } else {
+            404
+        }),
         ("PUT", Some(digest)) if FileDigest::of(&request.body).to_hex() == digest => {
             kept.blobs.insert(digest.to_owned(), request.body.clone());
             Answer::status(201)
         }
         ("POST", None) if request.path == "/api/v1/builds" => {
             let manifest: Value = serde_json::from_slice(&request.body).unwrap();
-            let all = manifest["packages"].as_array().unwrap().iter().chain([&manifest["source"], &manifest["buildinfo"]]);
-            assert!(all.map(|digest| digest.as_str().unwrap()).all(|digest| kept.blobs.contains_key(digest)));
+            let all = manifest["packages"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .chain([&manifest["source"], &manifest["buildinfo"]]);
+            assert!(
+                all.map(|digest| digest.as_str().unwrap())
+                    .all(|digest| kept.blobs.contains_key(digest))
+            );
             if manifest["repo"] != "base" {
-                return Answer::json(404, r#"{"error":"there is no repository extras here","code":"unknown-repo"}"#);
+                return Answer::json(
+                    404,
+                    r#"{"error":"there is no repository extras here","code":"unknown-repo"}"#,
+                );
             }
-            let number = kept.builds.iter().position(|known| *known == manifest).unwrap_or(kept.builds.len());
+            let number = kept
+                .builds
+                .iter()
+                .position(|known| *known == manifest)
+                .unwrap_or(kept.builds.len());
             if number == kept.builds.len() {
                 kept.builds.push(manifest);
             }
@@ -129,7 +161,11 @@ impl World {
             let kept = kept.clone();
             move |request| answer(&kept, stage, request)
         });
-        Self { dir: tempfile::tempdir().unwrap(), server, kept }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            server,
+            kept,
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -146,12 +182,20 @@ impl World {
     }
 
     fn puts(&self) -> usize {
-        self.server.requests().iter().filter(|request| request.method == "PUT").count()
+        self.server
+            .requests()
+            .iter()
+            .filter(|request| request.method == "PUT")
+            .count()
     }
 }
 
 fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 #[test]
@@ -165,14 +209,20 @@ fn a_folder_with_two_builds_is_published_and_publishing_again_sends_nothing() {
     let output = world.publish(&[]);
     assert!(output.status.success(), "{}", text(&output));
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
-    assert!(text(&output).contains("warning: a-1-1.src: no URL"), "{}", text(&output));
+    assert!(
+        text(&output).contains("warning: a-1-1.src: no URL"),
+        "{}",
+        text(&output)
+    );
     let srpm = std::fs::read(world.path("b-1-1.src.rpm")).unwrap();
     let kept = world.kept.lock().unwrap();
     assert_eq!((kept.blobs.len(), kept.builds.len()), (6, 2));
     assert!(kept.blobs[&FileDigest::of(&srpm).to_hex()] == srpm);
     drop(kept);
     let before = world.puts();
-    assert!(world.publish(&["--wait"]).status.success());
+    std::fs::write(world.path("a-1-1.build.log"), "as `hallmark buildinfo` leaves it").unwrap();
+    let log = world.path("a-1-1.build.log");
+    assert!(world.publish(&["--wait", log.to_str().unwrap()]).status.success());
     assert_eq!(world.puts(), before);
     assert_eq!(world.kept.lock().unwrap().builds.len(), 2);
 }
@@ -191,8 +241,14 @@ fn a_build_that_is_incomplete_or_damaged_does_not_stop_the_other_and_gives_exit_
     let receipts: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(receipts.as_array().unwrap().len(), 1);
     let text = text(&output);
-    assert!(text.contains("a-1-1.src.rpm is not a usable RPM: "), "{text}");
-    assert!(text.contains("the source package a-1-1.src.rpm of a-1-1.noarch.rpm is missing\nhint: "), "{text}");
+    assert!(
+        text.contains("a-1-1.src.rpm is not a usable RPM: "),
+        "{text}"
+    );
+    assert!(
+        text.contains("the source package a-1-1.src.rpm of a-1-1.noarch.rpm is missing\nhint: "),
+        "{text}"
+    );
 }
 
 #[test]
@@ -205,7 +261,10 @@ fn a_held_build_makes_wait_fail_and_tell_the_reason() {
     let output = world.publish(&["--wait"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let data = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(data, "1\ta-1-1.src\theld\n  no provenance signed by a known builder\n");
+    assert_eq!(
+        data,
+        "1\ta-1-1.src\theld\n  no provenance signed by a known builder\n"
+    );
 }
 
 #[test]

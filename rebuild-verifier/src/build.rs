@@ -335,7 +335,7 @@ fn describe(
     })
 }
 
-fn machine() -> Machine {
+pub(crate) fn machine() -> Machine {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let ncpu = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Machine {

@@ -4,11 +4,19 @@
 //! * [`build::record`] builds a source package and writes its buildinfo (`hallmark buildinfo`).
 //! * [`replay::check`] and [`replay::replay`] make a recorded build again.
 //! * [`compare::compare`] judges two files of one package and names the causes of a difference.
+//! * [`worker::run`] does this for a server, job after job.
 
+pub mod attest;
+mod backoff;
 pub mod build;
+pub mod client;
 pub mod compare;
+pub mod doctor;
+pub mod job;
+pub mod keys;
 pub mod lock;
 pub mod plan;
 pub mod replay;
 pub mod sandbox;
 pub mod scratch;
+pub mod worker;

@@ -1,1 +1,249 @@
-fn main() {}
+//! `hallmark-rebuilder`: makes its keys, rebuilds for a server, examines its machine.
+//!
+//! Exit codes: 0 done; 1 it failed, or the machine cannot rebuild; 2 wrong usage or configuration;
+//! 3 the server cannot be reached.
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use hallmark_rebuilder::client::{Client, ClientError};
+use hallmark_rebuilder::doctor::{self, Health};
+use hallmark_rebuilder::job::Workbench;
+use hallmark_rebuilder::keys::{self, RebuilderKeys};
+use hallmark_rebuilder::sandbox::{Cancel, Limits};
+use hallmark_rebuilder::worker::{self, Idle, Until};
+use repo_model::config::{Config, RebuilderConfig};
+use repo_model::statement::Rebuilder;
+use repo_model::{OperatorName, WorkerName};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+
+/// Rebuilds packages bit for bit in a sandbox and signs what it found.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hallmark-rebuilder",
+    version,
+    after_help = "\
+Examples:
+  hallmark-rebuilder doctor
+  hallmark-rebuilder keygen --out /etc/hallmark/rebuilder.key --name rb-a --operator acme
+  hallmark-rebuilder run --config /etc/hallmark/hallmark.toml
+
+Environment: every setting as HALLMARK_REBUILDER__KEY; HALLMARK_LOG (filter, default info);
+HALLMARK_LOG_FORMAT (text or json).
+Exit codes: 0 done; 1 failed, or this machine cannot rebuild; 2 wrong usage or configuration;
+3 the server cannot be reached."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make keys and print the table that the policy needs.
+    #[command(after_help = "\
+Makes a statement key (P-256) and a request key (ed25519) in one new file of mode 0600, and prints the
+[[rebuilders]] table for the policy. With --builder: a statement key only, as PEM for
+`hallmark buildinfo --key`, and a [[builders]] table. A file that is there is never overwritten.
+
+Examples:
+  hallmark-rebuilder keygen --out rebuilder.key --name rb-a --operator acme >>policy.toml
+  hallmark-rebuilder keygen --builder --out builder.key --name koji --operator acme >>policy.toml")]
+    Keygen(KeygenArgs),
+    /// Work for the server until SIGTERM or SIGINT.
+    #[command(after_help = "\
+Asks the server for builds, rebuilds them in a sandbox without network, and reports signed
+statements. At SIGTERM or SIGINT a running build is stopped and its job goes to somebody else.
+
+Examples:
+  hallmark-rebuilder run --config /etc/hallmark/hallmark.toml
+  HALLMARK_REBUILDER__SERVER_URL=https://packages.example hallmark-rebuilder run --once")]
+    Run(RunArgs),
+    /// Test what a rebuild needs of this machine and say what to do.
+    #[command(after_help = "\
+Prints one line a check: ok, weak (works with less) or bad (no rebuilds here), and what to do.
+Exit code 1 when one is bad.
+
+Examples:
+  hallmark-rebuilder doctor
+  hallmark-rebuilder doctor --config /etc/hallmark/hallmark.toml")]
+    Doctor(ConfigArg),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArg {
+    /// Configuration file; none: defaults and environment
+    #[arg(long, value_name = "FILE", env = "HALLMARK_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct KeygenArgs {
+    /// The new key file
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Name in the policy; default: rebuilder.name of the configuration
+    #[arg(long)]
+    name: Option<WorkerName>,
+    /// Who runs it; default: rebuilder.operator of the configuration
+    #[arg(long)]
+    operator: Option<OperatorName>,
+    /// Make a builder's key instead of a rebuilder's
+    #[arg(long)]
+    builder: bool,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Do one job, then exit
+    #[arg(long)]
+    once: bool,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+/// The operator's fault: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging();
+    let done = match &cli.command {
+        Command::Keygen(args) => keygen(args),
+        Command::Run(args) => run(args),
+        Command::Doctor(args) => examine(args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            exit_code(&error)
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<UsageError>() {
+        return ExitCode::from(2);
+    }
+    match error.downcast_ref::<ClientError>() {
+        Some(error) if error.is_unavailable() => ExitCode::from(3),
+        _ => ExitCode::from(1),
+    }
+}
+
+fn start_logging() {
+    let filter = EnvFilter::try_from_env("HALLMARK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::env::var("HALLMARK_LOG_FORMAT").is_ok_and(|format| format == "json") {
+        builder.json().init();
+    } else {
+        builder.with_ansi(false).init();
+    }
+}
+
+fn usage(message: impl Into<String>) -> anyhow::Error {
+    UsageError(message.into()).into()
+}
+
+fn configuration(argument: &ConfigArg) -> anyhow::Result<RebuilderConfig> {
+    let text = match &argument.config {
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| usage(format!("cannot read {}: {error}", path.display())))?,
+        None => String::new(),
+    };
+    let config = Config::read(&text, std::env::vars()).map_err(|error| usage(format!("{:#}", anyhow::Error::new(error))))?;
+    Ok(config.rebuilder)
+}
+
+fn keygen(args: &KeygenArgs) -> anyhow::Result<ExitCode> {
+    let config = configuration(&args.config)?;
+    let name = args.name.clone().or(config.name).ok_or_else(|| usage("no name: give --name or rebuilder.name"))?;
+    let operator = args
+        .operator
+        .clone()
+        .or(config.operator)
+        .ok_or_else(|| usage("no operator: give --operator or rebuilder.operator"))?;
+    let snippet = if args.builder {
+        let key = keys::new_statement_key()?;
+        keys::write_new_builder_key(&key, &args.out)?;
+        keys::builder_snippet(&key, &name, &operator)
+    } else {
+        let keys = RebuilderKeys::generate()?;
+        keys.write_new(&args.out)?;
+        keys.policy_snippet(&name, &operator)
+    };
+    std::io::stdout().write_all(snippet.as_bytes()).context("cannot write to stdout")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let config = configuration(&args.config)?;
+    let missing = |what: &str| usage(format!("rebuilder.{what} is not set"));
+    let rebuilder = Rebuilder {
+        id: config.name.clone().ok_or_else(|| missing("name"))?,
+        operator: config.operator.clone().ok_or_else(|| missing("operator"))?,
+    };
+    let keys = RebuilderKeys::read(&config.key_file).map_err(|error| usage(format!("{:#}", anyhow::Error::new(error))))?;
+    let stop = Cancel::default();
+    let idle = Idle::default();
+    listen_to_signals(&stop, &idle)?;
+    let bench = Workbench {
+        client: Client::new(&config.server_url, rebuilder.id.clone(), keys.request.clone()),
+        keys,
+        rebuilder,
+        limits: Limits::from_config(&config),
+        work_dir: config.work_dir,
+        build_uid: config.build_uid,
+        stop,
+    };
+    let until = if args.once { Until::OneJob } else { Until::Stopped };
+    worker::run(&bench, until, &idle)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// At the first signal a running build is stopped; while only waiting for work, the process ends at
+/// once, because nothing is lost. The second signal always ends it.
+fn listen_to_signals(stop: &Cancel, idle: &Idle) -> anyhow::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.flag())
+            .and_then(|_| signal_hook::flag::register(signal, stop.flag()))
+            .context("cannot listen to signals")?;
+    }
+    let (stop, idle) = (stop.clone(), idle.clone());
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(Duration::from_millis(50));
+            if stop.is_cancelled() && idle.is_idle() {
+                tracing::info!("asked to stop while waiting for work");
+                std::process::exit(0);
+            }
+        }
+    });
+    Ok(())
+}
+
+fn examine(args: &ConfigArg) -> anyhow::Result<ExitCode> {
+    let findings = doctor::examine(&configuration(args)?);
+    let mut out = std::io::stdout().lock();
+    for finding in &findings {
+        let mark = match finding.health {
+            Health::Good => "ok",
+            Health::Weak => "weak",
+            Health::Bad => "bad",
+        };
+        writeln!(out, "{mark:<5} {:<15} {}", finding.name, finding.seen)?;
+        if !finding.remedy.is_empty() {
+            writeln!(out, "{:<5} {:<15} -> {}", "", "", finding.remedy)?;
+        }
+    }
+    Ok(if doctor::is_usable(&findings) { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}

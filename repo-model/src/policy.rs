@@ -245,7 +245,7 @@ impl fmt::Display for Reason {
                 write!(f, "confirmed by {have} of the {want} operators the policy demands")
             }
             Self::RebuildDiffers { rebuilder, verdict, causes } => {
-                write!(f, "{rebuilder}'s rebuild is {verdict}")?;
+                write!(f, "{rebuilder}'s rebuild does not match ({verdict})")?;
                 for cause in causes {
                     write!(f, "; {}: {}", cause.code, cause.detail)?;
                 }

@@ -7,7 +7,7 @@
 //! * Merge rule: claims with one package URL are one component with much evidence.
 //! * Conflict: `bundled()` declares one version and the payload shows another. Both stay.
 
-use crate::component::{Component, Evidence, Role, Scope};
+use crate::component::{Component, Evidence, Role};
 use crate::inspect::{BUNDLED, normalised_python};
 use repo_model::rpm::Package;
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,7 +89,6 @@ fn absorb(component: &mut Component, claim: Component) {
     // Required anywhere is required; a part anywhere is a part.
     component.scope = component.scope.min(claim.scope);
     component.role = component.role.min(claim.role);
-    debug_assert!(Scope::Required < Scope::Excluded && Role::Part < Role::Main);
     // Spellings may differ where the package URL ignores case.
     if (&claim.group, &claim.name) < (&component.group, &component.name) {
         (component.group, component.name) = (claim.group, claim.name);
@@ -177,4 +176,49 @@ fn conflicts(components: &BTreeMap<String, Component>) -> Vec<Conflict> {
         }
     }
     conflicts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::{Scope, Technique};
+
+    fn claim(version: &str, source: &'static str) -> Component {
+        let technique = Technique::ManifestAnalysis;
+        let evidence = Evidence {
+            source,
+            path: None,
+            technique,
+            confidence_percent: 80,
+        };
+        Component::new("generic", None, "zlib", Some(version), evidence).unwrap()
+    }
+
+    #[test]
+    fn a_part_that_runs_anywhere_is_required_whichever_claim_came_first() {
+        let (mut build, mut run) = (claim("1", "a"), claim("1", "b"));
+        (build.scope, build.role) = (Scope::Excluded, Role::Main);
+        build.state_licence(Some("Zlib"));
+        run.property("x", "y");
+        let (mut one, mut other) = (build.clone(), run.clone());
+        absorb(&mut one, run);
+        absorb(&mut other, build);
+        assert_eq!(one, other);
+        assert_eq!((one.scope, one.role), (Scope::Required, Role::Part));
+        assert_eq!(
+            (one.evidence.len(), one.licence.as_deref()),
+            (2, Some("Zlib"))
+        );
+    }
+
+    #[test]
+    fn conflicts_do_not_multiply_without_bound() {
+        let declared = (0..300).map(|i| claim(&format!("1.{i}"), BUNDLED));
+        let observed = (0..300).map(|i| claim(&format!("2.{i}"), "reader"));
+        let all: BTreeMap<_, _> = declared
+            .chain(observed)
+            .map(|claim| (claim.purl.clone(), claim))
+            .collect();
+        assert_eq!(conflicts(&all).len(), 300 * OBSERVED);
+    }
 }

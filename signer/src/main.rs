@@ -7,6 +7,7 @@ mod output;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use hallmark_signer::client::Client;
+use hallmark_signer::desk::OpenError;
 use hallmark_signer::server::{self, ServeError, Stop};
 use hallmark_signer::{desk, journal, keys};
 use repo_model::Timestamp;
@@ -140,6 +141,7 @@ fn main() -> ExitCode {
 fn start_log() {
     let filter = EnvFilter::try_from_env("HALLMARK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     if std::env::var("HALLMARK_LOG_FORMAT").is_ok_and(|format| format == "json") {
@@ -203,10 +205,11 @@ fn serve(config: &SignerConfig) -> Result<(), Failure> {
             .context("cannot listen to signals")?;
     }
     server::run(config, &stop).map_err(|error| match error {
+        ServeError::Open(OpenError::Journal(_))
+        | ServeError::SocketTaken { .. }
+        | ServeError::Socket { .. }
+        | ServeError::Sandbox(_) => Failure::Failed(error.into()),
         ServeError::Open(_) | ServeError::NotASocket { .. } => Failure::Configuration(error.into()),
-        ServeError::SocketTaken { .. } | ServeError::Socket { .. } | ServeError::Sandbox(_) => {
-            Failure::Failed(error.into())
-        }
     })
 }
 

@@ -246,7 +246,7 @@ fn a_changed_journal_stops_the_signer_and_the_audit_names_the_line() {
         tools::text(&audit)
     );
     let serve = run(&world, &["serve"]);
-    assert_eq!(serve.status.code(), Some(2));
+    assert_eq!(serve.status.code(), Some(1));
     assert!(
         tools::text(&serve).contains("line 2"),
         "{}",
@@ -268,7 +268,8 @@ fn hostile_bytes_on_the_socket_are_answered_or_dropped_and_the_signer_lives() {
         let mut stream = UnixStream::connect(&world.config.socket).unwrap();
         stream.write_all(bytes).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
-        std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+        // Until it hangs up; with bytes unread that is a reset.
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
     }
     world.sign(&rpm);
 }

@@ -1,7 +1,7 @@
 //! Writes every page with sample data, and the assets, below a directory, to look at in a browser:
 //! `cargo run -p web --example sample_pages -- DIR`, then serve DIR with any static web server.
 
-#[path = "../tests/pages/samples.rs"]
+#[path = "../tests/pages/samples/mod.rs"]
 mod samples;
 
 use samples::{Words, every_page};
@@ -21,7 +21,10 @@ fn main() -> io::Result<()> {
         }
     }
     for build in samples::builds(Words::Ordinary) {
-        fs::write(dir.join(format!("badge-{}.svg", build.build)), web::badge_svg(&build))?;
+        fs::write(
+            dir.join(format!("badge-{}.svg", build.build)),
+            web::badge_svg(&build),
+        )?;
     }
     Ok(())
 }

@@ -17,15 +17,34 @@ pub struct Asset {
 
 static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
     [
-        asset("style", "css", "text/css; charset=utf-8", include_bytes!("../assets/style.css")),
-        asset("copy", "js", "text/javascript; charset=utf-8", include_bytes!("../assets/copy.js")),
-        asset("logo", "svg", "image/svg+xml", include_bytes!("../assets/logo.svg")),
+        asset(
+            "style",
+            "css",
+            "text/css; charset=utf-8",
+            include_bytes!("../assets/style.css"),
+        ),
+        asset(
+            "copy",
+            "js",
+            "text/javascript; charset=utf-8",
+            include_bytes!("../assets/copy.js"),
+        ),
+        asset(
+            "logo",
+            "svg",
+            "image/svg+xml",
+            include_bytes!("../assets/logo.svg"),
+        ),
     ]
 });
 
 fn asset(name: &str, extension: &str, media_type: &'static str, bytes: &'static [u8]) -> Asset {
     let digest = FileDigest::of(bytes).to_hex();
-    Asset { path: format!("/assets/{name}-{}.{extension}", &digest[..8]), media_type, bytes }
+    Asset {
+        path: format!("/assets/{name}-{}.{extension}", &digest[..8]),
+        media_type,
+        bytes,
+    }
 }
 
 /// Every file that pages refer to.
@@ -55,7 +74,10 @@ mod tests {
     #[test]
     fn assets_are_named_by_their_content_and_ask_for_nothing_else() {
         for (path, extension) in [(style(), ".css"), (script(), ".js"), (logo(), ".svg")] {
-            assert!(path.starts_with("/assets/") && path.ends_with(extension), "{path}");
+            assert!(
+                path.starts_with("/assets/") && path.ends_with(extension),
+                "{path}"
+            );
         }
         for asset in assets() {
             let hex = FileDigest::of(asset.bytes).to_hex();

@@ -69,7 +69,10 @@ mod tests {
         for (text, want) in [
             ("", ""),
             ("plain text, Grüße, 日本語", "plain text, Grüße, 日本語"),
-            ("<a href=\"x\" b='y'>&", "&lt;a href=&#34;x&#34; b=&#39;y&#39;&gt;&amp;"),
+            (
+                "<a href=\"x\" b='y'>&",
+                "&lt;a href=&#34;x&#34; b=&#39;y&#39;&gt;&amp;",
+            ),
             ("gpj\u{202e}.exe", "gpj⟨U+202E⟩.exe"),
             ("a\0b\u{1b}[2J\rc", "a⟨U+0000⟩b⟨U+001B⟩[2J⟨U+000D⟩c"),
             ("open\u{200b}ssl\u{feff}", "open⟨U+200B⟩ssl⟨U+FEFF⟩"),

@@ -12,6 +12,7 @@
 mod assets;
 mod badge;
 mod escape;
+mod marks;
 mod pages;
 mod text;
 mod timeline;

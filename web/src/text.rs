@@ -34,7 +34,9 @@ pub(crate) fn size(bytes: u64) -> String {
     let mut unit = 0;
     let mut unit_bytes: u64 = 1024;
     // 1023.95 KiB would be shown as 1024.0 KiB: go on to the next unit a little early.
-    while unit + 1 < UNITS.len() && u128::from(bytes) * 20 >= u128::from(unit_bytes) * 1024 * 20 - u128::from(unit_bytes) {
+    while unit + 1 < UNITS.len()
+        && u128::from(bytes) * 20 >= u128::from(unit_bytes) * 1024 * 20 - u128::from(unit_bytes)
+    {
         unit += 1;
         unit_bytes *= 1024;
     }
@@ -123,7 +125,10 @@ pub(crate) struct Chip {
 
 /// The stage as a chip.
 pub(crate) fn stage_chip(stage: &Stage) -> Chip {
-    Chip { tone: stage_tone(stage.name()), words: stage.name().to_owned() }
+    Chip {
+        tone: stage_tone(stage.name()),
+        words: stage.name().to_owned(),
+    }
 }
 
 /// The tone of a stage by its name.
@@ -145,7 +150,10 @@ pub(crate) fn verdict_chip(verdict: Verdict) -> Chip {
         Verdict::Differs | Verdict::SetDiffers | Verdict::BuildFailed => Tone::Bad,
         Verdict::InfraFailed => Tone::Idle,
     };
-    Chip { tone, words: verdict.to_string() }
+    Chip {
+        tone,
+        words: verdict.to_string(),
+    }
 }
 
 /// What the verdict means, as a sentence.
@@ -173,7 +181,11 @@ pub(crate) fn verdict_sentence(verdict: Verdict) -> &'static str {
 /// How many of a build's rebuilders confirmed it bit for bit, and how many there are.
 pub(crate) fn agreement(build: &BuildStatus) -> (usize, usize) {
     let confirms = |verdict: Option<Verdict>| verdict.is_some_and(Verdict::confirms);
-    let confirmed = build.rebuilds.iter().filter(|rebuild| confirms(rebuild.verdict)).count();
+    let confirmed = build
+        .rebuilds
+        .iter()
+        .filter(|rebuild| confirms(rebuild.verdict))
+        .count();
     (confirmed, build.rebuilds.len())
 }
 
@@ -217,7 +229,10 @@ mod tests {
 
     #[test]
     fn a_name_in_a_command_cannot_become_a_command() {
-        assert_eq!(shell_word("libstdc++-1:1.0~rc1-1.x86_64"), "libstdc++-1:1.0~rc1-1.x86_64");
+        assert_eq!(
+            shell_word("libstdc++-1:1.0~rc1-1.x86_64"),
+            "libstdc++-1:1.0~rc1-1.x86_64"
+        );
         assert_eq!(shell_word("a; rm -rf ~"), "'a; rm -rf ~'");
         assert_eq!(shell_word("it's"), r"'it'\''s'");
         assert_eq!(shell_word("-y"), "'-y'");

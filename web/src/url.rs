@@ -91,13 +91,19 @@ mod tests {
         assert_eq!(package("libstdc++"), "/packages/libstdc%2B%2B");
         assert_eq!(package("../\"><x>?#"), "/packages/..%2F%22%3E%3Cx%3E%3F%23");
         assert_eq!(segment("javascript:alert(1)"), "javascript%3Aalert%281%29");
-        assert_eq!(path("Packages/g/gtk+-1-1.noarch.rpm"), "Packages/g/gtk%2B-1-1.noarch.rpm");
+        assert_eq!(
+            path("Packages/g/gtk+-1-1.noarch.rpm"),
+            "Packages/g/gtk%2B-1-1.noarch.rpm"
+        );
     }
 
     #[test]
     fn the_list_of_builds_keeps_its_filters_in_its_address() {
         assert_eq!(builds(None, None, 0), "/builds");
-        assert_eq!(builds(Some("held"), None, 50), "/builds?stage=held&offset=50");
+        assert_eq!(
+            builds(Some("held"), None, 50),
+            "/builds?stage=held&offset=50"
+        );
         assert_eq!(builds(None, Some("a&b=c"), 0), "/builds?package=a%26b%3Dc");
     }
 }

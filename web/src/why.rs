@@ -108,7 +108,13 @@ fn plain(reason: &Reason) -> Why {
             return differing(*verdict, &[(rebuilder, causes)]);
         }
     };
-    Why { code, title, text, next, causes: Vec::new() }
+    Why {
+        code,
+        title,
+        text,
+        next,
+        causes: Vec::new(),
+    }
 }
 
 /// One explanation for all rebuilds in `reasons` that ended with `verdict`.
@@ -116,9 +122,11 @@ fn differs(verdict: Verdict, reasons: &[Reason]) -> Why {
     let found: Vec<_> = reasons
         .iter()
         .filter_map(|reason| match reason {
-            Reason::RebuildDiffers { rebuilder, verdict: other, causes } if *other == verdict => {
-                Some((rebuilder, causes))
-            }
+            Reason::RebuildDiffers {
+                rebuilder,
+                verdict: other,
+                causes,
+            } if *other == verdict => Some((rebuilder, causes)),
             _ => None,
         })
         .collect();
@@ -168,7 +176,10 @@ fn merge(causes: &mut Vec<WhyCause>, rebuilder: &WorkerName, cause: &Cause) {
         causes.len() - 1
     });
     let details = &mut causes[at].details;
-    match details.iter_mut().find(|detail| detail.seen == cause.detail) {
+    match details
+        .iter_mut()
+        .find(|detail| detail.seen == cause.detail)
+    {
         Some(detail) if detail.rebuilders.contains(rebuilder) => {}
         Some(detail) => detail.rebuilders.push(rebuilder.clone()),
         None => details.push(Detail {
@@ -194,7 +205,11 @@ mod tests {
     }
 
     fn differs(who: &str, causes: Vec<Cause>) -> Reason {
-        Reason::RebuildDiffers { rebuilder: who.parse().unwrap(), verdict: Verdict::Differs, causes }
+        Reason::RebuildDiffers {
+            rebuilder: who.parse().unwrap(),
+            verdict: Verdict::Differs,
+            causes,
+        }
     }
 
     #[test]
@@ -212,9 +227,20 @@ mod tests {
         let seen: Vec<_> = why[0]
             .causes
             .iter()
-            .flat_map(|c| c.details.iter().map(|d| (c.code.as_str(), d.seen.as_str(), d.by.as_str())))
+            .flat_map(|c| {
+                c.details
+                    .iter()
+                    .map(|d| (c.code.as_str(), d.seen.as_str(), d.by.as_str()))
+            })
             .collect();
-        assert_eq!(seen, [("clock", "10:01", "a"), ("clock", "10:02", "b"), ("host", "x", "a and b")]);
+        assert_eq!(
+            seen,
+            [
+                ("clock", "10:01", "a"),
+                ("clock", "10:02", "b"),
+                ("host", "x", "a and b")
+            ]
+        );
         assert_eq!(why[1].code, "rebuilds-missing");
     }
 
@@ -222,9 +248,16 @@ mod tests {
     fn every_reason_says_what_is_the_matter_and_what_comes_next() {
         let rebuilder: WorkerName = "a".parse().unwrap();
         let reasons = [
-            Reason::Lint { finding: "no-digest".into(), message: "only MD5".into() },
-            Reason::Revoked { reason: "stolen key".into() },
-            Reason::SbomMissing { format: "spdx-2.3".into() },
+            Reason::Lint {
+                finding: "no-digest".into(),
+                message: "only MD5".into(),
+            },
+            Reason::Revoked {
+                reason: "stolen key".into(),
+            },
+            Reason::SbomMissing {
+                format: "spdx-2.3".into(),
+            },
             Reason::ProvenanceMissing,
             Reason::RebuildsMissing { have: 1, want: 2 },
             Reason::OperatorsMissing { have: 1, want: 2 },
@@ -234,7 +267,11 @@ mod tests {
         let why = explain(&reasons);
         assert_eq!(why.len(), reasons.len());
         for one in &why {
-            assert!(!one.title.is_empty() && !one.next.is_empty(), "{}", one.code);
+            assert!(
+                !one.title.is_empty() && !one.next.is_empty(),
+                "{}",
+                one.code
+            );
         }
         assert_eq!(why[2].title, "The SPDX 2.3 SBOM is missing");
         assert!(why[0].text.contains("only MD5") && why[1].text.contains("stolen key"));

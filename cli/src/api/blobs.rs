@@ -62,10 +62,27 @@ pub trait Watcher {
 
 /// Uploads a file; returns false when the server had it already. The watcher is told `size_bytes`
 /// in all either way.
-pub fn upload(client: &Client, blob: Blob<'_>, patience: Patience, watcher: &dyn Watcher) -> Result<bool, UploadError> {
-    let fail = |source| UploadError::Api { path: blob.path.to_owned(), source };
-    let mut file = File::open(blob.path).map_err(|source| UploadError::Read { path: blob.path.to_owned(), source })?;
-    let mut upload = Upload { client, blob, watcher, told: 0, failed: 0 };
+pub fn upload(
+    client: &Client,
+    blob: Blob<'_>,
+    patience: Patience,
+    watcher: &dyn Watcher,
+) -> Result<bool, UploadError> {
+    let fail = |source| UploadError::Api {
+        path: blob.path.to_owned(),
+        source,
+    };
+    let mut file = File::open(blob.path).map_err(|source| UploadError::Read {
+        path: blob.path.to_owned(),
+        source,
+    })?;
+    let mut upload = Upload {
+        client,
+        blob,
+        watcher,
+        told: 0,
+        failed: 0,
+    };
     // Where the server stands: not asked yet, or not known after a failure.
     let mut known: Option<u64> = None;
     let mut looked = false;
@@ -89,7 +106,12 @@ pub fn upload(client: &Client, blob: Blob<'_>, patience: Patience, watcher: &dyn
                 }
                 known = Some(offset);
             }
-            Err(StepError::Read(source)) => return Err(UploadError::Read { path: blob.path.to_owned(), source }),
+            Err(StepError::Read(source)) => {
+                return Err(UploadError::Read {
+                    path: blob.path.to_owned(),
+                    source,
+                });
+            }
             Err(StepError::Api(error)) => {
                 upload.pause(error, patience).map_err(fail)?;
                 known = None;
@@ -149,10 +171,16 @@ impl Upload<'_> {
         if !tried && self.blob.size_bytes <= PART_BYTES {
             return Ok(Position::At(0));
         }
-        let partial: Option<Partial> = self.client.find_json(&format!("/api/v1/uploads/{}", self.blob.digest))?;
+        let partial: Option<Partial> = self
+            .client
+            .find_json(&format!("/api/v1/uploads/{}", self.blob.digest))?;
         let offset = partial.map_or(0, |partial| partial.offset_bytes);
         // More than there is cannot be ours; one part from the start makes the server start anew.
-        Ok(Position::At(if offset < self.blob.size_bytes { offset } else { 0 }))
+        Ok(Position::At(if offset < self.blob.size_bytes {
+            offset
+        } else {
+            0
+        }))
     }
 
     /// Sends the next part, or all of a small file.
@@ -161,16 +189,28 @@ impl Upload<'_> {
         let end = total.min(offset.saturating_add(PART_BYTES));
         let whole = offset == 0 && end == total;
         let range = (!whole).then(|| format!("bytes {offset}-{}/{total}", end - 1));
-        file.seek(SeekFrom::Start(offset)).map_err(StepError::Read)?;
+        file.seek(SeekFrom::Start(offset))
+            .map_err(StepError::Read)?;
         self.tell(offset);
-        let mut body = Watched { inner: file.take(end - offset), watcher: self.watcher, read: 0, failed: None };
-        let answer = self.client.put(&self.path(), range, end - offset, &mut body);
+        let mut body = Watched {
+            inner: file.take(end - offset),
+            watcher: self.watcher,
+            read: 0,
+            failed: None,
+        };
+        let answer = self
+            .client
+            .put(&self.path(), range, end - offset, &mut body);
         self.told += body.read;
         if let Some(error) = body.failed {
             return Err(StepError::Read(error));
         }
         answer.map_err(StepError::Api)?;
-        Ok(if end == total { Position::Done } else { Position::At(end) })
+        Ok(if end == total {
+            Position::Done
+        } else {
+            Position::At(end)
+        })
     }
 
     /// Waits before the next try, or gives the error back when there is none. A part that does not

@@ -40,11 +40,16 @@ impl ServerArgs {
     pub fn client(&self) -> Result<Client, Failure> {
         let token = match &self.token_file {
             Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-                Failure::usage(format!("cannot read the token file {}: {error}", path.display()))
+                Failure::usage(format!(
+                    "cannot read the token file {}: {error}",
+                    path.display()
+                ))
             })?),
             None => std::env::var("HALLMARK_TOKEN").ok(),
         };
-        let token = token.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let token = token
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty());
         Client::new(&self.url, token)
     }
 }
@@ -67,14 +72,21 @@ impl Client {
     /// `url`: `http://` or `https://`, with or without a final slash.
     pub fn new(url: &str, token: Option<String>) -> Result<Self, Failure> {
         let base = url.trim_end_matches('/').to_owned();
-        let host = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
+        let host = base
+            .strip_prefix("https://")
+            .or_else(|| base.strip_prefix("http://"));
         let Some(host) = host.filter(|host| !host.is_empty()) else {
             return Err(Failure::usage(format!("`{url}` is not a server URL"))
                 .with_hint("a server URL looks like https://packages.example"));
         };
-        if token.as_deref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
-            return Err(Failure::usage("the token holds characters that no token has")
-                .with_hint("a token is one line, as `hallmark token create` printed it"));
+        if token
+            .as_deref()
+            .is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic()))
+        {
+            return Err(
+                Failure::usage("the token holds characters that no token has")
+                    .with_hint("a token is one line, as `hallmark token create` printed it"),
+            );
         }
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
@@ -87,7 +99,11 @@ impl Client {
             // A proxy from the environment cannot reach this machine's own loopback.
             config = config.proxy(None);
         }
-        Ok(Self { agent: config.build().new_agent(), base, token })
+        Ok(Self {
+            agent: config.build().new_agent(),
+            base,
+            token,
+        })
     }
 
     /// The whole URL of a path that starts with `/`.
@@ -102,7 +118,10 @@ impl Client {
 
     /// `GET` of JSON, once; none when the server answers 404.
     pub fn find_json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ApiError> {
-        match self.get(path).and_then(|answer| self.read_json(path, answer)) {
+        match self
+            .get(path)
+            .and_then(|answer| self.read_json(path, answer))
+        {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.refused_with() == Some(404) => Ok(None),
             Err(error) => Err(error),
@@ -113,7 +132,11 @@ impl Client {
     pub fn get_text(&self, path: &str) -> Result<String, ApiError> {
         with_patience(Patience::READING, || {
             let mut answer = self.get(path)?;
-            let text = answer.body_mut().with_config().limit(MAX_JSON_BYTES).read_to_string();
+            let text = answer
+                .body_mut()
+                .with_config()
+                .limit(MAX_JSON_BYTES)
+                .read_to_string();
             text.map_err(|source| ApiError::from_transport(&self.url(path), source))
         })
     }
@@ -125,7 +148,9 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let answer = request.call().map_err(|source| ApiError::from_transport(&url, source))?;
+        let answer = request
+            .call()
+            .map_err(|source| ApiError::from_transport(&url, source))?;
         accept(&url, answer)
     }
 
@@ -136,7 +161,9 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let answer = request.call().map_err(|source| ApiError::from_transport(&url, source))?;
+        let answer = request
+            .call()
+            .map_err(|source| ApiError::from_transport(&url, source))?;
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(false);
         }
@@ -144,7 +171,11 @@ impl Client {
     }
 
     /// `POST` of JSON that is answered with JSON, once.
-    pub fn post_json<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, ApiError> {
+    pub fn post_json<B: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, ApiError> {
         let answer = self.post(path, body)?;
         self.read_json(path, answer)
     }
@@ -156,8 +187,10 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let json = serde_json::to_vec(body)
-            .map_err(|error| ApiError::Request { url: url.clone(), source: Box::new(ureq::Error::Json(error)) })?;
+        let json = serde_json::to_vec(body).map_err(|error| ApiError::Request {
+            url: url.clone(),
+            source: Box::new(ureq::Error::Json(error)),
+        })?;
         let answer = request
             .header("content-type", "application/json")
             .send(&json[..])
@@ -195,11 +228,22 @@ impl Client {
         accept(&url, answer).map(|_| ())
     }
 
-    fn read_json<T: DeserializeOwned>(&self, path: &str, mut answer: Response<Body>) -> Result<T, ApiError> {
+    fn read_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut answer: Response<Body>,
+    ) -> Result<T, ApiError> {
         let url = self.url(path);
-        let body = answer.body_mut().with_config().limit(MAX_JSON_BYTES).read_to_vec();
+        let body = answer
+            .body_mut()
+            .with_config()
+            .limit(MAX_JSON_BYTES)
+            .read_to_vec();
         let body = body.map_err(|source| ApiError::from_transport(&url, source))?;
-        serde_json::from_slice(&body).map_err(|source| ApiError::NotOurs { url, source: source.into() })
+        serde_json::from_slice(&body).map_err(|source| ApiError::NotOurs {
+            url,
+            source: source.into(),
+        })
     }
 }
 
@@ -209,27 +253,44 @@ fn accept(url: &str, mut answer: Response<Body>) -> Result<Response<Body>, ApiEr
     if status.is_success() {
         return Ok(answer);
     }
-    let text = answer.body_mut().with_config().limit(MAX_ERROR_BYTES).read_to_vec().unwrap_or_default();
+    let text = answer
+        .body_mut()
+        .with_config()
+        .limit(MAX_ERROR_BYTES)
+        .read_to_vec()
+        .unwrap_or_default();
     let url = url.to_owned();
     if status.is_server_error() {
-        return Err(ApiError::Broken { url, status: status.as_u16(), message: server_words(&text, status) });
+        return Err(ApiError::Broken {
+            url,
+            status: status.as_u16(),
+            message: server_words(&text, status),
+        });
     }
     if !status.is_client_error() {
-        return Err(ApiError::NotOurs { url, source: format!("unexpected answer {status}").into() });
+        return Err(ApiError::NotOurs {
+            url,
+            source: format!("unexpected answer {status}").into(),
+        });
     }
     let body = serde_json::from_slice(&text).unwrap_or_else(|_| ErrorBody {
         error: format!("{url} answered {status}"),
         code: "http".to_owned(),
         hint: None,
     });
-    Err(ApiError::Refused { status: status.as_u16(), body: Box::new(body) })
+    Err(ApiError::Refused {
+        status: status.as_u16(),
+        body: Box::new(body),
+    })
 }
 
 /// The `error` of a 5xx body, or the status in words.
 fn server_words(body: &[u8], status: StatusCode) -> String {
     let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let words = json.as_ref().and_then(|json| json.get("error")?.as_str());
-    words.unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given")).to_owned()
+    words
+        .unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given"))
+        .to_owned()
 }
 
 /// Percent-encodes a value for a query string or a path segment.
@@ -251,16 +312,32 @@ mod tests {
 
     #[test]
     fn query_values_cannot_add_parameters() {
-        assert_eq!(query_value("gtk+-1~rc1^2&stage=held é"), "gtk%2B-1~rc1%5E2%26stage%3Dheld%20%C3%A9");
+        assert_eq!(
+            query_value("gtk+-1~rc1^2&stage=held é"),
+            "gtk%2B-1~rc1%5E2%26stage%3Dheld%20%C3%A9"
+        );
     }
 
     #[test]
     fn wrong_servers_and_tokens_are_refused_before_anything_is_sent() {
         for bad in ["", "localhost:8080", "ftp://x", "http://"] {
-            assert_eq!(Client::new(bad, None).unwrap_err().exit, crate::failure::Exit::Usage, "{bad}");
+            assert_eq!(
+                Client::new(bad, None).unwrap_err().exit,
+                crate::failure::Exit::Usage,
+                "{bad}"
+            );
         }
         assert!(Client::new("http://x", Some("a b".to_owned())).is_err());
-        assert_eq!(Client::new("http://x///", None).unwrap().url("/a"), "http://x/a");
-        assert!(!format!("{:?}", Client::new("http://x", Some("secret".to_owned())).unwrap()).contains("secret"));
+        assert_eq!(
+            Client::new("http://x///", None).unwrap().url("/a"),
+            "http://x/a"
+        );
+        assert!(
+            !format!(
+                "{:?}",
+                Client::new("http://x", Some("secret".to_owned())).unwrap()
+            )
+            .contains("secret")
+        );
     }
 }

@@ -59,7 +59,9 @@ impl ApiError {
         let url = url.to_owned();
         let source = Box::new(source);
         match *source {
-            ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::InvalidProxyUrl => Self::Request { url, source },
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::InvalidProxyUrl => {
+                Self::Request { url, source }
+            }
             _ => Self::Unreachable { url, source },
         }
     }
@@ -78,7 +80,10 @@ impl ApiError {
     pub fn refused_with(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(*status),
-            Self::Unreachable { .. } | Self::Broken { .. } | Self::NotOurs { .. } | Self::Request { .. } => None,
+            Self::Unreachable { .. }
+            | Self::Broken { .. }
+            | Self::NotOurs { .. }
+            | Self::Request { .. } => None,
         }
     }
 
@@ -94,18 +99,26 @@ impl ApiError {
     /// What to do next, when that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unreachable { .. } => Some("is the server running? set --server or HALLMARK_SERVER_URL".to_owned()),
+            Self::Unreachable { .. } => {
+                Some("is the server running? set --server or HALLMARK_SERVER_URL".to_owned())
+            }
             Self::Broken { .. } => Some("the server's log tells why; try again later".to_owned()),
             Self::Refused { status, body } => body.hint.clone().or_else(|| token_hint(*status)),
-            Self::NotOurs { .. } | Self::Request { .. } => Some("check --server or HALLMARK_SERVER_URL".to_owned()),
+            Self::NotOurs { .. } | Self::Request { .. } => {
+                Some("check --server or HALLMARK_SERVER_URL".to_owned())
+            }
         }
     }
 }
 
 fn token_hint(status: u16) -> Option<String> {
     let text = match status {
-        401 => "set HALLMARK_TOKEN or --token-file; `hallmark token create` on the server makes one",
-        403 => "the token lacks the scope for this; `hallmark token create --help` lists the scopes",
+        401 => {
+            "set HALLMARK_TOKEN or --token-file; `hallmark token create` on the server makes one"
+        }
+        403 => {
+            "the token lacks the scope for this; `hallmark token create --help` lists the scopes"
+        }
         _ => return None,
     };
     Some(text.to_owned())

@@ -36,7 +36,9 @@ impl Patience {
         if failed >= self.tries || !error.is_transient() {
             return None;
         }
-        let doubled = self.first_wait.saturating_mul(1 << failed.saturating_sub(1).min(16));
+        let doubled = self
+            .first_wait
+            .saturating_mul(1 << failed.saturating_sub(1).min(16));
         let full = doubled.min(self.longest_wait);
         Some(full.mul_f64(0.5 + f64::from(spread) / 510.0))
     }
@@ -74,12 +76,23 @@ mod tests {
     use repo_model::wire::ErrorBody;
 
     fn broken() -> ApiError {
-        ApiError::Broken { url: "u".to_owned(), status: 503, message: "m".to_owned() }
+        ApiError::Broken {
+            url: "u".to_owned(),
+            status: 503,
+            message: "m".to_owned(),
+        }
     }
 
     fn refused(status: u16) -> ApiError {
-        let body = ErrorBody { error: "no".to_owned(), code: "no".to_owned(), hint: None };
-        ApiError::Refused { status, body: Box::new(body) }
+        let body = ErrorBody {
+            error: "no".to_owned(),
+            code: "no".to_owned(),
+            hint: None,
+        };
+        ApiError::Refused {
+            status,
+            body: Box::new(body),
+        }
     }
 
     #[test]
@@ -89,9 +102,19 @@ mod tests {
             first_wait: Duration::from_millis(100),
             longest_wait: Duration::from_millis(300),
         };
-        let wait = |failed| patience.wait_after(failed, &broken(), 255).map(|wait| wait.as_millis());
-        assert_eq!([1, 2, 3, 4, 5].map(wait), [Some(100), Some(200), Some(300), Some(300), None]);
-        assert_eq!(patience.wait_after(1, &broken(), 0), Some(Duration::from_millis(50)));
+        let wait = |failed| {
+            patience
+                .wait_after(failed, &broken(), 255)
+                .map(|wait| wait.as_millis())
+        };
+        assert_eq!(
+            [1, 2, 3, 4, 5].map(wait),
+            [Some(100), Some(200), Some(300), Some(300), None]
+        );
+        assert_eq!(
+            patience.wait_after(1, &broken(), 0),
+            Some(Duration::from_millis(50))
+        );
     }
 
     #[test]
@@ -100,13 +123,19 @@ mod tests {
         assert!(patience.wait_after(1, &broken(), 0).is_some());
         assert!(patience.wait_after(1, &refused(429), 0).is_some());
         for status in [400, 401, 403, 404, 409, 413, 422] {
-            assert!(patience.wait_after(1, &refused(status), 0).is_none(), "{status}");
+            assert!(
+                patience.wait_after(1, &refused(status), 0).is_none(),
+                "{status}"
+            );
         }
     }
 
     #[test]
     fn an_attempt_that_recovers_gives_its_value_and_one_that_is_refused_is_made_once() {
-        let patience = Patience { first_wait: Duration::ZERO, ..Patience::READING };
+        let patience = Patience {
+            first_wait: Duration::ZERO,
+            ..Patience::READING
+        };
         let mut calls = 0;
         let value = with_patience(patience, || {
             calls += 1;

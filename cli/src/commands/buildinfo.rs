@@ -20,7 +20,7 @@ EXAMPLES:
   hallmark publish out/
 
   # With provenance signed by a builder that the policy lists
-  openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out builder.key
+  hallmark-rebuilder keygen --builder --name builder-a --operator acme --out builder.key >>policy.toml
   hallmark buildinfo hello-2.12-1.src.rpm -o out/ --key builder.key --name builder-a")]
 pub struct Args {
     /// The source package
@@ -61,7 +61,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.json {
         return output::json(&files);
     }
-    files.iter().try_for_each(|file| output::line(file.display()))
+    files
+        .iter()
+        .try_for_each(|file| output::line(file.display()))
 }
 
 fn request(args: &Args) -> Result<BuildRequest, Failure> {
@@ -76,11 +78,13 @@ fn request(args: &Args) -> Result<BuildRequest, Failure> {
 }
 
 fn read_key(path: &Path) -> Result<StatementKey, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("cannot read the key {}: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::usage(format!("cannot read the key {}: {error}", path.display()))
+    })?;
     StatementKey::from_pem(&text).map_err(|error| {
-        Failure::usage(format!("{}: {error}", path.display()))
-            .with_hint("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out builder.key")
+        Failure::usage(format!("{}: {error}", path.display())).with_hint(
+            "`hallmark-rebuilder keygen --builder` makes one",
+        )
     })
 }
 
@@ -105,15 +109,24 @@ fn build_until_signal(request: BuildRequest) -> Result<Recorded, Failure> {
             _ = terminate.recv() => { cancel.cancel(); job.await }
             _ = interrupt.recv() => { cancel.cancel(); job.await }
         };
-        ended.map_err(|error| Failure::failed(format!("the build's thread stopped: {error}")))?.map_err(build_failure)
+        ended
+            .map_err(|error| Failure::failed(format!("the build's thread stopped: {error}")))?
+            .map_err(build_failure)
     })
 }
 
 fn build_failure(error: BuildError) -> Failure {
     let hint = match &error {
-        BuildError::Failed { .. } => Some("is every BuildRequires installed on this machine? the sandbox sees its root"),
-        BuildError::Root(_) | BuildError::Sandbox(_) => Some("`hallmark-rebuilder doctor` tells what this machine lacks"),
-        BuildError::Source(_) | BuildError::Future { .. } | BuildError::Output { .. } | BuildError::Io { .. } => None,
+        BuildError::Failed { .. } => {
+            Some("is every BuildRequires installed on this machine? the sandbox sees its root")
+        }
+        BuildError::Root(_) | BuildError::Sandbox(_) => {
+            Some("`hallmark-rebuilder doctor` tells what this machine lacks")
+        }
+        BuildError::Source(_)
+        | BuildError::Future { .. }
+        | BuildError::Output { .. }
+        | BuildError::Io { .. } => None,
     };
     let failure = Failure::failed(error);
     match hint {
@@ -127,19 +140,38 @@ fn copy_source(srpm: &Path, folder: &Path) -> Result<PathBuf, Failure> {
     let target = folder.join(srpm.file_name().unwrap_or_default());
     let same = matches!((srpm.canonicalize(), target.canonicalize()), (Ok(a), Ok(b)) if a == b);
     if !same {
-        std::fs::copy(srpm, &target)
-            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", target.display())))?;
+        std::fs::copy(srpm, &target).map_err(|error| {
+            Failure::failed(format!("cannot write {}: {error}", target.display()))
+        })?;
     }
     Ok(target)
 }
 
 /// Writes `….provenance.json` beside `….buildinfo.json`.
-fn write_provenance(recorded: &Recorded, key: &StatementKey, name: &WorkerName) -> Result<PathBuf, Failure> {
-    let envelope = build::provenance(&recorded.info, key, name, recorded.started, recorded.finished)
-        .map_err(Failure::failed)?;
-    let file_name = recorded.buildinfo.file_name().unwrap_or_default().to_string_lossy();
-    let stem = file_name.strip_suffix(".buildinfo.json").unwrap_or(&file_name);
-    let path = recorded.buildinfo.with_file_name(format!("{stem}.provenance.json"));
+fn write_provenance(
+    recorded: &Recorded,
+    key: &StatementKey,
+    name: &WorkerName,
+) -> Result<PathBuf, Failure> {
+    let envelope = build::provenance(
+        &recorded.info,
+        key,
+        name,
+        recorded.started,
+        recorded.finished,
+    )
+    .map_err(Failure::failed)?;
+    let file_name = recorded
+        .buildinfo
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let stem = file_name
+        .strip_suffix(".buildinfo.json")
+        .unwrap_or(&file_name);
+    let path = recorded
+        .buildinfo
+        .with_file_name(format!("{stem}.provenance.json"));
     std::fs::write(&path, envelope.to_json())
         .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))?;
     Ok(path)

@@ -52,7 +52,12 @@ EXAMPLES:
   hallmark promote --to stable --release 12")]
 pub struct PromoteArgs {
     /// The channel whose release is taken
-    #[arg(long, default_value = "preview", value_name = "CHANNEL", conflicts_with = "release")]
+    #[arg(
+        long,
+        default_value = "preview",
+        value_name = "CHANNEL",
+        conflicts_with = "release"
+    )]
     from: ChannelName,
     /// The channel that moves
     #[arg(long, value_name = "CHANNEL")]
@@ -97,8 +102,12 @@ pub fn channels(args: &ChannelsArgs) -> Result<(), Failure> {
     }
     let mut rows = vec![["CHANNEL", "RELEASE", "SINCE"].map(str::to_owned).to_vec()];
     rows.extend(channels.iter().map(|channel| {
-        let release = channel.release.map_or_else(|| "none".to_owned(), |release| release.to_string());
-        let since = channel.moved_at.map_or_else(String::new, |at| at.to_string());
+        let release = channel
+            .release
+            .map_or_else(|| "none".to_owned(), |release| release.to_string());
+        let since = channel
+            .moved_at
+            .map_or_else(String::new, |at| at.to_string());
         vec![channel.channel.to_string(), release, since]
     }));
     output::raw(output::table(&rows).as_bytes())
@@ -114,9 +123,16 @@ pub fn releases(args: &ReleasesArgs) -> Result<(), Failure> {
         output::note("no releases");
         return Ok(());
     }
-    let mut rows = vec![["RELEASE", "ISSUED", "PACKAGES", "CHANNELS"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["RELEASE", "ISSUED", "PACKAGES", "CHANNELS"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     rows.extend(releases.iter().map(|release| {
-        let packages = release.repos.iter().map(|repo| format!("{}/{} {}", repo.repo, repo.arch, repo.packages));
+        let packages = release
+            .repos
+            .iter()
+            .map(|repo| format!("{}/{} {}", repo.repo, repo.arch, repo.packages));
         let channels = release.channels.iter().map(ChannelName::to_string);
         vec![
             release.id.to_string(),
@@ -146,7 +162,10 @@ pub fn promote(args: &PromoteArgs) -> Result<(), Failure> {
 pub fn rollback(args: &RollbackArgs) -> Result<(), Failure> {
     let client = args.server.client()?;
     let Some(seen) = release_of(&client, &args.channel)? else {
-        return Err(Failure::failed(format!("channel {} has no release yet", args.channel)));
+        return Err(Failure::failed(format!(
+            "channel {} has no release yet",
+            args.channel
+        )));
     };
     let to = match args.to {
         Some(release) => release,
@@ -154,14 +173,23 @@ pub fn rollback(args: &RollbackArgs) -> Result<(), Failure> {
             let path = format!("/api/v1/channels/{}/history", args.channel);
             let history: Vec<PastMove> = client.get_json(&path)?;
             before(&history, seen).ok_or_else(|| {
-                Failure::failed(format!("channel {} had no release before {seen}", args.channel))
-                    .with_hint("`hallmark releases` lists all; name one with --to")
+                Failure::failed(format!(
+                    "channel {} had no release before {seen}",
+                    args.channel
+                ))
+                .with_hint("`hallmark releases` lists all; name one with --to")
             })?
         }
     };
     if to > seen {
-        return Err(Failure::usage(format!("release {to} is newer than {seen}, where {} is", args.channel))
-            .with_hint(format!("hallmark promote --to {} --release {to}", args.channel)));
+        return Err(Failure::usage(format!(
+            "release {to} is newer than {seen}, where {} is",
+            args.channel
+        ))
+        .with_hint(format!(
+            "hallmark promote --to {} --release {to}",
+            args.channel
+        )));
     }
     move_channel(&client, &args.channel, Some(seen), to)
 }
@@ -169,12 +197,18 @@ pub fn rollback(args: &RollbackArgs) -> Result<(), Failure> {
 /// The last release older than `current` that the channel had. Going by age and not by order alone
 /// makes a second rollback go further back instead of forth again.
 fn before(history: &[PastMove], current: ReleaseId) -> Option<ReleaseId> {
-    history.iter().map(|past| past.release).find(|release| *release < current)
+    history
+        .iter()
+        .map(|past| past.release)
+        .find(|release| *release < current)
 }
 
 fn release_of(client: &Client, channel: &ChannelName) -> Result<Option<ReleaseId>, Failure> {
     let channels: Vec<ChannelStatus> = client.get_json("/api/v1/channels")?;
-    let names: Vec<_> = channels.iter().map(|known| known.channel.to_string()).collect();
+    let names: Vec<_> = channels
+        .iter()
+        .map(|known| known.channel.to_string())
+        .collect();
     match channels.into_iter().find(|known| &known.channel == channel) {
         Some(known) => Ok(known.release),
         None => Err(Failure::failed(format!("there is no channel {channel}"))
@@ -188,7 +222,10 @@ fn move_channel(
     seen: Option<ReleaseId>,
     to: ReleaseId,
 ) -> Result<(), Failure> {
-    let from = seen.map_or_else(|| "nothing".to_owned(), |release| format!("release {release}"));
+    let from = seen.map_or_else(
+        || "nothing".to_owned(),
+        |release| format!("release {release}"),
+    );
     if seen == Some(to) {
         output::note(format!("{channel} points to release {to} already"));
         return Ok(());
@@ -199,8 +236,9 @@ fn move_channel(
             output::note(format!("{channel} moved from {from} to release {to}"));
             Ok(())
         }
-        Err(error) if error.refused_with() == Some(409) => Err(Failure::failed(error)
-            .with_hint("somebody else moved the channel; look with `hallmark channels` and decide again")),
+        Err(error) if error.refused_with() == Some(409) => Err(Failure::failed(error).with_hint(
+            "somebody else moved the channel; look with `hallmark channels` and decide again",
+        )),
         Err(error) => Err(error.into()),
     }
 }
@@ -212,41 +250,65 @@ mod tests {
     use crate::testing::{Answer, Server};
 
     fn past(releases: &[u64]) -> Vec<PastMove> {
-        let entry = |release| PastMove { release: ReleaseId(release) };
+        let entry = |release| PastMove {
+            release: ReleaseId(release),
+        };
         releases.iter().copied().map(entry).collect()
     }
 
     #[test]
     fn each_rollback_goes_further_back() {
         assert_eq!(before(&past(&[5, 3, 1]), ReleaseId(5)), Some(ReleaseId(3)));
-        assert_eq!(before(&past(&[3, 5, 3, 1]), ReleaseId(3)), Some(ReleaseId(1)));
+        assert_eq!(
+            before(&past(&[3, 5, 3, 1]), ReleaseId(3)),
+            Some(ReleaseId(1))
+        );
         assert_eq!(before(&past(&[1]), ReleaseId(1)), None);
         assert_eq!(before(&[], ReleaseId(1)), None);
     }
 
     fn server(move_status: u16) -> Server {
-        Server::start(move |request| match (request.method.as_str(), request.path.as_str()) {
-            ("GET", "/api/v1/channels") => Answer::json(
-                200,
-                r#"[{"channel":"preview","release":4,"moved_at":"2026-11-20T10:06:00Z"},
+        Server::start(
+            move |request| match (request.method.as_str(), request.path.as_str()) {
+                ("GET", "/api/v1/channels") => Answer::json(
+                    200,
+                    r#"[{"channel":"preview","release":4,"moved_at":"2026-11-20T10:06:00Z"},
                     {"channel":"stable","release":2,"moved_at":"2026-11-20T10:06:00Z"}]"#,
-            ),
-            ("GET", "/api/v1/channels/stable/history") => Answer::json(
-                200,
-                r#"[{"release":2,"moved_at":"2026-11-20T10:06:00Z"},{"release":1,"moved_at":"2026-11-20T10:00:00Z"}]"#,
-            ),
-            ("POST", _) => Answer::json(move_status, r#"{"error":"stable points to release 3","code":"moved"}"#),
-            _ => Answer::status(404),
-        })
+                ),
+                ("GET", "/api/v1/channels/stable/history") => Answer::json(
+                    200,
+                    r#"[{"release":2,"moved_at":"2026-11-20T10:06:00Z"},{"release":1,"moved_at":"2026-11-20T10:00:00Z"}]"#,
+                ),
+                ("POST", _) => Answer::json(
+                    move_status,
+                    r#"{"error":"stable points to release 3","code":"moved"}"#,
+                ),
+                _ => Answer::status(404),
+            },
+        )
     }
 
     fn server_args(server: &Server) -> ServerArgs {
-        ServerArgs { url: server.url(), token_file: None }
+        ServerArgs {
+            url: server.url(),
+            token_file: None,
+        }
     }
 
     fn moves(server: &Server) -> Vec<String> {
-        let posts = server.requests().into_iter().filter(|request| request.method == "POST");
-        posts.map(|request| format!("{} {}", request.path, String::from_utf8_lossy(&request.body))).collect()
+        let posts = server
+            .requests()
+            .into_iter()
+            .filter(|request| request.method == "POST");
+        posts
+            .map(|request| {
+                format!(
+                    "{} {}",
+                    request.path,
+                    String::from_utf8_lossy(&request.body)
+                )
+            })
+            .collect()
     }
 
     fn promote_to(server: &Server, to: &str, release: Option<u64>) -> Result<(), Failure> {
@@ -262,7 +324,10 @@ mod tests {
     fn promotion_says_what_it_saw_and_where_to_go() {
         let server = server(200);
         promote_to(&server, "stable", None).unwrap();
-        assert_eq!(moves(&server), [r#"/api/v1/channels/stable/move {"seen":2,"to":4}"#]);
+        assert_eq!(
+            moves(&server),
+            [r#"/api/v1/channels/stable/move {"seen":2,"to":4}"#]
+        );
     }
 
     #[test]
@@ -271,7 +336,13 @@ mod tests {
         promote_to(&server, "stable", Some(2)).unwrap();
         assert!(moves(&server).is_empty());
         let failure = promote_to(&server, "stabel", None).unwrap_err();
-        assert!(failure.message().contains("the channels are preview, stable"), "{}", failure.message());
+        assert!(
+            failure
+                .message()
+                .contains("the channels are preview, stable"),
+            "{}",
+            failure.message()
+        );
     }
 
     #[test]
@@ -279,7 +350,13 @@ mod tests {
         let server = server(409);
         let failure = promote_to(&server, "stable", None).unwrap_err();
         assert_eq!(failure.exit, Exit::Failed);
-        assert!(failure.message().starts_with("error: stable points to release 3\nhint: "), "{}", failure.message());
+        assert!(
+            failure
+                .message()
+                .starts_with("error: stable points to release 3\nhint: "),
+            "{}",
+            failure.message()
+        );
         assert_eq!(moves(&server).len(), 1);
     }
 
@@ -292,7 +369,10 @@ mod tests {
             server: server_args(&server),
         };
         rollback(&args(None)).unwrap();
-        assert_eq!(moves(&server), [r#"/api/v1/channels/stable/move {"seen":2,"to":1}"#]);
+        assert_eq!(
+            moves(&server),
+            [r#"/api/v1/channels/stable/move {"seen":2,"to":1}"#]
+        );
         assert_eq!(rollback(&args(Some(4))).unwrap_err().exit, Exit::Usage);
     }
 }

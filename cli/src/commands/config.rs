@@ -28,7 +28,11 @@ EXAMPLES:
   HALLMARK_SERVER__LISTEN=0.0.0.0:80 hallmark config check /etc/hallmark/hallmark.toml")]
     Check {
         /// The configuration file
-        #[arg(value_name = "FILE", env = "HALLMARK_CONFIG", default_value = "/etc/hallmark/hallmark.toml")]
+        #[arg(
+            value_name = "FILE",
+            env = "HALLMARK_CONFIG",
+            default_value = "/etc/hallmark/hallmark.toml"
+        )]
         file: PathBuf,
     },
 }
@@ -40,7 +44,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     check_policy(&config.server.policy_file)?;
     if config.signer.policy_file != config.server.policy_file {
         check_policy(&config.signer.policy_file)?;
-        output::note("warning: server and signer have different policy files; the server's judgement may be refused");
+        output::note(
+            "warning: server and signer have different policy files; the server's judgement may be refused",
+        );
     }
     if config.repo.is_empty() {
         output::note("warning: no [[repo]] is configured, so no build can be published");
@@ -53,11 +59,17 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 /// A policy that is there must be right; one on another machine cannot be looked at.
 fn check_policy(path: &Path) -> Result<(), Failure> {
     match std::fs::read_to_string(path) {
-        Ok(text) => Policy::from_toml(&text)
-            .map(|_| ())
-            .map_err(|source| Failure::usage(BadPolicy { path: path.to_owned(), source })),
+        Ok(text) => Policy::from_toml(&text).map(|_| ()).map_err(|source| {
+            Failure::usage(BadPolicy {
+                path: path.to_owned(),
+                source,
+            })
+        }),
         Err(error) => {
-            output::note(format!("warning: the policy {} was not looked at: {error}", path.display()));
+            output::note(format!(
+                "warning: the policy {} was not looked at: {error}",
+                path.display()
+            ));
             Ok(())
         }
     }
@@ -75,7 +87,11 @@ struct BadPolicy {
 fn settings(config: &Config) -> Table {
     let mut all = Table::new();
     all.insert("server".to_owned(), server(config).into());
-    let repos: Vec<Value> = config.repo.iter().map(|repo| Value::Table(repo_table(repo))).collect();
+    let repos: Vec<Value> = config
+        .repo
+        .iter()
+        .map(|repo| Value::Table(repo_table(repo)))
+        .collect();
     if !repos.is_empty() {
         all.insert("repo".to_owned(), repos.into());
     }
@@ -86,7 +102,10 @@ fn settings(config: &Config) -> Table {
 }
 
 fn table(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Table {
-    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    entries
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 fn text(value: impl std::fmt::Display) -> Value {
@@ -111,7 +130,10 @@ fn server(config: &Config) -> Table {
         ("data_dir", path(&server.data_dir)),
         ("signer_socket", path(&server.signer_socket)),
         ("policy_file", path(&server.policy_file)),
-        ("channels", server.channels.iter().map(text).collect::<Vec<_>>().into()),
+        (
+            "channels",
+            server.channels.iter().map(text).collect::<Vec<_>>().into(),
+        ),
         ("max_blob_bytes", number(server.max_blob_bytes)),
         ("upload_expiry_secs", number(server.upload_expiry_secs)),
         ("lease_secs", number(server.lease_secs)),
@@ -129,7 +151,10 @@ fn repo_table(repo: &repo_model::config::RepoConfig) -> Table {
     };
     table([
         ("name", text(&repo.name)),
-        ("arches", repo.arches.iter().map(text).collect::<Vec<_>>().into()),
+        (
+            "arches",
+            repo.arches.iter().map(text).collect::<Vec<_>>().into(),
+        ),
         ("metadata_codec", text(codec)),
     ])
 }
@@ -157,7 +182,15 @@ fn signer(config: &Config) -> Table {
         ("verifier_id", text(&signer.verifier_id)),
         ("user_id", text(&signer.user_id)),
         ("key_algorithm", text(algorithm)),
-        ("allowed_uids", signer.allowed_uids.iter().map(|uid| number(*uid)).collect::<Vec<_>>().into()),
+        (
+            "allowed_uids",
+            signer
+                .allowed_uids
+                .iter()
+                .map(|uid| number(*uid))
+                .collect::<Vec<_>>()
+                .into(),
+        ),
         ("sandbox", signer.sandbox.into()),
     ])
 }
@@ -241,7 +274,10 @@ mod tests {
         "#;
         let config = Config::read(text, []).unwrap();
         let printed = toml::to_string(&settings(&config)).unwrap();
-        assert_eq!(format!("{:?}", Config::read(&printed, []).unwrap()), format!("{config:?}"));
+        assert_eq!(
+            format!("{:?}", Config::read(&printed, []).unwrap()),
+            format!("{config:?}")
+        );
         let lines = |text: &str| text.lines().filter(|line| line.contains(" = ")).count();
         assert_eq!(lines(&printed), lines(text));
     }

@@ -52,7 +52,10 @@ enum DownloadError {
     #[error(transparent)]
     Api(#[from] crate::api::ApiError),
     #[error("the server sent {found} for {wanted}")]
-    Digest { wanted: FileDigest, found: FileDigest },
+    Digest {
+        wanted: FileDigest,
+        found: FileDigest,
+    },
     #[error("cannot write {}", path.display())]
     Write {
         path: PathBuf,
@@ -65,54 +68,103 @@ enum DownloadError {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let client = args.server.client()?;
     let builds = status::find(&client, &args.package, None, 100)?;
-    let found: Vec<_> = builds.iter().flat_map(|build| of_build(build, &args.package)).collect();
+    let found: Vec<_> = builds
+        .iter()
+        .flat_map(|build| of_build(build, &args.package))
+        .collect();
     if let Some(folder) = &args.output {
         download(&client, &found, folder)?;
     }
     let documents: Vec<_> = found
         .iter()
-        .map(|(build, package, link)| Document {
-            build: build.build,
-            package: &package.nevra,
-            kind: &link.kind,
-            label: &link.label,
-            digest: link.digest,
-            url: client.url(&format!("/evidence/sha256/{}", link.digest)),
+        .map(|found| Document {
+            build: found.build,
+            package: found.about,
+            kind: &found.link.kind,
+            label: &found.link.label,
+            digest: found.link.digest,
+            url: client.url(&format!("/evidence/sha256/{}", found.link.digest)),
         })
         .collect();
     if args.json {
         return output::json(&documents);
     }
-    if documents.is_empty() {
-        output::note(format!("there is no evidence about {} yet", args.package));
-    }
     let rows: Vec<_> = documents
         .iter()
-        .map(|d| vec![d.package.to_string(), d.kind.to_owned(), d.label.to_owned(), d.url.clone()])
+        .map(|d| {
+            vec![
+                d.package.to_string(),
+                d.kind.to_owned(),
+                d.label.to_owned(),
+                d.url.clone(),
+            ]
+        })
         .collect();
     output::raw(output::table(&rows).as_bytes())
 }
 
-type Found<'a> = (&'a BuildStatus, &'a PackageStatus, &'a EvidenceLink);
-
-/// The evidence about the packages that `wanted` names; about all when it names the source package
-/// or the build.
-fn of_build<'a>(build: &'a BuildStatus, wanted: &str) -> Vec<Found<'a>> {
-    let is_named = |package: &PackageStatus| package.nevra.name == wanted || package.nevra.to_string() == wanted;
-    let source = build.source.name == wanted || build.source.to_string() == wanted;
-    let some = !source && build.packages.iter().any(is_named);
-    let packages = build.packages.iter().filter(|package| !some || is_named(package));
-    packages.flat_map(|package| package.evidence.iter().map(move |link| (build, package, link))).collect()
+/// One document, what it is about, and the build it belongs to.
+struct Found<'a> {
+    build: u64,
+    about: &'a Nevra,
+    link: EvidenceLink,
 }
 
+/// The evidence about the packages that `wanted` names, or about all when it names the source
+/// package or the build; and always what the whole build rests on.
+fn of_build<'a>(build: &'a BuildStatus, wanted: &str) -> Vec<Found<'a>> {
+    let is_named = |package: &PackageStatus| {
+        package.nevra.name == wanted || package.nevra.to_string() == wanted
+    };
+    let source = build.source.name == wanted || build.source.to_string() == wanted;
+    let some = !source && build.packages.iter().any(is_named);
+    let packages = build
+        .packages
+        .iter()
+        .filter(|package| !some || is_named(package));
+    let whole = [
+        ("source", Some(build.source_file)),
+        ("buildinfo", Some(build.buildinfo)),
+        ("provenance", build.provenance),
+    ];
+    let whole = whole.into_iter().filter_map(|(kind, digest)| {
+        let link = EvidenceLink {
+            kind: kind.to_owned(),
+            label: String::new(),
+            digest: digest?,
+        };
+        Some(Found {
+            build: build.build,
+            about: &build.source,
+            link,
+        })
+    });
+    let of_packages = packages.flat_map(|package| {
+        let found = |link: &EvidenceLink| Found {
+            build: build.build,
+            about: &package.nevra,
+            link: link.clone(),
+        };
+        package.evidence.iter().map(found)
+    });
+    whole.chain(of_packages).collect()
+}
+
+/// Downloads each into a folder named after what it is about; one that is there already is kept.
 fn download(client: &Client, found: &[Found<'_>], folder: &Path) -> Result<(), Failure> {
     let progress = Progress::items(found.len() as u64);
-    for (_, package, link) in found {
-        let folder = folder.join(package.nevra.file_name());
-        std::fs::create_dir_all(&folder)
-            .map_err(|error| Failure::failed(format!("cannot make {}: {error}", folder.display())))?;
+    for Found { about, link, .. } in found {
+        let folder = folder.join(about.file_name());
+        std::fs::create_dir_all(&folder).map_err(|error| {
+            Failure::failed(format!("cannot make {}: {error}", folder.display()))
+        })?;
         let path = folder.join(file_name(link));
         progress.message(path.display());
+        // The name holds the digest's start and is given only to checked files.
+        if path.exists() {
+            progress.add(1);
+            continue;
+        }
         fetch(client, link.digest, &path).map_err(|error| match error {
             DownloadError::Api(error) => Failure::from(error),
             other => Failure::failed(other),
@@ -125,10 +177,18 @@ fn download(client: &Client, found: &[Found<'_>], folder: &Path) -> Result<(), F
 
 /// `rebuild-rebuilder-a.json`; kind and label come from the server and are cut to safe characters.
 fn file_name(link: &EvidenceLink) -> String {
-    let end = if link.kind == "detached-signature" { "asc" } else { "json" };
+    let end = match link.kind.as_str() {
+        "detached-signature" => "asc",
+        "source" => "src.rpm",
+        "attachment" => "log",
+        _ => "json",
+    };
     let safe = |text: &str| -> String {
         let ok = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        text.chars().map(|c| if ok(c) { c } else { '-' }).take(80).collect()
+        text.chars()
+            .map(|c| if ok(c) { c } else { '-' })
+            .take(80)
+            .collect()
     };
     let label = safe(&link.label);
     let start = &link.digest.to_hex()[..8];
@@ -139,7 +199,10 @@ fn file_name(link: &EvidenceLink) -> String {
 }
 
 fn fetch(client: &Client, digest: FileDigest, path: &Path) -> Result<(), DownloadError> {
-    let fail = |source| DownloadError::Write { path: path.to_owned(), source };
+    let fail = |source| DownloadError::Write {
+        path: path.to_owned(),
+        source,
+    };
     let mut answer = client.get(&format!("/evidence/sha256/{digest}"))?;
     let mut body = answer.body_mut().as_reader();
     let unfinished = path.with_extension("part");
@@ -157,7 +220,10 @@ fn fetch(client: &Client, digest: FileDigest, path: &Path) -> Result<(), Downloa
     let found = FileDigest::from_bytes(hasher.finalize().into());
     if found != digest {
         let _ = std::fs::remove_file(&unfinished);
-        return Err(DownloadError::Digest { wanted: digest, found });
+        return Err(DownloadError::Digest {
+            wanted: digest,
+            found,
+        });
     }
     std::fs::rename(&unfinished, path).map_err(fail)
 }
@@ -173,7 +239,10 @@ mod tests {
         let client = Client::new(&server.url(), None).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.json");
-        assert!(matches!(fetch(&client, FileDigest::of(b"real"), &path), Err(DownloadError::Digest { .. })));
+        assert!(matches!(
+            fetch(&client, FileDigest::of(b"real"), &path),
+            Err(DownloadError::Digest { .. })
+        ));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         fetch(&client, FileDigest::of(b"forged"), &path).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"forged");
@@ -187,5 +256,33 @@ mod tests {
             digest: "0".repeat(64).parse().unwrap(),
         };
         assert_eq!(file_name(&link), "..-x-a-b-00000000.json");
+    }
+
+    #[test]
+    fn a_package_comes_with_its_own_evidence_and_what_the_build_rests_on() {
+        let digest = "0".repeat(64);
+        let package = |nevra: &str| {
+            serde_json::json!({"nevra": nevra, "header": digest, "unsigned_file": digest, "signed_file": null,
+                "href": "", "size_bytes": 1, "summary": "",
+                "evidence": [{"kind": "sbom", "label": nevra, "digest": digest}]})
+        };
+        let build: BuildStatus = serde_json::from_value(serde_json::json!({
+            "build": 7, "repo": "base", "source": "a-1-1.src", "source_file": digest, "buildinfo": digest,
+            "provenance": null, "stage": "received", "received_at": "2026-11-20T10:06:00Z",
+            "changed_at": "2026-11-20T10:07:00Z", "packages": [package("a-1-1.x86_64"), package("b-1-1.x86_64")],
+            "rebuilds": [], "jobs": []
+        }))
+        .unwrap();
+        let kinds = |wanted: &str| {
+            let found = of_build(&build, wanted);
+            found
+                .iter()
+                .map(|found| format!("{} {}", found.link.kind, found.link.label))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(kinds("b"), ["source ", "buildinfo ", "sbom b-1-1.x86_64"]);
+        for all in ["a", "7", "a-1-1.src"] {
+            assert_eq!(kinds(all).len(), 4, "{all}");
+        }
     }
 }

@@ -20,6 +20,9 @@ pub struct Args {
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let text = args.server.client()?.get_text(&format!("/{}.repo", args.channel))?;
+    let text = args
+        .server
+        .client()?
+        .get_text(&format!("/{}.repo", args.channel))?;
     output::raw(text.as_bytes())
 }

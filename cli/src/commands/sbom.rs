@@ -67,22 +67,33 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         None => Config::default(),
     };
     let options = options(&config);
-    let mut formats: Vec<_> = args.format.iter().filter_map(|name| format_named(name)).collect();
+    let mut formats: Vec<_> = args
+        .format
+        .iter()
+        .filter_map(|name| format_named(name))
+        .collect();
     formats.dedup_by_key(|format| format.name);
     if let Some(folder) = &args.output {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| Failure::failed(format!("cannot make {}: {error}", folder.display())))?;
+        std::fs::create_dir_all(folder).map_err(|error| {
+            Failure::failed(format!("cannot make {}: {error}", folder.display()))
+        })?;
     }
     if let ([file], [format], None) = (args.files.as_slice(), formats.as_slice(), &args.output) {
-        return to_stdout(file, format, &options)
-            .map_err(|error| Failure::failed(Named { path: file.clone(), source: error }));
+        return to_stdout(file, format, &options).map_err(|error| {
+            Failure::failed(Named {
+                path: file.clone(),
+                source: error,
+            })
+        });
     }
     let progress = Progress::items(args.files.len() as u64);
     let mut failed = 0;
     for file in &args.files {
         progress.message(file.display());
         match to_files(file, &formats, &options, args.output.as_deref()) {
-            Ok(written) => written.iter().for_each(|path| progress.plain(path.display())),
+            Ok(written) => written
+                .iter()
+                .for_each(|path| progress.plain(path.display())),
             Err(error) => {
                 progress.note(format!("error: {}: {}", file.display(), chain(&error)));
                 failed += 1;
@@ -95,7 +106,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     let total = args.files.len();
-    Err(Failure::failed(format!("{failed} of {total} packages have no SBOM; see above")))
+    Err(Failure::failed(format!(
+        "{failed} of {total} packages have no SBOM; see above"
+    )))
 }
 
 /// Which package it was.
@@ -108,7 +121,11 @@ struct Named {
 
 fn options(config: &Config) -> Options {
     let sbom = &config.sbom;
-    let supplier = Supplier::new(&sbom.supplier_name, &sbom.supplier_url, &sbom.supplier_email);
+    let supplier = Supplier::new(
+        &sbom.supplier_name,
+        &sbom.supplier_url,
+        &sbom.supplier_email,
+    );
     Options::new(&sbom.namespace, supplier, &config.server.public_url)
 }
 
@@ -116,7 +133,9 @@ fn to_stdout(file: &Path, format: &SbomFormat, options: &Options) -> Result<(), 
     let package = File::open(file).map_err(DocumentError::Open)?;
     let found = inventory(package, options)?;
     let mut out = output::stream();
-    let written = format.write(&found, options, &mut out).and_then(|()| out.flush().map_err(SbomError::Write));
+    let written = format
+        .write(&found, options, &mut out)
+        .and_then(|()| out.flush().map_err(SbomError::Write));
     match written {
         Err(SbomError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
@@ -140,12 +159,17 @@ fn to_files(
             Some(folder) => folder.join(name),
             None => file.with_file_name(name),
         };
-        let fail = |source| DocumentError::Write { path: path.clone(), source };
+        let fail = |source| DocumentError::Write {
+            path: path.clone(),
+            source,
+        };
         let mut unfinished = path.clone().into_os_string();
         unfinished.push(".part");
         let mut out = io::BufWriter::new(File::create(&unfinished).map_err(fail)?);
         format.write(&found, options, &mut out)?;
-        out.flush().and_then(|()| std::fs::rename(&unfinished, &path)).map_err(fail)?;
+        out.flush()
+            .and_then(|()| std::fs::rename(&unfinished, &path))
+            .map_err(fail)?;
         written.push(path);
     }
     Ok(written)

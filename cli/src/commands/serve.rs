@@ -29,15 +29,18 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
-        stop_on_signals(&stop).map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
+        stop_on_signals(&stop)
+            .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
         repo_server::serve(config, stop).await.map_err(failure)
     })
 }
 
 fn failure(error: ServeError) -> Failure {
     match error {
-        ServeError::NoRepo | ServeError::PolicyFile { .. } | ServeError::Policy { .. } => Failure::usage(error)
-            .with_hint("`hallmark config check` looks at the configuration and the policy"),
+        ServeError::NoRepo | ServeError::PolicyFile { .. } | ServeError::Policy { .. } => {
+            Failure::usage(error)
+                .with_hint("`hallmark config check` looks at the configuration and the policy")
+        }
         ServeError::DataDir { .. }
         | ServeError::InUse { .. }
         | ServeError::Listen { .. }

@@ -56,13 +56,21 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let details: Vec<_> = builds.iter().map(status_view::detail).collect();
     output::raw(details.join("\n").as_bytes())?;
     if let Some(held) = builds.iter().find(|build| build.stage.name() == "held") {
-        output::note(format!("hint: when the cause is gone, `hallmark retry {}` has it judged again", held.build));
+        output::note(format!(
+            "hint: when the cause is gone, `hallmark retry {}` has it judged again",
+            held.build
+        ));
     }
     Ok(())
 }
 
 /// The builds that `package` names: a number, a name, or a NEVRA. None at all is a failure.
-pub fn find(client: &Client, package: &str, stage: Option<&str>, limit: u32) -> Result<Vec<BuildStatus>, Failure> {
+pub fn find(
+    client: &Client,
+    package: &str,
+    stage: Option<&str>,
+    limit: u32,
+) -> Result<Vec<BuildStatus>, Failure> {
     if let Ok(number) = package.parse::<u64>() {
         let build = client.get_json(&format!("/api/v1/builds/{number}"))?;
         return Ok(vec![build]);
@@ -70,8 +78,10 @@ pub fn find(client: &Client, package: &str, stage: Option<&str>, limit: u32) -> 
     let builds: Vec<BuildStatus> = client.get_json(&list_path(Some(package), stage, limit))?;
     if builds.is_empty() {
         let stage = stage.map_or_else(String::new, |stage| format!(" that is {stage}"));
-        return Err(Failure::failed(format!("there is no build of {package}{stage}"))
-            .with_hint("`hallmark status` lists the newest builds"));
+        return Err(
+            Failure::failed(format!("there is no build of {package}{stage}"))
+                .with_hint("`hallmark status` lists the newest builds"),
+        );
     }
     Ok(builds)
 }
@@ -104,7 +114,10 @@ pub struct RetryArgs {
 pub fn retry(args: &RetryArgs) -> Result<(), Failure> {
     let client = args.server.client()?;
     for build in &args.builds {
-        client.post(&format!("/api/v1/builds/{build}/retry"), &serde_json::json!({}))?;
+        client.post(
+            &format!("/api/v1/builds/{build}/retry"),
+            &serde_json::json!({}),
+        )?;
         output::note(format!("build {build} is tried again"));
     }
     Ok(())
@@ -120,10 +133,21 @@ mod tests {
         let server = Server::start(|_| Answer::json(200, "[]"));
         let client = Client::new(&server.url(), None).unwrap();
         let failure = find(&client, "libstdc++", Some("held"), 5).unwrap_err();
-        assert!(failure.message().starts_with("error: there is no build of libstdc++ that is held\nhint: "));
+        assert!(
+            failure
+                .message()
+                .starts_with("error: there is no build of libstdc++ that is held\nhint: ")
+        );
         let _ = find(&client, "17", None, 5);
-        let paths: Vec<_> = server.requests().into_iter().map(|request| request.path).collect();
-        assert_eq!(paths[0], "/api/v1/builds?limit=5&package=libstdc%2B%2B&stage=held");
+        let paths: Vec<_> = server
+            .requests()
+            .into_iter()
+            .map(|request| request.path)
+            .collect();
+        assert_eq!(
+            paths[0],
+            "/api/v1/builds?limit=5&package=libstdc%2B%2B&stage=held"
+        );
         assert_eq!(paths[1], "/api/v1/builds/17");
     }
 }

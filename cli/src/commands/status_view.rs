@@ -4,22 +4,34 @@ use crate::output::table;
 use repo_model::policy::Reason;
 use repo_model::stage::Stage;
 use repo_model::wire::status::{BuildStatus, JobStatus, RebuildStatus};
+use std::collections::BTreeSet;
 
 /// Whether a job or a rebuild is running or about to.
 pub fn work_goes_on(build: &BuildStatus) -> bool {
     let running = |state: &str| state == "waiting" || state == "running" || state == "leased";
-    build.jobs.iter().any(|job| running(&job.state)) || build.rebuilds.iter().any(|rebuild| running(&rebuild.state))
+    build.jobs.iter().any(|job| running(&job.state))
+        || build.rebuilds.iter().any(|rebuild| running(&rebuild.state))
 }
 
 /// Stage and what goes on in it: `received, 1 of 2 rebuilds done`.
 pub fn doing(build: &BuildStatus) -> String {
     let mut text = build.stage.name().to_owned();
-    let done = build.rebuilds.iter().filter(|rebuild| rebuild.state == "done").count();
+    let done = build
+        .rebuilds
+        .iter()
+        .filter(|rebuild| rebuild.state == "done")
+        .count();
     if build.stage == Stage::Received && !build.rebuilds.is_empty() {
-        text.push_str(&format!(", {done} of {} rebuilds done", build.rebuilds.len()));
+        text.push_str(&format!(
+            ", {done} of {} rebuilds done",
+            build.rebuilds.len()
+        ));
     }
     if let Some(stuck) = build.jobs.iter().find(|job| job.last_error.is_some()) {
-        text.push_str(&format!(", {} has failed {} times", stuck.name, stuck.attempt));
+        text.push_str(&format!(
+            ", {} has failed {} times",
+            stuck.name, stuck.attempt
+        ));
     }
     text
 }
@@ -30,7 +42,11 @@ pub fn why(build: &BuildStatus) -> Vec<String> {
     for reason in build.stage.reasons() {
         match reason {
             // The reason's own text runs all causes together; here each has a line with its hint.
-            Reason::RebuildDiffers { rebuilder, verdict, causes } => {
+            Reason::RebuildDiffers {
+                rebuilder,
+                verdict,
+                causes,
+            } => {
                 lines.push(format!("{rebuilder}'s rebuild is {verdict}"));
                 for cause in causes {
                     let place = cause.file.as_deref().or(cause.tag.as_deref());
@@ -47,7 +63,9 @@ pub fn why(build: &BuildStatus) -> Vec<String> {
 
 /// The list of builds: one line each.
 pub fn overview(builds: &[BuildStatus]) -> String {
-    let head = ["BUILD", "SOURCE", "REPO", "STAGE", "SINCE", "WHY"].map(str::to_owned).to_vec();
+    let head = ["BUILD", "SOURCE", "REPO", "STAGE", "SINCE", "WHY"]
+        .map(str::to_owned)
+        .to_vec();
     let row = |build: &BuildStatus| {
         let mut reasons = build.stage.reasons().iter();
         let mut first = reasons.next().map_or_else(|| doing_if_open(build), short);
@@ -63,15 +81,26 @@ pub fn overview(builds: &[BuildStatus]) -> String {
             first,
         ]
     };
-    let rows: Vec<_> = std::iter::once(head).chain(builds.iter().map(row)).collect();
+    let rows: Vec<_> = std::iter::once(head)
+        .chain(builds.iter().map(row))
+        .collect();
     table(&rows)
 }
 
 fn short(reason: &Reason) -> String {
     match reason {
-        Reason::RebuildDiffers { rebuilder, verdict, causes } => {
-            let codes: Vec<_> = causes.iter().map(|cause| cause.code.as_str()).collect();
-            let codes = if codes.is_empty() { String::new() } else { format!(": {}", codes.join(", ")) };
+        Reason::RebuildDiffers {
+            rebuilder,
+            verdict,
+            causes,
+        } => {
+            let codes: BTreeSet<_> = causes.iter().map(|cause| cause.code.as_str()).collect();
+            let codes: Vec<_> = codes.into_iter().collect();
+            let codes = if codes.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", codes.join(", "))
+            };
             format!("{rebuilder}'s rebuild is {verdict}{codes}")
         }
         other => other.to_string(),
@@ -86,18 +115,36 @@ fn doing_if_open(build: &BuildStatus) -> String {
 
 /// All about one build.
 pub fn detail(build: &BuildStatus) -> String {
-    let mut out = format!("build {}  {}  (repository {})\n", build.build, build.source, build.repo);
+    let mut out = format!(
+        "build {}  {}  (repository {})\n",
+        build.build, build.source, build.repo
+    );
     let release = match build.stage {
         Stage::Published { release } => format!(" in release {release}"),
         _ => String::new(),
     };
-    out.push_str(&format!("  stage     {}{release} since {}\n", build.stage.name(), build.changed_at));
+    out.push_str(&format!(
+        "  stage     {}{release} since {}\n",
+        build.stage.name(),
+        build.changed_at
+    ));
     section(&mut out, "why", why(build));
-    section(&mut out, "rebuilds", lines(&build.rebuilds.iter().map(rebuild_row).collect::<Vec<_>>()));
-    section(&mut out, "jobs", lines(&build.jobs.iter().map(job_row).collect::<Vec<_>>()));
+    section(
+        &mut out,
+        "rebuilds",
+        lines(&build.rebuilds.iter().map(rebuild_row).collect::<Vec<_>>()),
+    );
+    section(
+        &mut out,
+        "jobs",
+        lines(&build.jobs.iter().map(job_row).collect::<Vec<_>>()),
+    );
     let packages = build.packages.iter().map(|package| {
         let count = package.evidence.len();
-        vec![package.nevra.to_string(), format!("{count} pieces of evidence")]
+        vec![
+            package.nevra.to_string(),
+            format!("{count} pieces of evidence"),
+        ]
     });
     section(&mut out, "packages", lines(&packages.collect::<Vec<_>>()));
     out
@@ -115,17 +162,27 @@ fn lines(rows: &[Vec<String>]) -> Vec<String> {
 }
 
 fn rebuild_row(rebuild: &RebuildStatus) -> Vec<String> {
-    let mut last = rebuild.verdict.map_or_else(String::new, |verdict| verdict.to_string());
+    let mut last = rebuild
+        .verdict
+        .map_or_else(String::new, |verdict| verdict.to_string());
     if let Some(error) = &rebuild.last_error {
         let gap = if last.is_empty() { "" } else { "; " };
         last.push_str(&format!("{gap}try {} failed: {error}", rebuild.attempt));
     }
-    vec![rebuild.rebuilder.to_string(), format!("({})", rebuild.operator), rebuild.state.clone(), last]
+    vec![
+        rebuild.rebuilder.to_string(),
+        format!("({})", rebuild.operator),
+        rebuild.state.clone(),
+        last,
+    ]
 }
 
 fn job_row(job: &JobStatus) -> Vec<String> {
     let last = match &job.last_error {
-        Some(error) => format!("try {} failed: {error}; next at {}", job.attempt, job.run_at),
+        Some(error) => format!(
+            "try {} failed: {error}; next at {}",
+            job.attempt, job.run_at
+        ),
         None => String::new(),
     };
     vec![job.name.clone(), job.state.clone(), last]
@@ -185,7 +242,10 @@ build 7  clockwork-1-1.src  (repository base)
         received.jobs.clear();
         let text = overview(&[held(), received]);
         assert_eq!(text.lines().count(), 3);
-        assert!(text.contains("rb-a's rebuild is differs: embedded-clock (and 1 more)"), "{text}");
+        assert!(
+            text.contains("rb-a's rebuild is differs: embedded-clock (and 1 more)"),
+            "{text}"
+        );
         assert!(text.contains("1 of 2 rebuilds done"), "{text}");
     }
 

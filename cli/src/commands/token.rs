@@ -89,7 +89,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             Command::List { json, config } => run_list(&read(config)?, *json).await,
             Command::Revoke { id, config } => {
                 let config = read(config)?;
-                tokens::revoke(&config.server.data_dir, *id, now()).await.map_err(failure)?;
+                tokens::revoke(&config.server.data_dir, *id, now())
+                    .await
+                    .map_err(failure)?;
                 output::note(format!("token {id} is revoked"));
                 Ok(())
             }
@@ -104,22 +106,42 @@ fn read(config: &ConfigArg) -> Result<Config, Failure> {
 async fn run_create(args: &CreateArgs) -> Result<(), Failure> {
     let scopes = scopes(&args.scope, args.repo.as_ref())?;
     let config = read(&args.config)?;
-    if let Some(repo) = args.repo.as_ref().filter(|repo| config.repo(repo).is_none()) {
-        return Err(Failure::usage(format!("there is no repository {repo} in {}", args.config.config.display())));
+    if let Some(repo) = args
+        .repo
+        .as_ref()
+        .filter(|repo| config.repo(repo).is_none())
+    {
+        return Err(Failure::usage(format!(
+            "there is no repository {repo} in {}",
+            args.config.config.display()
+        )));
     }
     let now = now();
-    let expires_at = args.expires_days.map(|days| now.plus_secs(i64::from(days) * 86_400));
-    let token = tokens::create(&config.server.data_dir, &args.name, &scopes, expires_at, now)
-        .await
-        .map_err(failure)?;
+    let expires_at = args
+        .expires_days
+        .map(|days| now.plus_secs(i64::from(days) * 86_400));
+    let token = tokens::create(
+        &config.server.data_dir,
+        &args.name,
+        &scopes,
+        expires_at,
+        now,
+    )
+    .await
+    .map_err(failure)?;
     let end = expires_at.map_or_else(|| "never".to_owned(), |at| format!("at {at}"));
-    output::note(format!("token {} for {}: it ends {end} and is not shown again", token.id, args.name));
+    output::note(format!(
+        "token {} for {}: it ends {end} and is not shown again",
+        token.id, args.name
+    ));
     output::line(token.secret)
 }
 
 fn scopes(names: &[String], repo: Option<&RepoName>) -> Result<Vec<Scope>, Failure> {
     if repo.is_some() && !names.iter().any(|name| name == "publish") {
-        return Err(Failure::usage("--repo limits the scope publish, which is not asked for"));
+        return Err(Failure::usage(
+            "--repo limits the scope publish, which is not asked for",
+        ));
     }
     let mut scopes = Vec::new();
     for name in names {
@@ -135,16 +157,28 @@ fn scopes(names: &[String], repo: Option<&RepoName>) -> Result<Vec<Scope>, Failu
 }
 
 async fn run_list(config: &Config, json: bool) -> Result<(), Failure> {
-    let tokens = tokens::list(&config.server.data_dir).await.map_err(failure)?;
+    let tokens = tokens::list(&config.server.data_dir)
+        .await
+        .map_err(failure)?;
     if json {
         let all: Vec<_> = tokens.iter().map(as_json).collect();
         return output::json(&all);
     }
-    let mut rows = vec![["ID", "NAME", "SCOPES", "MADE", "STATE"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["ID", "NAME", "SCOPES", "MADE", "STATE"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     rows.extend(tokens.iter().map(|token| {
         let scopes: Vec<_> = token.scopes.iter().map(Scope::to_string).collect();
         let made = token.created_at.to_string();
-        vec![token.id.to_string(), token.name.clone(), scopes.join(" "), made, state(token, now())]
+        vec![
+            token.id.to_string(),
+            token.name.clone(),
+            scopes.join(" "),
+            made,
+            state(token, now()),
+        ]
     }));
     output::raw(output::table(&rows).as_bytes())
 }
@@ -171,16 +205,18 @@ fn state(token: &ListedToken, now: Timestamp) -> String {
 }
 
 fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp::from_unix_secs(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 fn failure(error: TokenError) -> Failure {
     let hint = match &error {
         TokenError::Unknown { .. } => Some("`hallmark token list` shows the numbers"),
-        TokenError::DataDir(_) | TokenError::Db(_) => {
-            Some("tokens are made on the server's machine, by a user who can write its data directory")
-        }
+        TokenError::DataDir(_) | TokenError::Db(_) => Some(
+            "tokens are made on the server's machine, by a user who can write its data directory",
+        ),
         TokenError::Random => None,
     };
     let failure = Failure::failed(error);
@@ -200,7 +236,10 @@ mod tests {
         let repo: RepoName = "base".parse().unwrap();
         let narrow = scopes(&names(&["publish", "read", "publish"]), Some(&repo)).unwrap();
         assert_eq!(narrow, [Scope::Publish(Some(repo.clone())), Scope::Read]);
-        assert_eq!(scopes(&names(&["operate"]), None).unwrap(), [Scope::Operate]);
+        assert_eq!(
+            scopes(&names(&["operate"]), None).unwrap(),
+            [Scope::Operate]
+        );
         assert!(scopes(&names(&["operate"]), Some(&repo)).is_err());
     }
 }

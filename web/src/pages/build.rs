@@ -1,8 +1,9 @@
 //! `/builds/{build}`: all about one build; why it is stuck comes first.
 
 use super::{Command, Frame, Here, Site};
+use crate::marks::Step;
 use crate::text::{self, Chip, When, counted, shell_word, stage_chip};
-use crate::timeline::{Step, steps};
+use crate::timeline::steps;
 use crate::why::{Why, explain};
 use crate::{RenderError, url};
 use askama::Template;
@@ -60,7 +61,11 @@ struct JobRow<'a> {
 pub fn build(view: &BuildView<'_>) -> Result<String, RenderError> {
     let build = view.build;
     Page {
-        frame: Frame::new(view.site, format!("{} ({})", build.source, build.stage), Here::Builds),
+        frame: Frame::new(
+            view.site,
+            format!("{} ({})", build.source, build.stage),
+            Here::Builds,
+        ),
         build,
         stage: stage_chip(&build.stage),
         opening: opening(&build.stage),
@@ -68,7 +73,11 @@ pub fn build(view: &BuildView<'_>) -> Result<String, RenderError> {
         received: build.received_at.into(),
         why: explain(build.stage.reasons()),
         steps: steps(build),
-        packages: build.packages.iter().map(|package| package_row(view, package)).collect(),
+        packages: build
+            .packages
+            .iter()
+            .map(|package| package_row(view, package))
+            .collect(),
         packages_counted: counted(build.packages.len() as u64, "package", "packages"),
         jobs: build.jobs.iter().map(job_row).collect(),
         checks: checks(view),
@@ -81,10 +90,14 @@ fn opening(stage: &Stage) -> &'static str {
     match stage {
         Stage::Received => "Stored. SBOMs and independent rebuilds are being made.",
         Stage::Approved => "The evidence satisfies the policy. Waiting for the signature.",
-        Stage::Held { .. } => "It is not signed and no client can install it. Everything is kept, and it can be tried again.",
+        Stage::Held { .. } => {
+            "It is not signed and no client can install it. Everything is kept, and it can be tried again."
+        }
         Stage::Rejected { .. } => "It will never be signed with these bytes.",
         Stage::Signed => "Signed. Waiting for the next release.",
-        Stage::Published { .. } => "Rebuilt independently, signed, and in a release that clients can install from.",
+        Stage::Published { .. } => {
+            "Rebuilt independently, signed, and in a release that clients can install from."
+        }
     }
 }
 
@@ -108,9 +121,14 @@ fn package_row<'a>(view: &BuildView<'_>, package: &'a PackageStatus) -> PackageR
 
 /// Where a published package is for good.
 fn download_path(view: &BuildView<'_>, package: &PackageStatus) -> Option<String> {
-    let Stage::Published { release } = view.build.stage else { return None };
+    let Stage::Published { release } = view.build.stage else {
+        return None;
+    };
     package.signed_file?;
-    let own = view.arches.iter().find(|arch| arch.as_str() == package.nevra.arch);
+    let own = view
+        .arches
+        .iter()
+        .find(|arch| arch.as_str() == package.nevra.arch);
     let arch = own.or_else(|| view.arches.first())?;
     Some(url::pinned_repo(release, &view.build.repo, arch) + &url::path(&package.href))
 }
@@ -121,14 +139,24 @@ fn job_row(job: &JobStatus) -> JobRow<'_> {
         "failed" => text::Tone::Bad,
         _ => text::Tone::Idle,
     };
-    JobRow { job, run_at: job.run_at.into(), chip: Chip { tone, words: job.state.clone() } }
+    JobRow {
+        job,
+        run_at: job.run_at.into(),
+        chip: Chip {
+            tone,
+            words: job.state.clone(),
+        },
+    }
 }
 
 /// Commands that check what the page says.
 fn checks(view: &BuildView<'_>) -> Vec<Command> {
     let mut out = vec![Command {
         label: "Where it is, and why".to_owned(),
-        text: format!("hallmark status {}", shell_word(&view.build.source.to_string())),
+        text: format!(
+            "hallmark status {}",
+            shell_word(&view.build.source.to_string())
+        ),
     }];
     let package = view.build.packages.first();
     let download = package.and_then(|package| Some((package, download_path(view, package)?)));
@@ -137,12 +165,18 @@ fn checks(view: &BuildView<'_>) -> Vec<Command> {
         let address = shell_word(&format!("{}{path}", view.site.public_url));
         out.push(Command {
             label: "The signature, with the repository's key imported into rpm".to_owned(),
-            text: format!("curl -fL -o {file} {address}\nrpmkeys -K {file}", file = shell_word(file)),
+            text: format!(
+                "curl -fL -o {file} {address}\nrpmkeys -K {file}",
+                file = shell_word(file)
+            ),
         });
         if let Some(digest) = package.signed_file {
             out.push(Command {
                 label: "The bytes".to_owned(),
-                text: format!("echo {} | sha256sum -c", shell_word(&format!("{digest}  {file}"))),
+                text: format!(
+                    "echo {} | sha256sum -c",
+                    shell_word(&format!("{digest}  {file}"))
+                ),
             });
         }
     }

@@ -51,7 +51,12 @@ pub fn builds(view: &BuildsView<'_>) -> Result<String, RenderError> {
         current: view.stage == name,
     };
     let mut filters = vec![filter(None, view.counts.all())];
-    filters.extend(view.counts.rows().into_iter().map(|(name, count)| filter(Some(name), count)));
+    filters.extend(
+        view.counts
+            .rows()
+            .into_iter()
+            .map(|(name, count)| filter(Some(name), count)),
+    );
     let link = |offset| url::builds(view.stage, view.package, offset);
     let shown = view.builds.len() as u64;
     Page {

@@ -28,7 +28,12 @@ struct Page<'a> {
 /// Renders an error page.
 pub fn error(view: &ErrorView<'_>) -> Result<String, RenderError> {
     let heading = heading(view.status);
-    Page { frame: Frame::new(view.site, heading, Here::Elsewhere), view, heading }.render()
+    Page {
+        frame: Frame::new(view.site, heading, Here::Elsewhere),
+        view,
+        heading,
+    }
+    .render()
 }
 
 fn heading(status: u16) -> &'static str {

@@ -1,8 +1,8 @@
 //! `/`: what this is, how to use it, and how it stands.
 
 use super::{Command, Frame, Here, Site, StageCounts};
+use crate::marks::{Step, exemplar};
 use crate::text::{self, Tone, When, counted, stage_tone};
-use crate::timeline::{Step, exemplar};
 use crate::{RenderError, url};
 use askama::Template;
 use repo_model::wire::status::{ChannelStatus, ReleaseRepoStatus};
@@ -82,7 +82,11 @@ pub fn home(view: &HomeView<'_>) -> Result<String, RenderError> {
         href: url::builds(Some(name), None, 0),
         name,
         count: text::count(count),
-        tone: if count == 0 { Tone::Idle } else { stage_tone(name) },
+        tone: if count == 0 {
+            Tone::Idle
+        } else {
+            stage_tone(name)
+        },
     };
     Page {
         frame: Frame::new(view.site, "Packages you can check", Here::Home),
@@ -103,7 +107,9 @@ fn channel<'a>(setup: &ChannelSetup<'a>) -> Channel<'a> {
     };
     Channel {
         name: status.channel.to_string(),
-        release: status.release.map(|id| (format!("release {id}"), url::release(id))),
+        release: status
+            .release
+            .map(|id| (format!("release {id}"), url::release(id))),
         moved: status.moved_at.map(When::from),
         repos: setup.repos.iter().map(repo).collect(),
         commands: setup.commands,

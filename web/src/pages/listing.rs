@@ -67,7 +67,11 @@ pub fn listing(view: &ListingView<'_>) -> Result<String, RenderError> {
 /// The same into any writer, piece by piece.
 pub fn listing_into<W: Write>(view: &ListingView<'_>, out: &mut W) -> Result<(), RenderError> {
     let page = Page {
-        frame: Frame::new(view.site, format!("Index of {}", view.path), Here::Elsewhere),
+        frame: Frame::new(
+            view.site,
+            format!("Index of {}", view.path),
+            Here::Elsewhere,
+        ),
         crumbs: crumbs(view),
         parent: view.path.len() > view.top.len() && view.path.starts_with(view.top),
         totals: totals(view.entries),
@@ -85,8 +89,16 @@ pub fn listing_into<W: Write>(view: &ListingView<'_>, out: &mut W) -> Result<(),
 }
 
 fn write_row<W: Write>(out: &mut W, entry: &ListingEntry<'_>) -> fmt::Result {
-    let slash = if entry.kind == EntryKind::Directory { "/" } else { "" };
-    write!(out, "<tr><th scope=\"row\"><a href=\"{}{slash}\"><bdi>", url::segment(entry.name))?;
+    let slash = if entry.kind == EntryKind::Directory {
+        "/"
+    } else {
+        ""
+    };
+    write!(
+        out,
+        "<tr><th scope=\"row\"><a href=\"{}{slash}\"><bdi>",
+        url::segment(entry.name)
+    )?;
     write_visible(out, entry.name)?;
     write!(out, "</bdi>{slash}</a></th>")?;
     match entry.size_bytes {
@@ -100,17 +112,30 @@ fn write_row<W: Write>(out: &mut W, entry: &ListingEntry<'_>) -> fmt::Result {
 }
 
 fn totals(entries: &[ListingEntry<'_>]) -> String {
-    let directories = entries.iter().filter(|entry| entry.kind == EntryKind::Directory).count();
+    let directories = entries
+        .iter()
+        .filter(|entry| entry.kind == EntryKind::Directory)
+        .count();
     let files = entries.len() - directories;
-    let bytes = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.size_bytes.unwrap_or(0)));
+    let bytes = entries.iter().fold(0_u64, |sum, entry| {
+        sum.saturating_add(entry.size_bytes.unwrap_or(0))
+    });
     let mut parts = Vec::new();
     if directories > 0 {
         parts.push(counted(directories as u64, "directory", "directories"));
     }
     if files > 0 {
-        parts.push(format!("{}, {}", counted(files as u64, "file", "files"), size(bytes)));
+        parts.push(format!(
+            "{}, {}",
+            counted(files as u64, "file", "files"),
+            size(bytes)
+        ));
     }
-    if parts.is_empty() { "Empty.".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() {
+        "Empty.".to_owned()
+    } else {
+        parts.join(", ")
+    }
 }
 
 /// One crumb a segment; those from `top` on are links.
@@ -123,7 +148,11 @@ fn crumbs(view: &ListingView<'_>) -> Vec<Nav> {
         let current = path == view.path;
         let listed = path.starts_with(view.top) && !current;
         out.push(Nav {
-            href: if listed { url::path(&path) } else { String::new() },
+            href: if listed {
+                url::path(&path)
+            } else {
+                String::new()
+            },
             words: name.to_owned(),
             current,
         });

@@ -84,7 +84,11 @@ pub(crate) struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     pub fn new(site: &'a Site<'a>, title: impl Into<String>, here: Here) -> Self {
-        Self { site, title: title.into(), here }
+        Self {
+            site,
+            title: title.into(),
+            here,
+        }
     }
 
     /// Address, words and whether it is this page, for the navigation.

@@ -50,18 +50,37 @@ struct Version {
 pub fn package(view: &PackageView<'_>) -> Result<String, RenderError> {
     let mut found: Vec<(&BuildStatus, &PackageStatus)> = Vec::new();
     for build in view.builds {
-        found.extend(build.packages.iter().filter(|p| p.nevra.name == view.name).map(|p| (build, p)));
+        found.extend(
+            build
+                .packages
+                .iter()
+                .filter(|p| p.nevra.name == view.name)
+                .map(|p| (build, p)),
+        );
     }
-    found.sort_by_key(|(build, package)| Reverse((&package.nevra.evr, build.build, &package.nevra.arch)));
-    let published = found.iter().find(|(build, _)| matches!(build.stage, Stage::Published { .. }));
-    let summary = published.or(found.first()).map(|(_, package)| package.summary.as_str());
+    found.sort_by_key(|(build, package)| {
+        Reverse((&package.nevra.evr, build.build, &package.nevra.arch))
+    });
+    let published = found
+        .iter()
+        .find(|(build, _)| matches!(build.stage, Stage::Published { .. }));
+    let summary = published
+        .or(found.first())
+        .map(|(_, package)| package.summary.as_str());
     Page {
         frame: Frame::new(view.site, view.name, Here::Elsewhere),
         name: view.name,
         summary,
         newest: published.map(|(build, package)| version(build, package)),
-        install: if published.is_some() { install(view.name) } else { Vec::new() },
-        versions: found.iter().map(|(build, package)| version(build, package)).collect(),
+        install: if published.is_some() {
+            install(view.name)
+        } else {
+            Vec::new()
+        },
+        versions: found
+            .iter()
+            .map(|(build, package)| version(build, package))
+            .collect(),
         search: url::builds(None, Some(view.name), 0),
     }
     .render()
@@ -80,7 +99,9 @@ fn version(build: &BuildStatus, package: &PackageStatus) -> Version {
         size: text::size(package.size_bytes),
         size_bytes: package.size_bytes,
         changed: build.changed_at.into(),
-        sboms: sboms.map(|link| (format_name(&link.label), url::evidence(link.digest))).collect(),
+        sboms: sboms
+            .map(|link| (format_name(&link.label), url::evidence(link.digest)))
+            .collect(),
     }
 }
 

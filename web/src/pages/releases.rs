@@ -100,13 +100,20 @@ pub fn release(view: &ReleaseView<'_>) -> Result<String, RenderError> {
 }
 
 fn row(release: &ReleaseStatus) -> Row {
-    let packages = release.repos.iter().fold(0_u64, |sum, repo| sum.saturating_add(repo.packages));
+    let packages = release
+        .repos
+        .iter()
+        .fold(0_u64, |sum, repo| sum.saturating_add(repo.packages));
     Row {
         id: release.id.to_string(),
         href: url::release(release.id),
         issued: release.issued.into(),
         channels: release.channels.iter().map(ToString::to_string).collect(),
         packages: counted(packages, "package", "packages"),
-        repos: release.repos.iter().map(|repo| format!("{} {}", repo.repo, repo.arch)).collect(),
+        repos: release
+            .repos
+            .iter()
+            .map(|repo| format!("{} {}", repo.repo, repo.arch))
+            .collect(),
     }
 }

@@ -45,23 +45,35 @@ fn colours(block: &str) -> BTreeMap<&str, f64> {
 fn luminance(rgb: u32) -> f64 {
     let channel = |shift: u32| {
         let value = f64::from((rgb >> shift) & 0xff) / 255.0;
-        if value <= 0.040_45 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        if value <= 0.040_45 {
+            value / 12.92
+        } else {
+            ((value + 0.055) / 1.055).powf(2.4)
+        }
     };
     0.2126 * channel(16) + 0.7152 * channel(8) + 0.0722 * channel(0)
 }
 
 #[test]
 fn every_text_has_enough_contrast_in_light_and_dark() {
-    let style = web::assets().iter().find(|asset| asset.media_type.starts_with("text/css")).unwrap();
+    let style = web::assets()
+        .iter()
+        .find(|asset| asset.media_type.starts_with("text/css"))
+        .unwrap();
     let css = str::from_utf8(style.bytes).unwrap();
-    let (light, rest) = css.split_once("@media (prefers-color-scheme: dark)").unwrap();
+    let (light, rest) = css
+        .split_once("@media (prefers-color-scheme: dark)")
+        .unwrap();
     let dark = rest.split_once("\n}\n").unwrap().0;
     for (theme, block) in [("light", light), ("dark", dark)] {
         let colours = colours(block);
         for (text, ground) in PAIRS {
             let (a, b) = (colours[text], colours[ground]);
             let contrast = (a.max(b) + 0.05) / (a.min(b) + 0.05);
-            assert!(contrast >= 4.5, "{theme}: {text} on {ground} is only {contrast:.2} to 1");
+            assert!(
+                contrast >= 4.5,
+                "{theme}: {text} on {ground} is only {contrast:.2} to 1"
+            );
         }
     }
 }

@@ -10,14 +10,18 @@ use std::time::{Duration, Instant};
 use web::{EntryKind, ListingEntry, ListingView};
 
 fn page(name: &str) -> String {
-    let found = every_page(Words::Ordinary).into_iter().find(|(own, _)| own.starts_with(name));
+    let found = every_page(Words::Ordinary)
+        .into_iter()
+        .find(|(own, _)| own == name);
     found.unwrap_or_else(|| panic!("no page {name}")).1
 }
 
 fn assert_in_order(html: &str, parts: &[&str]) {
     let mut rest = html;
     for part in parts {
-        let at = rest.find(part).unwrap_or_else(|| panic!("`{part}` is not where it should be"));
+        let at = rest
+            .find(part)
+            .unwrap_or_else(|| panic!("`{part}` is not where it should be"));
         rest = &rest[at + part.len()..];
     }
 }
@@ -34,12 +38,17 @@ fn every_page_is_well_formed_accessible_and_keeps_to_the_policy() {
 
 #[test]
 fn hostile_names_summaries_and_reasons_are_shown_and_do_nothing() {
-    let seen_as_text = ENEMY.replace('\u{202e}', "⟨U+202E⟩").replace('\0', "⟨U+0000⟩");
+    let seen_as_text = ENEMY
+        .replace('\u{202e}', "⟨U+202E⟩")
+        .replace('\0', "⟨U+0000⟩");
     for (name, html) in every_page(Words::Enemy) {
         let page = xhtml::parse(&name, &html);
         xhtml::assert_sound(&name, &page);
         assert!(!html.contains(['\u{202e}', '\0']), "{name}");
-        assert!(page.text.contains(&seen_as_text), "{name} hides what it was given");
+        assert!(
+            page.text.contains(&seen_as_text),
+            "{name} hides what it was given"
+        );
     }
 }
 
@@ -64,11 +73,38 @@ fn the_home_page_tells_how_to_use_each_channel_and_where_it_points() {
 #[test]
 fn the_list_of_builds_can_be_filtered_searched_and_turned() {
     let html = page("builds");
-    assert_in_order(&html, &["href=\"/builds?stage=published\"", "name=\"package\"", "approved-tool-4.0~rc2-1.hm1.src"]);
-    assert_in_order(&html, &["clockwork-1.0-1.hm1.src", "held", "0 of 2", "hello-2.12-1.hm1.src", "2 of 2", "2 packages"]);
-    assert_in_order(&html, &["rel=\"prev\" href=\"/builds\"", "51 to 58", "rel=\"next\" href=\"/builds?offset=100\""]);
+    assert_in_order(
+        &html,
+        &[
+            "href=\"/builds?stage=published\"",
+            "name=\"package\"",
+            "approved-tool-4.0~rc2-1.hm1.src",
+        ],
+    );
+    assert_in_order(
+        &html,
+        &[
+            "clockwork-1.0-1.hm1.src",
+            "held",
+            "0 of 2",
+            "hello-2.12-1.hm1.src",
+            "2 of 2",
+            "2 packages",
+        ],
+    );
+    assert_in_order(
+        &html,
+        &[
+            "rel=\"prev\" href=\"/builds\"",
+            "51 to 58",
+            "rel=\"next\" href=\"/builds?offset=100\"",
+        ],
+    );
     let none = page("builds-none");
-    assert!(none.contains("No build of <q><bdi>hello</bdi></q> is held."), "{none}");
+    assert!(
+        none.contains("No build of <q><bdi>hello</bdi></q> is held."),
+        "{none}"
+    );
 }
 
 #[test]
@@ -96,7 +132,10 @@ fn a_held_build_says_why_before_anything_else() {
             "hallmark status clockwork-1.0-1.hm1.src",
         ],
     );
-    assert!(!html.contains("rpmkeys"), "nothing unsigned is offered for checking");
+    assert!(
+        !html.contains("rpmkeys"),
+        "nothing unsigned is offered for checking"
+    );
     assert!(!html.contains("Download"));
     assert!(page("build-5-rejected").contains("held a back door"));
 }
@@ -106,9 +145,20 @@ fn a_published_build_links_every_document_and_the_commands_that_check_it() {
     let html = page("build-2-published");
     let builds = samples::builds(Words::Ordinary);
     let build = builds.iter().find(|build| build.build == 2).unwrap();
-    let documents = build.packages.iter().flat_map(|package| &package.evidence).map(|link| link.digest);
-    for digest in documents.chain([build.buildinfo]).chain(build.provenance).chain(build.rebuilds[0].log) {
-        assert!(html.contains(&format!("href=\"/evidence/sha256/{digest}\"")), "{digest}");
+    let documents = build
+        .packages
+        .iter()
+        .flat_map(|package| &package.evidence)
+        .map(|link| link.digest);
+    for digest in documents
+        .chain([build.buildinfo])
+        .chain(build.provenance)
+        .chain(build.rebuilds[0].log)
+    {
+        assert!(
+            html.contains(&format!("href=\"/evidence/sha256/{digest}\"")),
+            "{digest}"
+        );
     }
     let path = "/r/12/base/x86_64/Packages/h/hello-2.12-1.hm1.x86_64.rpm";
     assert_in_order(
@@ -128,7 +178,9 @@ fn a_published_build_links_every_document_and_the_commands_that_check_it() {
             "id=\"signed\"",
             "id=\"published\"",
             "href=\"/releases/12\"",
-            &format!("https://packages.hallmark.example{path}\nrpmkeys -K hello-2.12-1.hm1.x86_64.rpm"),
+            &format!(
+                "https://packages.hallmark.example{path}\nrpmkeys -K hello-2.12-1.hm1.x86_64.rpm"
+            ),
             "sha256sum -c",
         ],
     );
@@ -138,25 +190,66 @@ fn a_published_build_links_every_document_and_the_commands_that_check_it() {
 #[test]
 fn a_build_in_progress_shows_its_jobs_and_their_last_errors() {
     let html = page("build-7-received");
-    assert_in_order(&html, &["leased", "3 tries", "connection reset", "make-sbom", "failed", "ends after 1,204,224"]);
+    assert_in_order(
+        &html,
+        &[
+            "leased",
+            "3 tries",
+            "connection reset",
+            "make-sbom",
+            "failed",
+            "ends after 1,204,224",
+        ],
+    );
 }
 
 #[test]
 fn a_package_page_lists_versions_by_rpms_order_and_offers_what_is_published() {
     let html = page("package");
-    assert_in_order(&html, &["Newest in a release", "/builds/2", "sudo dnf install hello\n".trim_end(), "hello-2.12-1", "hello-2.10-1"]);
-    assert!(!html.contains("hello-doc"), "other packages of the builds are not its versions");
+    assert_in_order(
+        &html,
+        &[
+            "Newest in a release",
+            "/builds/2",
+            "sudo dnf install hello\n".trim_end(),
+            "hello-2.12-1",
+            "hello-2.10-1",
+        ],
+    );
+    assert!(
+        !html.contains("hello-doc"),
+        "other packages of the builds are not its versions"
+    );
     assert!(page("package-none").contains("No build has a package of this name"));
 }
 
 #[test]
 fn releases_name_their_channels_repositories_and_signed_document() {
-    assert_in_order(&page("releases"), &["Release 12", "preview", "40,024 packages", "Release 11", "stable", "/releases?offset=50"]);
+    assert_in_order(
+        &page("releases"),
+        &[
+            "Release 12",
+            "preview",
+            "40,024 packages",
+            "Release 11",
+            "stable",
+            "/releases?offset=50",
+        ],
+    );
     let release = &samples::releases()[0];
     let html = page("release");
     let envelope = format!("/evidence/sha256/{}", release.envelope);
     let repomd = release.repos[0].repomd.to_string();
-    assert_in_order(&html, &["Release 12", "/r/12/base/x86_64/", &repomd, "New in this release", &envelope]);
+    assert_in_order(
+        &html,
+        &[
+            "Release 12",
+            "/r/12/base/x86_64/",
+            &repomd,
+            "New in this release",
+            &envelope,
+        ],
+    );
 }
 
 #[test]
@@ -176,17 +269,38 @@ fn a_listing_is_sorted_with_directories_first_and_has_exact_sizes() {
             "libmirror",
         ],
     );
-    let top = ListingView { site: &site("T"), path: "/a/b/c/", top: "/a/b/c/", entries: &[] };
+    let top = ListingView {
+        site: &site("T"),
+        path: "/a/b/c/",
+        top: "/a/b/c/",
+        entries: &[],
+    };
     let html = web::listing(&top).unwrap();
     assert!(html.contains("Empty.") && !html.contains("href=\"../\""));
 }
 
 #[test]
 fn a_directory_of_60_000_packages_is_drawn_quickly() {
-    let names: Vec<String> = (0..60_000).map(|n| format!("package-{n:05}-1.0-1.x86_64.rpm")).collect();
-    let entry = |name: &'static str| ListingEntry { name, kind: EntryKind::File, size_bytes: Some(1_234_567), digest: Some(FileDigest::of(b"x")) };
-    let entries: Vec<_> = names.iter().rev().map(|name| ListingEntry { name, ..entry("") }).collect();
-    let view = ListingView { site: &site("T"), path: "/s/b/x86_64/Packages/", top: "/s/b/x86_64/", entries: &entries };
+    let names: Vec<String> = (0..60_000)
+        .map(|n| format!("package-{n:05}-1.0-1.x86_64.rpm"))
+        .collect();
+    let entry = |name: &'static str| ListingEntry {
+        name,
+        kind: EntryKind::File,
+        size_bytes: Some(1_234_567),
+        digest: Some(FileDigest::of(b"x")),
+    };
+    let entries: Vec<_> = names
+        .iter()
+        .rev()
+        .map(|name| ListingEntry { name, ..entry("") })
+        .collect();
+    let view = ListingView {
+        site: &site("T"),
+        path: "/s/b/x86_64/Packages/",
+        top: "/s/b/x86_64/",
+        entries: &entries,
+    };
     let started = Instant::now();
     let html = web::listing(&view).unwrap();
     let took = started.elapsed();
@@ -199,21 +313,53 @@ fn a_directory_of_60_000_packages_is_drawn_quickly() {
 
 #[test]
 fn error_pages_say_what_happened_and_what_to_do() {
-    let cases = [(404, "Nothing here"), (413, "Too large"), (418, "That request does not work"), (500, "Something broke here"), (503, "Not ready")];
+    let cases = [
+        (404, "Nothing here"),
+        (413, "Too large"),
+        (418, "That request does not work"),
+        (500, "Something broke here"),
+        (503, "Not ready"),
+    ];
     for (status, heading) in cases {
-        let view = web::ErrorView { site: &site("T"), status, what: "What.", next: "Next." };
+        let view = web::ErrorView {
+            site: &site("T"),
+            status,
+            what: "What.",
+            next: "Next.",
+        };
         let html = web::error(&view).unwrap();
-        assert_in_order(&html, &[&format!(">{status}<"), heading, "What.", "Next.", "href=\"/builds\""]);
+        assert_in_order(
+            &html,
+            &[
+                &format!(">{status}<"),
+                heading,
+                "What.",
+                "Next.",
+                "href=\"/builds\"",
+            ],
+        );
     }
 }
 
 #[test]
 fn a_badge_is_an_image_with_words() {
-    let words = ["reproduced 2/2", "reproduced 2/2", "reproduced 2/2", "not reproduced 0/2", "rejected", "reproduced 2/2", "rebuilding 0/2", "reproduced 2/2"];
+    let words = [
+        "reproduced 2/2",
+        "reproduced 2/2",
+        "reproduced 2/2",
+        "not reproduced 0/2",
+        "rejected",
+        "reproduced 2/2",
+        "rebuilding 0/2",
+        "reproduced 2/2",
+    ];
     for (build, words) in samples::builds(Words::Enemy).iter().rev().zip(words) {
         let svg = web::badge_svg(build);
         let parsed = xhtml::parse("badge", &svg);
-        assert_eq!(parsed.elements[0].get("aria-label"), Some(format!("hallmark: {words}").as_str()));
+        assert_eq!(
+            parsed.elements[0].get("aria-label"),
+            Some(format!("hallmark: {words}").as_str())
+        );
         assert!(parsed.text.contains(words));
     }
 }

@@ -26,7 +26,9 @@ pub struct Page {
 
 impl Page {
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Element> {
-        self.elements.iter().filter(move |element| element.name == name)
+        self.elements
+            .iter()
+            .filter(move |element| element.name == name)
     }
 }
 
@@ -37,7 +39,10 @@ pub fn parse(what: &str, html: &str) -> Page {
     let (mut elements, mut text, mut depth) = (Vec::new(), String::new(), 0_i32);
     loop {
         let at = reader.buffer_position();
-        match reader.read_event().unwrap_or_else(|error| panic!("{what}, byte {at}: {error}")) {
+        match reader
+            .read_event()
+            .unwrap_or_else(|error| panic!("{what}, byte {at}: {error}"))
+        {
             Event::Start(start) => {
                 depth += 1;
                 elements.push(element(what, &start));
@@ -45,11 +50,13 @@ pub fn parse(what: &str, html: &str) -> Page {
             Event::Empty(start) => elements.push(element(what, &start)),
             Event::End(_) => depth -= 1,
             Event::Text(part) => {
-                assert!(!part.contains(['<', '>']), "{what}, byte {at}: {part}");
+                assert!(!part.contains(['<', '>']), "{what}, byte {at}: {part:?}");
                 text.push_str(&part);
             }
             Event::GeneralRef(name) => text.push_str(&resolve(&name)),
-            Event::Comment(_) | Event::CData(_) | Event::PI(_) | Event::Decl(_) => panic!("{what}, byte {at}: no such things in a page"),
+            Event::Comment(_) | Event::CData(_) | Event::PI(_) | Event::Decl(_) => {
+                panic!("{what}, byte {at}: no such things in a page")
+            }
             Event::DocType(_) => {}
             Event::Eof => break,
         }
@@ -89,23 +96,48 @@ pub fn assert_sound(what: &str, page: &Page) {
     for once in ["main", "h1", "title", "footer"] {
         assert_eq!(page.all(once).count(), 1, "{what} has one <{once}>");
     }
-    assert_eq!(page.all("caption").count(), page.all("table").count(), "{what}: every table has a caption");
-    assert_eq!(page.all("style").count() + page.all("iframe").count(), 0, "{what}");
+    assert_eq!(
+        page.all("caption").count(),
+        page.all("table").count(),
+        "{what}: every table has a caption"
+    );
+    assert_eq!(
+        page.all("style").count() + page.all("iframe").count(),
+        0,
+        "{what}"
+    );
     for script in page.all("script") {
-        assert!(script.get("src").is_some_and(|src| src.starts_with("/assets/copy-")), "{what}");
+        assert!(
+            script
+                .get("src")
+                .is_some_and(|src| src.starts_with("/assets/copy-")),
+            "{what}"
+        );
     }
     assert_eq!(page.all("script").count(), 1, "{what}");
-    assert!(page.all("img").all(|img| img.get("alt").is_some()), "{what}: every image has a text");
-    let ids: Vec<&str> = page.elements.iter().filter_map(|element| element.get("id")).collect();
+    assert!(
+        page.all("img").all(|img| img.get("alt").is_some()),
+        "{what}: every image has a text"
+    );
+    let ids: Vec<&str> = page
+        .elements
+        .iter()
+        .filter_map(|element| element.get("id"))
+        .collect();
     for (at, id) in ids.iter().enumerate() {
         assert!(!ids[..at].contains(id), "{what}: id {id} twice");
     }
     for element in &page.elements {
         for (key, value) in &element.attributes {
             let of = format!("{what}, <{} {key}={value:?}>", element.name);
-            assert!(!key.starts_with("on") && key != "style", "{of} breaks the policy");
+            assert!(
+                !key.starts_with("on") && key != "style",
+                "{of} breaks the policy"
+            );
             match key.as_str() {
-                "aria-labelledby" | "for" => assert!(ids.contains(&value.as_str()), "{of} names no id"),
+                "aria-labelledby" | "for" => {
+                    assert!(ids.contains(&value.as_str()), "{of} names no id")
+                }
                 "href" | "src" | "action" => assert!(is_own(value, &ids), "{of} leaves the server"),
                 _ => {}
             }
@@ -132,7 +164,10 @@ fn assert_headings(what: &str, page: &Page) {
             "h4" => 4,
             _ => continue,
         };
-        assert!(level <= above + 1, "{what}: <h{level}> right after <h{above}>");
+        assert!(
+            level <= above + 1,
+            "{what}: <h{level}> right after <h{above}>"
+        );
         above = level;
     }
 }

@@ -26,7 +26,9 @@ impl<'a> Build<'a> {
     pub fn files(&self) -> impl Iterator<Item = &'a InputFile> + '_ {
         let packages = self.packages.iter().map(|package| &package.file);
         let documents = std::iter::once(self.buildinfo).chain(self.provenance);
-        std::iter::once(&self.source.file).chain(packages).chain(documents)
+        std::iter::once(&self.source.file)
+            .chain(packages)
+            .chain(documents)
     }
 
     /// Sum of the sizes.
@@ -39,7 +41,11 @@ impl<'a> Build<'a> {
         BuildManifest {
             repo: repo.clone(),
             source: self.source.file.digest,
-            packages: self.packages.iter().map(|package| package.file.digest).collect(),
+            packages: self
+                .packages
+                .iter()
+                .map(|package| package.file.digest)
+                .collect(),
             buildinfo: self.buildinfo.digest,
             provenance: self.provenance.map(|file| file.digest),
         }
@@ -74,7 +80,10 @@ pub enum GroupError {
         source_rpm: String,
     },
     /// No buildinfo is about this source package.
-    #[error("no buildinfo of {source_rpm} (sha256 {sha256}) is given{}", near(others))]
+    #[error(
+        "no buildinfo of {source_rpm} (sha256 {sha256}) is given{}",
+        near(others)
+    )]
     NoBuildInfo {
         /// The source package.
         source_rpm: String,
@@ -92,7 +101,10 @@ pub enum GroupError {
         packages: Vec<String>,
     },
     /// No buildinfo lists this package.
-    #[error("no buildinfo of {source_rpm} lists {} with these bytes", list(packages))]
+    #[error(
+        "no buildinfo of {source_rpm} lists {} with these bytes",
+        list(packages)
+    )]
     Unlisted {
         /// The source package.
         source_rpm: String,
@@ -108,7 +120,9 @@ impl GroupError {
             Self::NoSource { .. } => "give the .src.rpm too: rebuilders start from it",
             Self::TwoSources { .. } => "publish the two builds in two calls",
             Self::NoPackages { .. } => "give the binary RPMs that were built from it too",
-            Self::NoBuildInfo { .. } => "`hallmark buildinfo SRPM -o DIR` builds and records everything that is needed",
+            Self::NoBuildInfo { .. } => {
+                "`hallmark buildinfo SRPM -o DIR` builds and records everything that is needed"
+            }
             Self::Absent { .. } => "a build is published whole, debuginfo packages included",
             Self::Unlisted { .. } => "the packages come from another build than the buildinfo",
         }
@@ -128,7 +142,10 @@ fn near(others: &[String]) -> String {
     if others.is_empty() {
         return String::new();
     }
-    format!("; {} is of a source package of that name with other bytes", list(others))
+    format!(
+        "; {} is of a source package of that name with other bytes",
+        list(others)
+    )
 }
 
 /// What the files make.
@@ -160,12 +177,19 @@ pub fn group(inputs: &Inputs) -> Grouping<'_> {
             Err(error) => builds.push(Err(error)),
         }
     }
-    let used: BTreeSet<_> = builds.iter().flatten().flat_map(Build::files).map(|file| file.digest).collect();
+    let used: BTreeSet<_> = builds
+        .iter()
+        .flatten()
+        .flat_map(Build::files)
+        .map(|file| file.digest)
+        .collect();
     // A failed group already says what is wrong with its own documents.
     let all_good = builds.iter().all(Result::is_ok);
     let documents = inputs.buildinfos.iter().map(|info| &info.file);
     let documents = documents.chain(inputs.provenances.iter().map(|provenance| &provenance.file));
-    let unused = documents.filter(|file| all_good && !used.contains(&file.digest)).collect();
+    let unused = documents
+        .filter(|file| all_good && !used.contains(&file.digest))
+        .collect();
     Grouping { builds, unused }
 }
 
@@ -201,21 +225,37 @@ fn split<'a>(
     packages: &[&'a RpmFile],
 ) -> Vec<Result<Build<'a>, GroupError>> {
     if packages.is_empty() {
-        return vec![Err(GroupError::NoPackages { source_rpm: source_rpm.to_owned() })];
+        return vec![Err(GroupError::NoPackages {
+            source_rpm: source_rpm.to_owned(),
+        })];
     }
     let of_source = |info: &&BuildInfoFile| info.info.source.sha256 == source.file.digest;
     let infos: Vec<_> = inputs.buildinfos.iter().filter(of_source).collect();
     if infos.is_empty() {
-        let same_name = inputs.buildinfos.iter().filter(|info| info.info.source.nevra == source.nevra);
+        let same_name = inputs
+            .buildinfos
+            .iter()
+            .filter(|info| info.info.source.nevra == source.nevra);
         return vec![Err(GroupError::NoBuildInfo {
             source_rpm: source_rpm.to_owned(),
             sha256: source.file.digest.to_hex(),
             others: same_name.map(|info| name_of(&info.file.path)).collect(),
         })];
     }
-    let mut out: Vec<_> = infos.iter().map(|info| assemble(inputs, source, info, packages)).collect();
-    let listed: BTreeSet<HeaderDigest> = infos.iter().flat_map(|info| outputs(info)).map(|(header, _)| header).collect();
-    let unlisted: Vec<_> = packages.iter().copied().filter(|package| !listed.contains(&package.header)).collect();
+    let mut out: Vec<_> = infos
+        .iter()
+        .map(|info| assemble(inputs, source, info, packages))
+        .collect();
+    let listed: BTreeSet<HeaderDigest> = infos
+        .iter()
+        .flat_map(|info| outputs(info))
+        .map(|(header, _)| header)
+        .collect();
+    let unlisted: Vec<_> = packages
+        .iter()
+        .copied()
+        .filter(|package| !listed.contains(&package.header))
+        .collect();
     if !unlisted.is_empty() {
         out.push(Err(GroupError::Unlisted {
             source_rpm: source_rpm.to_owned(),
@@ -240,11 +280,17 @@ fn assemble<'a>(
         }
     }
     if !absent.is_empty() {
-        return Err(GroupError::Absent { buildinfo: name_of(&info.file.path), packages: absent });
+        return Err(GroupError::Absent {
+            buildinfo: name_of(&info.file.path),
+            packages: absent,
+        });
     }
     mine.sort_by(|a, b| a.nevra.cmp(&b.nevra));
     let headers: BTreeSet<_> = mine.iter().map(|package| package.header).collect();
-    let provenance = inputs.provenances.iter().find(|found| found.headers.is_superset(&headers));
+    let provenance = inputs
+        .provenances
+        .iter()
+        .find(|found| found.headers.is_superset(&headers));
     Ok(Build {
         source,
         packages: mine,
@@ -254,11 +300,17 @@ fn assemble<'a>(
 }
 
 fn outputs(info: &BuildInfoFile) -> impl Iterator<Item = (HeaderDigest, &Nevra)> {
-    info.info.outputs.iter().map(|output| (output.header_sha256, &output.nevra))
+    info.info
+        .outputs
+        .iter()
+        .map(|output| (output.header_sha256, &output.nevra))
 }
 
 fn file_names(packages: &[&RpmFile]) -> Vec<String> {
-    packages.iter().map(|package| name_of(&package.file.path)).collect()
+    packages
+        .iter()
+        .map(|package| name_of(&package.file.path))
+        .collect()
 }
 
 #[cfg(test)]

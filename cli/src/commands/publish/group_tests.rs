@@ -48,11 +48,17 @@ fn buildinfo(name: &str, source: &RpmFile, outputs: &[&RpmFile]) -> BuildInfoFil
         "outputs": outputs,
     });
     let info: BuildInfo = serde_json::from_value(json).unwrap();
-    BuildInfoFile { file: file(name, name), info }
+    BuildInfoFile {
+        file: file(name, name),
+        info,
+    }
 }
 
 fn provenance(name: &str, about: &[&RpmFile]) -> ProvenanceFile {
-    ProvenanceFile { file: file(name, name), headers: about.iter().map(|rpm| rpm.header).collect() }
+    ProvenanceFile {
+        file: file(name, name),
+        headers: about.iter().map(|rpm| rpm.header).collect(),
+    }
 }
 
 /// Two builds: `a` with two packages and provenance, `b` with one and none.
@@ -79,7 +85,11 @@ fn two_builds() -> Inputs {
 }
 
 fn only_error(inputs: &Inputs) -> GroupError {
-    let mut errors: Vec<_> = group(inputs).builds.into_iter().filter_map(Result::err).collect();
+    let mut errors: Vec<_> = group(inputs)
+        .builds
+        .into_iter()
+        .filter_map(Result::err)
+        .collect();
     assert_eq!(errors.len(), 1, "{errors:?}");
     errors.remove(0)
 }
@@ -88,9 +98,15 @@ fn only_error(inputs: &Inputs) -> GroupError {
 fn packages_meet_their_source_their_buildinfo_and_their_provenance() {
     let inputs = two_builds();
     let grouping = group(&inputs);
-    let builds: Vec<_> = grouping.builds.iter().map(|build| build.as_ref().unwrap()).collect();
-    let names: Vec<Vec<_>> =
-        builds.iter().map(|build| build.files().map(|file| name_of(&file.path)).collect()).collect();
+    let builds: Vec<_> = grouping
+        .builds
+        .iter()
+        .map(|build| build.as_ref().unwrap())
+        .collect();
+    let names: Vec<Vec<_>> = builds
+        .iter()
+        .map(|build| build.files().map(|file| name_of(&file.path)).collect())
+        .collect();
     assert_eq!(
         names,
         [
@@ -104,7 +120,11 @@ fn packages_meet_their_source_their_buildinfo_and_their_provenance() {
             vec!["b-1-1.src.rpm", "b-1-1.noarch.rpm", "b.buildinfo.json"],
         ]
     );
-    let unused: Vec<_> = grouping.unused.iter().map(|file| name_of(&file.path)).collect();
+    let unused: Vec<_> = grouping
+        .unused
+        .iter()
+        .map(|file| name_of(&file.path))
+        .collect();
     assert_eq!(unused, ["half.provenance.json"]);
     let manifest = builds[0].manifest(&"base".parse().unwrap());
     assert_eq!(manifest.packages.len(), 2);
@@ -114,14 +134,22 @@ fn packages_meet_their_source_their_buildinfo_and_their_provenance() {
 #[test]
 fn one_build_that_lacks_a_file_does_not_keep_the_other_from_going_out() {
     for (name, lose) in [
-        ("source", (|inputs: &mut Inputs| drop(inputs.sources.remove(1))) as fn(&mut Inputs)),
+        (
+            "source",
+            (|inputs: &mut Inputs| drop(inputs.sources.remove(1))) as fn(&mut Inputs),
+        ),
         ("buildinfo", |inputs| drop(inputs.buildinfos.remove(1))),
         ("package", |inputs| drop(inputs.packages.remove(0))),
     ] {
         let mut inputs = two_builds();
         lose(&mut inputs);
         let grouping = group(&inputs);
-        let good: Vec<_> = grouping.builds.iter().flatten().map(|build| build.source.nevra.name.as_str()).collect();
+        let good: Vec<_> = grouping
+            .builds
+            .iter()
+            .flatten()
+            .map(|build| build.source.nevra.name.as_str())
+            .collect();
         assert_eq!(good, ["b"], "{name}");
         assert_eq!(grouping.builds.len(), 2, "{name}");
     }
@@ -132,12 +160,18 @@ fn what_is_missing_is_named() {
     let mut inputs = two_builds();
     inputs.sources.remove(1);
     let text = only_error(&inputs).to_string();
-    assert_eq!(text, "the source package a-1-1.src.rpm of a-1-1.x86_64.rpm and a-libs-1-1.x86_64.rpm is missing");
+    assert_eq!(
+        text,
+        "the source package a-1-1.src.rpm of a-1-1.x86_64.rpm and a-libs-1-1.x86_64.rpm is missing"
+    );
 
     let mut inputs = two_builds();
     inputs.packages.remove(0);
     let text = only_error(&inputs).to_string();
-    assert_eq!(text, "a.buildinfo.json lists a-libs-1-1.x86_64.rpm, which is not given");
+    assert_eq!(
+        text,
+        "a.buildinfo.json lists a-libs-1-1.x86_64.rpm, which is not given"
+    );
 
     let mut inputs = two_builds();
     inputs.packages.remove(1);
@@ -151,12 +185,20 @@ fn a_buildinfo_of_another_build_of_the_same_name_is_told_apart() {
     inputs.sources[1].file.digest = FileDigest::of(b"rebuilt srpm");
     let error = only_error(&inputs);
     let text = error.to_string();
-    assert!(text.contains("a.buildinfo.json is of a source package of that name with other bytes"), "{text}");
+    assert!(
+        text.contains("a.buildinfo.json is of a source package of that name with other bytes"),
+        "{text}"
+    );
 
     let mut inputs = two_builds();
-    inputs.packages.push(rpm("a-extra-1-1.x86_64", Some("a-1-1.src.rpm")));
+    inputs
+        .packages
+        .push(rpm("a-extra-1-1.x86_64", Some("a-1-1.src.rpm")));
     let error = only_error(&inputs);
-    assert!(matches!(&error, GroupError::Unlisted { packages, .. } if packages == &["a-extra-1-1.x86_64.rpm"]), "{error}");
+    assert!(
+        matches!(&error, GroupError::Unlisted { packages, .. } if packages == &["a-extra-1-1.x86_64.rpm"]),
+        "{error}"
+    );
 }
 
 #[test]
@@ -180,9 +222,23 @@ fn one_source_package_built_on_two_architectures_is_two_builds() {
     let builds: Vec<Vec<_>> = grouping
         .builds
         .iter()
-        .map(|build| build.as_ref().unwrap().packages.iter().map(|p| p.nevra.to_string()).collect())
+        .map(|build| {
+            build
+                .as_ref()
+                .unwrap()
+                .packages
+                .iter()
+                .map(|p| p.nevra.to_string())
+                .collect()
+        })
         .collect();
-    assert_eq!(builds, [["a-1-1.x86_64", "a-doc-1-1.noarch"], ["a-1-1.aarch64", "a-doc-1-1.noarch"]]);
+    assert_eq!(
+        builds,
+        [
+            ["a-1-1.x86_64", "a-doc-1-1.noarch"],
+            ["a-1-1.aarch64", "a-doc-1-1.noarch"]
+        ]
+    );
 }
 
 #[test]

@@ -128,12 +128,17 @@ impl Kind {
             (".buildinfo.json", Self::BuildInfo),
             (".provenance.json", Self::Provenance),
         ];
-        ends.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, kind)| kind)
+        ends.into_iter()
+            .find(|(end, _)| name.ends_with(end))
+            .map(|(_, kind)| kind)
     }
 }
 
 /// The files that `paths` mean, sorted and each once: a folder stands for what is directly in it.
-pub fn list(paths: &[PathBuf], provenances: &[PathBuf]) -> (BTreeSet<(PathBuf, Kind)>, Vec<InputError>) {
+pub fn list(
+    paths: &[PathBuf],
+    provenances: &[PathBuf],
+) -> (BTreeSet<(PathBuf, Kind)>, Vec<InputError>) {
     let mut files = BTreeSet::new();
     let mut errors = Vec::new();
     for path in paths {
@@ -144,16 +149,28 @@ pub fn list(paths: &[PathBuf], provenances: &[PathBuf]) -> (BTreeSet<(PathBuf, K
             }
         } else if let Some(kind) = Kind::of(path) {
             files.insert((path.clone(), kind));
-        } else {
+        } else if !is_log(path) {
             errors.push(InputError::Unknown { path: path.clone() });
         }
     }
-    files.extend(provenances.iter().map(|path| (path.clone(), Kind::Provenance)));
+    files.extend(
+        provenances
+            .iter()
+            .map(|path| (path.clone(), Kind::Provenance)),
+    );
     (files, errors)
 }
 
+/// `hallmark buildinfo` leaves a log beside the packages, which `out/*` names too.
+fn is_log(path: &Path) -> bool {
+    name_of(path).ends_with(".build.log")
+}
+
 fn list_folder(folder: &Path) -> Result<Vec<(PathBuf, Kind)>, InputError> {
-    let fail = |source| InputError::Read { path: folder.to_owned(), source };
+    let fail = |source| InputError::Read {
+        path: folder.to_owned(),
+        source,
+    };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(fail)? {
         let path = entry.map_err(fail)?.path();
@@ -162,7 +179,9 @@ fn list_folder(folder: &Path) -> Result<Vec<(PathBuf, Kind)>, InputError> {
         }
     }
     if found.is_empty() {
-        return Err(InputError::EmptyFolder { path: folder.to_owned() });
+        return Err(InputError::EmptyFolder {
+            path: folder.to_owned(),
+        });
     }
     Ok(found)
 }
@@ -189,7 +208,10 @@ pub fn read(files: &BTreeSet<(PathBuf, Kind)>, progress: &Progress) -> (Inputs, 
 
 /// A path's last part for people.
 pub fn name_of(path: &Path) -> String {
-    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+    path.file_name().map_or_else(
+        || path.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 enum Read1 {
@@ -209,13 +231,21 @@ impl Read1 {
 }
 
 fn read_one(path: &Path, kind: Kind, progress: &Progress) -> Result<Read1, InputError> {
-    let fail = |source| InputError::Read { path: path.to_owned(), source };
+    let fail = |source| InputError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let mut file = File::open(path).map_err(fail)?;
     match kind {
         Kind::Rpm => {
             let (nevra, header, source_rpm) = read_rpm(path, &file)?;
             let file = hash(path, progress).map_err(fail)?;
-            Ok(Read1::Rpm(RpmFile { file, nevra, header, source_rpm }))
+            Ok(Read1::Rpm(RpmFile {
+                file,
+                nevra,
+                header,
+                source_rpm,
+            }))
         }
         Kind::BuildInfo => {
             let json = read_limited(&mut file, buildinfo::MAX_BYTES as u64 + 1).map_err(fail)?;
@@ -230,8 +260,15 @@ fn read_one(path: &Path, kind: Kind, progress: &Progress) -> Result<Read1, Input
             let envelope = Envelope::from_json(&json).map_err(content(path, "provenance"))?;
             let statement = Statement::<Provenance>::open_unverified(&envelope, PROVENANCE)
                 .map_err(content(path, "provenance"))?;
-            let headers = statement.subject.iter().filter_map(|subject| subject.header_digest()).collect();
-            Ok(Read1::Provenance(ProvenanceFile { file: measured(path, &json), headers }))
+            let headers = statement
+                .subject
+                .iter()
+                .filter_map(|subject| subject.header_digest())
+                .collect();
+            Ok(Read1::Provenance(ProvenanceFile {
+                file: measured(path, &json),
+                headers,
+            }))
         }
     }
 }
@@ -241,11 +278,16 @@ fn content<E: std::error::Error + Send + Sync + 'static>(
     what: &'static str,
 ) -> impl FnOnce(E) -> InputError + use<E> {
     let path = path.to_owned();
-    move |source| InputError::Content { path, what, source: Box::new(source) }
+    move |source| InputError::Content {
+        path,
+        what,
+        source: Box::new(source),
+    }
 }
 
 fn read_rpm(path: &Path, file: &File) -> Result<(Nevra, HeaderDigest, Option<String>), InputError> {
-    let head = Head::read(BufReader::new(file), &HeadLimits::default()).map_err(content(path, "RPM"))?;
+    let head =
+        Head::read(BufReader::new(file), &HeadLimits::default()).map_err(content(path, "RPM"))?;
     let package = Package::from_head(&head).map_err(content(path, "RPM"))?;
     if package.is_source {
         return Ok((package.nevra, package.header_digest, None));
@@ -267,7 +309,11 @@ fn read_limited(file: &mut File, limit_bytes: u64) -> io::Result<Vec<u8>> {
 }
 
 fn measured(path: &Path, bytes: &[u8]) -> InputFile {
-    InputFile { path: path.to_owned(), digest: FileDigest::of(bytes), size_bytes: bytes.len() as u64 }
+    InputFile {
+        path: path.to_owned(),
+        digest: FileDigest::of(bytes),
+        size_bytes: bytes.len() as u64,
+    }
 }
 
 fn hash(path: &Path, progress: &Progress) -> io::Result<InputFile> {
@@ -285,5 +331,9 @@ fn hash(path: &Path, progress: &Progress) -> io::Result<InputFile> {
         progress.add(count as u64);
     }
     let digest = FileDigest::from_bytes(hasher.finalize().into());
-    Ok(InputFile { path: path.to_owned(), digest, size_bytes })
+    Ok(InputFile {
+        path: path.to_owned(),
+        digest,
+        size_bytes,
+    })
 }

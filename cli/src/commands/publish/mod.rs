@@ -95,7 +95,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
     }
     for file in grouping.unused {
-        output::note(format!("note: {} belongs to none of these builds", file.path.display()));
+        output::note(format!(
+            "note: {} belongs to none of these builds",
+            file.path.display()
+        ));
     }
     let (receipts, refused) = send_all(&client, &args.repo, &builds)?;
     failed += refused;
@@ -117,7 +120,10 @@ fn send_all(
         match send(client, repo, build, &progress) {
             Ok(receipt) => {
                 let count = receipt.packages.len();
-                progress.note(format!("{name}: build {} with {count} packages is {}", receipt.build, receipt.stage));
+                progress.note(format!(
+                    "{name}: build {} with {count} packages is {}",
+                    receipt.build, receipt.stage
+                ));
                 for warning in &receipt.warnings {
                     progress.note(format!("warning: {name}: {warning}"));
                 }
@@ -128,7 +134,9 @@ fn send_all(
                 if error.api().is_some_and(ApiError::is_transient) {
                     drop(progress);
                     let failure = Failure::new(Exit::Unreachable, error);
-                    return Err(failure.with_hint("publish the same files again later: what has arrived is not sent again"));
+                    return Err(failure.with_hint(
+                        "publish the same files again later: what has arrived is not sent again",
+                    ));
                 }
                 progress.note(format!("error: {name}: {}", chain(&error)));
                 if let Some(hint) = hint {
@@ -141,23 +149,44 @@ fn send_all(
     Ok((receipts, refused))
 }
 
-fn send(client: &Client, repo: &RepoName, build: &Build<'_>, progress: &Progress) -> Result<BuildReceipt, PublishError> {
+fn send(
+    client: &Client,
+    repo: &RepoName,
+    build: &Build<'_>,
+    progress: &Progress,
+) -> Result<BuildReceipt, PublishError> {
     if build.provenance.is_none() {
-        progress.note(format!("note: {}: no provenance is given; a policy may demand one", build.source.nevra));
+        progress.note(format!(
+            "note: {}: no provenance is given; a policy may demand one",
+            build.source.nevra
+        ));
     }
     for file in build.files() {
         let name = name_of(&file.path);
         progress.message(&name);
-        let blob = Blob { path: &file.path, digest: file.digest, size_bytes: file.size_bytes };
-        let watcher = Shown { name: &name, progress };
+        let blob = Blob {
+            path: &file.path,
+            digest: file.digest,
+            size_bytes: file.size_bytes,
+        };
+        let watcher = Shown {
+            name: &name,
+            progress,
+        };
         let sent = blobs::upload(client, blob, Patience::UPLOADING, &watcher)?;
         let what = if sent { "uploaded" } else { "already there" };
-        progress.plain(format!("{name}: {what} ({})", output::bytes(file.size_bytes)));
+        progress.plain(format!(
+            "{name}: {what} ({})",
+            output::bytes(file.size_bytes)
+        ));
     }
     progress.message(format!("{}: handing over", build.source.nevra));
     // Sending the same manifest again gives the same receipt, so trying again is safe.
     let manifest = build.manifest(repo);
-    with_patience(Patience::UPLOADING, || client.post_json("/api/v1/builds", &manifest)).map_err(PublishError::Post)
+    with_patience(Patience::UPLOADING, || {
+        client.post_json("/api/v1/builds", &manifest)
+    })
+    .map_err(PublishError::Post)
 }
 
 struct Shown<'a> {
@@ -176,24 +205,47 @@ impl Watcher for Shown<'_> {
 
     fn waits(&self, error: &ApiError, wait: Duration) {
         let secs = wait.as_secs_f64();
-        self.progress.note(format!("{}: {}; trying again in {secs:.1} s", self.name, chain(error)));
+        self.progress.note(format!(
+            "{}: {}; trying again in {secs:.1} s",
+            self.name,
+            chain(error)
+        ));
     }
 }
 
-fn finish(args: &Args, client: &Client, receipts: &[BuildReceipt], mut failed: usize) -> Result<(), Failure> {
+fn finish(
+    args: &Args,
+    client: &Client,
+    receipts: &[BuildReceipt],
+    mut failed: usize,
+) -> Result<(), Failure> {
     let total = receipts.len() + failed;
     if args.wait && !receipts.is_empty() {
-        failed += wait::until_settled(client, receipts, Duration::from_secs(args.wait_secs), args.json)?;
+        failed += wait::until_settled(
+            client,
+            receipts,
+            Duration::from_secs(args.wait_secs),
+            args.json,
+        )?;
     } else if args.json {
         output::json(&receipts)?;
     } else {
         for receipt in receipts {
-            output::line(format!("{}\t{}\t{}", receipt.build, receipt.source, receipt.stage))?;
+            output::line(format!(
+                "{}\t{}\t{}",
+                receipt.build, receipt.source, receipt.stage
+            ))?;
         }
     }
     if failed == 0 {
         return Ok(());
     }
-    let noun = if args.wait { "were not published" } else { "were not taken" };
-    Err(Failure::failed(format!("{failed} of {total} builds or files {noun}; see above")))
+    let noun = if args.wait {
+        "were not published"
+    } else {
+        "were not taken"
+    };
+    Err(Failure::failed(format!(
+        "{failed} of {total} builds or files {noun}; see above"
+    )))
 }

@@ -50,16 +50,29 @@ pub fn until_settled(
     drop(progress);
     report(&ended, json)?;
     if !open.is_empty() {
-        let numbers = open.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        let numbers = open
+            .iter()
+            .map(u64::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
         let secs = limit.as_secs();
-        return Err(Failure::new(Exit::Failed, format!("builds {numbers} were not settled after {secs} s"))
-            .with_hint("`hallmark status` tells what they wait for"));
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("builds {numbers} were not settled after {secs} s"),
+        )
+        .with_hint("`hallmark status` tells what they wait for"));
     }
-    Ok(ended.iter().filter(|build| !matches!(build.stage, Stage::Published { .. })).count())
+    Ok(ended
+        .iter()
+        .filter(|build| !matches!(build.stage, Stage::Published { .. }))
+        .count())
 }
 
 fn poll(client: &Client, builds: &[u64]) -> Result<Vec<BuildStatus>, ApiError> {
-    builds.iter().map(|build| client.get_json(&format!("/api/v1/builds/{build}"))).collect()
+    builds
+        .iter()
+        .map(|build| client.get_json(&format!("/api/v1/builds/{build}")))
+        .collect()
 }
 
 /// Whether nothing more will happen by itself: a held build may still be judged again while a
@@ -75,7 +88,11 @@ fn is_settled(build: &BuildStatus) -> bool {
 fn summary(open: &[BuildStatus], settled: usize, total: usize) -> String {
     let mut text = format!("{settled} of {total} settled");
     if let Some(build) = open.first() {
-        text.push_str(&format!("; {} is {}", build.source, status_view::doing(build)));
+        text.push_str(&format!(
+            "; {} is {}",
+            build.source,
+            status_view::doing(build)
+        ));
     }
     text
 }
@@ -85,7 +102,10 @@ fn report(ended: &[BuildStatus], json: bool) -> Result<(), Failure> {
         return output::json(&ended);
     }
     for build in ended {
-        output::line(format!("{}\t{}\t{}", build.build, build.source, build.stage))?;
+        output::line(format!(
+            "{}\t{}\t{}",
+            build.build, build.source, build.stage
+        ))?;
         for line in status_view::why(build) {
             output::line(format!("  {line}"))?;
         }

@@ -1,0 +1,213 @@
+//! `hallmark-rebuilder doctor`: does everything that a rebuild needs once, and says what to do about
+//! what does not work.
+
+use crate::keys::RebuilderKeys;
+use crate::plan::{MACROS_INSIDE, Plan, SourcePackage};
+use crate::sandbox::{self, Cancel, Job, Limits};
+use crate::scratch::Scratch;
+use crate::{lock, plan};
+use repo_model::HeaderDigest;
+use repo_model::config::RebuilderConfig;
+use repo_model::nevra::{Evr, Nevra};
+use std::fs;
+use std::process::Command;
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Works.
+    Good,
+    /// Works with less: rebuilds are possible.
+    Weak,
+    /// Rebuilds are not possible.
+    Bad,
+}
+
+/// One row of the doctor's table.
+#[derive(Debug)]
+pub struct Finding {
+    /// What was tried.
+    pub name: &'static str,
+    /// How it ended.
+    pub health: Health,
+    /// What was seen.
+    pub seen: String,
+    /// What to do; empty when nothing.
+    pub remedy: &'static str,
+}
+
+type Check = fn(&RebuilderConfig) -> Result<String, String>;
+
+struct CheckRow {
+    name: &'static str,
+    /// What a failure means.
+    failing: Health,
+    remedy: &'static str,
+    check: Check,
+}
+
+static CHECKS: &[CheckRow] = &[
+    CheckRow {
+        name: "rpmbuild",
+        failing: Health::Bad,
+        remedy: "install it: `apt-get install rpm` or `dnf install rpm-build`",
+        check: |_| version_of("rpmbuild"),
+    },
+    CheckRow {
+        name: "package list",
+        failing: Health::Bad,
+        remedy: "a root without dpkg or rpm database cannot be recorded; use a Debian or Fedora like machine",
+        check: |_| {
+            let lock = lock::host().map_err(|error| error.to_string())?;
+            Ok(format!("{} packages by {}, lock {}", lock.packages, lock.installer, lock.sha256))
+        },
+    },
+    CheckRow {
+        name: "bwrap",
+        failing: Health::Bad,
+        remedy: "install bubblewrap 0.8 or later",
+        check: |_| (sandbox::default_backend().version)().map_err(|error| error.to_string()),
+    },
+    CheckRow {
+        name: "prlimit",
+        failing: Health::Bad,
+        remedy: "install util-linux",
+        check: |_| version_of("prlimit"),
+    },
+    CheckRow {
+        name: "setpriv",
+        failing: Health::Bad,
+        remedy: "install util-linux; root needs it to drop to the build user",
+        check: |_| if sandbox::is_root() { version_of("setpriv") } else { Ok("not needed: not root".to_owned()) },
+    },
+    CheckRow {
+        name: "sandbox",
+        failing: Health::Bad,
+        remedy: "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
+                 kernel.apparmor_restrict_unprivileged_userns=0); let the build user pass through rebuilder.work_dir",
+        check: |config| in_sandbox(config, "id -u").and_then(|said| wanted(said.trim() == "1000", &said)),
+    },
+    CheckRow {
+        name: "network off",
+        failing: Health::Bad,
+        remedy: "allow network namespaces",
+        check: |config| {
+            let said = in_sandbox(config, "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' \\n'")?;
+            wanted(said == "lo", &said).map(|_| "only the loopback device".to_owned())
+        },
+    },
+    CheckRow {
+        name: "scratch space",
+        failing: Health::Bad,
+        remedy: "allow tmpfs mounts in user namespaces (kernel 4.18 or later)",
+        check: |config| {
+            let said = in_sandbox(config, "df -P /builddir | tail -n 1 | cut -d' ' -f1")?;
+            wanted(said.trim() == "tmpfs", &said)
+        },
+    },
+    CheckRow {
+        name: "macros",
+        failing: Health::Bad,
+        remedy: "check the rpm installation: `rpm --eval %{_arch}`",
+        check: |config| {
+            let plan = some_plan().map_err(|error| error.to_string())?;
+            let values = plan::evaluate(&plan, &config.work_dir, config.build_uid).map_err(|error| error.to_string())?;
+            let host = values.get("_buildhost").cloned().unwrap_or_default();
+            wanted(host == "reproducible", &format!("_buildhost is `{host}`"))?;
+            Ok(format!("{} values, target {}", values.len(), values.get("_target_cpu").cloned().unwrap_or_default()))
+        },
+    },
+    CheckRow {
+        name: "control groups",
+        failing: Health::Weak,
+        remedy: "run as root or with a delegated cgroup v2 (systemd: Delegate=yes); else statements say `limits: weak`",
+        check: |_| if sandbox::has_cgroups() { Ok("memory and pids".to_owned()) } else { Err("not writable".to_owned()) },
+    },
+    CheckRow {
+        name: "key file",
+        failing: Health::Weak,
+        remedy: "make one: `hallmark-rebuilder keygen --out FILE`, and set rebuilder.key_file",
+        check: |config| {
+            let keys = RebuilderKeys::read(&config.key_file).map_err(|error| error.to_string())?;
+            Ok(format!("statement key {}", keys.statement.public().key_id()))
+        },
+    },
+    CheckRow {
+        name: "server",
+        failing: Health::Weak,
+        remedy: "set rebuilder.server_url, and start the server",
+        check: |config| {
+            let url = format!("{}/healthz", config.server_url.trim_end_matches('/'));
+            let agent = ureq::Agent::config_builder().timeout_global(Some(std::time::Duration::from_secs(5))).build();
+            agent.new_agent().get(&url).call().map(|_| config.server_url.clone()).map_err(|error| error.to_string())
+        },
+    },
+];
+
+/// Runs every check, in the table's order.
+pub fn examine(config: &RebuilderConfig) -> Vec<Finding> {
+    CHECKS
+        .iter()
+        .map(|row| match (row.check)(config) {
+            Ok(seen) => Finding { name: row.name, health: Health::Good, seen, remedy: "" },
+            Err(seen) => Finding { name: row.name, health: row.failing, seen, remedy: row.remedy },
+        })
+        .collect()
+}
+
+/// Whether rebuilds are possible.
+pub fn is_usable(findings: &[Finding]) -> bool {
+    findings.iter().all(|finding| finding.health != Health::Bad)
+}
+
+fn wanted(holds: bool, said: &str) -> Result<String, String> {
+    let said = said.trim().to_owned();
+    if holds { Ok(said) } else { Err(said) }
+}
+
+fn version_of(tool: &str) -> Result<String, String> {
+    let output = Command::new(tool).arg("--version").output().map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    wanted(output.status.success(), text.lines().next().unwrap_or("it says nothing"))
+}
+
+/// A plan for no package in particular.
+fn some_plan() -> Result<Plan, lock::LockError> {
+    let nothing = SourcePackage {
+        nevra: Nevra {
+            name: "doctor".to_owned(),
+            evr: Evr { epoch: 0, version: "1".to_owned(), release: "1".to_owned() },
+            arch: "src".to_owned(),
+        },
+        header: HeaderDigest::of(b""),
+        cookie: None,
+        changelog_epoch: Some(0),
+        build_time: 0,
+    };
+    Ok(Plan::new(&nothing, &lock::host()?.rpm_version))
+}
+
+/// Runs a shell line as a build would run, and returns what it prints.
+fn in_sandbox(config: &RebuilderConfig, line: &str) -> Result<String, String> {
+    let text = |error: std::io::Error| format!("{}: {error}", config.work_dir.display());
+    let plan = some_plan().map_err(|error| error.to_string())?;
+    let scratch = Scratch::create(&config.work_dir).map_err(text)?;
+    let out = scratch.dir_of("out", config.build_uid).map_err(text)?;
+    let macros = plan::write_macros(&plan, &scratch).map_err(|error| error.to_string())?;
+    let log = scratch.dir().join("log");
+    let ended = (sandbox::default_backend().run)(&Job {
+        dir: scratch.dir(),
+        inputs: &[(macros, MACROS_INSIDE.to_owned())],
+        out: &out,
+        command: &["sh", "-c", line].map(str::to_owned),
+        env: &plan.env,
+        identity: &plan.identity,
+        limits: &Limits { build_secs: 20, ..Limits::from_config(config) },
+        build_uid: config.build_uid,
+        log: &log,
+        cancel: &Cancel::default(),
+    })
+    .map_err(|error| error.to_string())?;
+    let said = fs::read_to_string(&log).map_err(text)?;
+    if ended.exit_code == 0 { Ok(said) } else { Err(format!("status {}: {}", ended.exit_code, said.trim())) }
+}

@@ -1,0 +1,380 @@
+//! One leased job: fetch, check, rebuild, compare, sign, report; with heartbeats all the while.
+
+use crate::attest::{self, PackageReport, RebuildFacts, Report as ComparisonReport};
+use crate::backoff::Backoff;
+use crate::build::{self, BuildError, BuiltPackage};
+use crate::client::{Client, ClientError};
+use crate::compare::{self, Comparison, Context, Facts};
+use crate::keys::RebuilderKeys;
+use crate::replay::{self, Rebuilt};
+use crate::sandbox::{Cancel, Limits, SandboxError};
+use crate::scratch::Scratch;
+use crate::lock;
+use repo_model::buildinfo::{self, BuildInfo, Machine};
+use repo_model::statement::{Rebuilder, Resource};
+use repo_model::verdict::Verdict;
+use repo_model::wire::worker::{ExpectedPackage, LeasedJob, Outcome, Report};
+use repo_model::{FileDigest, Nevra};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often the heartbeat thread looks up.
+const TICK: Duration = Duration::from_millis(100);
+/// The rebuild's clock readings may lie this far outside of rpmbuild's run, seconds.
+const CLOCK_SLACK: i64 = 5;
+
+/// Who works, for whom, and within what.
+#[derive(Debug)]
+pub struct Workbench {
+    /// The server.
+    pub client: Client,
+    /// Signing keys.
+    pub keys: RebuilderKeys,
+    /// Name and operator.
+    pub rebuilder: Rebuilder,
+    /// Scratch space.
+    pub work_dir: PathBuf,
+    /// What a build may use.
+    pub limits: Limits,
+    /// User that builds run as when we are root.
+    pub build_uid: u32,
+    /// Asks to stop and drop the job.
+    pub stop: Cancel,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobEnd {
+    /// Reported; the worst verdict of its packages, [`Verdict::InfraFailed`] when nothing can be said.
+    Reported(Verdict),
+    /// Dropped: the lease is lost or we were asked to stop. Nothing is reported.
+    Dropped,
+}
+
+/// Why there is no verdict.
+enum NoVerdict {
+    /// Told to the server, which gives the job out again later.
+    Infra(String),
+    /// The lease is lost or somebody asked to stop.
+    Dropped,
+}
+
+impl From<ClientError> for NoVerdict {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::LeaseLost { .. } => Self::Dropped,
+            other => Self::Infra(chain(&other)),
+        }
+    }
+}
+
+/// An error with its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+fn infra(error: &dyn std::error::Error) -> NoVerdict {
+    NoVerdict::Infra(chain(error))
+}
+
+/// Does one job to its end. An error means that the result could not be reported.
+pub fn work_off(bench: &Workbench, job: &LeasedJob) -> Result<JobEnd, ClientError> {
+    let cancel = Cancel::default();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| keep_lease(bench, job, &cancel, &done));
+        let end = rebuild_and_report(bench, job, &cancel);
+        done.store(true, Ordering::Release);
+        end
+    })
+}
+
+/// Sends heartbeats until `done`; sets `cancel` when the lease is lost or we are asked to stop.
+fn keep_lease(bench: &Workbench, job: &LeasedJob, cancel: &Cancel, done: &AtomicBool) {
+    let lease = Duration::from_secs(job.lease_secs.max(1).into());
+    let (mut heard, mut asked) = (Instant::now(), Instant::now());
+    while !done.load(Ordering::Acquire) {
+        std::thread::sleep(TICK);
+        if bench.stop.is_cancelled() {
+            cancel.cancel();
+            return;
+        }
+        if asked.elapsed() < lease / 3 {
+            continue;
+        }
+        asked = Instant::now();
+        match bench.client.heartbeat(job) {
+            Ok(()) => heard = asked,
+            Err(error @ ClientError::LeaseLost { .. }) => {
+                tracing::warn!(job = job.job, "{error}: the build is stopped");
+                cancel.cancel();
+                return;
+            }
+            Err(error) => tracing::warn!(job = job.job, "no heartbeat: {}", chain(&error)),
+        }
+        if heard.elapsed() >= lease {
+            tracing::warn!(job = job.job, "the lease of job {} ran out unheard: the build is stopped", job.job);
+            cancel.cancel();
+            return;
+        }
+    }
+}
+
+fn rebuild_and_report(bench: &Workbench, job: &LeasedJob, cancel: &Cancel) -> Result<JobEnd, ClientError> {
+    let scratch = match Scratch::create(&bench.work_dir) {
+        Ok(scratch) => scratch,
+        Err(error) => {
+            let message = format!("cannot make a directory below {}: {error}", bench.work_dir.display());
+            return deliver(bench, job, cancel, Outcome::InfraFailed { message }, Vec::new(), Verdict::InfraFailed);
+        }
+    };
+    let log = scratch.dir().join("build.log");
+    match rebuild(bench, job, &scratch, &log, cancel) {
+        Ok((statements, attachments, verdict)) => {
+            deliver(bench, job, cancel, Outcome::Judged { statements }, attachments, verdict)
+        }
+        Err(NoVerdict::Dropped) => Ok(JobEnd::Dropped),
+        Err(NoVerdict::Infra(message)) => {
+            if cancel.is_cancelled() {
+                return Ok(JobEnd::Dropped);
+            }
+            tracing::warn!(job = job.job, "job {} gives no verdict: {message}", job.job);
+            // The log helps to see why; without it the message has to do.
+            let attachments = match log.exists().then(|| bench.client.upload_file(&log)) {
+                Some(Ok(digest)) => vec![Resource::file("build.log", digest)],
+                _ => Vec::new(),
+            };
+            deliver(bench, job, cancel, Outcome::InfraFailed { message }, attachments, Verdict::InfraFailed)
+        }
+    }
+}
+
+fn deliver(
+    bench: &Workbench,
+    job: &LeasedJob,
+    cancel: &Cancel,
+    outcome: Outcome,
+    attachments: Vec<Resource>,
+    verdict: Verdict,
+) -> Result<JobEnd, ClientError> {
+    let report = Report { lease_epoch: job.lease_epoch, outcome, attachments };
+    match persist(cancel, || bench.client.report(job.job, &report)) {
+        Ok(()) => Ok(JobEnd::Reported(verdict)),
+        Err(ClientError::LeaseLost { .. }) => Ok(JobEnd::Dropped),
+        Err(_) if cancel.is_cancelled() => Ok(JobEnd::Dropped),
+        Err(error) => Err(error),
+    }
+}
+
+/// Repeats what fails because the server is not available, as long as the lease holds.
+fn persist<T>(cancel: &Cancel, mut attempt: impl FnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+    let mut backoff = Backoff::default();
+    loop {
+        match attempt() {
+            Err(error) if error.is_unavailable() && !cancel.is_cancelled() => {
+                tracing::warn!("{}; trying again", chain(&error));
+                pause(backoff.pause(), cancel);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Sleeps, but not longer than until `cancel`.
+pub(crate) fn pause(duration: Duration, cancel: &Cancel) {
+    let until = Instant::now() + duration;
+    while !cancel.is_cancelled() && Instant::now() < until {
+        std::thread::sleep(TICK.min(until.saturating_duration_since(Instant::now())));
+    }
+}
+
+type Judged = (Vec<FileDigest>, Vec<Resource>, Verdict);
+
+fn rebuild(
+    bench: &Workbench,
+    job: &LeasedJob,
+    scratch: &Scratch,
+    log: &Path,
+    cancel: &Cancel,
+) -> Result<Judged, NoVerdict> {
+    let info = fetch_buildinfo(bench, job, scratch, cancel)?;
+    let srpm = scratch.dir().join("in.src.rpm");
+    let limit = bench.limits.disk_bytes;
+    persist(cancel, || bench.client.download(job.source, &srpm, limit))?;
+    let plan = replay::check(&info, &srpm, &bench.work_dir, bench.build_uid).map_err(|error| infra(&error))?;
+    tracing::info!(job = job.job, source = %info.source.nevra, "rebuilding {}", info.source.nevra);
+    let result = replay::replay(&plan, &srpm, scratch, &bench.limits, bench.build_uid, log, cancel);
+    let (rebuilt, failure) = match result {
+        Ok(rebuilt) if rebuilt.exit_code == 0 => (rebuilt, None),
+        Ok(rebuilt) => {
+            let said = format!("rpmbuild ended with status {}; its log is attached", rebuilt.exit_code);
+            (rebuilt, Some(said))
+        }
+        Err(BuildError::Sandbox(SandboxError::Cancelled)) => return Err(NoVerdict::Dropped),
+        Err(error) => return Err(infra(&error)),
+    };
+    let comparisons = match failure {
+        Some(said) => {
+            let cause = compare::cause("build-failed", said);
+            let failed = Comparison { verdict: Verdict::BuildFailed, causes: vec![cause] };
+            vec![(None, failed); job.packages.len()]
+        }
+        None => compare_all(bench, job, &info, &rebuilt, scratch, cancel)?,
+    };
+    testify(bench, job, &info, &rebuilt, &comparisons, log, cancel)
+}
+
+fn fetch_buildinfo(
+    bench: &Workbench,
+    job: &LeasedJob,
+    scratch: &Scratch,
+    cancel: &Cancel,
+) -> Result<BuildInfo, NoVerdict> {
+    let path = scratch.dir().join("buildinfo.json");
+    persist(cancel, || bench.client.download(job.buildinfo, &path, buildinfo::MAX_BYTES as u64))?;
+    let json = fs::read(&path).map_err(|error| infra(&error))?;
+    let info = BuildInfo::from_json(&json).map_err(|error| infra(&error))?;
+    let in_info = |package: &ExpectedPackage| {
+        info.outputs.iter().any(|output| {
+            output.nevra == package.nevra
+                && output.file_sha256 == package.file
+                && output.header_sha256 == package.header
+        })
+    };
+    match job.packages.iter().find(|package| !in_info(package)) {
+        Some(package) => Err(NoVerdict::Infra(format!(
+            "the buildinfo has no output {} of header {}, which the job asks about",
+            package.nevra, package.header
+        ))),
+        None if job.packages.len() != info.outputs.len() => Err(NoVerdict::Infra(format!(
+            "the buildinfo has {} outputs, the job {} packages",
+            info.outputs.len(),
+            job.packages.len()
+        ))),
+        None => Ok(info),
+    }
+}
+
+type Compared = Vec<(Option<FileDigest>, Comparison)>;
+
+/// Compares package by package, in the job's order. A package whose file is equal is not fetched.
+fn compare_all(
+    bench: &Workbench,
+    job: &LeasedJob,
+    info: &BuildInfo,
+    rebuilt: &Rebuilt,
+    scratch: &Scratch,
+    cancel: &Cancel,
+) -> Result<Compared, NoVerdict> {
+    let names = |list: &mut dyn Iterator<Item = &Nevra>| list.cloned().collect::<Vec<_>>();
+    let set = compare::set_cause(
+        &names(&mut job.packages.iter().map(|package| &package.nevra)),
+        &names(&mut rebuilt.packages.iter().map(|package| &package.nevra)),
+    );
+    let context = context(&info.machine, rebuilt);
+    let mut compared = Vec::with_capacity(job.packages.len());
+    for package in &job.packages {
+        let counterpart = rebuilt.packages.iter().find(|built| built.nevra == package.nevra);
+        let mut comparison = match counterpart {
+            Some(built) => compare_one(bench, package, built, &context, scratch, cancel)?,
+            None => Comparison { verdict: Verdict::SetDiffers, causes: Vec::new() },
+        };
+        if let Some(cause) = &set {
+            comparison.verdict = comparison.verdict.max(Verdict::SetDiffers);
+            comparison.causes.push(cause.clone());
+        }
+        compared.push((counterpart.map(|built| built.file), comparison));
+    }
+    Ok(compared)
+}
+
+fn compare_one(
+    bench: &Workbench,
+    package: &ExpectedPackage,
+    built: &BuiltPackage,
+    context: &Context,
+    scratch: &Scratch,
+    cancel: &Cancel,
+) -> Result<Comparison, NoVerdict> {
+    if built.file == package.file {
+        return Ok(Comparison { verdict: Verdict::Identical, causes: Vec::new() });
+    }
+    let path = scratch.dir().join("expected.rpm");
+    persist(cancel, || bench.client.download(package.file, &path, package.size_bytes))?;
+    let compared = compare::compare(&path, &built.path, context).map_err(|error| infra(&error));
+    let _ = fs::remove_file(&path);
+    compared
+}
+
+fn context(machine: &Machine, rebuilt: &Rebuilt) -> Context {
+    let here = build::machine();
+    Context {
+        expected: Facts { kernel: Some(machine.kernel.clone()), ncpu: Some(machine.ncpu), ..Facts::default() },
+        rebuilt: Facts {
+            window: Some((rebuilt.started.unix_secs() - CLOCK_SLACK, rebuilt.finished.unix_secs() + CLOCK_SLACK)),
+            kernel: Some(here.kernel),
+            ncpu: Some(here.ncpu),
+            ..Facts::default()
+        },
+    }
+}
+
+/// Uploads log, report and statements.
+fn testify(
+    bench: &Workbench,
+    job: &LeasedJob,
+    info: &BuildInfo,
+    rebuilt: &Rebuilt,
+    comparisons: &Compared,
+    log: &Path,
+    cancel: &Cancel,
+) -> Result<Judged, NoVerdict> {
+    let root = lock::host().map_err(|error| infra(&error))?;
+    let packages = job.packages.iter().zip(comparisons);
+    let report = ComparisonReport {
+        schema: attest::REPORT_SCHEMA,
+        rebuilder: &bench.rebuilder,
+        source: job.source,
+        buildinfo: job.buildinfo,
+        exit_code: rebuilt.exit_code,
+        started: rebuilt.started,
+        finished: rebuilt.finished,
+        packages: packages
+            .clone()
+            .map(|(expected, (file, comparison))| PackageReport { expected, rebuilt: *file, comparison })
+            .collect(),
+    };
+    let report = serde_json::to_vec_pretty(&report).map_err(|error| infra(&error))?;
+    let log = persist(cancel, || bench.client.upload_file(log))?;
+    let report = persist(cancel, || bench.client.upload(&report))?;
+    let attachments = vec![Resource::file("build.log", log), Resource::file("comparison.json", report)];
+    let facts = RebuildFacts {
+        rebuilder: bench.rebuilder.clone(),
+        lock: root.sha256,
+        rpm_version: root.rpm_version.clone(),
+        limits: rebuilt.limits,
+        attachments: attachments.clone(),
+        started: rebuilt.started,
+        finished: rebuilt.finished,
+    };
+    let mut statements = Vec::with_capacity(job.packages.len());
+    let mut worst = Verdict::Identical;
+    for (package, (_, comparison)) in packages {
+        worst = worst.max(comparison.verdict);
+        let envelope = attest::sign_rebuild(&bench.keys.statement, job, info, package, comparison, &facts)
+            .map_err(|error| infra(&error))?;
+        statements.push(persist(cancel, || bench.client.upload(&envelope.to_json()))?);
+    }
+    Ok((statements, attachments, worst))
+}

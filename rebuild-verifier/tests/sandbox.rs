@@ -1,0 +1,259 @@
+//! The contract of every backend, with real processes.
+
+mod common;
+
+use common::Lab;
+use hallmark_rebuilder::plan::{Plan, SourcePackage};
+use hallmark_rebuilder::sandbox::{Cancel, Ended, Job, Limits, REBUILD_BACKENDS, RebuildBackend, SandboxError};
+use hallmark_rebuilder::scratch::Scratch;
+use repo_model::HeaderDigest;
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Runs a shell line in the sandbox; its end and its log.
+fn run(backend: &RebuildBackend, line: &str, limits: Limits, cancel: &Cancel) -> (Result<Ended, SandboxError>, String) {
+    let lab = Lab::new();
+    let scratch = Scratch::create(&lab.path("work")).unwrap();
+    let out = scratch.dir_of("out", 65_534).unwrap();
+    let log = scratch.dir().join("log");
+    let source = SourcePackage {
+        nevra: "a-1-1.src".parse().unwrap(),
+        header: HeaderDigest::of(b""),
+        cookie: None,
+        changelog_epoch: Some(0),
+        build_time: 0,
+    };
+    let plan = Plan::new(&source, "4.18.0");
+    let ended = (backend.run)(&Job {
+        dir: scratch.dir(),
+        inputs: &[],
+        out: &out,
+        command: &["sh", "-c", line].map(str::to_owned),
+        env: &plan.env,
+        identity: &plan.identity,
+        limits: &limits,
+        build_uid: 65_534,
+        log: &log,
+        cancel,
+    });
+    (ended, String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned())
+}
+
+fn limits() -> Limits {
+    Limits { build_secs: 30, memory_bytes: 512 << 20, disk_bytes: 64 << 20, max_processes: 200, log_bytes: 1 << 20 }
+}
+
+fn say(line: &str) -> String {
+    let (ended, log) = run(&REBUILD_BACKENDS[0], line, limits(), &Cancel::default());
+    assert_eq!(ended.unwrap().exit_code, 0, "{log}");
+    log
+}
+
+/// Processes on this machine with `mark` in their command line.
+fn survivors(mark: &str) -> usize {
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
+        .filter(|line| String::from_utf8_lossy(line).contains(mark))
+        .count()
+}
+
+#[test]
+fn every_backend_keeps_the_contract() {
+    if !common::tools("every_backend_keeps_the_contract") {
+        return;
+    }
+    for backend in REBUILD_BACKENDS {
+        assert!(!(backend.version)().unwrap().is_empty(), "{}", backend.name);
+        let never = Cancel::default();
+        for code in [0, 3] {
+            let (ended, log) = run(backend, &format!("echo said; exit {code}"), limits(), &never);
+            assert_eq!((ended.unwrap().exit_code, log.as_str()), (code, "said\n"), "{}", backend.name);
+        }
+        let stopped = Cancel::default();
+        stopped.cancel();
+        let (ended, _) = run(backend, "sleep 60", limits(), &stopped);
+        assert!(matches!(ended, Err(SandboxError::Cancelled)), "{}", backend.name);
+    }
+}
+
+#[test]
+fn the_build_sees_no_network_no_other_process_and_no_host_directory() {
+    if !common::tools("the_build_sees_no_network_no_other_process_and_no_host_directory") {
+        return;
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let log = say(&format!(
+        "cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' '; \
+         python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}), 2)' 2>&1 | tail -n 1; \
+         ls -A /home /root /opt /srv /sys /mnt /run /usr/local 2>&1; ls -d /work /boot /media /var/lib 2>&1 | wc -l; \
+         ls -d /proc/[0-9]* | wc -l; id -un; hostname; cat /etc/hostname; umask; grep -c . /etc/passwd"
+    ));
+    assert!(log.starts_with("lo\n"), "{log}");
+    assert!(!log.contains("create_connection") || log.contains("refused") || log.contains("unreachable"), "{log}");
+    assert!(log.contains("/home:\n\n/mnt:\n\n/opt:\n\n/root:\n\n/run:\n\n/srv:\n\n/sys:\n\n/usr/local:\n"), "{log}");
+    let rest: Vec<&str> = log.lines().rev().take(5).collect();
+    assert_eq!(rest, ["3", "0022", "mockbuild", "mockbuild", "mockbuild"], "{log}");
+    drop(listener);
+}
+
+#[test]
+fn nothing_of_the_machine_is_writable_but_the_output_directory() {
+    if !common::tools("nothing_of_the_machine_is_writable_but_the_output_directory") {
+        return;
+    }
+    let log = say(
+        "for d in / /usr /etc /usr/local /sys /etc/ssh /srv; do touch $d/x 2>/dev/null && echo wrote $d; done; \
+         for d in /tmp /var/tmp /builddir /builddir/out /home; do touch $d/x && echo may $d; done; \
+         touch /proc/sys/kernel/hostname 2>/dev/null; unshare -U true 2>/dev/null && echo made a user namespace; true",
+    );
+    assert_eq!(log, "may /tmp\nmay /var/tmp\nmay /builddir\nmay /builddir/out\nmay /home\n");
+}
+
+#[test]
+fn the_time_limit_kills_the_whole_tree() {
+    if !common::tools("the_time_limit_kills_the_whole_tree") {
+        return;
+    }
+    let mark = "271828.18";
+    let line = format!("(setsid sleep {mark} &) ; (trap '' TERM HUP INT; sleep {mark}) & sleep {mark}");
+    let started = Instant::now();
+    let (ended, _) = run(&REBUILD_BACKENDS[0], &line, Limits { build_secs: 1, ..limits() }, &Cancel::default());
+    assert!(matches!(ended, Err(SandboxError::Time { secs: 1 })), "{ended:?}");
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(survivors(mark), 0);
+}
+
+#[test]
+fn what_a_build_leaves_running_dies_with_it() {
+    if !common::tools("what_a_build_leaves_running_dies_with_it") {
+        return;
+    }
+    let mark = "314159.26";
+    say(&format!("setsid sleep {mark} >/dev/null 2>&1 & exit 0"));
+    assert_eq!(survivors(mark), 0);
+}
+
+#[test]
+fn a_build_that_is_cancelled_ends_at_once() {
+    if !common::tools("a_build_that_is_cancelled_ends_at_once") {
+        return;
+    }
+    let cancel = Cancel::default();
+    let from_outside = cancel.clone();
+    let canceller = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        from_outside.cancel();
+    });
+    let started = Instant::now();
+    let (ended, _) = run(&REBUILD_BACKENDS[0], "sleep 141421.35", limits(), &cancel);
+    canceller.join().unwrap();
+    assert!(matches!(ended, Err(SandboxError::Cancelled)));
+    assert!(started.elapsed() < Duration::from_secs(3));
+    assert_eq!(survivors("141421.35"), 0);
+}
+
+#[test]
+fn a_fork_bomb_stays_within_its_number_of_processes() {
+    if !common::tools("a_fork_bomb_stays_within_its_number_of_processes") {
+        return;
+    }
+    let line = "n=0; while [ $n -lt 300 ]; do sleep 60 & n=$((n + 1)); done; echo made them all";
+    let (ended, log) = run(&REBUILD_BACKENDS[0], line, Limits { max_processes: 40, ..limits() }, &Cancel::default());
+    assert!(matches!(ended, Err(SandboxError::Processes { processes: 40 }) | Ok(Ended { exit_code: 1.., .. })), "{ended:?}");
+    assert!(!log.contains("made them all"), "{log}");
+}
+
+#[test]
+fn a_disk_filler_fails_as_infrastructure_and_not_as_the_package() {
+    if !common::tools("a_disk_filler_fails_as_infrastructure_and_not_as_the_package") {
+        return;
+    }
+    for place in ["/builddir/fill", "/builddir/out/fill", "/tmp/fill"] {
+        let line = format!("i=0; while :; do head -c 20000000 /dev/zero >{place}$i || exit 1; i=$((i + 1)); sleep 0.02; done");
+        let (ended, log) = run(&REBUILD_BACKENDS[0], &line, limits(), &Cancel::default());
+        assert!(matches!(ended, Err(SandboxError::Disk { .. })), "{place}: {ended:?} {log}");
+    }
+}
+
+#[test]
+fn memory_beyond_the_limit_ends_the_build_where_cgroups_are() {
+    let test = "memory_beyond_the_limit_ends_the_build_where_cgroups_are";
+    if !common::tools(test) {
+        return;
+    }
+    if !hallmark_rebuilder::sandbox::has_cgroups() {
+        eprintln!("SKIPPED {test}: no writable cgroup");
+        return;
+    }
+    let line = "python3 -c 'x = bytearray(400 << 20)' ; echo after";
+    let (ended, log) = run(&REBUILD_BACKENDS[0], line, Limits { memory_bytes: 128 << 20, ..limits() }, &Cancel::default());
+    assert!(matches!(ended, Err(SandboxError::Memory { .. })), "{ended:?} {log}");
+}
+
+#[test]
+fn ten_gigabytes_of_log_are_never_kept() {
+    if !common::tools("ten_gigabytes_of_log_are_never_kept") {
+        return;
+    }
+    let line = "echo first; head -c 200000000 /dev/zero | tr '\\0' x; echo; echo last";
+    let (ended, log) = run(&REBUILD_BACKENDS[0], line, Limits { log_bytes: 10_000, ..limits() }, &Cancel::default());
+    assert_eq!(ended.unwrap().exit_code, 0);
+    assert!(log.starts_with("first\n") && log.ends_with("last\n") && log.len() < 10_200);
+    assert!(log.contains("bytes of the log left out"));
+}
+
+#[test]
+fn a_sandbox_that_cannot_be_set_up_is_no_result_of_the_build() {
+    if !common::tools("a_sandbox_that_cannot_be_set_up_is_no_result_of_the_build") {
+        return;
+    }
+    let lab = Lab::new();
+    let scratch = Scratch::create(&lab.path("work")).unwrap();
+    let source = SourcePackage {
+        nevra: "a-1-1.src".parse().unwrap(),
+        header: HeaderDigest::of(b""),
+        cookie: None,
+        changelog_epoch: Some(0),
+        build_time: 0,
+    };
+    let plan = Plan::new(&source, "4.18.0");
+    let ended = (REBUILD_BACKENDS[0].run)(&Job {
+        dir: scratch.dir(),
+        inputs: &[(lab.path("is-not-there"), "/builddir/in".to_owned())],
+        out: scratch.dir(),
+        command: &["true".to_owned()],
+        env: &plan.env,
+        identity: &plan.identity,
+        limits: &limits(),
+        build_uid: 65_534,
+        log: &scratch.dir().join("log"),
+        cancel: &Cancel::default(),
+    });
+    let Err(SandboxError::Setup { said }) = ended else { panic!("{ended:?}") };
+    assert!(said.contains("is-not-there"), "{said}");
+}
+
+#[test]
+fn the_sandbox_adds_less_than_a_tenth_of_a_second() {
+    let test = "the_sandbox_adds_less_than_a_tenth_of_a_second";
+    if !common::tools(test) {
+        return;
+    }
+    let mut times: Vec<Duration> = (0..7)
+        .map(|_| {
+            let started = Instant::now();
+            say("true");
+            started.elapsed()
+        })
+        .collect();
+    times.sort();
+    let plain = Instant::now();
+    assert!(Command::new("sh").args(["-c", "true"]).status().unwrap().success());
+    eprintln!("{test}: fastest {:?}, median {:?}, without sandbox {:?}", times[0], times[3], plain.elapsed());
+    // The fastest of several: other tests run at the same time.
+    assert!(times[0] < Duration::from_millis(200), "{times:?}");
+}

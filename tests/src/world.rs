@@ -1,0 +1,405 @@
+//! A whole installation in a temporary folder: server, signer, rebuilders, their keys, policy and
+//! configuration, an access token, free ports.
+
+use crate::http::Http;
+use crate::packages;
+use crate::process::{self, Process, Reaper};
+use crate::wait;
+use repo_model::policy::Policy;
+use repo_model::wire::intake::BuildReceipt;
+use repo_model::wire::status::{BuildStatus, ChannelStatus, ReleaseStatus};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+/// The server's process.
+pub const SERVER: &str = "server";
+/// The signer's process.
+pub const SIGNER: &str = "signer";
+
+/// Longest that one step of the pipeline may take on a slow and busy machine.
+pub const STEP: Duration = Duration::from_secs(120);
+/// Lines of each log that a failure prints.
+const LOG_TAIL: usize = 40;
+
+/// What a world shall be like.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Names of rebuilders in the policy, each with an operator of its own.
+    pub rebuilders: Vec<&'static str>,
+    /// How many of them the policy demands; with 0, SBOMs suffice.
+    pub min_rebuilders: u32,
+    /// Whether the bundled builder's provenance is demanded.
+    pub require_provenance: bool,
+    /// `server.lease_secs`.
+    pub lease_secs: u32,
+    /// `server.publish_delay_millis`.
+    pub publish_delay_millis: u64,
+    /// More lines for `[server]`.
+    pub server_settings: &'static str,
+    /// Whether the rebuilders are started at once.
+    pub start_rebuilders: bool,
+}
+
+impl Options {
+    /// Two rebuilders, both demanded, and the builder's provenance.
+    pub fn two_rebuilders() -> Self {
+        Self {
+            rebuilders: vec!["rebuilder-a", "rebuilder-b"],
+            min_rebuilders: 2,
+            require_provenance: true,
+            lease_secs: 60,
+            publish_delay_millis: 100,
+            server_settings: "",
+            start_rebuilders: true,
+        }
+    }
+
+    /// No rebuilds and no provenance are asked for: for stories about what comes after.
+    pub fn no_rebuilds() -> Self {
+        Self { rebuilders: Vec::new(), min_rebuilders: 0, require_provenance: false, ..Self::two_rebuilders() }
+    }
+}
+
+/// A running installation; gone, processes and folder, when dropped.
+#[derive(Debug)]
+pub struct World {
+    processes: BTreeMap<String, Mutex<Process>>,
+    /// Dropped after the processes.
+    reaper: Reaper,
+    dir: PathBuf,
+    /// Client with the token for everything.
+    pub http: Http,
+    token: String,
+    policy: Policy,
+}
+
+impl World {
+    /// Starts everything and waits until it is ready: the first, empty release is out.
+    ///
+    /// # Panics
+    /// When something does not start, with its log.
+    pub fn start(options: &Options) -> Self {
+        let dir = tempfile::Builder::new().prefix("hallmark-world-").tempdir().expect("a temporary folder").keep();
+        // Builds run as another user, who has to pass through.
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o711)).expect("the folder is ours");
+        let reaper = Reaper::watch(&dir);
+        let address = free_address();
+        let policy_text = write_policy(&dir, options, &address);
+        write_config(&dir, options, &address);
+        let signer = process::binary("hallmark-signer");
+        process::run(process::command(&signer).args(["init", "--config"]).arg(dir.join("hallmark.toml")));
+        let token = create_token(&dir, &["--scope", "publish", "--scope", "operate", "--scope", "read"]);
+        let world = Self {
+            processes: processes(&dir, options),
+            reaper,
+            http: Http::new(&format!("http://{address}"), Some(token.clone())),
+            token,
+            policy: Policy::from_toml(&policy_text).expect("the policy is right"),
+            dir,
+        };
+        let watch = world.watch();
+        world.start_process(SIGNER);
+        world.start_process(SERVER);
+        world.until_ready();
+        if options.start_rebuilders {
+            options.rebuilders.iter().for_each(|name| world.start_process(name));
+        }
+        drop(watch);
+        world
+    }
+
+    /// A guard that prints status and logs when the test fails while it lives.
+    pub fn watch(&self) -> Watch<'_> {
+        Watch(self)
+    }
+
+    /// The world's folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// A new, empty folder below the world's.
+    ///
+    /// # Panics
+    /// When it is there already.
+    pub fn new_dir(&self, name: &str) -> PathBuf {
+        let path = self.dir.join(name);
+        std::fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        path
+    }
+
+    /// The server's URL without a final slash.
+    pub fn url(&self) -> String {
+        self.http.url("")
+    }
+
+    /// The policy that server and signer have.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The configuration file of server and signer.
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.join("hallmark.toml")
+    }
+
+    /// The server's data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// One of the processes: [`SERVER`], [`SIGNER`], or a rebuilder's name.
+    ///
+    /// # Panics
+    /// When there is none of this name.
+    pub fn process(&self, name: &str) -> MutexGuard<'_, Process> {
+        let process = self.processes.get(name).unwrap_or_else(|| panic!("there is no process {name}"));
+        process.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Starts a process.
+    pub fn start_process(&self, name: &str) {
+        self.process(name).start(&self.reaper);
+    }
+
+    /// `kill -9`, and starts it again.
+    pub fn crash(&self, name: &str) {
+        self.process(name).kill_9();
+        self.start_process(name);
+    }
+
+    /// Waits until the server answers that it and the signer are ready and the first release is out.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub fn until_ready(&self) {
+        self.until("server and signer are ready", || {
+            for name in [SERVER, SIGNER] {
+                assert!(self.process(name).is_running(), "the {name} has ended by itself");
+            }
+            let ready = self.http.try_send("GET", "/readyz", &[], b"").ok_or("no answer")?;
+            if ready.status != 200 {
+                return Err(ready.text());
+            }
+            match self.releases().is_empty() {
+                true => Err("no release".to_owned()),
+                false => Ok(()),
+            }
+        });
+    }
+
+    /// Asks until the answer is `Ok`.
+    ///
+    /// # Panics
+    /// When the time for one step is over, with what was seen last.
+    pub fn until<T>(&self, what: &str, probe: impl FnMut() -> Result<T, String>) -> T {
+        match wait::until(STEP, probe) {
+            Ok(value) => value,
+            Err(seen) => panic!("waited {} s until {what}; last seen: {seen}", STEP.as_secs()),
+        }
+    }
+
+    /// A `hallmark` command of this world: its server, its token, its configuration.
+    pub fn hallmark(&self, arguments: &[&str]) -> Output {
+        let mut command = process::command(process::binary("hallmark"));
+        command
+            .args(arguments)
+            .env("HALLMARK_SERVER_URL", self.url())
+            .env("HALLMARK_TOKEN", &self.token)
+            .env("HALLMARK_CONFIG", self.config_file());
+        command.output().expect("hallmark runs")
+    }
+
+    /// The same; stdout when it succeeds.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn hallmark_ok(&self, arguments: &[&str]) -> String {
+        let output = self.hallmark(arguments);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "hallmark {arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// The secret of a new token made by `hallmark token create`.
+    pub fn new_token(&self, arguments: &[&str]) -> String {
+        create_token(&self.dir, arguments)
+    }
+
+    /// `hallmark publish` of folders, without waiting.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn publish(&self, dirs: &[&Path]) -> Vec<BuildReceipt> {
+        let mut arguments = vec!["publish", "--json"];
+        arguments.extend(dirs.iter().map(|dir| dir.to_str().expect("paths here are UTF-8")));
+        let json = self.hallmark_ok(&arguments);
+        serde_json::from_str(&json).expect("receipts")
+    }
+
+    /// All builds, newest first.
+    pub fn builds(&self) -> Vec<BuildStatus> {
+        self.http.get_json("/api/v1/builds?limit=500")
+    }
+
+    /// One build.
+    pub fn build(&self, build: u64) -> BuildStatus {
+        self.http.get_json(&format!("/api/v1/builds/{build}"))
+    }
+
+    /// One build; none when the server gives no answer.
+    pub fn try_build(&self, build: u64) -> Option<BuildStatus> {
+        let answer = self.http.try_send("GET", &format!("/api/v1/builds/{build}"), &[], b"")?;
+        (answer.status == 200).then(|| answer.json())
+    }
+
+    /// Waits until a build satisfies a condition; the server may be away meanwhile.
+    ///
+    /// # Panics
+    /// When it takes too long, with the build's status.
+    pub fn until_build(&self, build: u64, what: &str, mut is_so: impl FnMut(&BuildStatus) -> bool) -> BuildStatus {
+        self.until(&format!("build {build} {what}"), || {
+            let status = self.try_build(build).ok_or("no answer")?;
+            match is_so(&status) {
+                true => Ok(status),
+                false => Err(serde_json::to_string_pretty(&status).unwrap_or_default()),
+            }
+        })
+    }
+
+    /// Waits until a build is published.
+    pub fn until_published(&self, build: u64) -> BuildStatus {
+        self.until_build(build, "is published", |status| status.stage.name() == "published")
+    }
+
+    /// All releases, newest first; none when the server gives no answer.
+    pub fn releases(&self) -> Vec<ReleaseStatus> {
+        let answer = self.http.try_send("GET", "/api/v1/releases", &[], b"");
+        answer.filter(|answer| answer.status == 200).map(|answer| answer.json()).unwrap_or_default()
+    }
+
+    /// The number of the release that a channel points to; 0 when it points nowhere.
+    pub fn channel(&self, name: &str) -> u64 {
+        let channels: Vec<ChannelStatus> = self.http.get_json("/api/v1/channels");
+        let channel = channels.into_iter().find(|channel| channel.channel.as_str() == name);
+        channel.and_then(|channel| channel.release).map_or(0, |release| release.0)
+    }
+
+    fn report(&self) -> String {
+        let mut text = String::new();
+        let status = self.http.try_send("GET", "/api/v1/builds?limit=20", &[], b"");
+        let status = status.map_or_else(|| "no answer".to_owned(), |answer| answer.text());
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "--- builds\n{status}");
+        for (name, process) in &self.processes {
+            let log = process.lock().unwrap_or_else(std::sync::PoisonError::into_inner).log_text();
+            let lines: Vec<_> = log.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(LOG_TAIL)..];
+            let _ = writeln!(text, "--- log of {name} ({} lines)\n{}", lines.len(), tail.join("\n"));
+        }
+        text
+    }
+}
+
+/// See [`World::watch`].
+#[derive(Debug)]
+pub struct Watch<'a>(&'a World);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.0.report());
+        }
+    }
+}
+
+impl std::ops::Deref for Watch<'_> {
+    type Target = World;
+    fn deref(&self) -> &World {
+        self.0
+    }
+}
+
+/// A port that nobody listens on now. The system gives numbers out in turn, so nobody else gets it soon.
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it has an address").to_string()
+}
+
+fn processes(dir: &Path, options: &Options) -> BTreeMap<String, Mutex<Process>> {
+    let config = |name: &str| dir.join(name).to_str().expect("paths here are UTF-8").to_owned();
+    let main = config("hallmark.toml");
+    let new = |name: &str, binary: &str, arguments: &[&str]| {
+        let log = dir.join(format!("{name}.log"));
+        (name.to_owned(), Mutex::new(Process::new(name, process::binary(binary), arguments, log)))
+    };
+    let mut all = BTreeMap::from([
+        new(SERVER, "hallmark", &["serve", "--config", &main]),
+        new(SIGNER, "hallmark-signer", &["serve", "--config", &main]),
+    ]);
+    for name in &options.rebuilders {
+        let own = config(&format!("{name}.toml"));
+        all.extend([new(name, "hallmark-rebuilder", &["run", "--config", &own])]);
+    }
+    all
+}
+
+/// Makes the rebuilders' keys and writes the policy that lists them.
+fn write_policy(dir: &Path, options: &Options, address: &str) -> String {
+    let k = options.min_rebuilders;
+    let mut text = format!(
+        "version = 1\nmin_rebuilders = {k}\nmin_operators = {k}\nrequire_provenance = {}\n\
+         sbom_formats = [\"cyclonedx-1.6\", \"spdx-2.3\"]\n\n",
+        options.require_provenance
+    );
+    if options.require_provenance {
+        text.push_str(&packages::builder_policy());
+    }
+    for name in &options.rebuilders {
+        let config = dir.join(format!("{name}.toml"));
+        let work_dir = dir.join(format!("{name}.work"));
+        let section = format!(
+            "[rebuilder]\nserver_url = \"http://{address}\"\nname = \"{name}\"\noperator = \"operator-of-{name}\"\n\
+             key_file = \"{}\"\nwork_dir = \"{}\"\n",
+            dir.join(format!("{name}.key")).display(),
+            work_dir.display()
+        );
+        std::fs::write(&config, section).expect("the rebuilder's configuration is written");
+        let keygen = process::binary("hallmark-rebuilder");
+        text.push_str(&process::run(process::command(keygen).args(["keygen", "--config"]).arg(&config)));
+    }
+    std::fs::write(dir.join("policy.toml"), &text).expect("the policy is written");
+    text
+}
+
+fn write_config(dir: &Path, options: &Options, address: &str) {
+    let path = |name: &str| dir.join(name).display().to_string();
+    let text = format!(
+        "[server]\nlisten = \"{address}\"\npublic_url = \"http://{address}\"\ntitle = \"Test world\"\n\
+         data_dir = \"{data}\"\nsigner_socket = \"{socket}\"\npolicy_file = \"{policy}\"\n\
+         lease_secs = {lease}\npublish_delay_millis = {delay}\n{more}\n\
+         [[repo]]\nname = \"base\"\narches = [\"x86_64\"]\n\n\
+         [[repo]]\nname = \"old\"\narches = [\"x86_64\"]\nmetadata_codec = \"gzip\"\n\n\
+         [signer]\nsocket = \"{socket}\"\nstate_dir = \"{state}\"\npolicy_file = \"{policy}\"\n",
+        data = path("data"),
+        socket = path("signer.sock"),
+        policy = path("policy.toml"),
+        state = path("signer-state"),
+        lease = options.lease_secs,
+        delay = options.publish_delay_millis,
+        more = options.server_settings,
+    );
+    std::fs::write(dir.join("hallmark.toml"), text).expect("the configuration is written");
+}
+
+fn create_token(dir: &Path, arguments: &[&str]) -> String {
+    let mut command = process::command(process::binary("hallmark"));
+    command.args(["token", "create", "--name", "test", "--config"]).arg(dir.join("hallmark.toml")).args(arguments);
+    process::run(&mut command).trim().to_owned()
+}
