@@ -1,6 +1,7 @@
 //! Logs go to stderr: `HALLMARK_LOG` is the filter, `HALLMARK_LOG_FORMAT` is `text` or `json`.
 
 use crate::failure::Failure;
+use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging. `default` is the filter when `HALLMARK_LOG` is not set: `info` for a server,
@@ -11,7 +12,7 @@ pub fn start(default: &str) -> Result<(), Failure> {
         Failure::usage(format!("HALLMARK_LOG=`{words}` is not a filter: {error}"))
     })?;
     let builder = tracing_subscriber::fmt()
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match std::env::var("HALLMARK_LOG_FORMAT").as_deref() {

@@ -220,9 +220,18 @@ fn a_folder_with_two_builds_is_published_and_publishing_again_sends_nothing() {
     assert!(kept.blobs[&FileDigest::of(&srpm).to_hex()] == srpm);
     drop(kept);
     let before = world.puts();
-    std::fs::write(world.path("a-1-1.build.log"), "as `hallmark buildinfo` leaves it").unwrap();
+    std::fs::write(
+        world.path("a-1-1.build.log"),
+        "as `hallmark buildinfo` leaves it",
+    )
+    .unwrap();
     let log = world.path("a-1-1.build.log");
-    assert!(world.publish(&["--wait", log.to_str().unwrap()]).status.success());
+    assert!(
+        world
+            .publish(&["--wait", log.to_str().unwrap()])
+            .status
+            .success()
+    );
     assert_eq!(world.puts(), before);
     assert_eq!(world.kept.lock().unwrap().builds.len(), 2);
 }

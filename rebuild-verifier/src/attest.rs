@@ -4,7 +4,9 @@
 use crate::compare::Comparison;
 use repo_model::buildinfo::BuildInfo;
 use repo_model::dsse::{Envelope, StatementKey};
-use repo_model::statement::{REBUILD, Rebuild, Rebuilder, Resource, Statement, StatementError, Subject};
+use repo_model::statement::{
+    REBUILD, Rebuild, Rebuilder, Resource, Statement, StatementError, Subject,
+};
 use repo_model::wire::worker::{ExpectedPackage, LeasedJob};
 use repo_model::{FileDigest, Timestamp};
 use serde::Serialize;

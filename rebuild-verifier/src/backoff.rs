@@ -41,7 +41,9 @@ mod tests {
     #[test]
     fn pauses_double_up_to_a_minute_and_start_again_after_a_success() {
         let mut backoff = Backoff::default();
-        let pauses: Vec<u64> = (0..9).map(|_| backoff.pause_with(u16::MAX).as_secs()).collect();
+        let pauses: Vec<u64> = (0..9)
+            .map(|_| backoff.pause_with(u16::MAX).as_secs())
+            .collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         backoff.reset();
         assert_eq!(backoff.pause_with(0).as_millis(), 500);

@@ -4,13 +4,15 @@ use crate::lock::{self, RootLock};
 use crate::plan::{self, Plan, RootError, SourceError, SourcePackage};
 use crate::sandbox::{self, Cancel, Ended, Job, Limits, SandboxError};
 use crate::scratch::{self, Scratch};
-use repo_model::buildinfo::{self, BuildInfo, Buildroot, Machine, Macros, Output, RpmBuild, Sandbox, Source};
+use repo_model::buildinfo::{
+    self, BuildInfo, Buildroot, Machine, Macros, Output, RpmBuild, Sandbox, Source,
+};
 use repo_model::config::RebuilderConfig;
 use repo_model::dsse::{Envelope, StatementKey};
 use repo_model::rpm::Package;
 use repo_model::statement::{
-    BUILD_TYPE, BuildDefinition, BuilderId, PROVENANCE, Provenance, Resource, RunDetails, RunMetadata, Statement,
-    StatementError, Subject,
+    BUILD_TYPE, BuildDefinition, BuilderId, PROVENANCE, Provenance, Resource, RunDetails,
+    RunMetadata, Statement, StatementError, Subject,
 };
 use repo_model::{FileDigest, HeaderDigest, Nevra, Timestamp, WorkerName};
 use std::collections::BTreeMap;
@@ -63,7 +65,9 @@ pub enum BuildError {
     Source(#[from] SourceError),
     /// Times would be clamped to a moment that has not come, so every build would differ. Correct the
     /// date of the newest changelog entry, or the clock.
-    #[error("the build's time {epoch} is in the future (now {now}): correct the changelog's date or the clock")]
+    #[error(
+        "the build's time {epoch} is in the future (now {now}): correct the changelog's date or the clock"
+    )]
     Future {
         /// SOURCE_DATE_EPOCH.
         epoch: Timestamp,
@@ -128,7 +132,8 @@ pub struct Recorded {
 /// `….build.log` to `out_dir`. A log is written also when the build fails.
 pub fn record(request: &BuildRequest) -> Result<Recorded, BuildError> {
     let work_dir = request.work_dir.display();
-    let scratch = Scratch::create(&request.work_dir).map_err(io(format!("make a directory below {work_dir}")))?;
+    let scratch = Scratch::create(&request.work_dir)
+        .map_err(io(format!("make a directory below {work_dir}")))?;
     let srpm = scratch.dir().join("in.src.rpm");
     let (srpm_digest, _) = scratch::copy_readable(&request.srpm, &srpm)
         .map_err(io(format!("copy {}", request.srpm.display())))?;
@@ -138,27 +143,55 @@ pub fn record(request: &BuildRequest) -> Result<Recorded, BuildError> {
     refuse_future(&plan)?;
     let evaluated = plan::evaluate(&plan, &request.work_dir, request.build_uid)?;
 
-    fs::create_dir_all(&request.out_dir).map_err(io(format!("make {}", request.out_dir.display())))?;
+    fs::create_dir_all(&request.out_dir)
+        .map_err(io(format!("make {}", request.out_dir.display())))?;
     let stem = file_stem(&source.nevra)?;
     let log = request.out_dir.join(format!("{stem}.build.log"));
-    let run = Run { scratch: &scratch, limits: &request.limits, build_uid: request.build_uid, cancel: &request.cancel };
+    let run = Run {
+        scratch: &scratch,
+        limits: &request.limits,
+        build_uid: request.build_uid,
+        cancel: &request.cancel,
+    };
     let executed = execute(&plan, &srpm, &run, &log)?;
     if executed.ended.exit_code != 0 {
         let tail = sandbox::log_tail(&log, QUOTED);
-        return Err(BuildError::Failed { exit_code: executed.ended.exit_code, log, tail });
+        return Err(BuildError::Failed {
+            exit_code: executed.ended.exit_code,
+            log,
+            tail,
+        });
     }
     let built = collect(&executed.out)?;
-    let info = describe(&source, srpm_digest, &plan, &root, evaluated, &executed, &built)?;
+    let info = describe(
+        &source,
+        srpm_digest,
+        &plan,
+        &root,
+        evaluated,
+        &executed,
+        &built,
+    )?;
     let mut packages = Vec::with_capacity(built.len());
     for package in &built {
         let path = request.out_dir.join(&package.file_name);
-        scratch::copy_readable(&package.path, &path).map_err(io(format!("write {}", path.display())))?;
+        scratch::copy_readable(&package.path, &path)
+            .map_err(io(format!("write {}", path.display())))?;
         packages.push(path);
     }
     let path = request.out_dir.join(format!("{stem}.buildinfo.json"));
     fs::write(&path, info.to_json()).map_err(io(format!("write {}", path.display())))?;
-    let Executed { started, finished, .. } = executed;
-    Ok(Recorded { info, buildinfo: path, packages, log, started, finished })
+    let Executed {
+        started, finished, ..
+    } = executed;
+    Ok(Recorded {
+        info,
+        buildinfo: path,
+        packages,
+        log,
+        started,
+        finished,
+    })
 }
 
 pub(crate) fn refuse_future(plan: &Plan) -> Result<(), BuildError> {
@@ -186,13 +219,24 @@ pub(crate) struct Executed {
 }
 
 /// Runs rpmbuild as `plan` says on `srpm`, which lies in the scratch directory.
-pub(crate) fn execute(plan: &Plan, srpm: &Path, run: &Run<'_>, log: &Path) -> Result<Executed, BuildError> {
+pub(crate) fn execute(
+    plan: &Plan,
+    srpm: &Path,
+    run: &Run<'_>,
+    log: &Path,
+) -> Result<Executed, BuildError> {
     let out = run
         .scratch
         .dir_of("out", run.build_uid)
-        .map_err(io(format!("make a directory below {}", run.scratch.dir().display())))?;
+        .map_err(io(format!(
+            "make a directory below {}",
+            run.scratch.dir().display()
+        )))?;
     let macros = plan::write_macros(plan, run.scratch)?;
-    let inputs = [(srpm.to_owned(), plan::SRPM_INSIDE.to_owned()), (macros, plan::MACROS_INSIDE.to_owned())];
+    let inputs = [
+        (srpm.to_owned(), plan::SRPM_INSIDE.to_owned()),
+        (macros, plan::MACROS_INSIDE.to_owned()),
+    ];
     let started = now();
     let ended = (sandbox::default_backend().run)(&Job {
         dir: run.scratch.dir(),
@@ -206,7 +250,12 @@ pub(crate) fn execute(plan: &Plan, srpm: &Path, run: &Run<'_>, log: &Path) -> Re
         log,
         cancel: run.cancel,
     })?;
-    Ok(Executed { ended, out, started, finished: now() })
+    Ok(Executed {
+        ended,
+        out,
+        started,
+        finished: now(),
+    })
 }
 
 /// One package that a build left behind.
@@ -235,30 +284,42 @@ pub(crate) fn collect(dir: &Path) -> Result<Vec<BuiltPackage>, BuildError> {
         let entries = fs::read_dir(&dir).map_err(io(format!("list {}", dir.display())))?;
         for entry in entries.flatten() {
             let path = entry.path();
-            let Ok(kind) = entry.file_type() else { continue };
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
             if kind.is_dir() && depth < 2 {
                 dirs.push((path, depth + 1));
-            } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "rpm") {
+            } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "rpm")
+            {
                 found.push(read_built(path)?);
             }
             if found.len() > MAX_PACKAGES {
-                return Err(BuildError::Output { what: format!("more than {MAX_PACKAGES} packages") });
+                return Err(BuildError::Output {
+                    what: format!("more than {MAX_PACKAGES} packages"),
+                });
             }
         }
     }
     found.sort_by(|a, b| a.nevra.cmp(&b.nevra));
     if let Some(pair) = found.windows(2).find(|pair| pair[0].nevra == pair[1].nevra) {
-        return Err(BuildError::Output { what: format!("{} twice", pair[0].nevra) });
+        return Err(BuildError::Output {
+            what: format!("{} twice", pair[0].nevra),
+        });
     }
     if found.is_empty() {
-        return Err(BuildError::Output { what: "no package".to_owned() });
+        return Err(BuildError::Output {
+            what: "no package".to_owned(),
+        });
     }
     Ok(found)
 }
 
 fn read_built(path: PathBuf) -> Result<BuiltPackage, BuildError> {
     let unusable = |why: &dyn std::fmt::Display| BuildError::Output {
-        what: format!("an unusable package {}: {why}", path.file_name().unwrap_or_default().to_string_lossy()),
+        what: format!(
+            "an unusable package {}: {why}",
+            path.file_name().unwrap_or_default().to_string_lossy()
+        ),
     };
     let head = plan::read_head(&path).map_err(|error| unusable(&error))?;
     let package = Package::from_head(&head).map_err(|error| unusable(&error))?;
@@ -266,14 +327,24 @@ fn read_built(path: PathBuf) -> Result<BuiltPackage, BuildError> {
     if file_name.contains(['/', '\0']) || file_name.starts_with('.') {
         return Err(unusable(&"its name is no file name"));
     }
-    let (file, size_bytes) = scratch::hash_file(&path).map_err(io(format!("read {}", path.display())))?;
-    Ok(BuiltPackage { file_name, nevra: package.nevra, file, header: package.header_digest, size_bytes, path })
+    let (file, size_bytes) =
+        scratch::hash_file(&path).map_err(io(format!("read {}", path.display())))?;
+    Ok(BuiltPackage {
+        file_name,
+        nevra: package.nevra,
+        file,
+        header: package.header_digest,
+        size_bytes,
+        path,
+    })
 }
 
 fn file_stem(nevra: &Nevra) -> Result<String, BuildError> {
     let stem = format!("{}-{}-{}", nevra.name, nevra.evr.version, nevra.evr.release);
     if stem.contains(['/', '\0']) || stem.starts_with('.') {
-        return Err(BuildError::Output { what: format!("a source name that is no file name: {stem:?}") });
+        return Err(BuildError::Output {
+            what: format!("a source name that is no file name: {stem:?}"),
+        });
     }
     Ok(stem)
 }
@@ -306,7 +377,10 @@ fn describe(
             version: root.rpm_version.clone(),
             mode: plan::MODE.to_owned(),
             argv: plan.argv.clone(),
-            target: evaluated.get("_target_cpu").cloned().unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            target: evaluated
+                .get("_target_cpu")
+                .cloned()
+                .unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
         },
         macros: Macros {
             file_sha256: FileDigest::of(plan.macros.as_bytes()),
@@ -349,14 +423,18 @@ pub(crate) fn machine() -> Machine {
 /// `KernelPageSize: 4 kB`, the first in smaps.
 fn page_size() -> Option<u32> {
     let smaps = fs::read_to_string("/proc/self/smaps").ok()?;
-    let line = smaps.lines().find_map(|line| line.strip_prefix("KernelPageSize:"))?;
+    let line = smaps
+        .lines()
+        .find_map(|line| line.strip_prefix("KernelPageSize:"))?;
     let kilobytes: u32 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kilobytes.checked_mul(1024)
 }
 
 /// The clock, in whole seconds.
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Timestamp::from_unix_secs(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
@@ -372,10 +450,13 @@ pub fn provenance(
     finished: Timestamp,
 ) -> Result<Envelope, StatementError> {
     let buildinfo = FileDigest::of(&info.to_json());
-    let subjects = info
-        .outputs
-        .iter()
-        .map(|output| Subject::unsigned_rpm(&output.nevra.file_name(), output.file_sha256, output.header_sha256));
+    let subjects = info.outputs.iter().map(|output| {
+        Subject::unsigned_rpm(
+            &output.nevra.file_name(),
+            output.file_sha256,
+            output.header_sha256,
+        )
+    });
     let predicate = Provenance {
         build_definition: BuildDefinition {
             build_type: BUILD_TYPE.to_owned(),
@@ -394,8 +475,14 @@ pub fn provenance(
             ],
         },
         run_details: RunDetails {
-            builder: BuilderId { id: format!("https://hallmark.example/builder/{builder_name}") },
-            metadata: RunMetadata { invocation_id: buildinfo.to_hex(), started_on: started, finished_on: finished },
+            builder: BuilderId {
+                id: format!("https://hallmark.example/builder/{builder_name}"),
+            },
+            metadata: RunMetadata {
+                invocation_id: buildinfo.to_hex(),
+                started_on: started,
+                finished_on: finished,
+            },
         },
     };
     Statement::new(PROVENANCE, subjects.collect(), predicate).sign(key)

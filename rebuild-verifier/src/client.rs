@@ -4,7 +4,9 @@
 use crate::build::now;
 use crate::scratch;
 use repo_model::wire::ErrorBody;
-use repo_model::wire::worker::{HEADER, Heartbeat, LeaseRequest, LeasedJob, Report, RequestAuth, RequestKey};
+use repo_model::wire::worker::{
+    HEADER, Heartbeat, LeaseRequest, LeasedJob, Report, RequestAuth, RequestKey,
+};
 use repo_model::{FileDigest, WorkerName};
 use serde::Serialize;
 use std::fs::File;
@@ -122,7 +124,12 @@ impl Client {
             .user_agent(concat!("hallmark-rebuilder/", env!("CARGO_PKG_VERSION")))
             .build()
             .new_agent();
-        Self { agent, server_url: server_url.trim_end_matches('/').to_owned(), worker, key }
+        Self {
+            agent,
+            server_url: server_url.trim_end_matches('/').to_owned(),
+            worker,
+            key,
+        }
     }
 
     /// Asks for a job and waits for one as long as the request says; `None` when there is none.
@@ -141,23 +148,37 @@ impl Client {
             .take(MAX_JSON)
             .read_to_end(&mut text)
             .map_err(|error| self.bad(path, &error))?;
-        serde_json::from_slice(&text).map(Some).map_err(|error| self.bad(path, &error))
+        serde_json::from_slice(&text)
+            .map(Some)
+            .map_err(|error| self.bad(path, &error))
     }
 
     /// Keeps the lease.
     pub fn heartbeat(&self, job: &LeasedJob) -> Result<(), ClientError> {
         let path = format!("/api/v1/worker/jobs/{}/heartbeat", job.job);
-        let body = json(&Heartbeat { lease_epoch: job.lease_epoch });
-        self.of_job(job.job, self.send("POST", &path, &Payload::Json(&body), GRACE))
+        let body = json(&Heartbeat {
+            lease_epoch: job.lease_epoch,
+        });
+        self.of_job(
+            job.job,
+            self.send("POST", &path, &Payload::Json(&body), GRACE),
+        )
     }
 
     /// Reports the result.
     pub fn report(&self, job: u64, report: &Report) -> Result<(), ClientError> {
         let path = format!("/api/v1/worker/jobs/{job}/report");
-        self.of_job(job, self.send("POST", &path, &Payload::Json(&json(report)), STALLED))
+        self.of_job(
+            job,
+            self.send("POST", &path, &Payload::Json(&json(report)), STALLED),
+        )
     }
 
-    fn of_job(&self, job: u64, answer: Result<Response<Body>, ClientError>) -> Result<(), ClientError> {
+    fn of_job(
+        &self,
+        job: u64,
+        answer: Result<Response<Body>, ClientError>,
+    ) -> Result<(), ClientError> {
         match answer {
             Err(ClientError::Refused { status: 409, .. }) => Err(ClientError::LeaseLost { job }),
             other => other.map(|_| ()),
@@ -166,15 +187,25 @@ impl Client {
 
     /// Fetches a blob to a new file and checks its digest while it comes; the file is removed when it
     /// is not the one that was asked for.
-    pub fn download(&self, blob: FileDigest, to: &Path, limit_bytes: u64) -> Result<(), ClientError> {
+    pub fn download(
+        &self,
+        blob: FileDigest,
+        to: &Path,
+        limit_bytes: u64,
+    ) -> Result<(), ClientError> {
         let path = format!("/api/v1/blobs/{blob}");
         let mut answer = self.send("GET", &path, &Payload::None, TRANSFER)?;
         let file = File::create_new(to)
             .and_then(|file| {
                 use std::os::unix::fs::PermissionsExt as _;
-                file.set_permissions(std::fs::Permissions::from_mode(0o644)).map(|()| file)
+                file.set_permissions(std::fs::Permissions::from_mode(0o644))
+                    .map(|()| file)
             })
-            .map_err(|source| ClientError::Io { action: "write", path: to.to_owned(), source })?;
+            .map_err(|source| ClientError::Io {
+                action: "write",
+                path: to.to_owned(),
+                source,
+            })?;
         let copied = scratch::copy_hashed(answer.body_mut().as_reader(), file, limit_bytes);
         let problem = match copied {
             Ok((digest, _)) if digest == blob => return Ok(()),
@@ -182,13 +213,19 @@ impl Client {
             Err(error) => error.to_string(),
         };
         let _ = std::fs::remove_file(to);
-        Err(ClientError::BadAnswer { url: format!("{}{path}", self.server_url), what: problem })
+        Err(ClientError::BadAnswer {
+            url: format!("{}{path}", self.server_url),
+            what: problem,
+        })
     }
 
     /// Stores a file as a blob and returns its digest.
     pub fn upload_file(&self, file: &Path) -> Result<FileDigest, ClientError> {
-        let (digest, _) = scratch::hash_file(file)
-            .map_err(|source| ClientError::Io { action: "read", path: file.to_owned(), source })?;
+        let (digest, _) = scratch::hash_file(file).map_err(|source| ClientError::Io {
+            action: "read",
+            path: file.to_owned(),
+            source,
+        })?;
         let path = format!("/api/v1/blobs/{digest}");
         self.send("PUT", &path, &Payload::File(file, digest), TRANSFER)?;
         Ok(digest)
@@ -197,7 +234,12 @@ impl Client {
     /// Stores bytes as a blob and returns their digest.
     pub fn upload(&self, bytes: &[u8]) -> Result<FileDigest, ClientError> {
         let digest = FileDigest::of(bytes);
-        self.send("PUT", &format!("/api/v1/blobs/{digest}"), &Payload::Json(bytes), STALLED)?;
+        self.send(
+            "PUT",
+            &format!("/api/v1/blobs/{digest}"),
+            &Payload::Json(bytes),
+            STALLED,
+        )?;
         Ok(digest)
     }
 
@@ -210,7 +252,10 @@ impl Client {
         patience: Duration,
     ) -> Result<Response<Body>, ClientError> {
         let url = format!("{}{path}", self.server_url);
-        let unreachable = |source| ClientError::Unreachable { url: url.clone(), source: Box::new(source) };
+        let unreachable = |source| ClientError::Unreachable {
+            url: url.clone(),
+            source: Box::new(source),
+        };
         let body = match payload {
             Payload::None => FileDigest::of(b""),
             Payload::Json(bytes) => FileDigest::of(bytes),
@@ -220,17 +265,28 @@ impl Client {
         let sent = match payload {
             Payload::None => {
                 let request = self.agent.get(&url).header(HEADER, &auth);
-                request.config().timeout_global(Some(patience)).build().call()
+                request
+                    .config()
+                    .timeout_global(Some(patience))
+                    .build()
+                    .call()
             }
             Payload::Json(bytes) => self.with_body(method, &url, &auth, patience).send(*bytes),
             Payload::File(file, _) => {
-                let opened = File::open(file)
-                    .map_err(|source| ClientError::Io { action: "read", path: (*file).to_owned(), source })?;
+                let opened = File::open(file).map_err(|source| ClientError::Io {
+                    action: "read",
+                    path: (*file).to_owned(),
+                    source,
+                })?;
                 self.with_body(method, &url, &auth, patience).send(opened)
             }
         };
         let answer = sent.map_err(unreachable)?;
-        if answer.status().is_success() { Ok(answer) } else { Err(refusal(url, answer)) }
+        if answer.status().is_success() {
+            Ok(answer)
+        } else {
+            Err(refusal(url, answer))
+        }
     }
 
     fn with_body(
@@ -251,11 +307,22 @@ impl Client {
     fn auth(&self, method: &str, path: &str, body: FileDigest) -> Result<RequestAuth, ClientError> {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(|_| ClientError::Random)?;
-        Ok(RequestAuth::sign(&self.key, &self.worker, method, path, body, now(), nonce))
+        Ok(RequestAuth::sign(
+            &self.key,
+            &self.worker,
+            method,
+            path,
+            body,
+            now(),
+            nonce,
+        ))
     }
 
     fn bad(&self, path: &str, what: &dyn std::fmt::Display) -> ClientError {
-        ClientError::BadAnswer { url: format!("{}{path}", self.server_url), what: format!("no usable answer: {what}") }
+        ClientError::BadAnswer {
+            url: format!("{}{path}", self.server_url),
+            what: format!("no usable answer: {what}"),
+        }
     }
 }
 
@@ -266,7 +333,11 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 fn refusal(url: String, mut answer: Response<Body>) -> ClientError {
     let status = answer.status();
     let mut text = Vec::new();
-    let _ = answer.body_mut().as_reader().take(MAX_ERROR).read_to_end(&mut text);
+    let _ = answer
+        .body_mut()
+        .as_reader()
+        .take(MAX_ERROR)
+        .read_to_end(&mut text);
     let said = match serde_json::from_slice::<ErrorBody>(&text) {
         Ok(body) => match body.hint {
             Some(hint) => format!("{} (hint: {hint})", body.error),
@@ -274,9 +345,20 @@ fn refusal(url: String, mut answer: Response<Body>) -> ClientError {
         },
         Err(_) => String::from_utf8_lossy(&text).chars().take(200).collect(),
     };
-    if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS && status != StatusCode::REQUEST_TIMEOUT {
-        ClientError::Refused { url, status: status.as_u16(), said }
+    if status.is_client_error()
+        && status != StatusCode::TOO_MANY_REQUESTS
+        && status != StatusCode::REQUEST_TIMEOUT
+    {
+        ClientError::Refused {
+            url,
+            status: status.as_u16(),
+            said,
+        }
     } else {
-        ClientError::Server { url, status: status.as_u16(), said }
+        ClientError::Server {
+            url,
+            status: status.as_u16(),
+            said,
+        }
     }
 }

@@ -59,7 +59,10 @@ static CHECKS: &[CheckRow] = &[
         remedy: "a root without dpkg or rpm database cannot be recorded; use a Debian or Fedora like machine",
         check: |_| {
             let lock = lock::host().map_err(|error| error.to_string())?;
-            Ok(format!("{} packages by {}, lock {}", lock.packages, lock.installer, lock.sha256))
+            Ok(format!(
+                "{} packages by {}, lock {}",
+                lock.packages, lock.installer, lock.sha256
+            ))
         },
     },
     CheckRow {
@@ -78,21 +81,32 @@ static CHECKS: &[CheckRow] = &[
         name: "setpriv",
         failing: Health::Bad,
         remedy: "install util-linux; root needs it to drop to the build user",
-        check: |_| if sandbox::is_root() { version_of("setpriv") } else { Ok("not needed: not root".to_owned()) },
+        check: |_| {
+            if sandbox::is_root() {
+                version_of("setpriv")
+            } else {
+                Ok("not needed: not root".to_owned())
+            }
+        },
     },
     CheckRow {
         name: "sandbox",
         failing: Health::Bad,
         remedy: "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
                  kernel.apparmor_restrict_unprivileged_userns=0); let the build user pass through rebuilder.work_dir",
-        check: |config| in_sandbox(config, "id -u").and_then(|said| wanted(said.trim() == "1000", &said)),
+        check: |config| {
+            in_sandbox(config, "id -u").and_then(|said| wanted(said.trim() == "1000", &said))
+        },
     },
     CheckRow {
         name: "network off",
         failing: Health::Bad,
         remedy: "allow network namespaces",
         check: |config| {
-            let said = in_sandbox(config, "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' \\n'")?;
+            let said = in_sandbox(
+                config,
+                "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' \\n'",
+            )?;
             wanted(said == "lo", &said).map(|_| "only the loopback device".to_owned())
         },
     },
@@ -111,17 +125,28 @@ static CHECKS: &[CheckRow] = &[
         remedy: "check the rpm installation: `rpm --eval %{_arch}`",
         check: |config| {
             let plan = some_plan().map_err(|error| error.to_string())?;
-            let values = plan::evaluate(&plan, &config.work_dir, config.build_uid).map_err(|error| error.to_string())?;
+            let values = plan::evaluate(&plan, &config.work_dir, config.build_uid)
+                .map_err(|error| error.to_string())?;
             let host = values.get("_buildhost").cloned().unwrap_or_default();
             wanted(host == "reproducible", &format!("_buildhost is `{host}`"))?;
-            Ok(format!("{} values, target {}", values.len(), values.get("_target_cpu").cloned().unwrap_or_default()))
+            Ok(format!(
+                "{} values, target {}",
+                values.len(),
+                values.get("_target_cpu").cloned().unwrap_or_default()
+            ))
         },
     },
     CheckRow {
         name: "control groups",
         failing: Health::Weak,
         remedy: "run as root or with a delegated cgroup v2 (systemd: Delegate=yes); else statements say `limits: weak`",
-        check: |_| if sandbox::has_cgroups() { Ok("memory and pids".to_owned()) } else { Err("not writable".to_owned()) },
+        check: |_| {
+            if sandbox::has_cgroups() {
+                Ok("memory and pids".to_owned())
+            } else {
+                Err("not writable".to_owned())
+            }
+        },
     },
     CheckRow {
         name: "key file",
@@ -129,7 +154,10 @@ static CHECKS: &[CheckRow] = &[
         remedy: "make one: `hallmark-rebuilder keygen --out FILE`, and set rebuilder.key_file",
         check: |config| {
             let keys = RebuilderKeys::read(&config.key_file).map_err(|error| error.to_string())?;
-            Ok(format!("statement key {}", keys.statement.public().key_id()))
+            Ok(format!(
+                "statement key {}",
+                keys.statement.public().key_id()
+            ))
         },
     },
     CheckRow {
@@ -138,8 +166,15 @@ static CHECKS: &[CheckRow] = &[
         remedy: "set rebuilder.server_url, and start the server",
         check: |config| {
             let url = format!("{}/healthz", config.server_url.trim_end_matches('/'));
-            let agent = ureq::Agent::config_builder().timeout_global(Some(std::time::Duration::from_secs(5))).build();
-            agent.new_agent().get(&url).call().map(|_| config.server_url.clone()).map_err(|error| error.to_string())
+            let agent = ureq::Agent::config_builder()
+                .timeout_global(Some(std::time::Duration::from_secs(5)))
+                .build();
+            agent
+                .new_agent()
+                .get(&url)
+                .call()
+                .map(|_| config.server_url.clone())
+                .map_err(|error| error.to_string())
         },
     },
 ];
@@ -149,8 +184,18 @@ pub fn examine(config: &RebuilderConfig) -> Vec<Finding> {
     CHECKS
         .iter()
         .map(|row| match (row.check)(config) {
-            Ok(seen) => Finding { name: row.name, health: Health::Good, seen, remedy: "" },
-            Err(seen) => Finding { name: row.name, health: row.failing, seen, remedy: row.remedy },
+            Ok(seen) => Finding {
+                name: row.name,
+                health: Health::Good,
+                seen,
+                remedy: "",
+            },
+            Err(seen) => Finding {
+                name: row.name,
+                health: row.failing,
+                seen,
+                remedy: row.remedy,
+            },
         })
         .collect()
 }
@@ -166,9 +211,15 @@ fn wanted(holds: bool, said: &str) -> Result<String, String> {
 }
 
 fn version_of(tool: &str) -> Result<String, String> {
-    let output = Command::new(tool).arg("--version").output().map_err(|error| error.to_string())?;
+    let output = Command::new(tool)
+        .arg("--version")
+        .output()
+        .map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
-    wanted(output.status.success(), text.lines().next().unwrap_or("it says nothing"))
+    wanted(
+        output.status.success(),
+        text.lines().next().unwrap_or("it says nothing"),
+    )
 }
 
 /// A plan for no package in particular.
@@ -176,7 +227,11 @@ fn some_plan() -> Result<Plan, lock::LockError> {
     let nothing = SourcePackage {
         nevra: Nevra {
             name: "doctor".to_owned(),
-            evr: Evr { epoch: 0, version: "1".to_owned(), release: "1".to_owned() },
+            evr: Evr {
+                epoch: 0,
+                version: "1".to_owned(),
+                release: "1".to_owned(),
+            },
             arch: "src".to_owned(),
         },
         header: HeaderDigest::of(b""),
@@ -202,12 +257,19 @@ fn in_sandbox(config: &RebuilderConfig, line: &str) -> Result<String, String> {
         command: &["sh", "-c", line].map(str::to_owned),
         env: &plan.env,
         identity: &plan.identity,
-        limits: &Limits { build_secs: 20, ..Limits::from_config(config) },
+        limits: &Limits {
+            build_secs: 20,
+            ..Limits::from_config(config)
+        },
         build_uid: config.build_uid,
         log: &log,
         cancel: &Cancel::default(),
     })
     .map_err(|error| error.to_string())?;
     let said = fs::read_to_string(&log).map_err(text)?;
-    if ended.exit_code == 0 { Ok(said) } else { Err(format!("status {}: {}", ended.exit_code, said.trim())) }
+    if ended.exit_code == 0 {
+        Ok(said)
+    } else {
+        Err(format!("status {}: {}", ended.exit_code, said.trim()))
+    }
 }

@@ -6,10 +6,10 @@ use crate::build::{self, BuildError, BuiltPackage};
 use crate::client::{Client, ClientError};
 use crate::compare::{self, Comparison, Context, Facts};
 use crate::keys::RebuilderKeys;
+use crate::lock;
 use crate::replay::{self, Rebuilt};
 use crate::sandbox::{Cancel, Limits, SandboxError};
 use crate::scratch::Scratch;
-use crate::lock;
 use repo_model::buildinfo::{self, BuildInfo, Machine};
 use repo_model::statement::{Rebuilder, Resource};
 use repo_model::verdict::Verdict;
@@ -124,26 +124,49 @@ fn keep_lease(bench: &Workbench, job: &LeasedJob, cancel: &Cancel, done: &Atomic
             Err(error) => tracing::warn!(job = job.job, "no heartbeat: {}", chain(&error)),
         }
         if heard.elapsed() >= lease {
-            tracing::warn!(job = job.job, "the lease of job {} ran out unheard: the build is stopped", job.job);
+            tracing::warn!(
+                job = job.job,
+                "the lease of job {} ran out unheard: the build is stopped",
+                job.job
+            );
             cancel.cancel();
             return;
         }
     }
 }
 
-fn rebuild_and_report(bench: &Workbench, job: &LeasedJob, cancel: &Cancel) -> Result<JobEnd, ClientError> {
+fn rebuild_and_report(
+    bench: &Workbench,
+    job: &LeasedJob,
+    cancel: &Cancel,
+) -> Result<JobEnd, ClientError> {
     let scratch = match Scratch::create(&bench.work_dir) {
         Ok(scratch) => scratch,
         Err(error) => {
-            let message = format!("cannot make a directory below {}: {error}", bench.work_dir.display());
-            return deliver(bench, job, cancel, Outcome::InfraFailed { message }, Vec::new(), Verdict::InfraFailed);
+            let message = format!(
+                "cannot make a directory below {}: {error}",
+                bench.work_dir.display()
+            );
+            return deliver(
+                bench,
+                job,
+                cancel,
+                Outcome::InfraFailed { message },
+                Vec::new(),
+                Verdict::InfraFailed,
+            );
         }
     };
     let log = scratch.dir().join("build.log");
     match rebuild(bench, job, &scratch, &log, cancel) {
-        Ok((statements, attachments, verdict)) => {
-            deliver(bench, job, cancel, Outcome::Judged { statements }, attachments, verdict)
-        }
+        Ok((statements, attachments, verdict)) => deliver(
+            bench,
+            job,
+            cancel,
+            Outcome::Judged { statements },
+            attachments,
+            verdict,
+        ),
         Err(NoVerdict::Dropped) => Ok(JobEnd::Dropped),
         Err(NoVerdict::Infra(message)) => {
             if cancel.is_cancelled() {
@@ -155,7 +178,14 @@ fn rebuild_and_report(bench: &Workbench, job: &LeasedJob, cancel: &Cancel) -> Re
                 Some(Ok(digest)) => vec![Resource::file("build.log", digest)],
                 _ => Vec::new(),
             };
-            deliver(bench, job, cancel, Outcome::InfraFailed { message }, attachments, Verdict::InfraFailed)
+            deliver(
+                bench,
+                job,
+                cancel,
+                Outcome::InfraFailed { message },
+                attachments,
+                Verdict::InfraFailed,
+            )
         }
     }
 }
@@ -168,7 +198,11 @@ fn deliver(
     attachments: Vec<Resource>,
     verdict: Verdict,
 ) -> Result<JobEnd, ClientError> {
-    let report = Report { lease_epoch: job.lease_epoch, outcome, attachments };
+    let report = Report {
+        lease_epoch: job.lease_epoch,
+        outcome,
+        attachments,
+    };
     match persist(cancel, || bench.client.report(job.job, &report)) {
         Ok(()) => Ok(JobEnd::Reported(verdict)),
         Err(ClientError::LeaseLost { .. }) => Ok(JobEnd::Dropped),
@@ -178,7 +212,10 @@ fn deliver(
 }
 
 /// Repeats what fails because the server is not available, as long as the lease holds.
-fn persist<T>(cancel: &Cancel, mut attempt: impl FnMut() -> Result<T, ClientError>) -> Result<T, ClientError> {
+fn persist<T>(
+    cancel: &Cancel,
+    mut attempt: impl FnMut() -> Result<T, ClientError>,
+) -> Result<T, ClientError> {
     let mut backoff = Backoff::default();
     loop {
         match attempt() {
@@ -212,13 +249,25 @@ fn rebuild(
     let srpm = scratch.dir().join("in.src.rpm");
     let limit = bench.limits.disk_bytes;
     persist(cancel, || bench.client.download(job.source, &srpm, limit))?;
-    let plan = replay::check(&info, &srpm, &bench.work_dir, bench.build_uid).map_err(|error| infra(&error))?;
+    let plan = replay::check(&info, &srpm, &bench.work_dir, bench.build_uid)
+        .map_err(|error| infra(&error))?;
     tracing::info!(job = job.job, source = %info.source.nevra, "rebuilding {}", info.source.nevra);
-    let result = replay::replay(&plan, &srpm, scratch, &bench.limits, bench.build_uid, log, cancel);
+    let result = replay::replay(
+        &plan,
+        &srpm,
+        scratch,
+        &bench.limits,
+        bench.build_uid,
+        log,
+        cancel,
+    );
     let (rebuilt, failure) = match result {
         Ok(rebuilt) if rebuilt.exit_code == 0 => (rebuilt, None),
         Ok(rebuilt) => {
-            let said = format!("rpmbuild ended with status {}; its log is attached", rebuilt.exit_code);
+            let said = format!(
+                "rpmbuild ended with status {}; its log is attached",
+                rebuilt.exit_code
+            );
             (rebuilt, Some(said))
         }
         Err(BuildError::Sandbox(SandboxError::Cancelled)) => return Err(NoVerdict::Dropped),
@@ -227,7 +276,10 @@ fn rebuild(
     let comparisons = match failure {
         Some(said) => {
             let cause = compare::cause("build-failed", said);
-            let failed = Comparison { verdict: Verdict::BuildFailed, causes: vec![cause] };
+            let failed = Comparison {
+                verdict: Verdict::BuildFailed,
+                causes: vec![cause],
+            };
             vec![(None, failed); job.packages.len()]
         }
         None => compare_all(bench, job, &info, &rebuilt, scratch, cancel)?,
@@ -242,7 +294,11 @@ fn fetch_buildinfo(
     cancel: &Cancel,
 ) -> Result<BuildInfo, NoVerdict> {
     let path = scratch.dir().join("buildinfo.json");
-    persist(cancel, || bench.client.download(job.buildinfo, &path, buildinfo::MAX_BYTES as u64))?;
+    persist(cancel, || {
+        bench
+            .client
+            .download(job.buildinfo, &path, buildinfo::MAX_BYTES as u64)
+    })?;
     let json = fs::read(&path).map_err(|error| infra(&error))?;
     let info = BuildInfo::from_json(&json).map_err(|error| infra(&error))?;
     let in_info = |package: &ExpectedPackage| {
@@ -285,10 +341,16 @@ fn compare_all(
     let context = context(&info.machine, rebuilt);
     let mut compared = Vec::with_capacity(job.packages.len());
     for package in &job.packages {
-        let counterpart = rebuilt.packages.iter().find(|built| built.nevra == package.nevra);
+        let counterpart = rebuilt
+            .packages
+            .iter()
+            .find(|built| built.nevra == package.nevra);
         let mut comparison = match counterpart {
             Some(built) => compare_one(bench, package, built, &context, scratch, cancel)?,
-            None => Comparison { verdict: Verdict::SetDiffers, causes: Vec::new() },
+            None => Comparison {
+                verdict: Verdict::SetDiffers,
+                causes: Vec::new(),
+            },
         };
         if let Some(cause) = &set {
             comparison.verdict = comparison.verdict.max(Verdict::SetDiffers);
@@ -308,10 +370,17 @@ fn compare_one(
     cancel: &Cancel,
 ) -> Result<Comparison, NoVerdict> {
     if built.file == package.file {
-        return Ok(Comparison { verdict: Verdict::Identical, causes: Vec::new() });
+        return Ok(Comparison {
+            verdict: Verdict::Identical,
+            causes: Vec::new(),
+        });
     }
     let path = scratch.dir().join("expected.rpm");
-    persist(cancel, || bench.client.download(package.file, &path, package.size_bytes))?;
+    persist(cancel, || {
+        bench
+            .client
+            .download(package.file, &path, package.size_bytes)
+    })?;
     let compared = compare::compare(&path, &built.path, context).map_err(|error| infra(&error));
     let _ = fs::remove_file(&path);
     compared
@@ -320,9 +389,16 @@ fn compare_one(
 fn context(machine: &Machine, rebuilt: &Rebuilt) -> Context {
     let here = build::machine();
     Context {
-        expected: Facts { kernel: Some(machine.kernel.clone()), ncpu: Some(machine.ncpu), ..Facts::default() },
+        expected: Facts {
+            kernel: Some(machine.kernel.clone()),
+            ncpu: Some(machine.ncpu),
+            ..Facts::default()
+        },
         rebuilt: Facts {
-            window: Some((rebuilt.started.unix_secs() - CLOCK_SLACK, rebuilt.finished.unix_secs() + CLOCK_SLACK)),
+            window: Some((
+                rebuilt.started.unix_secs() - CLOCK_SLACK,
+                rebuilt.finished.unix_secs() + CLOCK_SLACK,
+            )),
             kernel: Some(here.kernel),
             ncpu: Some(here.ncpu),
             ..Facts::default()
@@ -352,13 +428,20 @@ fn testify(
         finished: rebuilt.finished,
         packages: packages
             .clone()
-            .map(|(expected, (file, comparison))| PackageReport { expected, rebuilt: *file, comparison })
+            .map(|(expected, (file, comparison))| PackageReport {
+                expected,
+                rebuilt: *file,
+                comparison,
+            })
             .collect(),
     };
     let report = serde_json::to_vec_pretty(&report).map_err(|error| infra(&error))?;
     let log = persist(cancel, || bench.client.upload_file(log))?;
     let report = persist(cancel, || bench.client.upload(&report))?;
-    let attachments = vec![Resource::file("build.log", log), Resource::file("comparison.json", report)];
+    let attachments = vec![
+        Resource::file("build.log", log),
+        Resource::file("comparison.json", report),
+    ];
     let facts = RebuildFacts {
         rebuilder: bench.rebuilder.clone(),
         lock: root.sha256,
@@ -372,9 +455,18 @@ fn testify(
     let mut worst = Verdict::Identical;
     for (package, (_, comparison)) in packages {
         worst = worst.max(comparison.verdict);
-        let envelope = attest::sign_rebuild(&bench.keys.statement, job, info, package, comparison, &facts)
-            .map_err(|error| infra(&error))?;
-        statements.push(persist(cancel, || bench.client.upload(&envelope.to_json()))?);
+        let envelope = attest::sign_rebuild(
+            &bench.keys.statement,
+            job,
+            info,
+            package,
+            comparison,
+            &facts,
+        )
+        .map_err(|error| infra(&error))?;
+        statements.push(persist(cancel, || {
+            bench.client.upload(&envelope.to_json())
+        })?);
     }
     Ok((statements, attachments, worst))
 }

@@ -36,7 +36,9 @@ pub enum KeyError {
         source: io::Error,
     },
     /// Others can read it. `chmod 600` it, and make new keys if others may have.
-    #[error("the key file {path} has mode {mode:04o}: nobody but its owner may read it, so 0600 or 0400 is wanted")]
+    #[error(
+        "the key file {path} has mode {mode:04o}: nobody but its owner may read it, so 0600 or 0400 is wanted"
+    )]
     Open {
         /// The file.
         path: PathBuf,
@@ -89,14 +91,19 @@ pub fn new_statement_key() -> Result<StatementKey, KeyError> {
 
 fn random() -> Result<[u8; 32], KeyError> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|error| KeyError::Random { why: error.to_string() })?;
+    getrandom::fill(&mut bytes).map_err(|error| KeyError::Random {
+        why: error.to_string(),
+    })?;
     Ok(bytes)
 }
 
 impl RebuilderKeys {
     /// New keys from the system's random bytes.
     pub fn generate() -> Result<Self, KeyError> {
-        Ok(Self { statement: new_statement_key()?, request: RequestKey::from_seed(&random()?) })
+        Ok(Self {
+            statement: new_statement_key()?,
+            request: RequestKey::from_seed(&random()?),
+        })
     }
 
     /// Writes a new file of mode 0600; a file that is there is never overwritten.
@@ -115,20 +122,31 @@ impl RebuilderKeys {
 
     /// Reads a key file that only its owner can read.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        let shape = |why: String| KeyError::Shape { path: path.to_owned(), why };
+        let shape = |why: String| KeyError::Shape {
+            path: path.to_owned(),
+            why,
+        };
         let text = read_secret(path)?;
-        let file: KeyFile = toml::from_str(&text).map_err(|error| shape(error.message().to_owned()))?;
+        let file: KeyFile =
+            toml::from_str(&text).map_err(|error| shape(error.message().to_owned()))?;
         let mut seed = [0; 32];
         hex::decode_to_slice(file.request_key.trim(), &mut seed)
             .map_err(|_| shape("request_key is not 64 hex digits".to_owned()))?;
-        let statement = StatementKey::from_pem(&file.statement_key).map_err(|error| shape(error.to_string()))?;
-        Ok(Self { statement, request: RequestKey::from_seed(&seed) })
+        let statement = StatementKey::from_pem(&file.statement_key)
+            .map_err(|error| shape(error.to_string()))?;
+        Ok(Self {
+            statement,
+            request: RequestKey::from_seed(&seed),
+        })
     }
 
     /// The table for the policy file that makes this rebuilder's word count.
     pub fn policy_snippet(&self, name: &WorkerName, operator: &OperatorName) -> String {
         let request = self.request.public();
-        format!("{}request_key = \"{request}\"\n", holder("rebuilders", name, operator, &self.statement))
+        format!(
+            "{}request_key = \"{request}\"\n",
+            holder("rebuilders", name, operator, &self.statement)
+        )
     }
 }
 
@@ -144,22 +162,42 @@ pub fn write_new_builder_key(key: &StatementKey, path: &Path) -> Result<(), KeyE
 
 fn holder(list: &str, name: &WorkerName, operator: &OperatorName, key: &StatementKey) -> String {
     let public = key.public().to_pem();
-    format!("[[{list}]]\nname = \"{name}\"\noperator = \"{operator}\"\nstatement_key = \"\"\"\n{public}\"\"\"\n")
+    format!(
+        "[[{list}]]\nname = \"{name}\"\noperator = \"{operator}\"\nstatement_key = \"\"\"\n{public}\"\"\"\n"
+    )
 }
 
 fn write_secret(path: &Path, text: &str) -> Result<(), KeyError> {
-    let io = |source| KeyError::Io { action: "write", path: path.to_owned(), source };
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)
+    let io = |source| KeyError::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(io)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(io)
 }
 
 fn read_secret(path: &Path) -> Result<String, KeyError> {
     const LIMIT: u64 = 64 << 10;
-    let io = |source| KeyError::Io { action: "read", path: path.to_owned(), source };
+    let io = |source| KeyError::Io {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    };
     let file = File::open(path).map_err(io)?;
     let mode = file.metadata().map_err(io)?.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
-        return Err(KeyError::Open { path: path.to_owned(), mode });
+        return Err(KeyError::Open {
+            path: path.to_owned(),
+            mode,
+        });
     }
     let mut text = String::new();
     file.take(LIMIT).read_to_string(&mut text).map_err(io)?;
@@ -181,7 +219,10 @@ mod tests {
         let back = RebuilderKeys::read(&path).unwrap();
         assert_eq!(back.statement.public(), keys.statement.public());
         assert_eq!(back.request.public(), keys.request.public());
-        assert!(matches!(keys.write_new(&path), Err(KeyError::Io { .. })), "never overwritten");
+        assert!(
+            matches!(keys.write_new(&path), Err(KeyError::Io { .. })),
+            "never overwritten"
+        );
 
         let builder = new_statement_key().unwrap();
         let (name, operator) = ("rb-a".parse().unwrap(), "op-a".parse().unwrap());
@@ -191,7 +232,10 @@ mod tests {
             builder_snippet(&builder, &"builder".parse().unwrap(), &operator),
         );
         let policy = Policy::from_toml(&text).unwrap();
-        assert_eq!(policy.rebuilders[0].request_key, Some(keys.request.public()));
+        assert_eq!(
+            policy.rebuilders[0].request_key,
+            Some(keys.request.public())
+        );
         assert_eq!(policy.builders[0].statement_key, builder.public());
     }
 

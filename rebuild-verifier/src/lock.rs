@@ -44,10 +44,45 @@ pub struct RootLock {
 
 /// Names (without version suffixes such as `-12`) of packages that shape what is built.
 static TOOLCHAIN: &[&str] = &[
-    "gcc", "g++", "gcc-c++", "cpp", "clang", "llvm", "rustc", "rust", "cargo", "golang", "binutils", "glibc", "libc6",
-    "libc6-dev", "glibc-devel", "make", "cmake", "meson", "autoconf", "automake", "libtool", "python3", "perl", "rpm",
-    "rpm-build", "rpm-common", "librpm9", "librpmbuild9", "debugedit", "dwz", "bash", "dash", "coreutils", "tar", "gzip",
-    "xz-utils", "xz", "zstd", "bubblewrap",
+    "gcc",
+    "g++",
+    "gcc-c++",
+    "cpp",
+    "clang",
+    "llvm",
+    "rustc",
+    "rust",
+    "cargo",
+    "golang",
+    "binutils",
+    "glibc",
+    "libc6",
+    "libc6-dev",
+    "glibc-devel",
+    "make",
+    "cmake",
+    "meson",
+    "autoconf",
+    "automake",
+    "libtool",
+    "python3",
+    "perl",
+    "rpm",
+    "rpm-build",
+    "rpm-common",
+    "librpm9",
+    "librpmbuild9",
+    "debugedit",
+    "dwz",
+    "bash",
+    "dash",
+    "coreutils",
+    "tar",
+    "gzip",
+    "xz-utils",
+    "xz",
+    "zstd",
+    "bubblewrap",
 ];
 
 /// A database of installed packages: file that changes with it, name, tool and arguments.
@@ -63,7 +98,11 @@ static DATABASES: &[Database] = &[
         files: &["/var/lib/dpkg/status"],
         installer: "dpkg",
         tool: "dpkg-query",
-        arguments: &["-W", "-f", "${db:Status-Abbrev}\t${Package} ${Version} ${Architecture}\n"],
+        arguments: &[
+            "-W",
+            "-f",
+            "${db:Status-Abbrev}\t${Package} ${Version} ${Architecture}\n",
+        ],
     },
     Database {
         files: &[
@@ -75,7 +114,11 @@ static DATABASES: &[Database] = &[
         ],
         installer: "rpm",
         tool: "rpm",
-        arguments: &["-qa", "--qf", "ii \t%{NAME} %|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE} %{ARCH}\n"],
+        arguments: &[
+            "-qa",
+            "--qf",
+            "ii \t%{NAME} %|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE} %{ARCH}\n",
+        ],
     },
 ];
 
@@ -97,7 +140,10 @@ pub fn host() -> Result<Arc<RootLock>, LockError> {
 
 fn database() -> Option<(&'static Database, SystemTime)> {
     DATABASES.iter().find_map(|database| {
-        let metadata = database.files.iter().find_map(|file| fs::metadata(Path::new(file)).ok())?;
+        let metadata = database
+            .files
+            .iter()
+            .find_map(|file| fs::metadata(Path::new(file)).ok())?;
         let changed = metadata.modified().ok()?;
         (metadata.len() > 0).then_some((database, changed))
     })
@@ -116,23 +162,32 @@ fn lock_of(listed: &str, installer: &'static str, rpm_version: String) -> RootLo
         sha256: FileDigest::of(text.as_bytes()),
         installer,
         packages: u32::try_from(lines.len()).unwrap_or(u32::MAX),
-        toolchain: lines.iter().filter(|line| is_toolchain(line)).map(|line| (*line).to_owned()).collect(),
+        toolchain: lines
+            .iter()
+            .filter(|line| is_toolchain(line))
+            .map(|line| (*line).to_owned())
+            .collect(),
         rpm_version,
     }
 }
 
 fn is_toolchain(line: &str) -> bool {
     let name = line.split(' ').next().unwrap_or_default();
-    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').trim_end_matches('-');
+    let stem = name
+        .trim_end_matches(|c: char| c.is_ascii_digit() || c == '.')
+        .trim_end_matches('-');
     TOOLCHAIN.contains(&name) || TOOLCHAIN.contains(&stem)
 }
 
 fn rpm_version() -> Result<String, LockError> {
     let line = said("rpmbuild", &["--version"])?;
-    line.split_whitespace().last().map(str::to_owned).ok_or(LockError::Tool {
-        tool: "rpmbuild",
-        why: "it does not tell its version".to_owned(),
-    })
+    line.split_whitespace()
+        .last()
+        .map(str::to_owned)
+        .ok_or(LockError::Tool {
+            tool: "rpmbuild",
+            why: "it does not tell its version".to_owned(),
+        })
 }
 
 fn said(tool: &'static str, arguments: &[&str]) -> Result<String, LockError> {
@@ -161,7 +216,13 @@ mod tests {
         assert_eq!(one, two);
         assert_eq!(one.packages, 2);
         assert_eq!(one.toolchain, ["bash 5 amd64", "gcc-12 12.2 amd64"]);
-        assert_eq!(one.sha256, FileDigest::of(b"bash 5 amd64\ngcc-12 12.2 amd64\n"));
-        assert_ne!(one.sha256, lock("ii \tbash 6 amd64\nii \tgcc-12 12.2 amd64\n").sha256);
+        assert_eq!(
+            one.sha256,
+            FileDigest::of(b"bash 5 amd64\ngcc-12 12.2 amd64\n")
+        );
+        assert_ne!(
+            one.sha256,
+            lock("ii \tbash 6 amd64\nii \tgcc-12 12.2 amd64\n").sha256
+        );
     }
 }

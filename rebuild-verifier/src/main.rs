@@ -141,7 +141,9 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 
 fn start_logging() {
     let filter = EnvFilter::try_from_env("HALLMARK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if std::env::var("HALLMARK_LOG_FORMAT").is_ok_and(|format| format == "json") {
         builder.json().init();
     } else {
@@ -159,13 +161,18 @@ fn configuration(argument: &ConfigArg) -> anyhow::Result<RebuilderConfig> {
             .map_err(|error| usage(format!("cannot read {}: {error}", path.display())))?,
         None => String::new(),
     };
-    let config = Config::read(&text, std::env::vars()).map_err(|error| usage(format!("{:#}", anyhow::Error::new(error))))?;
+    let config = Config::read(&text, std::env::vars())
+        .map_err(|error| usage(format!("{:#}", anyhow::Error::new(error))))?;
     Ok(config.rebuilder)
 }
 
 fn keygen(args: &KeygenArgs) -> anyhow::Result<ExitCode> {
     let config = configuration(&args.config)?;
-    let name = args.name.clone().or(config.name).ok_or_else(|| usage("no name: give --name or rebuilder.name"))?;
+    let name = args
+        .name
+        .clone()
+        .or(config.name)
+        .ok_or_else(|| usage("no name: give --name or rebuilder.name"))?;
     let operator = args
         .operator
         .clone()
@@ -180,7 +187,9 @@ fn keygen(args: &KeygenArgs) -> anyhow::Result<ExitCode> {
         keys.write_new(&args.out)?;
         keys.policy_snippet(&name, &operator)
     };
-    std::io::stdout().write_all(snippet.as_bytes()).context("cannot write to stdout")?;
+    std::io::stdout()
+        .write_all(snippet.as_bytes())
+        .context("cannot write to stdout")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -191,12 +200,17 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         id: config.name.clone().ok_or_else(|| missing("name"))?,
         operator: config.operator.clone().ok_or_else(|| missing("operator"))?,
     };
-    let keys = RebuilderKeys::read(&config.key_file).map_err(|error| usage(format!("{:#}", anyhow::Error::new(error))))?;
+    let keys = RebuilderKeys::read(&config.key_file)
+        .map_err(|error| usage(format!("{:#}", anyhow::Error::new(error))))?;
     let stop = Cancel::default();
     let idle = Idle::default();
     listen_to_signals(&stop, &idle)?;
     let bench = Workbench {
-        client: Client::new(&config.server_url, rebuilder.id.clone(), keys.request.clone()),
+        client: Client::new(
+            &config.server_url,
+            rebuilder.id.clone(),
+            keys.request.clone(),
+        ),
         keys,
         rebuilder,
         limits: Limits::from_config(&config),
@@ -204,7 +218,11 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         build_uid: config.build_uid,
         stop,
     };
-    let until = if args.once { Until::OneJob } else { Until::Stopped };
+    let until = if args.once {
+        Until::OneJob
+    } else {
+        Until::Stopped
+    };
     worker::run(&bench, until, &idle)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -245,5 +263,9 @@ fn examine(args: &ConfigArg) -> anyhow::Result<ExitCode> {
             writeln!(out, "{:<5} {:<15} -> {}", "", "", finding.remedy)?;
         }
     }
-    Ok(if doctor::is_usable(&findings) { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if doctor::is_usable(&findings) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
 }

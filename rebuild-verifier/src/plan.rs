@@ -32,9 +32,26 @@ const MTIME_POLICY_SINCE: (u32, u32) = (4, 20);
 
 /// Macros whose values reach headers or compilers' flags.
 static EVALUATED: &[&str] = &[
-    "_arch", "_binary_payload", "_buildhost", "_host", "_libdir", "_prefix", "_target_cpu", "_target_platform", "_topdir",
-    "__brp_compress", "__os_install_post", "bugurl", "build_cflags", "build_ldflags", "debug_package", "dist",
-    "distribution", "optflags", "packager", "vendor",
+    "_arch",
+    "_binary_payload",
+    "_buildhost",
+    "_host",
+    "_libdir",
+    "_prefix",
+    "_target_cpu",
+    "_target_platform",
+    "_topdir",
+    "__brp_compress",
+    "__os_install_post",
+    "bugurl",
+    "build_cflags",
+    "build_ldflags",
+    "debug_package",
+    "dist",
+    "distribution",
+    "optflags",
+    "packager",
+    "vendor",
 ];
 
 /// What has to be known of a source package before it is built.
@@ -83,20 +100,33 @@ pub enum SourceError {
 
 /// Reads lead and headers of an RPM file.
 pub fn read_head(path: &Path) -> Result<Head, SourceError> {
-    let file = File::open(path).map_err(|source| SourceError::Read { path: path.to_owned(), source })?;
-    Head::read(BufReader::new(file), &HeadLimits::default())
-        .map_err(|source| SourceError::Header { path: path.to_owned(), source })
+    let file = File::open(path).map_err(|source| SourceError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    Head::read(BufReader::new(file), &HeadLimits::default()).map_err(|source| SourceError::Header {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Reads what has to be known of the source package at `path`.
 pub fn read_source(path: &Path) -> Result<SourcePackage, SourceError> {
     let head = read_head(path)?;
-    let package =
-        Package::from_head(&head).map_err(|source| SourceError::Header { path: path.to_owned(), source })?;
+    let package = Package::from_head(&head).map_err(|source| SourceError::Header {
+        path: path.to_owned(),
+        source,
+    })?;
     if !package.is_source {
-        return Err(SourceError::Binary { nevra: package.nevra });
+        return Err(SourceError::Binary {
+            nevra: package.nevra,
+        });
     }
-    let newest = head.main().u32s(tag::CHANGELOGTIME).first().map(|secs| i64::from(*secs));
+    let newest = head
+        .main()
+        .u32s(tag::CHANGELOGTIME)
+        .first()
+        .map(|secs| i64::from(*secs));
     Ok(SourcePackage {
         nevra: package.nevra,
         header: package.header_digest,
@@ -110,7 +140,11 @@ pub fn read_source(path: &Path) -> Result<SourcePackage, SourceError> {
 /// SOURCE_DATE_EPOCH (rpm `build/parseSpec.c`).
 fn epoch_of_changelog(secs: i64) -> i64 {
     const DAY: i64 = 86_400;
-    if secs.rem_euclid(DAY) == DAY / 2 { secs - DAY / 2 } else { secs }
+    if secs.rem_euclid(DAY) == DAY / 2 {
+        secs - DAY / 2
+    } else {
+        secs
+    }
 }
 
 /// One way to build one source package on this machine.
@@ -131,7 +165,12 @@ pub struct Plan {
 impl Plan {
     /// The plan for `source` with an rpm of `rpm_version`. Pure: equal input, equal plan.
     pub fn new(source: &SourcePackage, rpm_version: &str) -> Self {
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let words = |words: &[&str]| {
+            words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>()
+        };
         let mut env = BTreeMap::from(
             [
                 ("HOME", HOME_DIR),
@@ -190,7 +229,9 @@ impl Plan {
 /// The macro file. It is loaded with `--load`, which rpm reads before the command line's defines;
 /// paths are given as defines because those survive when rpm reads its configuration again.
 fn macros(rpm_version: &str) -> String {
-    let mut parts = rpm_version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut parts = rpm_version
+        .split('.')
+        .map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     let clamp = if version >= MTIME_POLICY_SINCE {
         "%build_mtime_policy clamp_to_source_date_epoch"
@@ -225,7 +266,11 @@ const UNDEFINED: &str = "";
 
 /// Values of [`EVALUATED`] inside the sandbox with the plan's macro file. Asked once for each root
 /// and macro file in a process, as it takes a sandbox of its own.
-pub fn evaluate(plan: &Plan, work_dir: &Path, build_uid: u32) -> Result<BTreeMap<String, String>, RootError> {
+pub fn evaluate(
+    plan: &Plan,
+    work_dir: &Path,
+    build_uid: u32,
+) -> Result<BTreeMap<String, String>, RootError> {
     type Key = (FileDigest, String);
     static CACHE: Mutex<Option<(Key, BTreeMap<String, String>)>> = Mutex::new(None);
     let key = (lock::host()?.sha256, plan.macros.clone());
@@ -240,14 +285,25 @@ pub fn evaluate(plan: &Plan, work_dir: &Path, build_uid: u32) -> Result<BTreeMap
     Ok(values)
 }
 
-fn evaluate_anew(plan: &Plan, work_dir: &Path, build_uid: u32) -> Result<BTreeMap<String, String>, RootError> {
+fn evaluate_anew(
+    plan: &Plan,
+    work_dir: &Path,
+    build_uid: u32,
+) -> Result<BTreeMap<String, String>, RootError> {
     let io = |action: &str| SandboxError::io(format!("{action} below {}", work_dir.display()));
     let scratch = Scratch::create(work_dir).map_err(io("make a directory"))?;
-    let out = scratch.dir_of("out", build_uid).map_err(io("make a directory"))?;
+    let out = scratch
+        .dir_of("out", build_uid)
+        .map_err(io("make a directory"))?;
     let macros = write_macros(plan, &scratch)?;
     let mut command: Vec<String> = vec!["rpm".to_owned()];
     // The options that shape macros, without `--nodeps` and `--rebuild`.
-    command.extend(plan.argv.iter().filter(|word| !["--nodeps", "--rebuild"].contains(&word.as_str())).cloned());
+    command.extend(
+        plan.argv
+            .iter()
+            .filter(|word| !["--nodeps", "--rebuild"].contains(&word.as_str()))
+            .cloned(),
+    );
     for name in EVALUATED {
         command.extend(["--eval".to_owned(), format!("={name}=%{{?{name}}}")]);
     }
@@ -259,14 +315,20 @@ fn evaluate_anew(plan: &Plan, work_dir: &Path, build_uid: u32) -> Result<BTreeMa
         command: &command,
         env: &plan.env,
         identity: &plan.identity,
-        limits: &Limits { build_secs: 60, log_bytes: 1 << 20, ..Limits::default() },
+        limits: &Limits {
+            build_secs: 60,
+            log_bytes: 1 << 20,
+            ..Limits::default()
+        },
         build_uid,
         log: &log,
         cancel: &Cancel::default(),
     })?;
     let said = std::fs::read_to_string(&log).map_err(io("read the log"))?;
     if ended.exit_code != 0 {
-        return Err(RootError::Macros { said: said.chars().take(400).collect() });
+        return Err(RootError::Macros {
+            said: said.chars().take(400).collect(),
+        });
     }
     Ok(read_values(&said))
 }
@@ -276,7 +338,11 @@ fn read_values(said: &str) -> BTreeMap<String, String> {
     let mut names = EVALUATED.iter().peekable();
     let mut current = "";
     for line in said.lines() {
-        let start = names.peek().and_then(|name| line.strip_prefix('=')?.strip_prefix(**name)?.strip_prefix('='));
+        let start = names.peek().and_then(|name| {
+            line.strip_prefix('=')?
+                .strip_prefix(**name)?
+                .strip_prefix('=')
+        });
         match start {
             Some(value) => {
                 current = names.next().copied().unwrap_or_default();
@@ -325,7 +391,10 @@ mod tests {
     #[test]
     fn values_of_several_lines_stay_together_and_undefined_ones_are_left_out() {
         let values = read_values("=_arch=x86_64\n=_binary_payload=w9\nmore\n=_buildhost=\n");
-        assert_eq!(values.get("_binary_payload").map(String::as_str), Some("w9\nmore"));
+        assert_eq!(
+            values.get("_binary_payload").map(String::as_str),
+            Some("w9\nmore")
+        );
         assert!(!values.contains_key("_buildhost"));
     }
 

@@ -47,7 +47,9 @@ pub enum ReplayError {
         found: String,
     },
     /// This machine has other packages installed. Retry on one with the builder's packages.
-    #[error("this rebuilder's root is another one: its lock is {found} ({packages} packages), the build's is {wanted}")]
+    #[error(
+        "this rebuilder's root is another one: its lock is {found} ({packages} packages), the build's is {wanted}"
+    )]
     OtherRoot {
         /// Here.
         found: FileDigest,
@@ -77,19 +79,35 @@ pub enum ReplayError {
 ///
 /// Looks at source package, mode, options, macros (file and values), environment, identity, times,
 /// build path, rpm and the root's lock. Machine and sandbox version are for diagnosis and not compared.
-pub fn check(info: &BuildInfo, srpm: &Path, work_dir: &Path, build_uid: u32) -> Result<Plan, ReplayError> {
-    let (digest, _) =
-        scratch::hash_file(srpm).map_err(|source| ReplayError::Io { path: srpm.to_owned(), source })?;
+pub fn check(
+    info: &BuildInfo,
+    srpm: &Path,
+    work_dir: &Path,
+    build_uid: u32,
+) -> Result<Plan, ReplayError> {
+    let (digest, _) = scratch::hash_file(srpm).map_err(|source| ReplayError::Io {
+        path: srpm.to_owned(),
+        source,
+    })?;
     if digest != info.source.sha256 {
-        return Err(ReplayError::OtherSource { found: digest, wanted: info.source.sha256 });
+        return Err(ReplayError::OtherSource {
+            found: digest,
+            wanted: info.source.sha256,
+        });
     }
     let source = plan::read_source(srpm)?;
     if source.header != info.source.header_sha256 {
-        return Err(ReplayError::OtherSourceHeader { found: source.header, wanted: info.source.header_sha256 });
+        return Err(ReplayError::OtherSourceHeader {
+            found: source.header,
+            wanted: info.source.header_sha256,
+        });
     }
     let found = FileDigest::of(info.macros.text.as_bytes());
     if found != info.macros.file_sha256 {
-        return Err(ReplayError::MacroDigest { found, wanted: info.macros.file_sha256 });
+        return Err(ReplayError::MacroDigest {
+            found,
+            wanted: info.macros.file_sha256,
+        });
     }
     let root = lock::host().map_err(RootError::from)?;
     let plan = Plan::new(&source, &root.rpm_version);
@@ -106,9 +124,16 @@ pub fn check(info: &BuildInfo, srpm: &Path, work_dir: &Path, build_uid: u32) -> 
     let names = info.macros.evaluated.keys().chain(evaluated.keys());
     for name in names {
         let value = |values: &std::collections::BTreeMap<String, String>| {
-            values.get(name).cloned().unwrap_or_else(|| "not defined".to_owned())
+            values
+                .get(name)
+                .cloned()
+                .unwrap_or_else(|| "not defined".to_owned())
         };
-        same(&format!("macro %{name}"), &value(&info.macros.evaluated), &value(&evaluated))?;
+        same(
+            &format!("macro %{name}"),
+            &value(&info.macros.evaluated),
+            &value(&evaluated),
+        )?;
     }
     Ok(plan)
 }
@@ -116,14 +141,34 @@ pub fn check(info: &BuildInfo, srpm: &Path, work_dir: &Path, build_uid: u32) -> 
 fn same_plan(info: &BuildInfo, plan: &Plan) -> Result<(), ReplayError> {
     same("mode", &info.rpmbuild.mode, plan::MODE)?;
     same("kind of build root", &info.buildroot.kind, plan::ROOT_KIND)?;
-    same("kind of sandbox", &info.sandbox.kind, sandbox::default_backend().name)?;
+    same(
+        "kind of sandbox",
+        &info.sandbox.kind,
+        sandbox::default_backend().name,
+    )?;
     same("network", &info.sandbox.network, "none")?;
     same("build path", &info.sandbox.build_path, plan::BUILD_PATH)?;
     same("macro file", &info.macros.text, &plan.macros)?;
-    same("list of rpmbuild options", &info.rpmbuild.argv.join(" "), &plan.argv.join(" "))?;
-    same("environment", &format!("{:?}", info.env), &format!("{:?}", plan.env))?;
-    same("identity", &format!("{:?}", info.identity), &format!("{:?}", plan.identity))?;
-    same("time rule", &format!("{:?}", info.time), &format!("{:?}", plan.time))
+    same(
+        "list of rpmbuild options",
+        &info.rpmbuild.argv.join(" "),
+        &plan.argv.join(" "),
+    )?;
+    same(
+        "environment",
+        &format!("{:?}", info.env),
+        &format!("{:?}", plan.env),
+    )?;
+    same(
+        "identity",
+        &format!("{:?}", info.identity),
+        &format!("{:?}", plan.identity),
+    )?;
+    same(
+        "time rule",
+        &format!("{:?}", info.time),
+        &format!("{:?}", plan.time),
+    )
 }
 
 fn same(what: &str, wanted: &str, found: &str) -> Result<(), ReplayError> {
@@ -131,7 +176,11 @@ fn same(what: &str, wanted: &str, found: &str) -> Result<(), ReplayError> {
         return Ok(());
     }
     let short = |text: &str| text.chars().take(300).collect::<String>();
-    Err(ReplayError::OtherPlan { what: what.to_owned(), wanted: short(wanted), found: short(found) })
+    Err(ReplayError::OtherPlan {
+        what: what.to_owned(),
+        wanted: short(wanted),
+        found: short(found),
+    })
 }
 
 /// What making a build again gave.
@@ -163,11 +212,25 @@ pub fn replay(
     cancel: &Cancel,
 ) -> Result<Rebuilt, BuildError> {
     build::refuse_future(plan)?;
-    let executed = build::execute(plan, srpm, &Run { scratch, limits, build_uid, cancel }, log)?;
+    let executed = build::execute(
+        plan,
+        srpm,
+        &Run {
+            scratch,
+            limits,
+            build_uid,
+            cancel,
+        },
+        log,
+    )?;
     let exit_code = executed.ended.exit_code;
     Ok(Rebuilt {
         exit_code,
-        packages: if exit_code == 0 { build::collect(&executed.out)? } else { Vec::new() },
+        packages: if exit_code == 0 {
+            build::collect(&executed.out)?
+        } else {
+            Vec::new()
+        },
         limits: executed.ended.limits,
         started: executed.started,
         finished: executed.finished,

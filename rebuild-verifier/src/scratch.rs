@@ -22,8 +22,16 @@ impl Scratch {
     /// Makes a new directory below `work_dir` (made too when it is not there) that other users can
     /// pass through but not list.
     pub fn create(work_dir: &Path) -> io::Result<Self> {
-        fs::create_dir_all(work_dir)?;
-        let dir = tempfile::Builder::new().prefix(&format!("{PREFIX}{}-", std::process::id())).tempdir_in(work_dir)?.keep();
+        if !work_dir.is_dir() {
+            fs::create_dir_all(work_dir)?;
+            // Whatever our umask: the build user has to get through. A directory that was there
+            // before is the operator's to open.
+            fs::set_permissions(work_dir, fs::Permissions::from_mode(0o711))?;
+        }
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("{PREFIX}{}-", std::process::id()))
+            .tempdir_in(work_dir)?
+            .keep();
         let scratch = Self { dir };
         fs::set_permissions(&scratch.dir, fs::Permissions::from_mode(0o711))?;
         Ok(scratch)
@@ -56,7 +64,9 @@ impl Drop for Scratch {
 pub fn sweep(work_dir: &Path) {
     for entry in fs::read_dir(work_dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));
         if let Some((pid, _)) = owner
             && !Path::new("/proc").join(pid).exists()
         {
@@ -89,7 +99,11 @@ fn remove_tree(dir: &Path) {
 /// Copies to the end of `from`, at most `limit_bytes`, and returns the digest and the count.
 ///
 /// More bytes than the limit are an error of kind `FileTooLarge`.
-pub fn copy_hashed(mut from: impl Read, mut to: impl Write, limit_bytes: u64) -> io::Result<(FileDigest, u64)> {
+pub fn copy_hashed(
+    mut from: impl Read,
+    mut to: impl Write,
+    limit_bytes: u64,
+) -> io::Result<(FileDigest, u64)> {
     let mut hasher = Sha256::new();
     let mut chunk = vec![0; CHUNK];
     let mut total = 0_u64;
@@ -145,6 +159,9 @@ mod tests {
         let mut to = Vec::new();
         let error = copy_hashed(&b"0123456789"[..], &mut to, 9).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
-        assert_eq!(copy_hashed(&b"abc"[..], &mut to, 3).unwrap(), (FileDigest::of(b"abc"), 3));
+        assert_eq!(
+            copy_hashed(&b"abc"[..], &mut to, 3).unwrap(),
+            (FileDigest::of(b"abc"), 3)
+        );
     }
 }

@@ -55,7 +55,10 @@ pub fn arch() -> Option<Arch> {
 pub fn run(bench: &Workbench, until: Until, idle: &Idle) -> Result<(), ClientError> {
     scratch::sweep(&bench.work_dir);
     sandbox::sweep_cgroups();
-    let request = LeaseRequest { arches: arch().into_iter().collect(), wait_secs: WAIT_SECS };
+    let request = LeaseRequest {
+        arches: arch().into_iter().collect(),
+        wait_secs: WAIT_SECS,
+    };
     let name = &bench.rebuilder.id;
     let mut backoff = Backoff::default();
     tracing::info!(worker = %name, "rebuilder {name} asks for work");
@@ -94,7 +97,11 @@ fn one_job(bench: &Workbench, request: &LeaseRequest, idle: &Idle) -> Result<boo
             Ok(true)
         }
         JobEnd::Dropped => {
-            tracing::info!(job = number, "job {number} ({}) is dropped", job.source_name);
+            tracing::info!(
+                job = number,
+                "job {number} ({}) is dropped",
+                job.source_name
+            );
             Ok(false)
         }
     }

@@ -23,6 +23,12 @@ pub const ENV_OTHER: &[&str] = &[
     "HALLMARK_PROFILE",
     "HALLMARK_VENV",
     "HALLMARK_FORKY",
+    "HALLMARK_BIN_DIR",
+    "HALLMARK_DEMO_DIR",
+    "HALLMARK_NO_INSTALL",
+    "HALLMARK_TEST_FULL",
+    "HALLMARK_TEST_RPMS",
+    "HALLMARK_TEST_SOURCES",
 ];
 
 /// The configuration cannot be used. The operator's fault; correct it and start again.

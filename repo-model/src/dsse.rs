@@ -116,6 +116,14 @@ impl StatementPublicKey {
             .unwrap_or_default()
     }
 
+    fn made(&self, signature: &EnvelopeSignature, signed: &[u8]) -> bool {
+        STANDARD
+            .decode(&signature.sig)
+            .ok()
+            .and_then(|der| DerSignature::try_from(der.as_slice()).ok())
+            .is_some_and(|der| self.0.verify(signed, &der).is_ok())
+    }
+
     /// SPKI PEM with LF line ends.
     pub fn to_pem(&self) -> String {
         self.0
@@ -197,17 +205,15 @@ impl Envelope {
         }
         let payload = self.unverified_payload()?;
         let signed = pre_authentication_encoding(&self.payload_type, &payload);
+        let key_id = key.key_id();
+        // The hint saves the arithmetic for signatures that name another key; it grants nothing.
         let verifies = |signature: &EnvelopeSignature| {
-            STANDARD
-                .decode(&signature.sig)
-                .ok()
-                .and_then(|der| DerSignature::try_from(der.as_slice()).ok())
-                .is_some_and(|der| key.0.verify(&signed, &der).is_ok())
+            (signature.keyid.is_empty() || signature.keyid == key_id) && key.made(signature, &signed)
         };
         if self.signatures.iter().any(verifies) {
             Ok(payload)
         } else {
-            Err(DsseError::Signature { key_id: key.key_id() })
+            Err(DsseError::Signature { key_id })
         }
     }
 

@@ -15,7 +15,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     let listener = TcpListener::bind(&address)
         .await
         .map_err(|source| ServeError::Listen { address: address.clone(), source })?;
-    publish::ensure_first_release(&app).await?;
+    publish::ensure_release(&app).await?;
     let local = listener.local_addr().map_err(ServeError::Serve)?;
     tracing::info!(%local, "serving {} on http://{local}", app.config.server.public_url);
     let jobs = tokio::spawn(jobs::run(app.clone(), stop.clone()));

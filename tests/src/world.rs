@@ -364,15 +364,17 @@ fn write_policy(dir: &Path, options: &Options, address: &str) -> String {
     for name in &options.rebuilders {
         let config = dir.join(format!("{name}.toml"));
         let work_dir = dir.join(format!("{name}.work"));
+        let key_file = dir.join(format!("{name}.key"));
         let section = format!(
             "[rebuilder]\nserver_url = \"http://{address}\"\nname = \"{name}\"\noperator = \"operator-of-{name}\"\n\
              key_file = \"{}\"\nwork_dir = \"{}\"\n",
-            dir.join(format!("{name}.key")).display(),
+            key_file.display(),
             work_dir.display()
         );
         std::fs::write(&config, section).expect("the rebuilder's configuration is written");
-        let keygen = process::binary("hallmark-rebuilder");
-        text.push_str(&process::run(process::command(keygen).args(["keygen", "--config"]).arg(&config)));
+        let mut keygen = process::command(process::binary("hallmark-rebuilder"));
+        keygen.args(["keygen", "--config"]).arg(&config).arg("--out").arg(&key_file);
+        text.push_str(&process::run(&mut keygen));
     }
     std::fs::write(dir.join("policy.toml"), &text).expect("the policy is written");
     text

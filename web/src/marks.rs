@@ -77,9 +77,13 @@ impl Step {
         shape(self.id).0
     }
 
-    /// What is struck inside the outline.
+    /// What is struck inside the outline; a judgement that went wrong must not look like a tick.
     pub fn device(&self) -> &'static str {
-        shape(self.id).1
+        match (self.id, self.state) {
+            ("judged", State::Stopped) => "M20 17v14M28 17v14",
+            (_, State::Refused) => "M18 18l12 12M30 18l-12 12",
+            _ => shape(self.id).1,
+        }
     }
 }
 

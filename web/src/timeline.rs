@@ -76,7 +76,7 @@ fn sboms(build: &BuildStatus) -> Step {
         .iter()
         .any(|reason| matches!(reason, Reason::SbomMissing { .. }));
     let (state, short) = if missing {
-        (stop(build), "missing".to_owned())
+        (State::Stopped, "missing".to_owned())
     } else if made > 0 && documents.len() == build.packages.len() {
         (State::Struck, counted(made as u64, "document", "documents"))
     } else if gate_passed(build) {
@@ -106,12 +106,15 @@ fn rebuilt(build: &BuildStatus) -> Step {
             .verdict
             .is_some_and(|verdict| !verdict.confirms() && verdict != Verdict::InfraFailed)
     };
+    let short_of_rebuilds = build.stage.reasons().iter().any(about_rebuilds);
     let state = if gate_passed(build) || (all > 0 && confirmed == all) {
         State::Struck
-    } else if build.rebuilds.iter().any(objects) || !build.stage.reasons().is_empty() {
-        stop(build)
-    } else {
+    } else if build.rebuilds.iter().any(objects) || short_of_rebuilds {
+        State::Stopped
+    } else if matches!(build.stage, Stage::Received) {
         State::Now
+    } else {
+        State::Blank
     };
     let short = if all == 0 {
         "not yet".to_owned()
@@ -148,6 +151,19 @@ fn rebuilt(build: &BuildStatus) -> Step {
             .map(|rebuild| rebuild_row(build, rebuild))
             .collect(),
         ..Step::default()
+    }
+}
+
+fn about_rebuilds(reason: &Reason) -> bool {
+    match reason {
+        Reason::RebuildsMissing { .. }
+        | Reason::OperatorsMissing { .. }
+        | Reason::RebuildDiffers { .. }
+        | Reason::BuildFailed { .. } => true,
+        Reason::Lint { .. }
+        | Reason::Revoked { .. }
+        | Reason::SbomMissing { .. }
+        | Reason::ProvenanceMissing => false,
     }
 }
 
@@ -339,15 +355,6 @@ fn gate_passed(build: &BuildStatus) -> bool {
     )
 }
 
-/// The state of the step that is to blame.
-fn stop(build: &BuildStatus) -> State {
-    if matches!(build.stage, Stage::Rejected { .. }) {
-        State::Refused
-    } else {
-        State::Stopped
-    }
-}
-
 /// The documents that `label` has a name for, package by package.
 fn by_package(
     build: &BuildStatus,
@@ -427,6 +434,11 @@ mod tests {
                 format: "spdx-2.3".to_owned(),
             }]
         };
+        let revoked = || {
+            vec![Reason::Revoked {
+                reason: "withdrawn".to_owned(),
+            }]
+        };
         let (same, other) = (Some(Verdict::Identical), Some(Verdict::Differs));
         let table = [
             (
@@ -472,9 +484,9 @@ mod tests {
                 [Struck, Stopped, Struck, Stopped, Blank, Blank],
             ),
             (
-                Stage::Rejected { reasons: no_sbom() },
-                [same, same],
-                [Struck, Refused, Struck, Refused, Blank, Blank],
+                Stage::Rejected { reasons: revoked() },
+                [same, None],
+                [Struck, Blank, Blank, Refused, Blank, Blank],
             ),
         ];
         for (stage, verdicts, want) in table {

@@ -82,9 +82,8 @@ fn read_key(path: &Path) -> Result<StatementKey, Failure> {
         Failure::usage(format!("cannot read the key {}: {error}", path.display()))
     })?;
     StatementKey::from_pem(&text).map_err(|error| {
-        Failure::usage(format!("{}: {error}", path.display())).with_hint(
-            "`hallmark-rebuilder keygen --builder` makes one",
-        )
+        Failure::usage(format!("{}: {error}", path.display()))
+            .with_hint("`hallmark-rebuilder keygen --builder` makes one")
     })
 }
 

@@ -129,9 +129,9 @@ async fn run_create(args: &CreateArgs) -> Result<(), Failure> {
     )
     .await
     .map_err(failure)?;
-    let end = expires_at.map_or_else(|| "never".to_owned(), |at| format!("at {at}"));
+    let end = expires_at.map_or_else(|| "it never ends".to_owned(), |at| format!("it ends at {at}"));
     output::note(format!(
-        "token {} for {}: it ends {end} and is not shown again",
+        "token {} for {}: {end}, and is not shown again",
         token.id, args.name
     ));
     output::line(token.secret)

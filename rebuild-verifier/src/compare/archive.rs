@@ -8,19 +8,31 @@ const MAX_UNPACKED: u64 = 64 << 20;
 
 /// Unpacks a gzip, xz, zstd or bzip2 file; `None` when it is none, damaged or too large.
 pub fn unpacked(bytes: &[u8]) -> Option<Vec<u8>> {
-    let packed: [&[u8]; 4] = [&[0x1f, 0x8b], &[0xfd, b'7', b'z'], &[0x28, 0xb5, 0x2f, 0xfd], b"BZh"];
+    let packed: [&[u8]; 4] = [
+        &[0x1f, 0x8b],
+        &[0xfd, b'7', b'z'],
+        &[0x28, 0xb5, 0x2f, 0xfd],
+        b"BZh",
+    ];
     if !packed.iter().any(|magic| bytes.starts_with(magic)) {
         return None;
     }
     let mut out = Vec::new();
-    let read = decompressor(bytes).ok()?.take(MAX_UNPACKED + 1).read_to_end(&mut out);
+    let read = decompressor(bytes)
+        .ok()?
+        .take(MAX_UNPACKED + 1)
+        .read_to_end(&mut out);
     (read.is_ok() && out.len() as u64 <= MAX_UNPACKED).then_some(out)
 }
 
 /// What of two containers differs when their members do not: a sentence, or `None` when they are no
 /// containers or their members differ.
 pub fn only_metadata_differs(a: &[u8], b: &[u8]) -> Option<String> {
-    gzip(a, b).or_else(|| pyc(a, b)).or_else(|| ar(a, b)).or_else(|| zip(a, b)).or_else(|| tar(a, b))
+    gzip(a, b)
+        .or_else(|| pyc(a, b))
+        .or_else(|| ar(a, b))
+        .or_else(|| zip(a, b))
+        .or_else(|| tar(a, b))
 }
 
 fn gzip(a: &[u8], b: &[u8]) -> Option<String> {
@@ -28,7 +40,10 @@ fn gzip(a: &[u8], b: &[u8]) -> Option<String> {
         let field: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
         Some(u32::from_le_bytes(field))
     };
-    if !(a.starts_with(&[0x1f, 0x8b]) && b.starts_with(&[0x1f, 0x8b]) && unpacked(a)? == unpacked(b)?) {
+    if !(a.starts_with(&[0x1f, 0x8b])
+        && b.starts_with(&[0x1f, 0x8b])
+        && unpacked(a)? == unpacked(b)?)
+    {
         return None;
     }
     let (before, after) = (time(a)?, time(b)?);
@@ -52,9 +67,16 @@ fn ar(a: &[u8], b: &[u8]) -> Option<String> {
         let mut bytes = bytes.strip_prefix(b"!<arch>\n")?.to_vec();
         let mut at = 0;
         while at + 60 <= bytes.len() {
-            let size: usize = std::str::from_utf8(&bytes[at + 48..at + 58]).ok()?.trim().parse().ok()?;
+            let size: usize = std::str::from_utf8(&bytes[at + 48..at + 58])
+                .ok()?
+                .trim()
+                .parse()
+                .ok()?;
             bytes[at + 16..at + 48].fill(b' ');
-            at = at.checked_add(60)?.checked_add(size)?.checked_next_multiple_of(2)?;
+            at = at
+                .checked_add(60)?
+                .checked_add(size)?
+                .checked_next_multiple_of(2)?;
         }
         Some(bytes)
     };
@@ -74,19 +96,30 @@ fn tar(a: &[u8], b: &[u8]) -> Option<String> {
             bytes[at + 108..at + 124].fill(0);
             bytes[at + 136..at + 156].fill(0);
             bytes[at + 265..at + 329].fill(0);
-            at = at.checked_add(512)?.checked_add(size.checked_next_multiple_of(512)?)?;
+            at = at
+                .checked_add(512)?
+                .checked_add(size.checked_next_multiple_of(512)?)?;
         }
         Some(bytes)
     };
     (plain(a)? == plain(b)?).then(|| "tar: equal members, other times or owners".to_owned())
 }
 
+/// Name, checksum and size.
+type ZipMember = (Vec<u8>, [u8; 4], [u8; 4]);
+
 /// Central directory entries: name, checksum and size, without times and attributes.
 fn zip(a: &[u8], b: &[u8]) -> Option<String> {
-    let members = |bytes: &[u8]| -> Option<Vec<(Vec<u8>, [u8; 4], [u8; 4])>> {
+    let members = |bytes: &[u8]| -> Option<Vec<ZipMember>> {
         bytes.starts_with(b"PK\x03\x04").then_some(())?;
-        let number = |at: usize| Some(usize::from(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?)));
-        let end = bytes.windows(4).rposition(|window| window == b"PK\x05\x06")?;
+        let number = |at: usize| {
+            Some(usize::from(u16::from_le_bytes(
+                bytes.get(at..at + 2)?.try_into().ok()?,
+            )))
+        };
+        let end = bytes
+            .windows(4)
+            .rposition(|window| window == b"PK\x05\x06")?;
         let field: [u8; 4] = bytes.get(end + 16..end + 20)?.try_into().ok()?;
         let mut at = usize::try_from(u32::from_le_bytes(field)).ok()?;
         let mut found = Vec::new();
@@ -109,13 +142,22 @@ mod tests {
     use std::io::Write as _;
 
     fn gz(mtime: u32, text: &[u8]) -> Vec<u8> {
-        let mut writer = flate2::GzBuilder::new().mtime(mtime).write(Vec::new(), flate2::Compression::default());
+        let mut writer = flate2::GzBuilder::new()
+            .mtime(mtime)
+            .write(Vec::new(), flate2::Compression::default());
         writer.write_all(text).unwrap();
         writer.finish().unwrap()
     }
 
     fn ar_of(time: u32, data: &[u8]) -> Vec<u8> {
-        let head = format!("{:<16}{time:<12}{:<6}{:<6}{:<8}{:<10}`\n", "a.o/", 0, 0, "644", data.len());
+        let head = format!(
+            "{:<16}{time:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+            "a.o/",
+            0,
+            0,
+            "644",
+            data.len()
+        );
         [b"!<arch>\n", head.as_bytes(), data].concat()
     }
 
@@ -151,7 +193,12 @@ mod tests {
 
     #[test]
     fn damaged_containers_are_not_explained_and_never_panic() {
-        for good in [gz(1, b"same"), ar_of(1, b"same"), tar_of(1, b"same"), b"PK\x03\x04PK\x05\x06".to_vec()] {
+        for good in [
+            gz(1, b"same"),
+            ar_of(1, b"same"),
+            tar_of(1, b"same"),
+            b"PK\x03\x04PK\x05\x06".to_vec(),
+        ] {
             for at in 0..good.len().min(600) {
                 let mut bad = good.clone();
                 bad[at] ^= 0xff;

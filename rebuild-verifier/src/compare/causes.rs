@@ -30,8 +30,18 @@ pub struct CauseRow {
     pub detector: Detector,
 }
 
-const fn row(code: &'static str, title: &'static str, hint: &'static str, detector: Detector) -> CauseRow {
-    CauseRow { code, title, hint, detector }
+const fn row(
+    code: &'static str,
+    title: &'static str,
+    hint: &'static str,
+    detector: Detector,
+) -> CauseRow {
+    CauseRow {
+        code,
+        title,
+        hint,
+        detector,
+    }
 }
 
 use Detector::{Comparison, Content, Tags};
@@ -56,7 +66,12 @@ pub static CAUSES: &[CauseRow] = &[
         "the file is damaged or was tampered with: build it again",
         Comparison,
     ),
-    row("lead", "the first 96 bytes differ", "build with the same rpm version", Comparison),
+    row(
+        "lead",
+        "the first 96 bytes differ",
+        "build with the same rpm version",
+        Comparison,
+    ),
     row(
         "signature-header",
         "the signature header holds what no signer writes, or digests of something else",
@@ -69,7 +84,12 @@ pub static CAUSES: &[CauseRow] = &[
         "set %use_source_date_epoch_as_buildtime 1 and a changelog (rpm 4.20 and later: %_buildtime)",
         Tags(&[tag::BUILDTIME]),
     ),
-    row("build-host", "name of the build machine in the header", "set %_buildhost to a fixed text", Tags(&[tag::BUILDHOST])),
+    row(
+        "build-host",
+        "name of the build machine in the header",
+        "set %_buildhost to a fixed text",
+        Tags(&[tag::BUILDHOST]),
+    ),
     row(
         "source-package",
         "made from another source package or in another mode of rpmbuild",
@@ -89,17 +109,42 @@ pub static CAUSES: &[CauseRow] = &[
         "set %_binary_payload to a fixed value and use the same rpm and compression library",
         Tags(&[tag::PAYLOADCOMPRESSOR, tag::PAYLOADFLAGS]),
     ),
-    row("optflags", "compiler flags in the header", "pin %optflags; build noarch packages on the same arch", Tags(&[tag::OPTFLAGS])),
-    row("platform", "platform in the header", "build with the same %_host and %_target_platform", Tags(&[tag::PLATFORM, tag::OS])),
-    row("vendor", "vendor in the header", "pin %vendor", Tags(&[tag::VENDOR])),
-    row("packager", "packager in the header", "pin %packager", Tags(&[tag::PACKAGER])),
+    row(
+        "optflags",
+        "compiler flags in the header",
+        "pin %optflags; build noarch packages on the same arch",
+        Tags(&[tag::OPTFLAGS]),
+    ),
+    row(
+        "platform",
+        "platform in the header",
+        "build with the same %_host and %_target_platform",
+        Tags(&[tag::PLATFORM, tag::OS]),
+    ),
+    row(
+        "vendor",
+        "vendor in the header",
+        "pin %vendor",
+        Tags(&[tag::VENDOR]),
+    ),
+    row(
+        "packager",
+        "packager in the header",
+        "pin %packager",
+        Tags(&[tag::PACKAGER]),
+    ),
     row(
         "distribution",
         "distribution in the header",
         "pin %distribution, %disturl and %bugurl",
         Tags(&[tag::DISTRIBUTION, tag::DISTURL, tag::BUGURL]),
     ),
-    row("rpm-version", "version of rpm", "use the same rpm in the build root", Tags(&[tag::RPMVERSION, tag::RPMFORMAT])),
+    row(
+        "rpm-version",
+        "version of rpm",
+        "use the same rpm in the build root",
+        Tags(&[tag::RPMVERSION, tag::RPMFORMAT]),
+    ),
     row(
         "dependencies",
         "generated dependencies",
@@ -134,18 +179,48 @@ pub static CAUSES: &[CauseRow] = &[
             tag::TRIGGERSCRIPTS,
         ]),
     ),
-    row("file-owner", "owners of files", "add %defattr or %attr", Tags(&[tag::FILEUSERNAME, tag::FILEGROUPNAME])),
-    row("file-mode", "modes of files", "install with explicit modes (install -m), not with the umask", Tags(&[tag::FILEMODES])),
-    row("file-links", "targets of links", "make links with relative or fixed targets", Tags(&[tag::FILELINKTOS])),
+    row(
+        "file-owner",
+        "owners of files",
+        "add %defattr or %attr",
+        Tags(&[tag::FILEUSERNAME, tag::FILEGROUPNAME]),
+    ),
+    row(
+        "file-mode",
+        "modes of files",
+        "install with explicit modes (install -m), not with the umask",
+        Tags(&[tag::FILEMODES]),
+    ),
+    row(
+        "file-links",
+        "targets of links",
+        "make links with relative or fixed targets",
+        Tags(&[tag::FILELINKTOS]),
+    ),
     row(
         "hard-links",
         "pairing of hard links",
         "do not hard-link files that another step of the build may link differently",
         Tags(&[tag::FILEINODES]),
     ),
-    row("file-list", "files that only one of the packages has", "find the step that names files by time, host or random", Comparison),
-    row("header-tag", "another tag of the header", "find the macro that sets it and pin it", Comparison),
-    row("build-id", "build-ids, which follow from other differences", "cure the other causes of the same package", Content(c::build_id)),
+    row(
+        "file-list",
+        "files that only one of the packages has",
+        "find the step that names files by time, host or random",
+        Comparison,
+    ),
+    row(
+        "header-tag",
+        "another tag of the header",
+        "find the macro that sets it and pin it",
+        Comparison,
+    ),
+    row(
+        "build-id",
+        "build-ids, which follow from other differences",
+        "cure the other causes of the same package",
+        Content(c::build_id),
+    ),
     row(
         "archive-metadata",
         "times, owners or names inside an archive or compressed file",
@@ -164,19 +239,54 @@ pub static CAUSES: &[CauseRow] = &[
         "build at one fixed path, or map it: -ffile-prefix-map",
         Content(c::build_path),
     ),
-    row("host-name", "the build machine's name", "do not write the host name into files", Content(c::host_name)),
-    row("kernel-version", "the build machine's kernel", "do not write `uname -r` into files", Content(c::kernel_version)),
-    row("embedded-clock", "the clock of the build machine", "use SOURCE_DATE_EPOCH instead of the clock", Content(c::embedded_clock)),
-    row("temporary-name", "the random name of a temporary file", "do not write temporary names into files", Content(c::temporary_name)),
-    row("address", "addresses in memory", "do not print pointers; sort by content, not by address", Content(c::address)),
-    row("cpu-count", "the number of processors", "do not write `nproc` into files; pin %_smp_mflags", Content(c::cpu_count)),
+    row(
+        "host-name",
+        "the build machine's name",
+        "do not write the host name into files",
+        Content(c::host_name),
+    ),
+    row(
+        "kernel-version",
+        "the build machine's kernel",
+        "do not write `uname -r` into files",
+        Content(c::kernel_version),
+    ),
+    row(
+        "embedded-clock",
+        "the clock of the build machine",
+        "use SOURCE_DATE_EPOCH instead of the clock",
+        Content(c::embedded_clock),
+    ),
+    row(
+        "temporary-name",
+        "the random name of a temporary file",
+        "do not write temporary names into files",
+        Content(c::temporary_name),
+    ),
+    row(
+        "address",
+        "addresses in memory",
+        "do not print pointers; sort by content, not by address",
+        Content(c::address),
+    ),
+    row(
+        "cpu-count",
+        "the number of processors",
+        "do not write `nproc` into files; pin %_smp_mflags",
+        Content(c::cpu_count),
+    ),
     row(
         "random",
         "random bytes: keys, UUIDs, seeds, hashes of something that differs",
         "derive it from the source, or make it at installation; -frandom-seed for LTO and coverage",
         Content(c::random),
     ),
-    row("unknown-content", "contents differ, and none of the known causes fits", "compare the two packages with diffoscope", Content(content::unknown)),
+    row(
+        "unknown-content",
+        "contents differ, and none of the known causes fits",
+        "compare the two packages with diffoscope",
+        Content(content::unknown),
+    ),
 ];
 
 /// The cause of this code; `header-tag` when there is none, which the contract test rules out.
@@ -193,13 +303,19 @@ pub fn cause(code: &str, detail: String) -> Cause {
 
 /// The same for one file.
 pub fn cause_in_file(code: &str, file: &str, detail: String) -> Cause {
-    Cause { file: Some(file.chars().take(super::MAX_DETAIL).collect()), ..cause(code, detail) }
+    Cause {
+        file: Some(file.chars().take(super::MAX_DETAIL).collect()),
+        ..cause(code, detail)
+    }
 }
 
 /// The same for one tag.
 pub fn cause_in_tag(code: &str, number: u32, detail: String) -> Cause {
     let name = tag::name(number).map_or_else(|| number.to_string(), str::to_owned);
-    Cause { tag: Some(name), ..cause(code, detail) }
+    Cause {
+        tag: Some(name),
+        ..cause(code, detail)
+    }
 }
 
 #[cfg(test)]
@@ -212,7 +328,13 @@ mod tests {
         let codes: BTreeSet<_> = CAUSES.iter().map(|row| row.code).collect();
         assert_eq!(codes.len(), CAUSES.len());
         for row in CAUSES {
-            assert!(row.code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", row.code);
+            assert!(
+                row.code
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'-'),
+                "{}",
+                row.code
+            );
             assert!(row.title.len() > 5 && row.hint.len() > 5, "{}", row.code);
             assert_eq!(cause(row.code, String::new()).code, row.code);
         }
@@ -229,6 +351,9 @@ mod tests {
             .copied()
             .collect();
         assert_eq!(tags.iter().collect::<BTreeSet<_>>().len(), tags.len());
-        assert!(matches!(CAUSES.last().map(|row| &row.detector), Some(Content(_))));
+        assert!(matches!(
+            CAUSES.last().map(|row| &row.detector),
+            Some(Content(_))
+        ));
     }
 }

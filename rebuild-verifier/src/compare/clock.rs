@@ -59,7 +59,11 @@ pub fn sightings(text: &[u8]) -> Vec<Sighting> {
         match read {
             Some((precision, secs, length)) => {
                 let written = text[at..at + length].escape_ascii().to_string();
-                found.push(Sighting { precision, secs, text: written });
+                found.push(Sighting {
+                    precision,
+                    secs,
+                    text: written,
+                });
                 at += length;
             }
             None => at += 1,
@@ -86,11 +90,17 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn digits(&mut self, count: std::ops::RangeInclusive<usize>) -> Option<i64> {
-        let run = self.text[self.at..].iter().take_while(|b| b.is_ascii_digit()).count();
+        let run = self.text[self.at..]
+            .iter()
+            .take_while(|b| b.is_ascii_digit())
+            .count();
         if !count.contains(&run) {
             return None;
         }
-        let value = std::str::from_utf8(&self.text[self.at..self.at + run]).ok()?.parse().ok()?;
+        let value = std::str::from_utf8(&self.text[self.at..self.at + run])
+            .ok()?
+            .parse()
+            .ok()?;
         self.at += run;
         Some(value)
     }
@@ -104,13 +114,19 @@ impl<'a> Cursor<'a> {
     }
 
     fn spaces(&mut self) -> Option<()> {
-        let run = self.text[self.at..].iter().take_while(|b| matches!(b, b' ' | b',' | b'-')).count();
+        let run = self.text[self.at..]
+            .iter()
+            .take_while(|b| matches!(b, b' ' | b',' | b'-'))
+            .count();
         self.at += run;
         (1..=3).contains(&run).then_some(())
     }
 
     fn letters(&mut self) -> &'a [u8] {
-        let run = self.text[self.at..].iter().take_while(|b| b.is_ascii_alphabetic()).count();
+        let run = self.text[self.at..]
+            .iter()
+            .take_while(|b| b.is_ascii_alphabetic())
+            .count();
         let letters = &self.text[self.at..self.at + run];
         self.at += run;
         letters
@@ -119,8 +135,12 @@ impl<'a> Cursor<'a> {
     fn month(&mut self) -> Option<u8> {
         let name = self.letters();
         let short = std::str::from_utf8(name.get(..3)?).ok()?;
-        let names = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-        let index = names.iter().position(|known| short.eq_ignore_ascii_case(known))?;
+        let names = [
+            "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+        ];
+        let index = names
+            .iter()
+            .position(|known| short.eq_ignore_ascii_case(known))?;
         u8::try_from(index + 1).ok().filter(|_| name.len() <= 9)
     }
 
@@ -158,7 +178,11 @@ impl<'a> Cursor<'a> {
 fn number(text: &[u8]) -> Option<Reading> {
     let run = text.iter().take_while(|b| b.is_ascii_digit()).count();
     let value: i64 = std::str::from_utf8(&text[..run]).ok()?.parse().ok()?;
-    let instant = |secs: i64| PLAUSIBLE.contains(&secs).then_some((Precision::Instant, secs, run));
+    let instant = |secs: i64| {
+        PLAUSIBLE
+            .contains(&secs)
+            .then_some((Precision::Instant, secs, run))
+    };
     match run {
         10 => instant(value),
         13 => instant(value / 1_000),
@@ -170,7 +194,11 @@ fn number(text: &[u8]) -> Option<Reading> {
             let secs = midnight + time / 10_000 * 3_600 + time / 100 % 100 * 60 + time % 100;
             (time / 10_000 < 24).then_some((Precision::Instant, secs, run))
         }
-        8 => Some((Precision::Day, midnight(value / 10_000, value / 100 % 100, value % 100)?, run)),
+        8 => Some((
+            Precision::Day,
+            midnight(value / 10_000, value / 100 % 100, value % 100)?,
+            run,
+        )),
         4 => year_first(text),
         1 | 2 => day_first(text).or_else(|| {
             let mut cursor = Cursor { text, at: 0 };
@@ -249,8 +277,10 @@ fn dated(midnight: i64, time: Option<i64>, length: usize) -> Reading {
 
 fn midnight(year: i64, month: i64, day: i64) -> Option<i64> {
     let month = Month::try_from(u8::try_from(month).ok()?).ok()?;
-    let date = Date::from_calendar_date(i32::try_from(year).ok()?, month, u8::try_from(day).ok()?).ok()?;
-    let secs: i64 = OffsetDateTime::unix_timestamp(PrimitiveDateTime::new(date, Time::MIDNIGHT).assume_utc());
+    let date =
+        Date::from_calendar_date(i32::try_from(year).ok()?, month, u8::try_from(day).ok()?).ok()?;
+    let secs: i64 =
+        OffsetDateTime::unix_timestamp(PrimitiveDateTime::new(date, Time::MIDNIGHT).assume_utc());
     PLAUSIBLE.contains(&secs).then_some(secs)
 }
 
@@ -263,7 +293,9 @@ pub fn explain(
     rebuilt_window: Option<(i64, i64)>,
 ) -> Option<(String, String)> {
     let (before, after) = (sightings(expected), sightings(rebuilt));
-    let fits = |sighting: &Sighting, window: Option<(i64, i64)>| window.is_none_or(|w| sighting.is_within(w));
+    let fits = |sighting: &Sighting, window: Option<(i64, i64)>| {
+        window.is_none_or(|w| sighting.is_within(w))
+    };
     after.iter().zip(&before).find_map(|(new, old)| {
         let differs = new.text != old.text && new.precision == old.precision;
         (differs && fits(new, rebuilt_window) && fits(old, expected_window))
@@ -292,18 +324,35 @@ mod tests {
             "November 21, 2026 10:00:01",
         ] {
             let found = sightings(text.as_bytes());
-            assert!(found.iter().any(|s| s.secs == instant && s.precision == Precision::Instant), "{text}: {found:?}");
+            assert!(
+                found
+                    .iter()
+                    .any(|s| s.secs == instant && s.precision == Precision::Instant),
+                "{text}: {found:?}"
+            );
         }
         for text in ["Nov 21 2026", "2026-11-21", "20261121", "21 Nov 2026"] {
             let found = sightings(text.as_bytes());
-            assert_eq!((found[0].precision, found[0].secs), (Precision::Day, instant - 36_001), "{text}");
+            assert_eq!(
+                (found[0].precision, found[0].secs),
+                (Precision::Day, instant - 36_001),
+                "{text}"
+            );
         }
         assert_eq!(sightings(b"at 10:00:01")[0].secs, 36_001);
     }
 
     #[test]
     fn version_numbers_and_addresses_are_no_times() {
-        for text in ["1.2.3-45", "0x7ffd1234", "99:99", "2026-13-41", "Marble 3", "libfoo.so.6", "123456789012"] {
+        for text in [
+            "1.2.3-45",
+            "0x7ffd1234",
+            "99:99",
+            "2026-13-41",
+            "Marble 3",
+            "libfoo.so.6",
+            "123456789012",
+        ] {
             assert_eq!(sightings(text.as_bytes()), [], "{text}");
         }
     }

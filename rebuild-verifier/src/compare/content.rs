@@ -13,8 +13,9 @@ const MAX_NUMBERS: usize = 4 << 20;
 /// stripped, or the path did.
 pub fn build_id(pair: &Pair<'_>) -> Option<String> {
     let (a, b) = (pair.expected, pair.rebuilt);
-    (a != b && without_build_id(a)? == without_build_id(b)?)
-        .then(|| "equal but for the build-id; debug data, the build path or another input differs".to_owned())
+    (a != b && without_build_id(a)? == without_build_id(b)?).then(|| {
+        "equal but for the build-id; debug data, the build path or another input differs".to_owned()
+    })
 }
 
 /// An ELF file with its build-id notes zeroed: `namesz 4 | descsz | type 3 | "GNU\0" | id`.
@@ -23,10 +24,16 @@ pub fn without_build_id(bytes: &[u8]) -> Option<Vec<u8>> {
     bytes.starts_with(b"\x7fELF").then_some(())?;
     let mut out = bytes.to_vec();
     let mut at = 8;
-    while let Some(found) = bytes.get(at..).and_then(|rest| rest.windows(8).position(|window| window == NOTE)) {
+    while let Some(found) = bytes
+        .get(at..)
+        .and_then(|rest| rest.windows(8).position(|window| window == NOTE))
+    {
         let note = at + found;
         let length = usize::from(bytes[note - 4]);
-        if bytes[note - 8..note - 4] == [4, 0, 0, 0] && bytes[note - 3..note] == [0, 0, 0] && length <= 64 {
+        if bytes[note - 8..note - 4] == [4, 0, 0, 0]
+            && bytes[note - 3..note] == [0, 0, 0]
+            && length <= 64
+        {
             let end = (note + 8 + length).min(out.len());
             out[note + 8..end].fill(0);
         }
@@ -52,7 +59,10 @@ pub fn order(pair: &Pair<'_>) -> Option<String> {
     }
     fn words(bytes: &[u8]) -> Vec<&[u8]> {
         let is_break = |b: &u8| b.is_ascii_whitespace() || b",;:(){}[]".contains(b);
-        bytes.split(is_break).filter(|word| !word.is_empty()).collect()
+        bytes
+            .split(is_break)
+            .filter(|word| !word.is_empty())
+            .collect()
     }
     let unit = if sorted(diff::lines(a)) == sorted(diff::lines(b)) {
         "lines"
@@ -67,22 +77,35 @@ pub fn order(pair: &Pair<'_>) -> Option<String> {
 
 /// Both sides name the directory they were built in, and it is not the same.
 pub fn build_path(pair: &Pair<'_>) -> Option<String> {
-    let known = (pair.context.expected.build_path.as_deref(), pair.context.rebuilt.build_path.as_deref());
+    let known = (
+        pair.context.expected.build_path.as_deref(),
+        pair.context.rebuilt.build_path.as_deref(),
+    );
     if let (Some(a), Some(b)) = known {
         return own_fact(pair, Some(a), Some(b));
     }
     let before = |text: &[u8], marker: &[u8]| -> Option<Vec<u8>> {
-        let at = text.windows(marker.len()).position(|window| window == marker)?;
-        let start = text[..at].iter().rposition(|byte| is_break(*byte)).map_or(0, |at| at + 1);
+        let at = text
+            .windows(marker.len())
+            .position(|window| window == marker)?;
+        let start = text[..at]
+            .iter()
+            .rposition(|byte| is_break(*byte))
+            .map_or(0, |at| at + 1);
         Some(text[start..at].to_vec())
     };
     first_piece(pair, |piece| {
-        [&b"/BUILD/"[..], b"/BUILDROOT/", b"/rpmbuild/"].iter().any(|marker| {
-            match (before(&piece.expected, marker), before(&piece.rebuilt, marker)) {
-                (Some(a), Some(b)) => a != b,
-                _ => false,
-            }
-        })
+        [&b"/BUILD/"[..], b"/BUILDROOT/", b"/rpmbuild/"]
+            .iter()
+            .any(|marker| {
+                match (
+                    before(&piece.expected, marker),
+                    before(&piece.rebuilt, marker),
+                ) {
+                    (Some(a), Some(b)) => a != b,
+                    _ => false,
+                }
+            })
     })
 }
 
@@ -93,12 +116,20 @@ fn is_break(byte: u8) -> bool {
 
 /// Each side names its own machine.
 pub fn host_name(pair: &Pair<'_>) -> Option<String> {
-    own_fact(pair, pair.context.expected.host.as_deref(), pair.context.rebuilt.host.as_deref())
+    own_fact(
+        pair,
+        pair.context.expected.host.as_deref(),
+        pair.context.rebuilt.host.as_deref(),
+    )
 }
 
 /// Each side names its own kernel.
 pub fn kernel_version(pair: &Pair<'_>) -> Option<String> {
-    own_fact(pair, pair.context.expected.kernel.as_deref(), pair.context.rebuilt.kernel.as_deref())
+    own_fact(
+        pair,
+        pair.context.expected.kernel.as_deref(),
+        pair.context.rebuilt.kernel.as_deref(),
+    )
 }
 
 /// A piece in which each side has its own value of something that differs between the machines.
@@ -107,7 +138,9 @@ fn own_fact(pair: &Pair<'_>, expected: Option<&str>, rebuilt: Option<&str>) -> O
     if a == b || a.is_empty() || b.is_empty() {
         return None;
     }
-    first_piece(pair, |piece| contains(&piece.expected, a.as_bytes()) && contains(&piece.rebuilt, b.as_bytes()))
+    first_piece(pair, |piece| {
+        contains(&piece.expected, a.as_bytes()) && contains(&piece.rebuilt, b.as_bytes())
+    })
 }
 
 /// A date, a time or an epoch number that the rebuild's clock could have shown.
@@ -115,7 +148,11 @@ pub fn embedded_clock(pair: &Pair<'_>) -> Option<String> {
     let (built, rebuilt) = (pair.context.expected.window, pair.context.rebuilt.window);
     let in_text = pair.pieces.iter().find_map(|piece| {
         let (before, after) = clock::explain(&piece.expected, &piece.rebuilt, built, rebuilt)?;
-        Some(format!("built {}, rebuilt {}", quoted(before.as_bytes()), quoted(after.as_bytes())))
+        Some(format!(
+            "built {}, rebuilt {}",
+            quoted(before.as_bytes()),
+            quoted(after.as_bytes())
+        ))
     });
     in_text.or_else(|| binary_clock(pair))
 }
@@ -130,14 +167,18 @@ fn binary_clock(pair: &Pair<'_>) -> Option<String> {
     let earlier = |secs: i64| (946_684_800..=end).contains(&secs);
     for region in diff::regions(a, b) {
         for at in region.start.saturating_sub(3)..region.end {
-            let (Some(x), Some(y)) = (four(a, at), four(b, at)) else { continue };
+            let (Some(x), Some(y)) = (four(a, at), four(b, at)) else {
+                continue;
+            };
             for (before, after) in [
                 (u32::from_le_bytes(x), u32::from_le_bytes(y)),
                 (u32::from_be_bytes(x), u32::from_be_bytes(y)),
             ] {
                 let (before, after) = (i64::from(before), i64::from(after));
                 if before != after && (start - 2..=end + 2).contains(&after) && earlier(before) {
-                    return Some(format!("at byte {at}: built {before}, rebuilt {after} (seconds since 1970)"));
+                    return Some(format!(
+                        "at byte {at}: built {before}, rebuilt {after} (seconds since 1970)"
+                    ));
                 }
             }
         }
@@ -152,8 +193,15 @@ fn four(bytes: &[u8], at: usize) -> Option<[u8; 4]> {
 /// Both sides name something below a directory for temporary files, and it is not the same.
 pub fn temporary_name(pair: &Pair<'_>) -> Option<String> {
     let names = |text: &[u8]| -> Vec<Vec<u8>> {
-        let is_temporary = |word: &&[u8]| [&b"/tmp/"[..], b"/tmp.", b"rpm-tmp."].iter().any(|part| contains(word, part));
-        text.split(|byte| is_break(*byte)).filter(is_temporary).map(<[u8]>::to_vec).collect()
+        let is_temporary = |word: &&[u8]| {
+            [&b"/tmp/"[..], b"/tmp.", b"rpm-tmp."]
+                .iter()
+                .any(|part| contains(word, part))
+        };
+        text.split(|byte| is_break(*byte))
+            .filter(is_temporary)
+            .map(<[u8]>::to_vec)
+            .collect()
     };
     first_piece(pair, |piece| {
         let (a, b) = (names(&piece.expected), names(&piece.rebuilt));
@@ -171,7 +219,9 @@ pub fn address(pair: &Pair<'_>) -> Option<String> {
                 && digits.iter().all(u8::is_ascii_hexdigit)
         })
     };
-    first_piece(pair, |piece| has_pointer(&piece.expected) && has_pointer(&piece.rebuilt))
+    first_piece(pair, |piece| {
+        has_pointer(&piece.expected) && has_pointer(&piece.rebuilt)
+    })
 }
 
 /// A number that is each machine's number of processors.
@@ -181,9 +231,12 @@ pub fn cpu_count(pair: &Pair<'_>) -> Option<String> {
         return None;
     }
     let has = |text: &[u8], number: u32| {
-        text.split(|byte| !byte.is_ascii_digit()).any(|digits| digits == number.to_string().as_bytes())
+        text.split(|byte| !byte.is_ascii_digit())
+            .any(|digits| digits == number.to_string().as_bytes())
     };
-    first_piece(pair, |piece| has(&piece.expected, a) && has(&piece.rebuilt, b))
+    first_piece(pair, |piece| {
+        has(&piece.expected, a) && has(&piece.rebuilt, b)
+    })
 }
 
 /// Runs of equal length that look drawn by lot.
@@ -199,7 +252,9 @@ fn looks_random(bytes: &[u8]) -> bool {
         return false;
     }
     let mut seen = [false; 256];
-    bytes.iter().for_each(|byte| seen[usize::from(*byte)] = true);
+    bytes
+        .iter()
+        .for_each(|byte| seen[usize::from(*byte)] = true);
     let distinct = seen.iter().filter(|seen| **seen).count();
     let of = |test: fn(&u8) -> bool| bytes.iter().all(test);
     let is_token = of(|b| b.is_ascii_alphanumeric() || b"-_+/=".contains(b));
@@ -211,19 +266,31 @@ fn looks_random(bytes: &[u8]) -> bool {
         return has_digits && distinct * 2 >= bytes.len().min(24);
     }
     // Raw bytes: as many different ones as chance gives, and not text.
-    !of(|b| b.is_ascii_graphic() || *b == b' ') && bytes.len() >= 12 && distinct * 3 >= bytes.len().min(96) * 2
+    !of(|b| b.is_ascii_graphic() || *b == b' ')
+        && bytes.len() >= 12
+        && distinct * 3 >= bytes.len().min(96) * 2
 }
 
 /// The last row: whatever is left.
 pub fn unknown(pair: &Pair<'_>) -> Option<String> {
     let (a, b) = (pair.expected.len(), pair.rebuilt.len());
-    let sizes = if a == b { String::new() } else { format!("{a} bytes built, {b} bytes rebuilt; ") };
-    let first = pair.pieces.first().map_or_else(|| "no text differs".to_owned(), Piece::shown);
+    let sizes = if a == b {
+        String::new()
+    } else {
+        format!("{a} bytes built, {b} bytes rebuilt; ")
+    };
+    let first = pair
+        .pieces
+        .first()
+        .map_or_else(|| "no text differs".to_owned(), Piece::shown);
     Some(format!("{sizes}{first}"))
 }
 
 fn first_piece(pair: &Pair<'_>, explains: impl Fn(&Piece) -> bool) -> Option<String> {
-    pair.pieces.iter().find(|piece| explains(piece)).map(Piece::shown)
+    pair.pieces
+        .iter()
+        .find(|piece| explains(piece))
+        .map(Piece::shown)
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

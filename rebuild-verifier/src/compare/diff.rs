@@ -27,13 +27,22 @@ impl Piece {
         let (a, b) = (&self.expected[..], &self.rebuilt[..]);
         let start = a.iter().zip(b).take_while(|(x, y)| x == y).count();
         let (a, b) = (&a[start..], &b[start..]);
-        let end = a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count();
+        let end = a
+            .iter()
+            .rev()
+            .zip(b.iter().rev())
+            .take_while(|(x, y)| x == y)
+            .count();
         (&a[..a.len() - end], &b[..b.len() - end])
     }
 
     /// For people, escaped and cut: `built "…", rebuilt "…"`.
     pub fn shown(&self) -> String {
-        format!("built {}, rebuilt {}", quoted(&self.expected), quoted(&self.rebuilt))
+        format!(
+            "built {}, rebuilt {}",
+            quoted(&self.expected),
+            quoted(&self.rebuilt)
+        )
     }
 }
 
@@ -68,11 +77,20 @@ pub fn pieces(a: &[u8], b: &[u8]) -> Vec<Piece> {
     if a.len() == b.len() {
         let piece = |region: Range<usize>| {
             let region = widen(a, b, region);
-            Piece { expected: a[region.clone()].to_vec(), rebuilt: b[region].to_vec() }
+            Piece {
+                expected: a[region.clone()].to_vec(),
+                rebuilt: b[region].to_vec(),
+            }
         };
         return regions(a, b).into_iter().map(piece).collect();
     }
-    let split = |bytes| if is_text(a) && is_text(b) { lines(bytes) } else { runs(bytes) };
+    let split = |bytes| {
+        if is_text(a) && is_text(b) {
+            lines(bytes)
+        } else {
+            runs(bytes)
+        }
+    };
     unmatched(&split(a), &split(b))
 }
 
@@ -107,7 +125,10 @@ pub fn lines(bytes: &[u8]) -> Vec<&[u8]> {
 
 /// Printable runs of a binary.
 fn runs(bytes: &[u8]) -> Vec<&[u8]> {
-    bytes.split(|b| !(b' '..=b'~').contains(b)).filter(|run| run.len() >= MIN_RUN).collect()
+    bytes
+        .split(|b| !(b' '..=b'~').contains(b))
+        .filter(|run| run.len() >= MIN_RUN)
+        .collect()
 }
 
 /// Pairs what only one side has, in order.
@@ -125,13 +146,22 @@ fn unmatched(a: &[&[u8]], b: &[&[u8]]) -> Vec<Piece> {
             _ => true,
         };
         let cut = |item: &&[u8]| item[..item.len().min(MAX_PIECE)].to_vec();
-        these.iter().filter(is_new).take(MAX_PIECES).map(cut).collect()
+        these
+            .iter()
+            .filter(is_new)
+            .take(MAX_PIECES)
+            .map(cut)
+            .collect()
     };
     let (mut only_a, mut only_b) = (only(a, b), only(b, a));
     let count = only_a.len().max(only_b.len());
     only_a.resize(count, Vec::new());
     only_b.resize(count, Vec::new());
-    only_a.into_iter().zip(only_b).map(|(expected, rebuilt)| Piece { expected, rebuilt }).collect()
+    only_a
+        .into_iter()
+        .zip(only_b)
+        .map(|(expected, rebuilt)| Piece { expected, rebuilt })
+        .collect()
 }
 
 #[cfg(test)]
@@ -149,7 +179,13 @@ mod tests {
     #[test]
     fn lines_that_moved_do_not_count_when_lengths_differ() {
         let found = pieces(b"a\nb\nc 1\n", b"b\na\nc 22\n");
-        assert_eq!(found, [Piece { expected: b"c 1".to_vec(), rebuilt: b"c 22".to_vec() }]);
+        assert_eq!(
+            found,
+            [Piece {
+                expected: b"c 1".to_vec(),
+                rebuilt: b"c 22".to_vec()
+            }]
+        );
     }
 
     #[test]

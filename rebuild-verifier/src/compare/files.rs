@@ -31,7 +31,11 @@ pub struct Pair<'a> {
 /// Whether all files have equal contents, modes and links.
 pub fn same_files(expected: &Contents, rebuilt: &Contents) -> bool {
     let key = |contents: &Contents| -> BTreeSet<_> {
-        contents.entries.iter().map(|(entry, digest)| (entry.path.clone(), entry.mode, *digest)).collect()
+        contents
+            .entries
+            .iter()
+            .map(|(entry, digest)| (entry.path.clone(), entry.mode, *digest))
+            .collect()
     };
     key(expected) == key(rebuilt)
 }
@@ -48,7 +52,9 @@ pub fn causes(
     let mut causes = list_causes(&before, &after);
     let mut differing: Vec<&str> = Vec::new();
     for (entry, digest) in &expected.1.entries {
-        let Some((other, other_digest)) = after.get(entry.path.as_str()) else { continue };
+        let Some((other, other_digest)) = after.get(entry.path.as_str()) else {
+            continue;
+        };
         if entry.mode != other.mode {
             let detail = format!("built {:o}, rebuilt {:o}", entry.mode, other.mode);
             causes.push(cause_in_file("file-mode", &entry.path, detail));
@@ -61,11 +67,17 @@ pub fn causes(
     let mut contents_a = read_files(expected.0, looked_at)?;
     let mut contents_b = read_files(rebuilt.0, looked_at)?;
     for path in looked_at {
-        let (a, b) = (contents_a.remove(*path).unwrap_or_default(), contents_b.remove(*path).unwrap_or_default());
+        let (a, b) = (
+            contents_a.remove(*path).unwrap_or_default(),
+            contents_b.remove(*path).unwrap_or_default(),
+        );
         causes.push(explain(path, &a, &b, context));
     }
     if differing.len() > looked_at.len() {
-        let detail = format!("{} more files differ and were not looked into", differing.len() - looked_at.len());
+        let detail = format!(
+            "{} more files differ and were not looked into",
+            differing.len() - looked_at.len()
+        );
         causes.push(cause("unknown-content", detail));
     }
     Ok(causes)
@@ -75,7 +87,9 @@ fn read_files(side: &Side, wanted: &[&str]) -> Result<HashMap<String, Vec<u8>>, 
     if wanted.is_empty() {
         return Ok(HashMap::new());
     }
-    let reader = side.payload().map_err(|source| PayloadError::Read { at: 0, source })?;
+    let reader = side
+        .payload()
+        .map_err(|source| PayloadError::Read { at: 0, source })?;
     payload::extract(reader, &side.package.files, wanted, MAX_FILE_BYTES)
 }
 
@@ -84,19 +98,37 @@ type ByPath<'a> = HashMap<&'a str, &'a (payload::Entry, repo_model::FileDigest)>
 /// Paths that only one side has.
 fn list_causes(before: &ByPath<'_>, after: &ByPath<'_>) -> Vec<Cause> {
     let only = |these: &ByPath<'_>, those: &ByPath<'_>| -> BTreeSet<String> {
-        these.keys().filter(|path| !those.contains_key(**path)).map(|path| (*path).to_owned()).collect()
+        these
+            .keys()
+            .filter(|path| !those.contains_key(**path))
+            .map(|path| (*path).to_owned())
+            .collect()
     };
     let (missing, extra) = (only(before, after), only(after, before));
-    let (ids, others): (Vec<&String>, Vec<&String>) =
-        missing.iter().chain(&extra).partition(|path| path.starts_with(BUILD_ID_DIR));
+    let (ids, others): (Vec<&String>, Vec<&String>) = missing
+        .iter()
+        .chain(&extra)
+        .partition(|path| path.starts_with(BUILD_ID_DIR));
     let mut causes = Vec::new();
     if !others.is_empty() {
         let name = |set: &BTreeSet<String>| -> String {
-            let names: Vec<&str> =
-                set.iter().filter(|path| others.contains(path)).take(MAX_NAMED).map(String::as_str).collect();
-            if names.is_empty() { "nothing".to_owned() } else { names.join(" ") }
+            let names: Vec<&str> = set
+                .iter()
+                .filter(|path| others.contains(path))
+                .take(MAX_NAMED)
+                .map(String::as_str)
+                .collect();
+            if names.is_empty() {
+                "nothing".to_owned()
+            } else {
+                names.join(" ")
+            }
         };
-        let detail = format!("only built: {}; only rebuilt: {}", name(&missing), name(&extra));
+        let detail = format!(
+            "only built: {}; only rebuilt: {}",
+            name(&missing),
+            name(&extra)
+        );
         causes.push(cause_in_file("file-list", others[0], detail));
     }
     if let Some(first) = ids.first() {
@@ -112,16 +144,30 @@ pub fn explain(path: &str, expected: &[u8], rebuilt: &[u8], context: &Context) -
     cause_in_file(code, path, detail)
 }
 
-fn explain_bytes(expected: &[u8], rebuilt: &[u8], context: &Context, look_inside: bool) -> (&'static str, String) {
+fn explain_bytes(
+    expected: &[u8],
+    rebuilt: &[u8],
+    context: &Context,
+    look_inside: bool,
+) -> (&'static str, String) {
     let masked = content::without_build_id(expected).zip(content::without_build_id(rebuilt));
     let pieces = match &masked {
         Some((a, b)) => diff::pieces(a, b),
         None => diff::pieces(expected, rebuilt),
     };
-    let pair = Pair { expected, rebuilt, pieces: &pieces, context };
-    let inside = archive::unpacked(expected).zip(archive::unpacked(rebuilt)).filter(|_| look_inside);
+    let pair = Pair {
+        expected,
+        rebuilt,
+        pieces: &pieces,
+        context,
+    };
+    let inside = archive::unpacked(expected)
+        .zip(archive::unpacked(rebuilt))
+        .filter(|_| look_inside);
     for row in CAUSES {
-        let Detector::Content(detect) = row.detector else { continue };
+        let Detector::Content(detect) = row.detector else {
+            continue;
+        };
         // What is compressed shows its differences only unpacked.
         if let Some((a, b)) = &inside
             && a != b

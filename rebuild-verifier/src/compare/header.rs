@@ -56,7 +56,9 @@ static PER_FILE: &[u32] = &[
 
 /// Whether both packages list the same paths in the same order.
 pub fn same_file_list(a: &Header, b: &Header) -> bool {
-    [tag::BASENAMES, tag::DIRNAMES, tag::DIRINDEXES].iter().all(|tag| a.get(*tag) == b.get(*tag))
+    [tag::BASENAMES, tag::DIRNAMES, tag::DIRINDEXES]
+        .iter()
+        .all(|tag| a.get(*tag) == b.get(*tag))
 }
 
 /// Causes that tags show, in the order of the table; tags outside it come last as `header-tag`.
@@ -72,13 +74,23 @@ pub fn causes(a: &Header, b: &Header) -> Vec<Cause> {
         .collect();
     let mut causes = Vec::new();
     for row in CAUSES {
-        let Detector::Tags(tags) = row.detector else { continue };
-        let shown: Vec<u32> = tags.iter().copied().filter(|tag| differing.remove(tag)).collect();
+        let Detector::Tags(tags) = row.detector else {
+            continue;
+        };
+        let shown: Vec<u32> = tags
+            .iter()
+            .copied()
+            .filter(|tag| differing.remove(tag))
+            .collect();
         if let Some(first) = shown.first() {
             causes.push(cause_in_tag(row.code, *first, detail(a, b, *first)));
         }
     }
-    causes.extend(differing.into_iter().map(|tag| cause_in_tag("header-tag", tag, detail(a, b, tag))));
+    causes.extend(
+        differing
+            .into_iter()
+            .map(|tag| cause_in_tag("header-tag", tag, detail(a, b, tag))),
+    );
     causes
 }
 
@@ -95,7 +107,9 @@ fn presence(value: Option<Value<'_>>) -> String {
         None => "without it".to_owned(),
         Some(Value::Bin(bytes)) => hex::encode(&bytes[..bytes.len().min(16)]),
         Some(Value::Strings(texts)) => quoted(texts.first().copied().unwrap_or_default()),
-        Some(Value::Ints(numbers)) => numbers.first().map_or_else(|| "nothing".to_owned(), u64::to_string),
+        Some(Value::Ints(numbers)) => numbers
+            .first()
+            .map_or_else(|| "nothing".to_owned(), u64::to_string),
         Some(Value::Null) => "nothing".to_owned(),
     }
 }
@@ -103,21 +117,36 @@ fn presence(value: Option<Value<'_>>) -> String {
 fn ints(before: &[u64], after: &[u64]) -> String {
     let count = before.iter().zip(after).filter(|(a, b)| a != b).count();
     match before.iter().zip(after).find(|(a, b)| a != b) {
-        Some((a, b)) if count > 1 => format!("{count} values differ; the first: built {a}, rebuilt {b}"),
+        Some((a, b)) if count > 1 => {
+            format!("{count} values differ; the first: built {a}, rebuilt {b}")
+        }
         Some((a, b)) => format!("built {a}, rebuilt {b}"),
         None => format!("{} values built, {} rebuilt", before.len(), after.len()),
     }
 }
 
 fn strings(before: &[&[u8]], after: &[&[u8]]) -> String {
-    let sorted = |items: &[&[u8]]| items.iter().map(|item| item.to_vec()).collect::<BTreeSet<_>>();
+    let sorted = |items: &[&[u8]]| {
+        items
+            .iter()
+            .map(|item| item.to_vec())
+            .collect::<BTreeSet<_>>()
+    };
     let (old, new) = (sorted(before), sorted(after));
     if before.len() > 1 && before.len() == after.len() && old == new {
         return "the same entries in another order".to_owned();
     }
     let only = |these: &BTreeSet<Vec<u8>>, those: &BTreeSet<Vec<u8>>| -> String {
-        let items: Vec<String> = these.difference(those).take(3).map(|item| quoted(item)).collect();
-        if items.is_empty() { "nothing of its own".to_owned() } else { items.join(" ") }
+        let items: Vec<String> = these
+            .difference(those)
+            .take(3)
+            .map(|item| quoted(item))
+            .collect();
+        if items.is_empty() {
+            "nothing of its own".to_owned()
+        } else {
+            items.join(" ")
+        }
     };
     format!("built {}, rebuilt {}", only(&old, &new), only(&new, &old))
 }

@@ -106,11 +106,21 @@ pub(crate) struct Side {
 
 impl Side {
     fn open(path: &Path) -> Result<Self, CompareError> {
-        let bad = |source| CompareError::Header { path: path.to_owned(), source };
-        let file = File::open(path).map_err(|source| CompareError::Io { path: path.to_owned(), source })?;
+        let bad = |source| CompareError::Header {
+            path: path.to_owned(),
+            source,
+        };
+        let file = File::open(path).map_err(|source| CompareError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
         let head = Head::read(BufReader::new(file), &HeadLimits::default()).map_err(bad)?;
         let package = Package::from_head(&head).map_err(bad)?;
-        Ok(Self { path: path.to_owned(), head, package })
+        Ok(Self {
+            path: path.to_owned(),
+            head,
+            package,
+        })
     }
 
     /// The compressed payload.
@@ -122,12 +132,17 @@ impl Side {
 
     fn contents(&self) -> Result<Contents, CompareError> {
         let payload = self.payload().map_err(|source| self.io(source))?;
-        Contents::read(payload, &self.package.files)
-            .map_err(|source| CompareError::Payload { path: self.path.clone(), source })
+        Contents::read(payload, &self.package.files).map_err(|source| CompareError::Payload {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     fn io(&self, source: io::Error) -> CompareError {
-        CompareError::Io { path: self.path.clone(), source }
+        CompareError::Io {
+            path: self.path.clone(),
+            source,
+        }
     }
 
     /// Length and digest of the compressed payload.
@@ -142,7 +157,11 @@ impl Side {
 /// * `expected`: as it was built (or published: signatures do not matter).
 /// * `rebuilt`: as it was made again.
 /// * `context`: what is known of the two builds; the default is nothing.
-pub fn compare(expected: &Path, rebuilt: &Path, context: &Context) -> Result<Comparison, CompareError> {
+pub fn compare(
+    expected: &Path,
+    rebuilt: &Path,
+    context: &Context,
+) -> Result<Comparison, CompareError> {
     let (expected, rebuilt) = (Side::open(expected)?, Side::open(rebuilt)?);
     let (payload_a, payload_b) = (expected.payload_digest()?, rebuilt.payload_digest()?);
     let same_payload = payload_a == payload_b;
@@ -156,7 +175,8 @@ pub fn compare(expected: &Path, rebuilt: &Path, context: &Context) -> Result<Com
     let (contents_a, contents_b) = (expected.contents()?, rebuilt.contents()?);
     let verdict = if contents_a.unpacked == contents_b.unpacked {
         if !causes.iter().any(|cause| cause.code == "compression") {
-            let detail = "equal unpacked payloads, packed differently by the same settings".to_owned();
+            let detail =
+                "equal unpacked payloads, packed differently by the same settings".to_owned();
             causes.push(cause_in_tag("compression", tag::PAYLOADSHA256, detail));
         }
         Verdict::SameContent
@@ -165,7 +185,10 @@ pub fn compare(expected: &Path, rebuilt: &Path, context: &Context) -> Result<Com
         Verdict::SameFiles
     } else {
         let more = files::causes((&expected, &contents_a), (&rebuilt, &contents_b), context)
-            .map_err(|source| CompareError::Payload { path: expected.path.clone(), source })?;
+            .map_err(|source| CompareError::Payload {
+                path: expected.path.clone(),
+                source,
+            })?;
         causes.extend(more);
         Verdict::Differs
     };
@@ -176,13 +199,24 @@ pub fn compare(expected: &Path, rebuilt: &Path, context: &Context) -> Result<Com
 ///
 /// When all is well, `expected`'s lead and signature header before `rebuilt`'s header and payload
 /// give `expected`'s file again, byte for byte: its signatures fit our bytes.
-fn same_header(expected: &Side, rebuilt: &Side, same_payload: bool, payload_bytes: u64) -> Comparison {
+fn same_header(
+    expected: &Side,
+    rebuilt: &Side,
+    same_payload: bool,
+    payload_bytes: u64,
+) -> Comparison {
     if !same_payload {
         let detail = "equal headers before different payloads".to_owned();
-        return finished(Verdict::Differs, vec![cause_in_tag("payload-digest", tag::PAYLOADSHA256, detail)]);
+        return finished(
+            Verdict::Differs,
+            vec![cause_in_tag("payload-digest", tag::PAYLOADSHA256, detail)],
+        );
     }
     if expected.head.lead() != rebuilt.head.lead() {
-        return finished(Verdict::SameContent, vec![cause("lead", "the leads differ".to_owned())]);
+        return finished(
+            Verdict::SameContent,
+            vec![cause("lead", "the leads differ".to_owned())],
+        );
     }
     if expected.head.signature_bytes() == rebuilt.head.signature_bytes() {
         return finished(Verdict::Identical, Vec::new());
@@ -219,12 +253,29 @@ fn finished(verdict: Verdict, mut causes: Vec<Cause>) -> Comparison {
 /// The cause when a rebuild made other packages than the build, `None` when it made the same.
 pub fn set_cause(expected: &[Nevra], rebuilt: &[Nevra]) -> Option<Cause> {
     let only = |these: &[Nevra], those: &[Nevra]| -> Vec<String> {
-        these.iter().filter(|nevra| !those.contains(nevra)).map(Nevra::to_string).collect()
+        these
+            .iter()
+            .filter(|nevra| !those.contains(nevra))
+            .map(Nevra::to_string)
+            .collect()
     };
     let (missing, extra) = (only(expected, rebuilt), only(rebuilt, expected));
     if missing.is_empty() && extra.is_empty() {
         return None;
     }
-    let name = |list: Vec<String>| if list.is_empty() { "none".to_owned() } else { list.join(" ") };
-    Some(cause("set-differs", format!("only built: {}; only rebuilt: {}", name(missing), name(extra))))
+    let name = |list: Vec<String>| {
+        if list.is_empty() {
+            "none".to_owned()
+        } else {
+            list.join(" ")
+        }
+    };
+    Some(cause(
+        "set-differs",
+        format!(
+            "only built: {}; only rebuilt: {}",
+            name(missing),
+            name(extra)
+        ),
+    ))
 }

@@ -81,17 +81,26 @@ impl Contents {
         while let Some(entry) = archive.next_entry()? {
             let digest = archive.hash_data(entry.size_bytes)?;
             if entries.len() >= MAX_ENTRIES {
-                return Err(PayloadError::TooLarge { limit: MAX_ENTRIES as u64, unit: "entries" });
+                return Err(PayloadError::TooLarge {
+                    limit: MAX_ENTRIES as u64,
+                    unit: "entries",
+                });
             }
             entries.push((entry, digest));
         }
         archive.skip_to_end()?;
-        Ok(Self { entries, unpacked: FileDigest::from_bytes(archive.hasher.finalize().into()) })
+        Ok(Self {
+            entries,
+            unpacked: FileDigest::from_bytes(archive.hasher.finalize().into()),
+        })
     }
 
     /// Entries by path.
     pub fn by_path(&self) -> HashMap<&str, &(Entry, FileDigest)> {
-        self.entries.iter().map(|row| (row.0.path.as_str(), row)).collect()
+        self.entries
+            .iter()
+            .map(|row| (row.0.path.as_str(), row))
+            .collect()
     }
 }
 
@@ -108,7 +117,11 @@ pub fn extract(
         if found.len() == wanted.len() {
             break;
         }
-        let keep = if wanted.contains(&entry.path.as_str()) { entry.size_bytes.min(each_bytes) } else { 0 };
+        let keep = if wanted.contains(&entry.path.as_str()) {
+            entry.size_bytes.min(each_bytes)
+        } else {
+            0
+        };
         let data = archive.read_data(keep, entry.size_bytes)?;
         if wanted.contains(&entry.path.as_str()) {
             found.insert(entry.path, data);
@@ -126,13 +139,15 @@ pub fn decompressor<'a>(mut compressed: impl BufRead + 'a) -> io::Result<Box<dyn
     } else if starts(&[0x28, 0xb5, 0x2f, 0xfd]) {
         Box::new(zstd::stream::read::Decoder::with_buffer(compressed)?)
     } else if starts(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
-        let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)
-            .map_err(io::Error::other)?;
+        let stream =
+            liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)
+                .map_err(io::Error::other)?;
         Box::new(liblzma::bufread::XzDecoder::new_stream(compressed, stream))
     } else if starts(b"BZh") {
         Box::new(bzip2::bufread::MultiBzDecoder::new(compressed))
     } else if starts(&[0x5d, 0, 0]) {
-        let stream = liblzma::stream::Stream::new_lzma_decoder(XZ_MEMORY).map_err(io::Error::other)?;
+        let stream =
+            liblzma::stream::Stream::new_lzma_decoder(XZ_MEMORY).map_err(io::Error::other)?;
         Box::new(liblzma::bufread::XzDecoder::new_stream(compressed, stream))
     } else {
         Box::new(compressed)
@@ -152,7 +167,13 @@ impl<'a> Archive<'a> {
     fn open(compressed: impl Read + 'a, files: &'a [FileEntry]) -> Result<Self, PayloadError> {
         let reader = decompressor(BufReader::with_capacity(64 << 10, compressed))
             .map_err(|source| PayloadError::Read { at: 0, source })?;
-        Ok(Self { reader, files, hasher: Sha256::new(), at: 0, padding: 0 })
+        Ok(Self {
+            reader,
+            files,
+            hasher: Sha256::new(),
+            at: 0,
+            padding: 0,
+        })
     }
 
     /// The next entry's head, `None` after the last; the data of the one before must have been read.
@@ -163,7 +184,9 @@ impl<'a> Archive<'a> {
         let mut magic = [0; 6];
         self.fill(&mut magic)?;
         let entry = match &magic {
-            b"070701" | b"070702" => self.full_entry().map_err(|error| error.unwrap_or_else(|| refuse("bad entry")))?,
+            b"070701" | b"070702" => self
+                .full_entry()
+                .map_err(|error| error.unwrap_or_else(|| refuse("bad entry")))?,
             b"07070X" => {
                 let index = self.number()?.ok_or_else(|| refuse("bad index"))?;
                 self.padding = padding_of(14);
@@ -174,7 +197,10 @@ impl<'a> Archive<'a> {
         };
         self.skip_padding()?;
         self.padding = padding_of(entry.size_bytes);
-        Ok((entry.path != TRAILER).then(|| Entry { path: absolute(&entry.path), ..entry }))
+        Ok((entry.path != TRAILER).then(|| Entry {
+            path: absolute(&entry.path),
+            ..entry
+        }))
     }
 
     fn full_entry(&mut self) -> Result<Entry, Option<PayloadError>> {
@@ -182,8 +208,25 @@ impl<'a> Archive<'a> {
         for field in &mut fields {
             *field = self.number().map_err(Some)?.ok_or(None)?;
         }
-        let [_ino, mode, _uid, _gid, _nlink, mtime, size_bytes, _, _, _, _, name_bytes, _check] = fields;
-        let name_bytes = usize::try_from(name_bytes).ok().filter(|n| (1..=MAX_NAME).contains(n)).ok_or(None)?;
+        let [
+            _ino,
+            mode,
+            _uid,
+            _gid,
+            _nlink,
+            mtime,
+            size_bytes,
+            _,
+            _,
+            _,
+            _,
+            name_bytes,
+            _check,
+        ] = fields;
+        let name_bytes = usize::try_from(name_bytes)
+            .ok()
+            .filter(|n| (1..=MAX_NAME).contains(n))
+            .ok_or(None)?;
         let mut name = vec![0; name_bytes];
         self.fill(&mut name).map_err(Some)?;
         if name.pop() != Some(0) {
@@ -191,14 +234,21 @@ impl<'a> Archive<'a> {
         }
         self.padding = padding_of(110 + name_bytes as u64);
         let path = String::from_utf8_lossy(&name).into_owned();
-        Ok(Entry { path, mode: u32::try_from(mode).unwrap_or(0), mtime, size_bytes })
+        Ok(Entry {
+            path,
+            mode: u32::try_from(mode).unwrap_or(0),
+            mtime,
+            size_bytes,
+        })
     }
 
     /// Eight hex digits; `None` when they are none.
     fn number(&mut self) -> Result<Option<u64>, PayloadError> {
         let mut digits = [0; 8];
         self.fill(&mut digits)?;
-        let text = std::str::from_utf8(&digits).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()));
+        let text = std::str::from_utf8(&digits)
+            .ok()
+            .filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()));
         Ok(text.and_then(|text| u64::from_str_radix(text, 16).ok()))
     }
 
@@ -212,7 +262,9 @@ impl<'a> Archive<'a> {
     fn read_data(&mut self, keep_bytes: u64, size_bytes: u64) -> Result<Vec<u8>, PayloadError> {
         let mut kept = Vec::new();
         let limit = usize::try_from(keep_bytes).unwrap_or(usize::MAX);
-        self.pass(size_bytes, |piece| kept.extend_from_slice(&piece[..piece.len().min(limit - kept.len())]))?;
+        self.pass(size_bytes, |piece| {
+            kept.extend_from_slice(&piece[..piece.len().min(limit - kept.len())])
+        })?;
         Ok(kept)
     }
 
@@ -235,10 +287,15 @@ impl<'a> Archive<'a> {
     fn pass(&mut self, mut bytes: u64, mut take: impl FnMut(&[u8])) -> Result<(), PayloadError> {
         let mut chunk = [0; 16 << 10];
         while bytes > 0 {
-            let want = chunk.len().min(usize::try_from(bytes).unwrap_or(usize::MAX));
+            let want = chunk
+                .len()
+                .min(usize::try_from(bytes).unwrap_or(usize::MAX));
             let count = self.read(&mut chunk[..want])?;
             if count == 0 {
-                return Err(PayloadError::Cpio { at: self.at, why: "it ends in the middle of an entry" });
+                return Err(PayloadError::Cpio {
+                    at: self.at,
+                    why: "it ends in the middle of an entry",
+                });
             }
             take(&chunk[..count]);
             bytes -= count as u64;
@@ -251,7 +308,10 @@ impl<'a> Archive<'a> {
         while filled < buffer.len() {
             let count = self.read(&mut buffer[filled..])?;
             if count == 0 {
-                return Err(PayloadError::Cpio { at: self.at, why: "it ends in the middle of an entry" });
+                return Err(PayloadError::Cpio {
+                    at: self.at,
+                    why: "it ends in the middle of an entry",
+                });
             }
             filled += count;
         }
@@ -263,12 +323,20 @@ impl<'a> Archive<'a> {
             match self.reader.read(buffer) {
                 Ok(count) => break count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(PayloadError::Read { at: self.at, source }),
+                Err(source) => {
+                    return Err(PayloadError::Read {
+                        at: self.at,
+                        source,
+                    });
+                }
             }
         };
         self.at += count as u64;
         if self.at > MAX_BYTES {
-            return Err(PayloadError::TooLarge { limit: MAX_BYTES, unit: "bytes" });
+            return Err(PayloadError::TooLarge {
+                limit: MAX_BYTES,
+                unit: "bytes",
+            });
         }
         self.hasher.update(&buffer[..count]);
         Ok(count)
@@ -281,15 +349,24 @@ fn padding_of(bytes: u64) -> u64 {
 
 /// `./usr/bin/x` and `usr/bin/x` as `/usr/bin/x`.
 fn absolute(name: &str) -> String {
-    let name = name.strip_prefix('.').filter(|rest| rest.starts_with('/')).unwrap_or(name);
-    if name.starts_with('/') { name.to_owned() } else { format!("/{name}") }
+    let name = name
+        .strip_prefix('.')
+        .filter(|rest| rest.starts_with('/'))
+        .unwrap_or(name);
+    if name.starts_with('/') {
+        name.to_owned()
+    } else {
+        format!("/{name}")
+    }
 }
 
 /// What the header says of file `index`. Of hard links only the last one carries data.
 fn short_entry(files: &[FileEntry], index: u64) -> Option<Entry> {
     let index = usize::try_from(index).ok()?;
     let file = files.get(index)?;
-    let is_link = |later: &FileEntry| later.kind == FileKind::Regular && later.inode == file.inode && !later.is_ghost();
+    let is_link = |later: &FileEntry| {
+        later.kind == FileKind::Regular && later.inode == file.inode && !later.is_ghost()
+    };
     let size_bytes = match file.kind {
         FileKind::Symlink => file.size_bytes,
         FileKind::Regular if files[index + 1..].iter().any(is_link) => 0,
@@ -297,7 +374,12 @@ fn short_entry(files: &[FileEntry], index: u64) -> Option<Entry> {
         FileKind::Dir | FileKind::Other => 0,
     };
     let mtime = u64::try_from(file.mtime.unix_secs()).unwrap_or(0);
-    Some(Entry { path: file.path.clone(), mode: u32::from(file.mode), mtime, size_bytes })
+    Some(Entry {
+        path: file.path.clone(),
+        mode: u32::from(file.mode),
+        mtime,
+        size_bytes,
+    })
 }
 
 #[cfg(test)]
@@ -306,7 +388,21 @@ mod tests {
 
     fn entry(name: &str, mtime: u32, data: &[u8]) -> Vec<u8> {
         let mut out = b"070701".to_vec();
-        let fields = [1, 0o100_644, 0, 0, 1, mtime, data.len() as u32, 0, 0, 0, 0, name.len() as u32 + 1, 0];
+        let fields = [
+            1,
+            0o100_644,
+            0,
+            0,
+            1,
+            mtime,
+            data.len() as u32,
+            0,
+            0,
+            0,
+            0,
+            name.len() as u32 + 1,
+            0,
+        ];
         for field in fields {
             out.extend(format!("{field:08x}").bytes());
         }
@@ -318,13 +414,22 @@ mod tests {
     }
 
     fn archive() -> Vec<u8> {
-        [entry("./usr/a", 7, b"hello"), entry("./usr/b", 8, b""), entry(TRAILER, 0, b"")].concat()
+        [
+            entry("./usr/a", 7, b"hello"),
+            entry("./usr/b", 8, b""),
+            entry(TRAILER, 0, b""),
+        ]
+        .concat()
     }
 
     #[test]
     fn entries_come_back_with_names_times_and_digests() {
         let contents = Contents::read(&archive()[..], &[]).unwrap();
-        let paths: Vec<_> = contents.entries.iter().map(|(entry, _)| entry.path.as_str()).collect();
+        let paths: Vec<_> = contents
+            .entries
+            .iter()
+            .map(|(entry, _)| entry.path.as_str())
+            .collect();
         assert_eq!(paths, ["/usr/a", "/usr/b"]);
         assert_eq!(contents.entries[0].0.mtime, 7);
         assert_eq!(contents.entries[0].1, FileDigest::of(b"hello"));
@@ -344,7 +449,12 @@ mod tests {
         let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 6);
         xz.write_all(&plain).unwrap();
         let zstd = zstd::encode_all(&plain[..], 3).unwrap();
-        for packed in [gzip.finish().unwrap(), bzip2.finish().unwrap(), xz.finish().unwrap(), zstd] {
+        for packed in [
+            gzip.finish().unwrap(),
+            bzip2.finish().unwrap(),
+            xz.finish().unwrap(),
+            zstd,
+        ] {
             let contents = Contents::read(&packed[..], &[]).unwrap();
             assert_eq!(contents.unpacked, FileDigest::of(&plain));
             assert!(Contents::read(&packed[..packed.len() - 9], &[]).is_err());

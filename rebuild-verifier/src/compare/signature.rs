@@ -36,17 +36,29 @@ pub fn check(head: &Head, payload_bytes: u64) -> Result<(), String> {
         return Err(format!("the signature header has tag {tag}"));
     }
     let digest = head.header_digest().to_hex();
-    if signature.string(tag::SIG_SHA256HEADER).is_some_and(|claimed| claimed != digest.as_bytes()) {
+    if signature
+        .string(tag::SIG_SHA256HEADER)
+        .is_some_and(|claimed| claimed != digest.as_bytes())
+    {
         return Err("SHA256HEADER is not the header's digest".to_owned());
     }
     let size = head.main_bytes().len() as u64 + payload_bytes;
     for tag in [tag::SIG_SIZE, tag::SIG_LONGSIZE] {
-        if signature.u64s(tag).first().is_some_and(|claimed| *claimed != size) {
-            return Err(format!("SIZE is not the {size} bytes of header and payload"));
+        if signature
+            .u64s(tag)
+            .first()
+            .is_some_and(|claimed| *claimed != size)
+        {
+            return Err(format!(
+                "SIZE is not the {size} bytes of header and payload"
+            ));
         }
     }
     for tag in [tag::SIG_RESERVED, tag::SIG_RESERVEDSPACE] {
-        if signature.bin(tag).is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0)) {
+        if signature
+            .bin(tag)
+            .is_some_and(|bytes| bytes.iter().any(|byte| *byte != 0))
+        {
             return Err("the reserved space is not empty".to_owned());
         }
     }

@@ -12,13 +12,23 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The row of this backend.
-pub const BACKEND: RebuildBackend = RebuildBackend { name: "bwrap", version, run };
+pub const BACKEND: RebuildBackend = RebuildBackend {
+    name: "bwrap",
+    version,
+    run,
+};
 
 /// Joins the control groups, opens bwrap's status file, then becomes the command.
 const WRAPPER: &str = r#"umask 022; exec 3>"$1" || exit 97; shift
 while [ "$1" != -- ]; do echo $$ >"$1" || exit 97; shift; done; shift; exec "$@""#;
 /// Options without which the sandbox would hold less than it promises.
-static WANTED: &[&str] = &["--unshare-cgroup", "--json-status-fd", "--die-with-parent", "--size", "--clearenv"];
+static WANTED: &[&str] = &[
+    "--unshare-cgroup",
+    "--json-status-fd",
+    "--die-with-parent",
+    "--size",
+    "--clearenv",
+];
 /// `/tmp` and its like may each grow to this, bytes, when the limit is not lower.
 const SMALL_TMPFS: u64 = 64 << 20;
 /// Of the log's end, what is searched and quoted, bytes.
@@ -32,21 +42,36 @@ struct Tool {
 /// The installed bubblewrap, asked once.
 fn tool() -> Result<&'static Tool, SandboxError> {
     static TOOL: OnceLock<Result<Tool, String>> = OnceLock::new();
-    TOOL.get_or_init(ask_tool).as_ref().map_err(|why| SandboxError::Tool { tool: "bwrap", why: why.clone() })
+    TOOL.get_or_init(ask_tool)
+        .as_ref()
+        .map_err(|why| SandboxError::Tool {
+            tool: "bwrap",
+            why: why.clone(),
+        })
 }
 
 fn ask_tool() -> Result<Tool, String> {
     let said = |argument: &str| -> Result<String, String> {
-        let output = Command::new("bwrap").arg(argument).output().map_err(|error| error.to_string())?;
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+        let output = Command::new("bwrap")
+            .arg(argument)
+            .output()
+            .map_err(|error| error.to_string())?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr))
     };
     let help = said("--help")?;
     if let Some(missing) = WANTED.iter().find(|option| !help.contains(**option)) {
-        return Err(format!("it has no {missing}; version 0.8 or later is needed"));
+        return Err(format!(
+            "it has no {missing}; version 0.8 or later is needed"
+        ));
     }
     let version = said("--version")?;
     Ok(Tool {
-        version: version.split_whitespace().last().unwrap_or("unknown").to_owned(),
+        version: version
+            .split_whitespace()
+            .last()
+            .unwrap_or("unknown")
+            .to_owned(),
         disable_userns: help.contains("--disable-userns"),
     })
 }
@@ -61,21 +86,44 @@ fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
     let status = job.dir.join("bwrap.status");
     let mut command = Command::new("/bin/sh");
     command.args(["-c", WRAPPER, "sh"]).arg(&status);
-    command.args(group.iter().flat_map(JobCgroup::joins)).arg("--");
+    command
+        .args(group.iter().flat_map(JobCgroup::joins))
+        .arg("--");
     if super::is_root() {
         let uid = job.build_uid.to_string();
-        command.args(["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups", "--bounding-set", "-all"]);
+        command.args([
+            "setpriv",
+            "--reuid",
+            &uid,
+            "--regid",
+            &uid,
+            "--clear-groups",
+            "--bounding-set",
+            "-all",
+        ]);
         command.args(["--inh-caps", "-all", "--no-new-privs"]);
     }
-    command.arg("prlimit").args(["--core=0", &format!("--fsize={}", job.limits.disk_bytes)]);
+    command
+        .arg("prlimit")
+        .args(["--core=0", &format!("--fsize={}", job.limits.disk_bytes)]);
     if group.is_none() {
         command.arg(format!("--nproc={}", job.limits.max_processes));
     }
-    command.arg("bwrap").args(arguments).arg("--").args(job.command);
-    let watch = Watch { log: job.log, out: job.out, limits: job.limits, cancel: job.cancel };
+    command
+        .arg("bwrap")
+        .args(arguments)
+        .arg("--")
+        .args(job.command);
+    let watch = Watch {
+        log: job.log,
+        out: job.out,
+        limits: job.limits,
+        cancel: job.cancel,
+    };
     let ended = process::supervise(command, watch);
     let limits = if group.is_some() { "cgroup" } else { "weak" };
-    judge(job, ended.map(|_| ()), group.as_ref(), &status).map(|exit_code| Ended { exit_code, limits })
+    judge(job, ended.map(|_| ()), group.as_ref(), &status)
+        .map(|exit_code| Ended { exit_code, limits })
 }
 
 /// Tells an end by itself from an end by a limit.
@@ -89,20 +137,31 @@ fn judge(
     let limits = job.limits;
     // Whatever the build made of it: something in it was killed, so it is not the build it should be.
     if group.is_some_and(JobCgroup::out_of_memory) {
-        return Err(SandboxError::Memory { bytes: limits.memory_bytes });
+        return Err(SandboxError::Memory {
+            bytes: limits.memory_bytes,
+        });
     }
     let said = log::tail(job.log, TAIL);
     let Some(exit_code) = exit_code(status) else {
-        return Err(SandboxError::Setup { said: last_lines(&said) });
+        return Err(SandboxError::Setup {
+            said: last_lines(&said),
+        });
     };
     if exit_code == 0 {
         return Ok(0);
     }
     if group.is_some_and(JobCgroup::out_of_processes) {
-        return Err(SandboxError::Processes { processes: limits.max_processes });
+        return Err(SandboxError::Processes {
+            processes: limits.max_processes,
+        });
     }
-    if ["No space left on device", "File size limit exceeded"].iter().any(|text| said.contains(text)) {
-        return Err(SandboxError::Disk { bytes: limits.disk_bytes });
+    if ["No space left on device", "File size limit exceeded"]
+        .iter()
+        .any(|text| said.contains(text))
+    {
+        return Err(SandboxError::Disk {
+            bytes: limits.disk_bytes,
+        });
     }
     Ok(exit_code)
 }
@@ -115,13 +174,24 @@ fn exit_code(status: &Path) -> Option<i32> {
         exit_code: Option<i32>,
     }
     let text = fs::read_to_string(status).ok()?;
-    text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()?.exit_code).next_back()
+    text.lines()
+        .filter_map(|line| serde_json::from_str::<Line>(line).ok()?.exit_code)
+        .next_back()
 }
 
 fn last_lines(said: &str) -> String {
-    let mut lines: Vec<&str> = said.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
+    let mut lines: Vec<&str> = said
+        .lines()
+        .rev()
+        .filter(|line| !line.trim().is_empty())
+        .take(3)
+        .collect();
     lines.reverse();
-    if lines.is_empty() { "it said nothing".to_owned() } else { lines.join("; ") }
+    if lines.is_empty() {
+        "it said nothing".to_owned()
+    } else {
+        lines.join("; ")
+    }
 }
 
 fn arguments(job: &Job<'_>, tool: &Tool) -> Result<Vec<String>, SandboxError> {
@@ -137,7 +207,16 @@ fn arguments(job: &Job<'_>, tool: &Tool) -> Result<Vec<String>, SandboxError> {
     if tool.disable_userns {
         add(&["--disable-userns"]);
     }
-    add(&["--json-status-fd", "3", "--hostname", &identity.hostname, "--uid", &uid, "--gid", &gid]);
+    add(&[
+        "--json-status-fd",
+        "3",
+        "--hostname",
+        &identity.hostname,
+        "--uid",
+        &uid,
+        "--gid",
+        &gid,
+    ]);
     list.extend(root::mounts(job.dir, identity)?);
     let mut add = |words: &[&str]| list.extend(words.iter().map(|word| (*word).to_owned()));
     add(&["--proc", "/proc", "--dev", "/dev"]);
@@ -151,11 +230,24 @@ fn arguments(job: &Job<'_>, tool: &Tool) -> Result<Vec<String>, SandboxError> {
     for (path, inside) in job.inputs {
         add(&["--ro-bind", &path.to_string_lossy(), inside]);
     }
-    add(&["--bind", &job.out.to_string_lossy(), OUT_DIR, "--remount-ro", "/"]);
+    add(&[
+        "--bind",
+        &job.out.to_string_lossy(),
+        OUT_DIR,
+        "--remount-ro",
+        "/",
+    ]);
     add(&["--clearenv"]);
     for (name, value) in job.env {
         add(&["--setenv", name, value]);
     }
-    add(&["--cap-drop", "ALL", "--die-with-parent", "--new-session", "--chdir", HOME_DIR]);
+    add(&[
+        "--cap-drop",
+        "ALL",
+        "--die-with-parent",
+        "--new-session",
+        "--chdir",
+        HOME_DIR,
+    ]);
     Ok(list)
 }

@@ -37,7 +37,10 @@ impl JobCgroup {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{PREFIX}{}-{number}", std::process::id());
         let (version, parents) = parents()?;
-        let mut group = Self { version, dirs: Vec::new() };
+        let mut group = Self {
+            version,
+            dirs: Vec::new(),
+        };
         for parent in parents {
             let dir = parent.join(&name);
             fs::create_dir(&dir).ok()?;
@@ -72,7 +75,11 @@ impl JobCgroup {
 
     /// Whether the kernel killed something for its memory.
     pub fn out_of_memory(&self) -> bool {
-        let file = if self.version == Version::Two { "memory.events" } else { "memory.oom_control" };
+        let file = if self.version == Version::Two {
+            "memory.events"
+        } else {
+            "memory.oom_control"
+        };
         self.counter(0, file, "oom_kill") > 0
     }
 
@@ -82,7 +89,9 @@ impl JobCgroup {
     }
 
     fn counter(&self, dir: usize, file: &str, key: &str) -> u64 {
-        let Some(dir) = self.dirs.get(dir) else { return 0 };
+        let Some(dir) = self.dirs.get(dir) else {
+            return 0;
+        };
         let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
         text.lines()
             .filter_map(|line| line.split_once(' '))
@@ -120,11 +129,15 @@ fn remove(dir: &Path) {
 
 /// Removes groups of rebuilders that are no longer alive, with whatever still runs in them.
 pub fn sweep() {
-    let Some((_, parents)) = parents() else { return };
+    let Some((_, parents)) = parents() else {
+        return;
+    };
     for parent in parents {
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));
+            let owner = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));
             if let Some((pid, _)) = owner
                 && !Path::new("/proc").join(pid).exists()
             {
@@ -141,7 +154,8 @@ fn parents() -> Option<(Version, Vec<PathBuf>)> {
     let mut pids = None;
     for line in mounts.lines() {
         let mut fields = line.split(' ').skip(1);
-        let (Some(at), Some(kind), Some(options)) = (fields.next(), fields.next(), fields.next()) else {
+        let (Some(at), Some(kind), Some(options)) = (fields.next(), fields.next(), fields.next())
+        else {
             continue;
         };
         let at = PathBuf::from(at);
@@ -165,7 +179,9 @@ fn parents() -> Option<(Version, Vec<PathBuf>)> {
 fn delegates(dir: &Path) -> bool {
     let has = |file: &str| {
         let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
-        ["memory", "pids"].iter().all(|wanted| text.split_whitespace().any(|found| found == *wanted))
+        ["memory", "pids"]
+            .iter()
+            .all(|wanted| text.split_whitespace().any(|found| found == *wanted))
     };
     if !has("cgroup.controllers") {
         return false;
@@ -181,11 +197,16 @@ mod tests {
     #[test]
     fn a_group_kills_its_members_and_is_gone_when_dropped() {
         let Some(group) = JobCgroup::create(&Limits::default()) else {
-            eprintln!("SKIPPED a_group_kills_its_members_and_is_gone_when_dropped: no writable cgroup");
+            eprintln!(
+                "SKIPPED a_group_kills_its_members_and_is_gone_when_dropped: no writable cgroup"
+            );
             return;
         };
         let dirs = group.dirs.clone();
-        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("600")
+            .spawn()
+            .unwrap();
         for file in group.joins() {
             fs::write(file, child.id().to_string()).unwrap();
         }

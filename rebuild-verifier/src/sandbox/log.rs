@@ -20,10 +20,20 @@ pub struct LogKeeper {
 impl LogKeeper {
     /// Starts a log at `path` that keeps at most `limit_bytes` (at least 2) of what is written.
     pub fn create(path: &Path, limit_bytes: u64) -> io::Result<Self> {
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
         let head_limit = (limit_bytes / 2).max(1);
         let tail_limit = limit_bytes.saturating_sub(head_limit).max(1);
-        Ok(Self { file, head_limit, tail_limit, seen: 0 })
+        Ok(Self {
+            file,
+            head_limit,
+            tail_limit,
+            seen: 0,
+        })
     }
 
     /// Reads to the end of `source`, which may be endless as long as somebody closes it.
@@ -67,7 +77,11 @@ impl LogKeeper {
             self.file.read_exact(&mut tail)?;
             tail.rotate_left(usize::try_from(oldest).unwrap_or(0));
             self.file.seek(SeekFrom::Start(self.head_limit))?;
-            writeln!(self.file, "\n[... {} bytes of the log left out ...]", self.seen - kept)?;
+            writeln!(
+                self.file,
+                "\n[... {} bytes of the log left out ...]",
+                self.seen - kept
+            )?;
             self.file.write_all(&tail)?;
         }
         self.file.flush()?;
@@ -105,7 +119,10 @@ mod tests {
 
     #[test]
     fn a_short_log_is_kept_whole() {
-        assert_eq!(kept(10, &[b"abc", b"defg", b"hij"]), ("abcdefghij".to_owned(), 10));
+        assert_eq!(
+            kept(10, &[b"abc", b"defg", b"hij"]),
+            ("abcdefghij".to_owned(), 10)
+        );
     }
 
     #[test]

@@ -60,11 +60,19 @@ pub struct Watch<'a> {
 /// descendants with it.
 pub fn supervise(mut command: Command, watch: Watch<'_>) -> Result<ExitStatus, SandboxError> {
     let (reader, writer) = std::io::pipe().map_err(SandboxError::io("make a pipe"))?;
-    let second = writer.try_clone().map_err(SandboxError::io("make a pipe"))?;
+    let second = writer
+        .try_clone()
+        .map_err(SandboxError::io("make a pipe"))?;
     let mut keeper = LogKeeper::create(watch.log, watch.limits.log_bytes)
         .map_err(SandboxError::io(format!("write {}", watch.log.display())))?;
-    command.stdin(Stdio::null()).stdout(writer).stderr(second).process_group(0);
-    let mut child = command.spawn().map_err(SandboxError::io("start the sandbox"))?;
+    command
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(second)
+        .process_group(0);
+    let mut child = command
+        .spawn()
+        .map_err(SandboxError::io("start the sandbox"))?;
     // The command holds the pipe's writing ends; the log ends when the last of them is closed.
     drop(command);
     std::thread::scope(|scope| {
@@ -77,10 +85,13 @@ pub fn supervise(mut command: Command, watch: Watch<'_>) -> Result<ExitStatus, S
         let status = ended?;
         match logged {
             Ok(Ok(_)) => Ok(status),
-            Ok(Err(source)) => {
-                Err(SandboxError::Io { action: format!("write {}", watch.log.display()), source })
-            }
-            Err(_) => Err(SandboxError::Setup { said: "the log writer stopped".to_owned() }),
+            Ok(Err(source)) => Err(SandboxError::Io {
+                action: format!("write {}", watch.log.display()),
+                source,
+            }),
+            Err(_) => Err(SandboxError::Setup {
+                said: "the log writer stopped".to_owned(),
+            }),
         }
     })
 }
@@ -91,19 +102,27 @@ fn wait(child: &mut Child, watch: &Watch<'_>) -> Result<ExitStatus, SandboxError
     let started = Instant::now();
     let mut ticks = 0_u32;
     loop {
-        if let Some(status) = child.try_wait().map_err(SandboxError::io("wait for the sandbox"))? {
+        if let Some(status) = child
+            .try_wait()
+            .map_err(SandboxError::io("wait for the sandbox"))?
+        {
             return Ok(status);
         }
         ticks = ticks.wrapping_add(1);
         let measure = ticks.is_multiple_of(MEASURE_TICKS);
         if let Some(error) = limit_reached(started, measure, watch) {
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
-            child.wait().map_err(SandboxError::io("wait for the sandbox"))?;
+            child
+                .wait()
+                .map_err(SandboxError::io("wait for the sandbox"))?;
             return Err(error);
         }
         match &handle {
             Some(handle) => {
-                let tick = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
+                let tick = Timespec {
+                    tv_sec: 0,
+                    tv_nsec: i64::from(TICK.subsec_nanos()),
+                };
                 let _ = rustix::event::poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&tick));
             }
             None => std::thread::sleep(TICK / 10),
@@ -117,10 +136,14 @@ fn limit_reached(started: Instant, measure: bool, watch: &Watch<'_>) -> Option<S
         return Some(SandboxError::Cancelled);
     }
     if started.elapsed() >= Duration::from_secs(limits.build_secs) {
-        return Some(SandboxError::Time { secs: limits.build_secs });
+        return Some(SandboxError::Time {
+            secs: limits.build_secs,
+        });
     }
     if measure && exceeds(watch.out, limits.disk_bytes) {
-        return Some(SandboxError::Disk { bytes: limits.disk_bytes });
+        return Some(SandboxError::Disk {
+            bytes: limits.disk_bytes,
+        });
     }
     None
 }
@@ -133,7 +156,9 @@ pub fn exceeds(dir: &Path, limit_bytes: u64) -> bool {
     while let Some(dir) = dirs.pop() {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             entries += 1;
-            let Ok(found) = fs::symlink_metadata(entry.path()) else { continue };
+            let Ok(found) = fs::symlink_metadata(entry.path()) else {
+                continue;
+            };
             if found.is_dir() {
                 dirs.push(entry.path());
             } else {

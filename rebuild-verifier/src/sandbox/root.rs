@@ -13,11 +13,23 @@ use std::path::Path;
 /// Top directories that hold programs; links on most systems.
 static PROGRAM_DIRS: &[&str] = &["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 /// Parts of `/etc` and `/usr` that are hidden: secrets, and what no package manager put there.
-static HIDDEN: &[&str] = &["/etc/hallmark", "/etc/ssh", "/etc/ssl/private", "/etc/pki/tls/private", "/usr/local"];
+static HIDDEN: &[&str] = &[
+    "/etc/hallmark",
+    "/etc/ssh",
+    "/etc/ssl/private",
+    "/etc/pki/tls/private",
+    "/usr/local",
+];
 
 /// Files of `/etc` that say the same on every machine.
 fn pinned(identity: &Identity) -> [(&'static str, String); 8] {
-    let Identity { hostname, uid, gid, user, .. } = identity;
+    let Identity {
+        hostname,
+        uid,
+        gid,
+        user,
+        ..
+    } = identity;
     let home = super::HOME_DIR;
     [
         (
@@ -27,10 +39,19 @@ fn pinned(identity: &Identity) -> [(&'static str, String); 8] {
                  nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
             ),
         ),
-        ("group", format!("root:x:0:\n{user}:x:{gid}:\nnogroup:x:65534:\n")),
+        (
+            "group",
+            format!("root:x:0:\n{user}:x:{gid}:\nnogroup:x:65534:\n"),
+        ),
         ("hostname", format!("{hostname}\n")),
-        ("hosts", format!("127.0.0.1 localhost {hostname}\n::1 localhost {hostname}\n")),
-        ("machine-id", "00000000000000000000000000000001\n".to_owned()),
+        (
+            "hosts",
+            format!("127.0.0.1 localhost {hostname}\n::1 localhost {hostname}\n"),
+        ),
+        (
+            "machine-id",
+            "00000000000000000000000000000001\n".to_owned(),
+        ),
         ("timezone", "Etc/UTC\n".to_owned()),
         ("resolv.conf", String::new()),
         ("fstab", String::new()),
@@ -46,7 +67,8 @@ pub fn mounts(dir: &Path, identity: &Identity) -> Result<Vec<String>, SandboxErr
         let path = format!("/{name}");
         match fs::symlink_metadata(&path) {
             Ok(found) if found.is_symlink() => {
-                let target = fs::read_link(&path).map_err(SandboxError::io(format!("read link {path}")))?;
+                let target =
+                    fs::read_link(&path).map_err(SandboxError::io(format!("read link {path}")))?;
                 add(&["--symlink", &target.to_string_lossy(), &path]);
             }
             Ok(found) if found.is_dir() => add(&["--ro-bind", &path, &path]),
@@ -73,7 +95,9 @@ pub fn mounts(dir: &Path, identity: &Identity) -> Result<Vec<String>, SandboxErr
             add(&["--tmpfs", path, "--remount-ro", path]);
         }
     }
-    add(&["--dir", "/sys", "--dir", "/srv", "--dir", "/opt", "--dir", "/mnt"]);
+    add(&[
+        "--dir", "/sys", "--dir", "/srv", "--dir", "/opt", "--dir", "/mnt",
+    ]);
     Ok(arguments)
 }
 
@@ -81,5 +105,8 @@ pub fn mounts(dir: &Path, identity: &Identity) -> Result<Vec<String>, SandboxErr
 pub fn make_passable_dir(dir: &Path) -> Result<(), SandboxError> {
     fs::create_dir_all(dir)
         .and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o755)))
-        .map_err(SandboxError::io(format!("make directory {}", dir.display())))
+        .map_err(SandboxError::io(format!(
+            "make directory {}",
+            dir.display()
+        )))
 }

@@ -10,12 +10,23 @@ use std::process::Command;
 
 /// Whether rpmbuild and bwrap are there. Without them a test skips by its name, or fails in CI.
 pub fn tools(test: &str) -> bool {
-    let runs = |tool: &str| Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
-    let missing: Vec<&str> = ["rpmbuild", "bwrap", "prlimit", "setpriv"].into_iter().filter(|tool| !runs(tool)).collect();
+    let runs = |tool: &str| {
+        Command::new(tool)
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    let missing: Vec<&str> = ["rpmbuild", "bwrap", "prlimit", "setpriv"]
+        .into_iter()
+        .filter(|tool| !runs(tool))
+        .collect();
     if missing.is_empty() {
         return true;
     }
-    assert!(std::env::var_os("CI").is_none(), "{test}: {missing:?} missing in CI");
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "{test}: {missing:?} missing in CI"
+    );
     eprintln!("SKIPPED {test}: {missing:?} missing");
     false
 }
@@ -37,7 +48,13 @@ impl Lab {
     }
 
     pub fn limits(&self) -> Limits {
-        Limits { build_secs: 60, memory_bytes: 1 << 30, disk_bytes: 256 << 20, max_processes: 500, log_bytes: 1 << 20 }
+        Limits {
+            build_secs: 60,
+            memory_bytes: 1 << 30,
+            disk_bytes: 256 << 20,
+            max_processes: 500,
+            log_bytes: 1 << 20,
+        }
     }
 
     pub fn request(&self, srpm: &Path, out: &str) -> BuildRequest {
@@ -59,7 +76,11 @@ impl Lab {
             .arg(&file)
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         the_rpm(&top.join("SRPMS"))
     }
 }
@@ -108,6 +129,10 @@ pub fn plain_build(lab: &Lab, name: &str, spec: &str, options: &[&str]) -> PathB
         .arg(&file)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     the_rpm(&top.join("RPMS"))
 }

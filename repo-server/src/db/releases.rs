@@ -6,6 +6,7 @@ use super::{DbError, from_json, parsed, to_json};
 use repo_model::wire::status::ReleaseRepoStatus;
 use repo_model::{Arch, FileDigest, ReleaseId, RepoName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
 
 /// A release that was begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub struct ReleaseRepoRow {
 }
 
 /// A metadata file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RepodataFileRow {
     /// `repodata/…-primary.xml.zst`
     pub name: String,
@@ -176,15 +177,61 @@ pub fn members(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// A finished release, ready to be recorded.
+/// What a release consists of, stored but not yet signed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MadeRelease {
+    /// The release document, as the signer gets it.
+    pub document: FileDigest,
+    /// Its repositories, in the document's order.
+    pub repos: Vec<MadeRepo>,
+}
+
+/// One repository of a release, stored but not yet signed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MadeRepo {
+    /// Repository.
+    pub repo: RepoName,
+    /// Architecture.
+    pub arch: Arch,
+    /// `repomd.xml`.
+    pub repomd: FileDigest,
+    /// Package list.
+    pub package_list: FileDigest,
+    /// Number of packages.
+    pub packages: u64,
+    /// Metadata files.
+    pub files: Vec<RepodataFileRow>,
+    /// Packages that the release adds.
+    pub added: Vec<u64>,
+}
+
+/// A signed release, ready to be recorded.
 #[derive(Debug, Clone)]
 pub struct NewRelease {
     /// The plan it carries out.
     pub plan: Plan,
+    /// What it consists of.
+    pub made: MadeRelease,
     /// Signed statement.
     pub envelope: FileDigest,
-    /// Repositories with their files and new members.
-    pub repos: Vec<(ReleaseRepoRow, Vec<RepodataFileRow>, Vec<u64>)>,
+    /// Signature of each `repomd.xml`, in the document's order.
+    pub repomd_signatures: Vec<FileDigest>,
+}
+
+/// What was made for a plan before, if it came that far.
+pub fn made(connection: &Connection, release: ReleaseId) -> Result<Option<MadeRelease>, DbError> {
+    let sql = "SELECT made FROM release_plans WHERE release_id = ?1";
+    let made: Option<String> = connection.query_row(sql, [release.0], |row| row.get(0)).optional()?.flatten();
+    made.map(|json| from_json(&json, "release in the making")).transpose()
+}
+
+/// Records what was made; from now on the release is this.
+pub fn set_made(tx: &Transaction<'_>, release: ReleaseId, made: &MadeRelease) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE release_plans SET made = ?2 WHERE release_id = ?1",
+        params![release.0, to_json(made, "release in the making")?],
+    )?;
+    Ok(())
 }
 
 /// Records a release and ends its plan.
@@ -194,7 +241,7 @@ pub fn insert(tx: &Transaction<'_>, new: &NewRelease) -> Result<(), DbError> {
         "INSERT INTO releases (release_id, issued, envelope) VALUES (?1, ?2, ?3)",
         params![release, new.plan.issued.unix_secs(), new.envelope.to_hex()],
     )?;
-    for (row, files, added) in &new.repos {
+    for (row, signature) in new.made.repos.iter().zip(&new.repomd_signatures) {
         let (repo, arch) = (row.repo.as_str(), row.arch.as_str());
         tx.execute(
             "INSERT INTO release_repos (release_id, repo, arch, repomd, repomd_signature, package_list, packages)
@@ -204,19 +251,19 @@ pub fn insert(tx: &Transaction<'_>, new: &NewRelease) -> Result<(), DbError> {
                 repo,
                 arch,
                 row.repomd.to_hex(),
-                row.repomd_signature.to_hex(),
+                signature.to_hex(),
                 row.package_list.to_hex(),
                 row.packages
             ],
         )?;
-        for file in files {
+        for file in &row.files {
             tx.execute(
                 "INSERT INTO repodata_files (repo, arch, name, file, size_bytes, release_id)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
                 params![repo, arch, file.name, file.file.to_hex(), file.size_bytes, release],
             )?;
         }
-        for package_id in added {
+        for package_id in &row.added {
             tx.execute(
                 "INSERT INTO members (repo, arch, package_id, added_release) VALUES (?1, ?2, ?3, ?4)",
                 params![repo, arch, package_id, release],

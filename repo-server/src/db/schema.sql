@@ -118,12 +118,14 @@ CREATE UNIQUE INDEX jobs_once ON jobs (name, input) WHERE state = 'waiting';
 CREATE INDEX jobs_to_do ON jobs (state, run_at_millis);
 CREATE INDEX jobs_by_build ON jobs (build_id);
 
--- A release that was begun: the same document is made again after a crash.
+-- A release that was begun. Once `made` is set the signer may have signed it, and from then on it
+-- is these bytes or none.
 CREATE TABLE release_plans (
     release_id INTEGER PRIMARY KEY,
     base       INTEGER,
     issued     INTEGER NOT NULL,
-    builds     TEXT NOT NULL               -- JSON list of build ids
+    builds     TEXT NOT NULL,              -- JSON list of build ids
+    made       TEXT                        -- JSON: the document and what it names
 ) STRICT;
 
 CREATE TABLE releases (

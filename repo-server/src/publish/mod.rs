@@ -1,7 +1,8 @@
 //! `publish`: a release of everything that is signed. Content first, names last: metadata, package
 //! lists and signatures are stored before one transaction makes the release and moves the channels.
 //!
-//! The plan is recorded before the signer is asked, so that a crash makes the same document again.
+//! What was made is recorded before the signer is asked: a release that may have been signed is those
+//! bytes or none, whatever happens in between.
 
 mod metadata;
 mod package_list;
@@ -9,32 +10,21 @@ mod package_list;
 use crate::app::{App, now};
 use crate::db::builds::PackageRow;
 use crate::db::jobs::JobRow;
-use crate::db::releases::{NewRelease, Plan, ReleaseRepoRow, RepodataFileRow};
+use crate::db::releases::{MadeRelease, MadeRepo, NewRelease, Plan, RepodataFileRow};
 use crate::db::{self, DbError};
 use crate::jobs::JobError;
 use hallmark_signer::client::Client;
 use hallmark_signer::verify::{Certificate, verify_detached};
-use metadata::Metadata;
 use repo_model::config::{MetadataCodec, RepoConfig};
 use repo_model::dsse::Envelope;
 use repo_model::release::{PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA};
 use repo_model::stage::Event;
 use repo_model::wire::signer::{Base64, ReleaseFiles};
-use repo_model::{Arch, FileDigest, ReleaseId};
+use repo_model::{Arch, ReleaseId};
 use std::collections::HashSet;
 
 /// Name in the database.
 pub const NAME: &str = "publish";
-
-/// One repository of the release in the making.
-struct RepoInRelease {
-    config: RepoConfig,
-    arch: Arch,
-    packages: Vec<PackageRow>,
-    added: Vec<u64>,
-    metadata: Metadata,
-    package_list: String,
-}
 
 /// Runs it.
 pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
@@ -46,37 +36,42 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
     }
     app.db
         .write(move |tx| {
-            db::jobs::finish(tx, job.job_id)?;
-            // What was signed while this release was in the making goes into the next one.
-            match db::builds::in_stage(tx, "signed")?.is_empty() {
-                true => Ok(()),
-                false => db::jobs::enqueue(tx, NAME, "", None, crate::app::now_millis()),
-            }
+            // What was signed while this release was in the making asked for the next one itself.
+            db::jobs::finish(tx, job.job_id)
         })
         .await?;
     Ok(())
 }
 
-/// Asks for the first, empty release, so that clients can be pointed at the repositories from the
-/// first minute.
-pub async fn ensure_first_release(app: &App) -> Result<(), DbError> {
+/// Asks for a release at start, if there is none yet (an empty one lets clients be pointed at the
+/// repositories from the first minute) or if something signed waits for one.
+pub async fn ensure_release(app: &App) -> Result<(), DbError> {
     app.db
-        .write(|tx| match db::releases::newest(tx)? {
-            Some(_) => Ok(()),
-            None => db::jobs::enqueue(tx, NAME, "", None, crate::app::now_millis()),
+        .write(|tx| {
+            let waiting = !db::builds::in_stage(tx, "signed")?.is_empty();
+            if waiting || db::releases::newest(tx)?.is_none() {
+                db::jobs::enqueue(tx, NAME, "", None, crate::app::now_millis())?;
+            }
+            Ok(())
         })
         .await
 }
 
 /// The plan that was begun, or a new one; none when there is nothing to publish.
 async fn plan(app: &App) -> Result<Option<Plan>, DbError> {
+    let configured: HashSet<_> = app.config.repo.iter().map(|repo| repo.name.clone()).collect();
     app.db
-        .write(|tx| {
+        .write(move |tx| {
             if let Some(plan) = db::releases::plan(tx)? {
                 return Ok(Some(plan));
             }
             let newest = db::releases::newest(tx)?;
-            let builds = db::builds::in_stage(tx, "signed")?;
+            // A build whose repository was taken out of the configuration waits for its return.
+            let mut builds = Vec::new();
+            for build_id in db::builds::in_stage(tx, "signed")? {
+                let build = db::builds::by_id(tx, build_id)?;
+                builds.extend(build.filter(|b| configured.contains(&b.repo)).map(|b| b.build_id));
+            }
             if builds.is_empty() && newest.is_some() {
                 return Ok(None);
             }
@@ -93,8 +88,29 @@ async fn plan(app: &App) -> Result<Option<Plan>, DbError> {
         .await
 }
 
-/// Makes and stores everything the plan names.
+/// Makes, stores, then has signed everything the plan names.
 async fn make(app: &App, plan: Plan) -> Result<NewRelease, JobError> {
+    let release = plan.release;
+    let before = app.db.read(move |connection| db::releases::made(connection, release)).await?;
+    let made = match before {
+        Some(made) => made,
+        None => {
+            let made = content(app, &plan).await?;
+            let kept = made.clone();
+            app.db.write(move |tx| db::releases::set_made(tx, release, &kept)).await?;
+            made
+        }
+    };
+    let (signatures, envelope) = sign(app, &made).await?;
+    let mut repomd_signatures = Vec::with_capacity(signatures.len());
+    for armored in signatures {
+        repomd_signatures.push(app.store.put(armored).await?);
+    }
+    Ok(NewRelease { plan, made, envelope: app.store.put(envelope.to_json()).await?, repomd_signatures })
+}
+
+/// Renders and stores all that does not need a signature.
+async fn content(app: &App, plan: &Plan) -> Result<MadeRelease, JobError> {
     let mut repos = Vec::new();
     let mut configured: Vec<_> = app.config.repo.clone();
     configured.sort_by(|a, b| a.name.cmp(&b.name));
@@ -102,39 +118,45 @@ async fn make(app: &App, plan: Plan) -> Result<NewRelease, JobError> {
         let mut arches = config.arches.clone();
         arches.sort();
         for arch in arches {
-            repos.push(make_repo(app, &plan, config.clone(), arch).await?);
+            repos.push(make_repo(app, plan, &config, arch).await?);
         }
     }
-    let document = document(app, &plan, &repos).await?;
-    let (signatures, envelope) = sign(app, &document, &repos).await?;
-    let mut rows = Vec::new();
-    for (made, signature) in repos.into_iter().zip(signatures) {
-        rows.push(store(app, made, signature).await?);
-    }
-    Ok(NewRelease { plan, envelope: app.store.put(envelope.to_json()).await?, repos: rows })
+    let document = document(app, plan, &repos).await?;
+    let json = serde_json::to_vec(&document)
+        .map_err(|error| JobError::Broken(format!("the release document does not serialise: {error}")))?;
+    Ok(MadeRelease { document: app.store.put(json).await?, repos })
 }
 
 async fn make_repo(
     app: &App,
     plan: &Plan,
-    config: RepoConfig,
+    config: &RepoConfig,
     arch: Arch,
-) -> Result<RepoInRelease, JobError> {
-    let (mut packages, added) = packages(app, plan, &config, &arch).await?;
+) -> Result<MadeRepo, JobError> {
+    let (mut packages, added) = packages(app, plan, config, &arch).await?;
     packages.extend(added.iter().cloned());
     let codec = match config.metadata_codec {
         MetadataCodec::Zstd => crate::repodata::Codec::ZSTD,
         MetadataCodec::Gzip => crate::repodata::Codec::Gzip,
     };
     let metadata = metadata::make(app, &packages, codec, plan.issued).await?;
-    let package_list = package_list::write(&packages)?;
-    Ok(RepoInRelease {
-        config,
+    let mut files = Vec::new();
+    for file in &metadata.files {
+        app.store.put_file(file.scratch.path(), file.record.digest).await?;
+        files.push(RepodataFileRow {
+            name: file.record.name.clone(),
+            file: file.record.digest,
+            size_bytes: file.record.size_bytes,
+        });
+    }
+    Ok(MadeRepo {
+        repo: config.name.clone(),
         arch,
-        packages,
+        repomd: app.store.put(metadata.repomd).await?,
+        package_list: app.store.put(package_list::write(&packages)?).await?,
+        packages: packages.len() as u64,
+        files,
         added: added.iter().map(|package| package.package_id).collect(),
-        metadata,
-        package_list,
     })
 }
 
@@ -173,11 +195,7 @@ async fn packages(
         .await
 }
 
-async fn document(
-    app: &App,
-    plan: &Plan,
-    repos: &[RepoInRelease],
-) -> Result<ReleaseDocument, JobError> {
+async fn document(app: &App, plan: &Plan, repos: &[MadeRepo]) -> Result<ReleaseDocument, JobError> {
     let previous = match plan.base {
         None => None,
         Some(base) => app
@@ -194,31 +212,29 @@ async fn document(
         repos: repos
             .iter()
             .map(|made| ReleaseRepo {
-                repo: made.config.name.clone(),
+                repo: made.repo.clone(),
                 arch: made.arch.clone(),
-                repomd: FileDigest::of(&made.metadata.repomd),
-                package_list: FileDigest::of(made.package_list.as_bytes()),
-                packages: made.packages.len() as u64,
+                repomd: made.repomd,
+                package_list: made.package_list,
+                packages: made.packages,
             })
             .collect(),
     })
 }
 
-/// Signs and verifies before anything is stored.
-async fn sign(
-    app: &App,
-    document: &ReleaseDocument,
-    repos: &[RepoInRelease],
-) -> Result<(Vec<String>, Envelope), JobError> {
-    let json = serde_json::to_vec(document)
-        .map_err(|error| JobError::Broken(format!("the release document does not serialise: {error}")))?;
-    let files: Vec<ReleaseFiles> = repos
-        .iter()
-        .map(|made| ReleaseFiles {
-            repomd: Base64(made.metadata.repomd.clone()),
-            package_list: Base64(made.package_list.clone().into_bytes()),
-        })
-        .collect();
+/// Largest document, list or repomd.xml, bytes: a list of 400,000 packages.
+const MAX_PART_BYTES: u64 = 128 << 20;
+
+/// Has the release signed, and verifies what comes back.
+async fn sign(app: &App, made: &MadeRelease) -> Result<(Vec<String>, Envelope), JobError> {
+    let json = app.store.get(made.document, MAX_PART_BYTES).await?;
+    let mut files = Vec::with_capacity(made.repos.len());
+    for repo in &made.repos {
+        files.push(ReleaseFiles {
+            repomd: Base64(app.store.get(repo.repomd, MAX_PART_BYTES).await?.to_vec()),
+            package_list: Base64(app.store.get(repo.package_list, MAX_PART_BYTES).await?.to_vec()),
+        });
+    }
     let socket = app.config.server.signer_socket.clone();
     let signed = tokio::task::spawn_blocking(move || {
         let mut client = Client::connect(&socket).map_err(JobError::Signer)?;
@@ -235,31 +251,6 @@ async fn sign(
         Ok((signed.repomd_signatures, signed.envelope))
     });
     signed.await?
-}
-
-async fn store(
-    app: &App,
-    made: RepoInRelease,
-    signature: String,
-) -> Result<(ReleaseRepoRow, Vec<RepodataFileRow>, Vec<u64>), JobError> {
-    let mut files = Vec::new();
-    for file in &made.metadata.files {
-        app.store.put_file(file.scratch.path(), file.record.digest).await?;
-        files.push(RepodataFileRow {
-            name: file.record.name.clone(),
-            file: file.record.digest,
-            size_bytes: file.record.size_bytes,
-        });
-    }
-    let row = ReleaseRepoRow {
-        repo: made.config.name,
-        arch: made.arch,
-        repomd: app.store.put(made.metadata.repomd).await?,
-        repomd_signature: app.store.put(signature).await?,
-        package_list: app.store.put(made.package_list).await?,
-        packages: made.packages.len() as u64,
-    };
-    Ok((row, files, made.added))
 }
 
 /// The publish instant: release, members, stages and channels change together.
