@@ -80,14 +80,8 @@ static CHECKS: &[CheckRow] = &[
     CheckRow {
         name: "setpriv",
         failing: Health::Bad,
-        remedy: "install util-linux; root needs it to drop to the build user",
-        check: |_| {
-            if sandbox::is_root() {
-                version_of("setpriv")
-            } else {
-                Ok("not needed: not root".to_owned())
-            }
-        },
+        remedy: "install util-linux",
+        check: |_| version_of("setpriv"),
     },
     CheckRow {
         name: "sandbox",

@@ -31,6 +31,12 @@ pub const ENV_OTHER: &[&str] = &[
     "HALLMARK_TEST_SOURCES",
 ];
 
+/// First parts of the server's own paths, which no channel can be called.
+const RESERVED: &[&str] = &[
+    "api", "assets", "builds", "evidence", "healthz", "keys", "log", "metrics", "packages", "r", "readyz",
+    "releases", "sbom",
+];
+
 /// The configuration cannot be used. The operator's fault; correct it and start again.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -293,6 +299,9 @@ impl Config {
         if self.server.channels.is_empty() {
             return refuse("`server.channels` is empty: name at least one channel".to_owned());
         }
+        if let Some(taken) = self.server.channels.iter().find(|c| RESERVED.contains(&c.as_str())) {
+            return refuse(format!("`server.channels` has {taken}, which is a path of the server itself"));
+        }
         if self.server.public_url.ends_with('/') {
             return refuse("`server.public_url` ends with a slash: drop it".to_owned());
         }
@@ -376,6 +385,8 @@ mod tests {
     fn contradictions_are_named() {
         let twice = "[[repo]]\nname='a'\narches=['x86_64']\n[[repo]]\nname='a'\narches=['x86_64']";
         assert!(Config::read(twice, []).unwrap_err().to_string().contains("twice"));
+        let taken = Config::read("[server]\nchannels = ['api']", []).unwrap_err().to_string();
+        assert!(taken.contains("path of the server"), "{taken}");
     }
 
     #[test]

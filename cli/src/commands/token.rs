@@ -129,7 +129,10 @@ async fn run_create(args: &CreateArgs) -> Result<(), Failure> {
     )
     .await
     .map_err(failure)?;
-    let end = expires_at.map_or_else(|| "it never ends".to_owned(), |at| format!("it ends at {at}"));
+    let end = expires_at.map_or_else(
+        || "it never ends".to_owned(),
+        |at| format!("it ends at {at}"),
+    );
     output::note(format!(
         "token {} for {}: {end}, and is not shown again",
         token.id, args.name

@@ -18,6 +18,9 @@ pub const BACKEND: RebuildBackend = RebuildBackend {
     run,
 };
 
+/// Goes on only while its parent, the rebuilder, is alive. setpriv has just asked for the parent's
+/// death signal; bubblewrap asks for it too, but only some milliseconds later.
+const GUARD: &str = r#"[ "$PPID" = "$1" ] || exit 98; shift; exec "$@""#;
 /// Joins the control groups, opens bwrap's status file, then becomes the command.
 const WRAPPER: &str = r#"umask 022; exec 3>"$1" || exit 97; shift
 while [ "$1" != -- ]; do echo $$ >"$1" || exit 97; shift; done; shift; exec "$@""#;
@@ -89,10 +92,10 @@ fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
     command
         .args(group.iter().flat_map(JobCgroup::joins))
         .arg("--");
+    command.args(["setpriv", "--pdeathsig", "KILL"]);
     if super::is_root() {
         let uid = job.build_uid.to_string();
         command.args([
-            "setpriv",
             "--reuid",
             &uid,
             "--regid",
@@ -103,6 +106,13 @@ fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
         ]);
         command.args(["--inh-caps", "-all", "--no-new-privs"]);
     }
+    command.args([
+        "/bin/sh",
+        "-c",
+        GUARD,
+        "sh",
+        &std::process::id().to_string(),
+    ]);
     command
         .arg("prlimit")
         .args(["--core=0", &format!("--fsize={}", job.limits.disk_bytes)]);
