@@ -51,7 +51,8 @@ impl BuildRequest {
             out_dir: out_dir.to_owned(),
             limits: Limits::from_config(&config),
             build_uid: config.build_uid,
-            work_dir: config.work_dir,
+            // Anybody may make a directory of their own there, and nobody else can touch it.
+            work_dir: "/var/tmp".into(),
             cancel: Cancel::default(),
         }
     }

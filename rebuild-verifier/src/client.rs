@@ -32,7 +32,7 @@ const TRANSFER: Duration = Duration::from_secs(4 * 3_600);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The server cannot be reached or does not answer. Retry later.
-    #[error("cannot reach {url}: {source}")]
+    #[error("cannot reach {url}")]
     Unreachable {
         /// The request's address.
         url: String,

@@ -261,21 +261,14 @@ fn rebuild(
         log,
         cancel,
     );
-    let (rebuilt, failure) = match result {
-        Ok(rebuilt) if rebuilt.exit_code == 0 => (rebuilt, None),
-        Ok(rebuilt) => {
-            let said = format!(
-                "rpmbuild ended with status {}; its log is attached",
-                rebuilt.exit_code
-            );
-            (rebuilt, Some(said))
-        }
+    let rebuilt = match result {
+        Ok(rebuilt) => rebuilt,
         Err(BuildError::Sandbox(SandboxError::Cancelled)) => return Err(NoVerdict::Dropped),
         Err(error) => return Err(infra(&error)),
     };
-    let comparisons = match failure {
+    let comparisons = match &rebuilt.failure {
         Some(said) => {
-            let cause = compare::cause("build-failed", said);
+            let cause = compare::cause("build-failed", said.clone());
             let failed = Comparison {
                 verdict: Verdict::BuildFailed,
                 causes: vec![cause],

@@ -188,6 +188,8 @@ fn same(what: &str, wanted: &str, found: &str) -> Result<(), ReplayError> {
 pub struct Rebuilt {
     /// rpmbuild's exit status; packages are there only when it is 0.
     pub exit_code: i32,
+    /// Why there are no packages, when there are none: in words for the cause of the verdict.
+    pub failure: Option<String>,
     /// The packages, sorted by NEVRA, below the scratch directory.
     pub packages: Vec<BuiltPackage>,
     /// How limits were enforced: `cgroup` or `weak`.
@@ -200,8 +202,7 @@ pub struct Rebuilt {
 
 /// Carries out a plan that [`check`] gave, on the same `srpm`, which must lie in `scratch`.
 ///
-/// A build that ends well but leaves unusable packages is an error of the package
-/// ([`BuildError::Output`]); a failing rpmbuild is a result.
+/// A failing rpmbuild is a result, and so is one that leaves no usable packages.
 pub fn replay(
     plan: &Plan,
     srpm: &Path,
@@ -224,13 +225,22 @@ pub fn replay(
         log,
     )?;
     let exit_code = executed.ended.exit_code;
+    let (packages, failure) = if exit_code == 0 {
+        match build::collect(&executed.out) {
+            Ok(packages) => (packages, None),
+            Err(BuildError::Output { what }) => {
+                (Vec::new(), Some(format!("the build left {what}")))
+            }
+            Err(error) => return Err(error),
+        }
+    } else {
+        let said = format!("rpmbuild ended with status {exit_code}; its log is attached");
+        (Vec::new(), Some(said))
+    };
     Ok(Rebuilt {
         exit_code,
-        packages: if exit_code == 0 {
-            build::collect(&executed.out)?
-        } else {
-            Vec::new()
-        },
+        failure,
+        packages,
         limits: executed.ended.limits,
         started: executed.started,
         finished: executed.finished,

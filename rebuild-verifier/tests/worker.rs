@@ -315,7 +315,6 @@ fn a_reproducible_build_is_confirmed_with_a_signed_statement_a_package() {
     let (srpm, recorded) = world.recorded("good", &text);
     assert_eq!(recorded.packages.len(), 2);
     world.server.offer(&srpm, &recorded, |_| {});
-    world.server.state.lock().unwrap().unavailable = 0;
     world.one_job();
     let statements = world.statements();
     assert_eq!(statements.len(), 2);
@@ -411,6 +410,31 @@ fn a_build_that_fails_by_itself_is_a_verdict_of_build_failed() {
     let rebuild = world.statements().remove(0).predicate;
     assert_eq!(rebuild.verdict, Verdict::BuildFailed);
     assert_eq!(rebuild.causes[0].code, "build-failed");
+}
+
+#[test]
+fn a_build_that_leaves_junk_instead_of_packages_is_build_failed_too() {
+    if !common::tools("a_build_that_leaves_junk_instead_of_packages_is_build_failed_too") {
+        return;
+    }
+    let world = World::new();
+    let (_, recorded) = world.recorded("junk", &spec("junk", "echo data >data"));
+    let junk = spec("junk", "echo junk >/builddir/out/junk.rpm; echo data >data");
+    let srpm = world.lab.srpm("junk-again", &junk);
+    let source = hallmark_rebuilder::plan::read_source(&srpm).unwrap();
+    let digest = FileDigest::of(&fs::read(&srpm).unwrap());
+    world.server.offer(&srpm, &recorded, |info| {
+        info.source.sha256 = digest;
+        info.source.header_sha256 = source.header;
+    });
+    world.one_job();
+    let rebuild = world.statements().remove(0).predicate;
+    assert_eq!(rebuild.verdict, Verdict::BuildFailed);
+    assert!(
+        rebuild.causes[0].detail.contains("junk.rpm"),
+        "{:?}",
+        rebuild.causes
+    );
 }
 
 #[test]

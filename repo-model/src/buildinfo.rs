@@ -211,3 +211,59 @@ impl BuildInfo {
         json
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn sample() -> Value {
+        let hex = "ab".repeat(32);
+        json!({
+            "schema": SCHEMA,
+            "source": {"nevra": "a-1-1.src", "sha256": hex, "header_sha256": hex, "cookie": "host 1"},
+            "rpmbuild": {"version": "4.18.0", "mode": "rebuild", "argv": ["--nodeps"], "target": "x86_64"},
+            "macros": {"file_sha256": hex, "text": "", "evaluated": {"dist": ""}},
+            "time": {"source_date_epoch": 1, "origin": "changelog", "mtime_policy": "clamp"},
+            "env": {"TZ": "UTC"},
+            "identity": {"hostname": "h", "uid": 1, "gid": 1, "user": "u", "umask": "0022"},
+            "machine": {"arch": "x86_64", "kernel": "6", "ncpu": 2, "page_size": 4096},
+            "buildroot": {"kind": "host", "lock_sha256": hex, "installer": "dpkg", "packages": 1, "toolchain": []},
+            "sandbox": {"kind": "bwrap", "version": "0.8", "network": "none", "build_path": "/b", "limits": "weak"},
+            "outputs": [{"nevra": "a-1-1.noarch", "file_sha256": hex, "header_sha256": hex, "size_bytes": 1}],
+        })
+    }
+
+    /// Every object in the document has exactly the properties that the schema knows.
+    fn agree(schema: &Value, document: &Value, place: &str) {
+        if let Some(list) = document.as_array() {
+            list.iter().for_each(|item| agree(&schema["items"], item, place));
+        }
+        let (Some(known), Some(found)) = (schema["properties"].as_object(), document.as_object()) else { return };
+        let keys = |map: &serde_json::Map<String, Value>| map.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(known), keys(found), "{place}");
+        for (key, value) in found {
+            agree(&known[key], value, &format!("{place}.{key}"));
+        }
+    }
+
+    #[test]
+    fn the_published_schema_names_every_field_and_no_other() {
+        let text = include_str!("../../docs/schema/rpm-buildinfo-1.json");
+        let schema: Value = serde_json::from_str(text).unwrap();
+        let info = BuildInfo::from_json(sample().to_string().as_bytes()).unwrap();
+        let written: Value = serde_json::from_slice(&info.to_json()).unwrap();
+        agree(&schema, &written, "buildinfo");
+    }
+
+    #[test]
+    fn another_schema_and_unknown_fields_are_refused() {
+        let mut other = sample();
+        other["schema"] = json!("rpm-buildinfo/2");
+        let error = BuildInfo::from_json(other.to_string().as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("rpm-buildinfo/2"), "{error}");
+        let mut more = sample();
+        more["machine"]["gpu"] = json!(1);
+        assert!(BuildInfo::from_json(more.to_string().as_bytes()).is_err());
+    }
+}

@@ -13,8 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Most memory for cached metadata frames: those of some 60,000 packages.
-const FRAME_CACHE_BYTES: usize = 128 << 20;
+/// Most disk space for cached metadata frames: those of some ten repositories of 20,000 packages.
+const FRAME_CACHE_BYTES: u64 = 512 << 20;
 
 /// Shared state; cheap to clone.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ pub struct Inner {
     /// Blobs that are being uploaded right now.
     pub uploads: Mutex<HashSet<PathBuf>>,
     /// Metadata frames of earlier releases, so that a release renders what it changes.
-    pub frames: crate::repodata::MemoryFrameCache,
+    pub frames: crate::repodata::DirectoryFrameCache,
     /// Counters for `/metrics`.
     pub metrics: crate::http::metrics::Metrics,
     /// Which release's `repomd.xml` each client got last.
@@ -127,6 +127,9 @@ impl App {
         let policy = read_policy(&config.server.policy_file)?;
         let db = Db::open(&crate::layout::database(&data_dir))?;
         let store = Store::local(&crate::layout::objects(&data_dir))?;
+        let frames_dir = crate::layout::frames(&data_dir);
+        let frames = crate::repodata::DirectoryFrameCache::open(&frames_dir, FRAME_CACHE_BYTES)
+            .map_err(|source| ServeError::DataDir { path: frames_dir, source })?;
         let channels = config.server.channels.clone();
         db.write(move |tx| {
             crate::db::channels::ensure(tx, &channels)?;
@@ -142,7 +145,7 @@ impl App {
             jobs_changed: Notify::new(),
             rebuilds_changed: Notify::new(),
             uploads: Mutex::default(),
-            frames: crate::repodata::MemoryFrameCache::new(FRAME_CACHE_BYTES),
+            frames,
             metrics: crate::http::metrics::Metrics::default(),
             handed_out: crate::http::pairs::HandedOut::default(),
             stop,

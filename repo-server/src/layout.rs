@@ -28,6 +28,11 @@ pub fn scratch(data_dir: &Path) -> PathBuf {
     data_dir.join("scratch")
 }
 
+/// Compressed pieces of metadata; may be removed at any time, at the cost of rendering anew.
+pub fn frames(data_dir: &Path) -> PathBuf {
+    data_dir.join("frames")
+}
+
 /// `Packages/h/hello-2.12-1.x86_64.rpm`: a package's path below the repository's base. The first
 /// letter is lowercased; the lint refused names that could leave the directory.
 pub fn href(nevra: &Nevra) -> String {

@@ -154,6 +154,7 @@ fn ours(directory: &Path, accepted: &str) -> [String; 3] {
         entries.push(Entry {
             nevra: package.nevra.clone(),
             file_digest,
+            sha512: None,
             file_size_bytes: bytes.len() as u64,
             href: path
                 .strip_prefix(directory)

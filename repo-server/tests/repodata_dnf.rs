@@ -65,7 +65,7 @@ fn dnf_sees_every_package_of_every_frame() {
         return;
     }
     let all: BTreeSet<String> = (0..PACKAGES).map(|n| numbered(n).nevra.name).collect();
-    for codec in [Codec::ZSTD, Codec::Gzip, Codec::None] {
+    for codec in [Codec::ZSTD, Codec::Gzip, Codec::Xz, Codec::None] {
         let seen = names_that_dnf_sees(codec, &[]);
         assert_eq!(seen.len(), PACKAGES, "{codec:?}");
         assert_eq!(seen, all, "{codec:?}");
@@ -78,7 +78,7 @@ fn dnf_reads_filelists_to_the_end() {
         return;
     }
     let all: BTreeSet<String> = (0..PACKAGES).map(|n| numbered(n).nevra.name).collect();
-    for codec in [Codec::ZSTD, Codec::Gzip] {
+    for codec in [Codec::ZSTD, Codec::Gzip, Codec::Xz] {
         // A path outside the primary subset, which only filelists has; each package owns one.
         let seen = names_that_dnf_sees(codec, &["--file=/usr/share/doc/*"]);
         assert_eq!(seen, all, "{codec:?}");

@@ -6,8 +6,8 @@ mod repodata_support;
 use repo_model::rpm::Package;
 use repo_model::{FileDigest, Timestamp};
 use repo_server::repodata::{
-    Codec, Entry, Frame, FrameCache, MemoryFrameCache, NoFrameCache, PackageSource, Repodata,
-    SourceError, build, sort,
+    ChecksumType, Codec, DirectoryFrameCache, Entry, Frame, FrameCache, NoFrameCache, Options,
+    PROFILES, MemoryFrameCache, PackageSource, Repodata, SourceError, build, sort,
 };
 use repodata_support::*;
 use std::borrow::Cow;
@@ -22,17 +22,33 @@ fn at() -> Timestamp {
     Timestamp::from_unix_secs(PUBLISHED)
 }
 
-const EVERY_CODEC: [Codec; 3] = [Codec::ZSTD, Codec::Gzip, Codec::None];
+/// Every codec, checksum and kind of file, and every profile.
+fn every_kind_of_options() -> Vec<Options> {
+    let mut all: Vec<Options> = [Codec::ZSTD, Codec::Gzip, Codec::Xz, Codec::None]
+        .map(options)
+        .into();
+    for codec in [Codec::ZSTD, Codec::Gzip, Codec::Xz] {
+        all.push(Options {
+            checksum: ChecksumType::Sha512,
+            filelists_ext: true,
+            zchunk: true,
+            ..options(codec)
+        });
+    }
+    all.extend(PROFILES.iter().map(repo_server::repodata::Profile::options));
+    all
+}
 
 #[test]
 fn any_history_any_cache_and_any_number_of_workers_give_the_same_bytes() {
     let (all, packages) = listed((0..700).map(numbered));
-    for (codec, seed) in EVERY_CODEC.into_iter().zip(1..) {
-        let options = options(codec);
+    let directory = tempfile::tempdir().unwrap();
+    for (options, seed) in every_kind_of_options().into_iter().zip(1..) {
         let mut choices = Choices(0x9E37_79B9_7F4A_7C15 ^ seed);
-        let cache = MemoryFrameCache::new(1 << 30);
+        // Small enough to forget, and shared by all options.
+        let cache = DirectoryFrameCache::open(directory.path(), 1 << 20).unwrap();
         let mut now: Vec<Entry> = Vec::new();
-        for step in 0..12 {
+        for step in 0..8 {
             for _ in 0..choices.below(200) {
                 now.push(all[choices.below(all.len())].clone());
             }
@@ -47,7 +63,7 @@ fn any_history_any_cache_and_any_number_of_workers_give_the_same_bytes() {
             let grown = build(&inputs(&now, &packages, &cache, workers), &options, at()).unwrap();
             assert!(
                 fresh == grown,
-                "{codec:?}, step {step}, {} packages",
+                "{options:?}, step {step}, {} packages",
                 now.len()
             );
         }
@@ -264,7 +280,11 @@ fn through(tool: &str, input: &[u8]) -> Vec<u8> {
 fn concatenated_frames_decompress_to_the_same_xml_with_crates_and_tools() {
     let (entries, packages) = listed((0..700).map(numbered));
     let plain = built(&entries, &packages, &options(Codec::None));
-    for (codec, tool) in [(Codec::ZSTD, "zstd"), (Codec::Gzip, "gzip")] {
+    for (codec, tool) in [
+        (Codec::ZSTD, "zstd"),
+        (Codec::Gzip, "gzip"),
+        (Codec::Xz, "xz"),
+    ] {
         let compressed: Repodata = built(&entries, &packages, &options(codec));
         let has_tool = has_tool(tool);
         for file in &compressed.files {

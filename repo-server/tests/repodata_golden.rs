@@ -111,7 +111,7 @@ fn repomd_is_these_bytes() {
 #[test]
 fn every_file_is_named_by_its_digest_and_described_truly() {
     use repo_model::FileDigest;
-    for codec in [Codec::ZSTD, Codec::Gzip, Codec::None] {
+    for codec in [Codec::ZSTD, Codec::Gzip, Codec::Xz, Codec::None] {
         let (entries, packages) = listed((0..60).map(numbered));
         for file in built(&entries, &packages, &options(codec)).files {
             let (record, bytes) = (&file.record, &file.bytes);

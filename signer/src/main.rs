@@ -64,7 +64,12 @@ Examples:
   hallmark-signer identity | jq -r .package_certificate > RPM-GPG-KEY-packages.asc")]
     Identity(ConfigArg),
     /// Look at the audit journal.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  hallmark-signer audit verify --config /etc/hallmark/hallmark.toml"
+    )]
     Audit(Audit),
 }
 

@@ -2,11 +2,11 @@
 //! decent client would send.
 
 use serde::de::DeserializeOwned;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 use ureq::Agent;
-use ureq::http::{HeaderMap, Request};
+use ureq::http::{HeaderMap, HeaderName, Request};
 
 /// Longest that an answer may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -134,18 +134,44 @@ impl Http {
         self.send("POST", path, &[("content-type", "application/json")], &json)
     }
 
-    /// Bytes straight onto a new connection, which is then closed for writing; all that comes back.
+    /// The answer to a request whose body of `size_bytes` is announced and never sent.
     ///
     /// # Panics
-    /// When the server cannot be reached.
-    pub fn raw(&self, bytes: &[u8]) -> String {
+    /// When no answer comes.
+    pub fn announce(&self, method: &str, path: &str, size_bytes: u64) -> Answer {
         let mut stream = self.connect();
-        // The server may answer and close before it has read all.
-        let _ = stream.write_all(bytes);
-        let _ = stream.shutdown(std::net::Shutdown::Write);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        String::from_utf8_lossy(&answer).into_owned()
+        let head = format!("{}connection: close\r\n\r\n", self.head(method, path, size_bytes));
+        stream.write_all(head.as_bytes()).expect("the server reads");
+        read_answer(&mut stream)
+    }
+
+    /// Start of a request, without the empty line: for connections of one's own.
+    pub fn head(&self, method: &str, path: &str, size_bytes: u64) -> String {
+        let token = self.token.as_ref().map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
+        format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\n{token}content-type: application/json\r\n\
+             content-length: {size_bytes}\r\n",
+            self.host()
+        )
+    }
+
+    /// `GET` from another address of this machine: to the server, another client.
+    ///
+    /// * `source`: in 127.0.0.0/8.
+    ///
+    /// # Panics
+    /// When the server cannot be reached or does not answer.
+    pub fn get_from(&self, source: Ipv4Addr, path: &str) -> Answer {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+        let server: SocketAddr = self.host().parse().expect("the server's address");
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        bind(&socket, &SocketAddr::from((source, 0))).expect("an address of this machine");
+        connect(&socket, &server).unwrap_or_else(|error| panic!("{server}: {error}"));
+        let mut stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(LIMIT)).expect("a time limit is set");
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("the server reads");
+        read_answer(&mut stream)
     }
 
     /// A connection of one's own.
@@ -160,13 +186,30 @@ impl Http {
         stream
     }
 
-    /// `Authorization: Bearer …` with its line end, for [`Http::raw`].
-    pub fn authorization_line(&self) -> String {
-        self.token.as_ref().map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"))
-    }
-
-    /// `host:port`.
-    pub fn host(&self) -> &str {
+    fn host(&self) -> &str {
         self.base.trim_start_matches("http://")
     }
+}
+
+/// Reads one answer, to the end that its head announces or to that of the connection.
+///
+/// # Panics
+/// When none comes.
+pub fn read_answer(stream: &mut TcpStream) -> Answer {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let read = reader.read_line(&mut head).expect("an answer");
+        assert!(read > 0, "the connection ended within the head: {head}");
+    }
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    let mut headers = HeaderMap::new();
+    for (name, value) in head.trim_end().lines().skip(1).filter_map(|line| line.split_once(": ")) {
+        let name: HeaderName = name.parse().expect("a header's name");
+        headers.append(name, value.parse().expect("a header's value"));
+    }
+    let length = headers.get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
+    let mut body = Vec::new();
+    reader.take(length.unwrap_or(MAX_BODY_BYTES)).read_to_end(&mut body).expect("a body");
+    Answer { status, headers, body }
 }

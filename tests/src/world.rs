@@ -94,7 +94,7 @@ impl World {
         write_config(&dir, options, &address);
         let signer = process::binary("hallmark-signer");
         process::run(process::command(&signer).args(["init", "--config"]).arg(dir.join("hallmark.toml")));
-        let token = create_token(&dir, &["--scope", "publish", "--scope", "operate", "--scope", "read"]);
+        let token = create_token(&dir, "world", &["--scope", "publish", "--scope", "operate", "--scope", "read"]);
         let world = Self {
             processes: processes(&dir, options),
             reaper,
@@ -228,8 +228,8 @@ impl World {
     }
 
     /// The secret of a new token made by `hallmark token create`.
-    pub fn new_token(&self, arguments: &[&str]) -> String {
-        create_token(&self.dir, arguments)
+    pub fn new_token(&self, name: &str, arguments: &[&str]) -> String {
+        create_token(&self.dir, name, arguments)
     }
 
     /// `hallmark publish` of folders, without waiting.
@@ -293,10 +293,16 @@ impl World {
 
     fn report(&self) -> String {
         let mut text = String::new();
-        let status = self.http.try_send("GET", "/api/v1/builds?limit=20", &[], b"");
-        let status = status.map_or_else(|| "no answer".to_owned(), |answer| answer.text());
+        let answer = self.http.try_send("GET", "/api/v1/builds?limit=20", &[], b"");
+        let builds: Option<Vec<BuildStatus>> = answer.filter(|a| a.status == 200).map(|a| a.json());
         // Writing into a String cannot fail.
-        let _ = writeln!(text, "--- builds\n{status}");
+        let _ = writeln!(text, "--- builds{}", if builds.is_none() { ": no answer" } else { "" });
+        for build in builds.into_iter().flatten() {
+            let rebuilds = build.rebuilds.iter().map(|r| (r.rebuilder.as_str(), r.state.as_str(), r.verdict, &r.last_error));
+            let rebuilds: Vec<_> = rebuilds.collect();
+            let jobs: Vec<_> = build.jobs.iter().map(|j| (j.name.as_str(), j.state.as_str(), &j.last_error)).collect();
+            let _ = writeln!(text, "{} {} {:?} {rebuilds:?} {jobs:?}", build.build, build.source, build.stage);
+        }
         for (name, process) in &self.processes {
             let log = process.lock().unwrap_or_else(std::sync::PoisonError::into_inner).log_text();
             let lines: Vec<_> = log.lines().collect();
@@ -400,8 +406,8 @@ fn write_config(dir: &Path, options: &Options, address: &str) {
     std::fs::write(dir.join("hallmark.toml"), text).expect("the configuration is written");
 }
 
-fn create_token(dir: &Path, arguments: &[&str]) -> String {
+fn create_token(dir: &Path, name: &str, arguments: &[&str]) -> String {
     let mut command = process::command(process::binary("hallmark"));
-    command.args(["token", "create", "--name", "test", "--config"]).arg(dir.join("hallmark.toml")).args(arguments);
+    command.args(["token", "create", "--name", name, "--config"]).arg(dir.join("hallmark.toml")).args(arguments);
     process::run(&mut command).trim().to_owned()
 }

@@ -1,6 +1,6 @@
 //! Bad input: every refusal says what is wrong, where, and what to do, and leaves nothing behind.
 
-use hallmark_tests::http::{Answer, Http};
+use hallmark_tests::http::{Answer, Http, read_answer};
 use hallmark_tests::packages::crafted::{self, Crafted, put};
 use hallmark_tests::process;
 use hallmark_tests::tools::Need;
@@ -14,7 +14,7 @@ use repo_model::wire::ErrorBody;
 use repo_model::wire::intake::{BuildManifest, BuildReceipt};
 use repo_model::wire::status::BuildStatus;
 use sha2::{Digest as _, Sha256};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::sync::LazyLock;
 
 /// `server.max_blob_bytes` of this world.
@@ -158,14 +158,9 @@ fn bytes_that_are_not_what_their_name_says_are_not_kept() {
 /// Sends the first half of a blob over a connection that is then cut; how much the server keeps.
 fn cut_off(world: &World, http: &Http, blob: &[u8]) -> u64 {
     let digest = FileDigest::of(blob);
-    let head = format!(
-        "PUT /api/v1/blobs/{digest} HTTP/1.1\r\nhost: {}\r\n{}content-length: {}\r\n\r\n",
-        http.host(),
-        http.authorization_line(),
-        blob.len()
-    );
+    let head = http.head("PUT", &format!("/api/v1/blobs/{digest}"), blob.len() as u64);
     let mut stream = http.connect();
-    stream.write_all(head.as_bytes()).expect("the server reads");
+    stream.write_all(format!("{head}\r\n").as_bytes()).expect("the server reads");
     stream.write_all(&blob[..blob.len() / 2]).expect("the server reads");
     stream.shutdown(std::net::Shutdown::Both).expect("the connection is cut");
     drop(stream);
@@ -190,7 +185,7 @@ fn an_upload_cut_off_is_continued_where_it_broke() {
     assert!(cut <= blob.len() as u64 / 2, "{cut}");
     assert_eq!(http.get(&path).status, 404, "half a blob is no blob");
 
-    let stranger = http.with_token(Some(&world.new_token(&["--scope", "publish"])));
+    let stranger = http.with_token(Some(&world.new_token("stranger", &["--scope", "publish"])));
     assert_eq!(stranger.get(&format!("/api/v1/uploads/{digest}")).status, 404, "others do not continue it");
 
     let total = blob.len();
@@ -242,18 +237,8 @@ fn a_blob_over_the_limit_is_refused_before_it_is_sent() {
     let world = world();
     let http = &world.http;
     let digest = FileDigest::of(b"never sent");
-    let mut stream = http.connect();
-    let head = format!(
-        "PUT /api/v1/blobs/{digest} HTTP/1.1\r\nhost: {}\r\n{}content-length: {}\r\n\r\n",
-        http.host(),
-        http.authorization_line(),
-        MAX_BLOB_BYTES + 1
-    );
-    stream.write_all(head.as_bytes()).expect("the server reads");
-    // No byte of the body is sent, so an answer can only come of the announcement.
-    let mut start = [0; 12];
-    stream.read_exact(&mut start).expect("an answer");
-    assert_eq!(String::from_utf8_lossy(&start), "HTTP/1.1 413");
+    let answer = http.announce("PUT", &format!("/api/v1/blobs/{digest}"), MAX_BLOB_BYTES + 1);
+    assert_refused(&answer, 413, "too-large", &[&MAX_BLOB_BYTES.to_string(), "max_blob_bytes"]);
 }
 
 #[test]
@@ -431,6 +416,8 @@ fn manifests_of_no_sane_size_are_refused() {
     let many: Vec<_> = (0..20_001_u32).map(|n| FileDigest::of(&n.to_be_bytes())).collect();
     let many = BuildManifest { packages: many, ..build.manifest("base") };
     assert_refused(&world.http.post_json("/api/v1/builds", &many), 422, "package-count", &["20001 packages"]);
+    assert_refused(&world.http.announce("POST", "/api/v1/builds", 9 << 20), 413, "too-large", &["8388608"]);
+    // An answer comes through though the client sends on.
     assert_refused(&post(&vec![b' '; 9 << 20]), 413, "too-large", &["8388608"]);
     assert_refused(&post(&b"[".repeat(100_000)), 400, "bad-manifest", &["build manifest"]);
     assert_refused(&post(b"{\"repo\": \"base\", \"surprise\": 1}"), 400, "bad-manifest", &["surprise"]);
@@ -469,19 +456,23 @@ fn without_a_good_token_nothing_is_taken() {
     let world = world();
     let build = Crafted::new("tokens", "1.0");
     let blob = format!("/api/v1/blobs/{}", FileDigest::of(&build.source));
-    let publish = world.new_token(&["--scope", "publish"]);
-    let for_old = world.new_token(&["--scope", "publish", "--repo", "old"]);
-    let operate = world.new_token(&["--scope", "operate"]);
-    let (expired, revoked) = (world.new_token(&["--scope", "publish", "--expires-days", "1"]), world.new_token(&["--scope", "publish"]));
+    let publish = world.new_token("publisher", &["--scope", "publish"]);
+    let for_old = world.new_token("for-old", &["--scope", "publish", "--repo", "old"]);
+    let operate = world.new_token("operator", &["--scope", "operate"]);
+    let expired = world.new_token("expiring", &["--scope", "publish", "--expires-days", "1"]);
+    let revoked = world.new_token("revoked", &["--scope", "publish"]);
     let tokens: Vec<serde_json::Value> =
         serde_json::from_str(&world.hallmark_ok(&["token", "list", "--json"])).expect("JSON");
-    let newest = tokens.iter().filter_map(|token| token["id"].as_u64()).max().expect("tokens");
-    world.hallmark_ok(&["token", "revoke", &newest.to_string()]);
-    // A day passes for the one before it.
+    let number = |name: &str| {
+        let token = tokens.iter().find(|token| token["name"] == name).expect("it is listed");
+        token["id"].as_u64().expect("a number").to_string()
+    };
+    world.hallmark_ok(&["token", "revoke", &number("revoked")]);
+    // A day passes.
     let ages = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], timeout=30); \
                 db.execute('UPDATE tokens SET expires_at = expires_at - 86401 WHERE token_id = ?', (int(sys.argv[2]),)); db.commit()";
     let mut python = process::command("python3");
-    python.args(["-c", ages]).arg(world.data_dir().join("hallmark.db")).arg((newest - 1).to_string());
+    python.args(["-c", ages]).arg(world.data_dir().join("hallmark.db")).arg(number("expiring"));
     process::run(&mut python);
 
     let anonymous = world.http.with_token(None);
@@ -572,18 +563,14 @@ fn a_package_of_600_mb_takes_no_memory_to_take_in() {
 
     let memory_before = world.process(SERVER).peak_memory_bytes();
     let mut stream = http.connect();
-    let request = format!(
-        "PUT /api/v1/blobs/{digest} HTTP/1.1\r\nhost: {}\r\n{}content-length: {total}\r\nconnection: close\r\n\r\n",
-        http.host(),
-        http.authorization_line()
-    );
+    let head_lines = http.head("PUT", &format!("/api/v1/blobs/{digest}"), total);
+    let request = format!("{head_lines}connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("the server reads");
     stream.write_all(&[head.as_slice(), &before].concat()).expect("the server reads");
     for_zeros(SIZE_BYTES, |zeros| stream.write_all(zeros).expect("the server reads"));
     stream.write_all(&behind).expect("the server reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let answer = read_answer(&mut stream);
+    assert_eq!(answer.status, 201, "{}", answer.text());
 
     // The whole build: payload hashed, cpio walked for the SBOMs.
     let source = crafted::source("large", "1.0").bytes();

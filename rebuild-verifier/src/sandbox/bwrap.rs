@@ -18,9 +18,13 @@ pub const BACKEND: RebuildBackend = RebuildBackend {
     run,
 };
 
-/// Goes on only while its parent, the rebuilder, is alive. setpriv has just asked for the parent's
-/// death signal; bubblewrap asks for it too, but only some milliseconds later.
-const GUARD: &str = r#"[ "$PPID" = "$1" ] || exit 98; shift; exec "$@""#;
+/// First thing inside: waits for [`process::supervise`] to say go, or ends with it. What shells add
+/// to the environment is taken out again.
+///
+/// bubblewrap kills what is inside when its parent dies, but not before it has asked the kernel for
+/// that. Once this line runs it has; a rebuilder that died earlier never says go.
+const GATE: &str = r#"echo "$0"; read -r go || exit 98
+exec /usr/bin/env -u PWD -u OLDPWD -u SHLVL -u _ "$@" </dev/null"#;
 /// Joins the control groups, opens bwrap's status file, then becomes the command.
 const WRAPPER: &str = r#"umask 022; exec 3>"$1" || exit 97; shift
 while [ "$1" != -- ]; do echo $$ >"$1" || exit 97; shift; done; shift; exec "$@""#;
@@ -106,13 +110,6 @@ fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
         ]);
         command.args(["--inh-caps", "-all", "--no-new-privs"]);
     }
-    command.args([
-        "/bin/sh",
-        "-c",
-        GUARD,
-        "sh",
-        &std::process::id().to_string(),
-    ]);
     command
         .arg("prlimit")
         .args(["--core=0", &format!("--fsize={}", job.limits.disk_bytes)]);
@@ -122,7 +119,7 @@ fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
     command
         .arg("bwrap")
         .args(arguments)
-        .arg("--")
+        .args(["--", "/bin/sh", "-c", GATE, process::READY])
         .args(job.command);
     let watch = Watch {
         log: job.log,

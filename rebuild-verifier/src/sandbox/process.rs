@@ -6,9 +6,10 @@ use super::{Limits, SandboxError};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::fs;
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ const TICK: Duration = Duration::from_millis(100);
 const MEASURE_TICKS: u32 = 5;
 /// More entries in the output directory than this count as a full disk.
 const MAX_OUT_ENTRIES: u32 = 100_000;
+
+/// What the command prints on a line of its own when it may be told to go; it then reads one line.
+pub const READY: &str = "hallmark-sandbox: ready";
 
 /// A request to stop that any thread can make; it cannot be taken back.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +60,7 @@ pub struct Watch<'a> {
 
 /// Runs `command` in a process group of its own and waits for its end, or kills the group.
 ///
+/// The command gets a line on stdin when it has printed [`READY`], which is kept out of the log.
 /// The command is told by its own means (`--die-with-parent`, control group) to take its
 /// descendants with it.
 pub fn supervise(mut command: Command, watch: Watch<'_>) -> Result<ExitStatus, SandboxError> {
@@ -65,8 +70,9 @@ pub fn supervise(mut command: Command, watch: Watch<'_>) -> Result<ExitStatus, S
         .map_err(SandboxError::io("make a pipe"))?;
     let mut keeper = LogKeeper::create(watch.log, watch.limits.log_bytes)
         .map_err(SandboxError::io(format!("write {}", watch.log.display())))?;
+    let (gate, key) = std::io::pipe().map_err(SandboxError::io("make a pipe"))?;
     command
-        .stdin(Stdio::null())
+        .stdin(gate)
         .stdout(writer)
         .stderr(second)
         .process_group(0);
@@ -77,7 +83,10 @@ pub fn supervise(mut command: Command, watch: Watch<'_>) -> Result<ExitStatus, S
     drop(command);
     std::thread::scope(|scope| {
         let logger = scope.spawn(move || {
-            let kept = keeper.drain(reader);
+            let kept = keeper.drain(Gatekeeper {
+                said: reader,
+                key: Some(key),
+            });
             kept.and_then(|()| keeper.finish())
         });
         let ended = wait(&mut child, &watch);
@@ -94,6 +103,37 @@ pub fn supervise(mut command: Command, watch: Watch<'_>) -> Result<ExitStatus, S
             }),
         }
     })
+}
+
+/// What a command says, until it is ready and told to go; then everything.
+struct Gatekeeper {
+    said: PipeReader,
+    key: Option<PipeWriter>,
+}
+
+impl Read for Gatekeeper {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.said.read(buffer)?;
+        if self.key.is_none() {
+            return Ok(count);
+        }
+        // Written at once by one process, so it is never split.
+        let ready = format!("{READY}\n");
+        let found = buffer[..count]
+            .windows(ready.len())
+            .position(|line| line == ready.as_bytes());
+        let (Some(at), Some(mut key)) = (found, found.and_then(|_| self.key.take())) else {
+            return Ok(count);
+        };
+        // When nobody listens any more, the command has ended, and waiting for it tells how.
+        let _ = key.write_all(b"go\n");
+        buffer.copy_within(at + ready.len()..count, at);
+        match count - ready.len() {
+            // Nothing else came yet, but this is not the end.
+            0 => self.said.read(buffer),
+            rest => Ok(rest),
+        }
+    }
 }
 
 fn wait(child: &mut Child, watch: &Watch<'_>) -> Result<ExitStatus, SandboxError> {

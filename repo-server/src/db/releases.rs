@@ -4,7 +4,7 @@
 use super::builds::{PackageRow, package_columns, package_row};
 use super::{DbError, from_json, parsed, to_json};
 use repo_model::wire::status::ReleaseRepoStatus;
-use repo_model::{Arch, FileDigest, ReleaseId, RepoName, Timestamp};
+use repo_model::{Arch, FileDigest, HeaderDigest, ReleaseId, RepoName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
@@ -203,6 +203,8 @@ pub struct MadeRepo {
     pub files: Vec<RepodataFileRow>,
     /// Packages that the release adds.
     pub added: Vec<u64>,
+    /// Packages that the release before had and this one leaves out.
+    pub removed: Vec<u64>,
 }
 
 /// A signed release, ready to be recorded.
@@ -263,6 +265,12 @@ pub fn insert(tx: &Transaction<'_>, new: &NewRelease) -> Result<(), DbError> {
                 params![repo, arch, file.name, file.file.to_hex(), file.size_bytes, release],
             )?;
         }
+        for package_id in &row.removed {
+            tx.execute(
+                "UPDATE members SET removed_release = ?4 WHERE repo = ?1 AND arch = ?2 AND package_id = ?3",
+                params![repo, arch, package_id, release],
+            )?;
+        }
         for package_id in &row.added {
             tx.execute(
                 "INSERT INTO members (repo, arch, package_id, added_release) VALUES (?1, ?2, ?3, ?4)",
@@ -276,6 +284,14 @@ pub fn insert(tx: &Transaction<'_>, new: &NewRelease) -> Result<(), DbError> {
     }
     tx.execute("DELETE FROM release_plans WHERE release_id = ?1", [release])?;
     Ok(())
+}
+
+/// Whether the newest release has a package with one of these headers.
+pub fn has_any(connection: &Connection, headers: &[HeaderDigest]) -> Result<bool, DbError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM members m JOIN packages p ON p.package_id = m.package_id
+        WHERE m.removed_release IS NULL AND p.header_digest IN (SELECT value FROM json_each(?1)))";
+    let headers = to_json(&headers, "list")?;
+    Ok(connection.query_row(sql, [headers], |row| row.get(0))?)
 }
 
 /// The metadata file of this name, whichever release had it.

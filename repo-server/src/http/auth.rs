@@ -48,7 +48,8 @@ impl Bearer {
             return Ok(());
         }
         let message = format!("token {} lacks the scope {scope}", self.name);
-        Err(ApiError::client(StatusCode::FORBIDDEN, "forbidden", message))
+        Err(ApiError::client(StatusCode::FORBIDDEN, "forbidden", message)
+            .hint("`hallmark token create` makes a token with another scope"))
     }
 }
 

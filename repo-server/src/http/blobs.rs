@@ -5,7 +5,7 @@ use super::content::{Caching, Object, answer};
 use super::error::ApiError;
 use crate::app::App;
 use crate::db::{self, DbError};
-use crate::intake::{ContentRange, PutOutcome, put_blob, upload_offset};
+use crate::intake::{ContentRange, IntakeError, PutOutcome, put_blob, upload_offset};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{OriginalUri, Path, State};
@@ -41,6 +41,12 @@ pub async fn put(
         .get(header::CONTENT_RANGE)
         .map(|value| ContentRange::parse(value.to_str().unwrap_or_default()))
         .transpose()?;
+    // What is announced as too large is refused before it is sent.
+    let limit_bytes = app.config.server.max_blob_bytes;
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if let Some(size_bytes) = announced.filter(|size_bytes| *size_bytes > limit_bytes) {
+        return Err(IntakeError::TooLarge { size_bytes, limit_bytes }.into());
+    }
     let outcome = put_blob(&app, &owner, digest, range, body.into_data_stream()).await?;
     Ok(match outcome {
         PutOutcome::Created => StatusCode::CREATED.into_response(),
@@ -94,5 +100,8 @@ pub async fn offset(
 fn parse(digest: &str) -> Result<FileDigest, ApiError> {
     digest
         .parse()
-        .map_err(|error| ApiError::client(StatusCode::BAD_REQUEST, "bad-digest", format!("{error}")))
+        .map_err(|error| {
+            ApiError::client(StatusCode::BAD_REQUEST, "bad-digest", format!("{error}"))
+                .hint("a blob's name is the SHA-256 of its bytes, as `sha256sum` prints it")
+        })
 }

@@ -29,6 +29,7 @@ pub async fn create(
     let manifest: BuildManifest = serde_json::from_slice(&body).map_err(|error| {
         let message = format!("the body is no build manifest: {error}");
         ApiError::client(StatusCode::BAD_REQUEST, "bad-manifest", message)
+            .hint("`hallmark publish` writes it; the protocol reference describes it")
     })?;
     bearer.may_publish(&manifest.repo)?;
     let received = intake::receive(&app, &manifest, bearer.name()).await?;

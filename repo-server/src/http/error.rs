@@ -95,6 +95,25 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// A refusal of the framework's own (a number that is none, a body that does not parse or is too long, a
+/// method that a path does not have) in the shape that all refusals have.
+pub async fn as_json(response: Response) -> Response {
+    const MAX_BYTES: usize = 16 << 10;
+    let status = response.status();
+    let body = axum::body::to_bytes(response.into_body(), MAX_BYTES).await.unwrap_or_default();
+    let said = String::from_utf8_lossy(&body).trim().to_owned();
+    let (code, hint) = match status {
+        StatusCode::METHOD_NOT_ALLOWED => ("method", "the API's methods are in the protocol reference".to_owned()),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            ("too-large", format!("JSON bodies may have up to {} bytes", super::MAX_JSON_BYTES))
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ("media-type", "send `Content-Type: application/json`".to_owned()),
+        _ => ("bad-request", "the protocol reference has an example of every request".to_owned()),
+    };
+    let message = if said.is_empty() { status.to_string() } else { said };
+    ApiError::client(status, code, message).hint(hint).into_response()
+}
+
 impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
         Self::internal(&error)
@@ -125,6 +144,7 @@ impl From<IntakeError> for ApiError {
         match &error {
             IntakeError::TooLarge { .. } => {
                 Self::client(StatusCode::PAYLOAD_TOO_LARGE, "too-large", text)
+                    .hint("the limit is `server.max_blob_bytes` in the server's configuration")
             }
             IntakeError::WrongDigest { .. } => {
                 Self::client(StatusCode::BAD_REQUEST, "wrong-digest", text)
@@ -133,7 +153,8 @@ impl From<IntakeError> for ApiError {
             IntakeError::Gap { have, .. } => Self::client(StatusCode::RANGE_NOT_SATISFIABLE, "gap", text)
                 .hint(format!("continue at byte {have}"))
                 .header(HeaderName::from_static("upload-offset"), have.to_string()),
-            IntakeError::Range => Self::client(StatusCode::BAD_REQUEST, "bad-range", text),
+            IntakeError::Range => Self::client(StatusCode::BAD_REQUEST, "bad-range", text)
+                .hint("send the bytes that the range names, no more and no less"),
             IntakeError::Busy { .. } => Self::client(StatusCode::CONFLICT, "busy", text)
                 .hint("wait a moment and ask for the blob again"),
             IntakeError::CutOff { have } => Self::client(StatusCode::BAD_REQUEST, "cut-off", text)
@@ -143,7 +164,8 @@ impl From<IntakeError> for ApiError {
                 .hint(format!("PUT it to /api/v1/blobs/{digest} first")),
             IntakeError::UnknownRepo { .. } => Self::client(StatusCode::NOT_FOUND, "unknown-repo", text)
                 .hint("repositories are named in the server's configuration as [[repo]]"),
-            IntakeError::PackageCount { .. } => Self::client(bad, "package-count", text),
+            IntakeError::PackageCount { .. } => Self::client(bad, "package-count", text)
+                .hint("name every binary package of the build, and only those"),
             IntakeError::Rpm { .. } => Self::client(bad, "bad-rpm", text)
                 .hint("check the file with `rpm -K --nosignature`; build or fetch it again"),
             IntakeError::Payload { .. } => {
@@ -160,7 +182,8 @@ impl From<IntakeError> for ApiError {
                 .hint("upload the source package, all its packages and the buildinfo of one build"),
             IntakeError::BuildInfo(_) => Self::client(bad, "bad-buildinfo", text)
                 .hint("`hallmark buildinfo` records one around a build"),
-            IntakeError::Provenance => Self::client(bad, "bad-provenance", text),
+            IntakeError::Provenance => Self::client(bad, "bad-provenance", text)
+                .hint("`hallmark buildinfo --key` writes one beside the buildinfo"),
             IntakeError::NevraTaken { .. } => Self::client(StatusCode::CONFLICT, "nevra-taken", text)
                 .hint("the same name, version and release must not mean other bytes: raise the release"),
             IntakeError::Store(_) | IntakeError::Db(_) | IntakeError::Spool(_) => {

@@ -9,6 +9,7 @@ pub mod error;
 mod evidence;
 mod health;
 pub mod keys;
+mod leftover;
 mod listing;
 mod metalink;
 pub mod metrics;
@@ -20,14 +21,16 @@ mod worker;
 use crate::app::App;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use std::time::Instant;
 
 /// Largest JSON body, bytes: a manifest of 20,000 packages has 1.4 MB.
 const MAX_JSON_BYTES: usize = 8 << 20;
+/// Below here bodies are blobs, which have a limit of their own.
+const BLOBS: &str = "/api/v1/blobs/";
 
 /// All routes.
 pub fn router(app: App) -> Router {
@@ -69,7 +72,18 @@ async fn common(State(app): State<App>, request: Request, next: Next) -> Respons
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let mut response = next.run(request).await;
+    let too_long = !path.starts_with(BLOBS) && announced_bytes(&request) > MAX_JSON_BYTES as u64;
+    let (request, leftover) = leftover::Leftover::of(request);
+    let mut response = match too_long {
+        true => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        false => next.run(request).await,
+    };
+    if !response.status().is_success() || path.starts_with(BLOBS) {
+        tokio::spawn(leftover.discard());
+    }
+    if response.status().is_client_error() && path.starts_with("/api/") && !is_json(&response) {
+        response = error::as_json(response).await;
+    }
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(web::CSP));
@@ -79,6 +93,15 @@ async fn common(State(app): State<App>, request: Request, next: Next) -> Respons
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::debug!(http.method = %method, http.path = path, http.status = status, millis, "{method} {path}: {status}");
     response
+}
+
+fn announced_bytes(request: &Request) -> u64 {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    length.and_then(|length| length.parse().ok()).unwrap_or(0)
+}
+
+fn is_json(response: &Response) -> bool {
+    response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json")
 }
 
 /// A few kinds of routes, so that paths do not flood the metrics.

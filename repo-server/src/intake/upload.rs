@@ -73,7 +73,11 @@ pub async fn put_blob<E>(
     let _guard = Exclusive::take(app, &part).ok_or(IntakeError::Busy { digest })?;
     let start = range.map_or(0, |range| range.start);
     let end = range.map_or(limit_bytes, |range| range.end + 1);
-    let have = spool(&part, start, end, body).await?;
+    let have = spool(&part, start, end, body).await.map_err(|error| match (error, range) {
+        // The limit that was passed is the part's own.
+        (IntakeError::TooLarge { .. }, Some(_)) => IntakeError::Range,
+        (error, _) => error,
+    })?;
     match range {
         Some(range) if have < range.end + 1 => return Err(IntakeError::CutOff { have }),
         Some(range) if have < range.total => return Ok(PutOutcome::Partial { have }),

@@ -83,6 +83,7 @@ fn entry(package: &PackageRow) -> Result<(Entry, u64), JobError> {
     let entry = Entry {
         nevra: package.nevra.clone(),
         file_digest: signed.file,
+        sha512: None,
         file_size_bytes: signed.size_bytes,
         href: package.href.parse().map_err(|_| broken("its path is not fit for metadata"))?,
         added_at: package.added_at.ok_or_else(|| broken("it has no publish instant"))?,

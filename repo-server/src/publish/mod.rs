@@ -20,7 +20,7 @@ use repo_model::dsse::Envelope;
 use repo_model::release::{PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA};
 use repo_model::stage::Event;
 use repo_model::wire::signer::{Base64, ReleaseFiles};
-use repo_model::{Arch, ReleaseId};
+use repo_model::{Arch, HeaderDigest, ReleaseId};
 use std::collections::HashSet;
 
 /// Name in the database.
@@ -44,12 +44,15 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
 }
 
 /// Asks for a release at start, if there is none yet (an empty one lets clients be pointed at the
-/// repositories from the first minute) or if something signed waits for one.
+/// repositories from the first minute), if something signed waits for one, or if the policy has
+/// revoked something that is in the newest one.
 pub async fn ensure_release(app: &App) -> Result<(), DbError> {
+    let revoked = revoked(app);
     app.db
-        .write(|tx| {
+        .write(move |tx| {
             let waiting = !db::builds::in_stage(tx, "signed")?.is_empty();
-            if waiting || db::releases::newest(tx)?.is_none() {
+            let revoked = db::releases::has_any(tx, &revoked)?;
+            if waiting || revoked || db::releases::newest(tx)?.is_none() {
                 db::jobs::enqueue(tx, NAME, "", None, crate::app::now_millis())?;
             }
             Ok(())
@@ -59,6 +62,7 @@ pub async fn ensure_release(app: &App) -> Result<(), DbError> {
 
 /// The plan that was begun, or a new one; none when there is nothing to publish.
 async fn plan(app: &App) -> Result<Option<Plan>, DbError> {
+    let revoked = revoked(app);
     let configured: HashSet<_> = app.config.repo.iter().map(|repo| repo.name.clone()).collect();
     app.db
         .write(move |tx| {
@@ -72,7 +76,8 @@ async fn plan(app: &App) -> Result<Option<Plan>, DbError> {
                 let build = db::builds::by_id(tx, build_id)?;
                 builds.extend(build.filter(|b| configured.contains(&b.repo)).map(|b| b.build_id));
             }
-            if builds.is_empty() && newest.is_some() {
+            let revokes = db::releases::has_any(tx, &revoked)?;
+            if builds.is_empty() && newest.is_some() && !revokes {
                 return Ok(None);
             }
             let plan = Plan {
@@ -86,6 +91,11 @@ async fn plan(app: &App) -> Result<Option<Plan>, DbError> {
             Ok(Some(plan))
         })
         .await
+}
+
+/// Headers of packages that the policy revokes: the signer signs no release with one of them.
+fn revoked(app: &App) -> Vec<HeaderDigest> {
+    app.policy.revoked.iter().map(|revocation| revocation.header_sha256).collect()
 }
 
 /// Makes, stores, then has signed everything the plan names.
@@ -133,7 +143,7 @@ async fn make_repo(
     config: &RepoConfig,
     arch: Arch,
 ) -> Result<MadeRepo, JobError> {
-    let (mut packages, added) = packages(app, plan, config, &arch).await?;
+    let Change { mut packages, added, removed } = change(app, plan, config, &arch).await?;
     packages.extend(added.iter().cloned());
     let codec = match config.metadata_codec {
         MetadataCodec::Zstd => crate::repodata::Codec::ZSTD,
@@ -157,17 +167,29 @@ async fn make_repo(
         packages: packages.len() as u64,
         files,
         added: added.iter().map(|package| package.package_id).collect(),
+        removed,
     })
 }
 
-/// Members of the release before, and the packages that the plan's builds add.
-async fn packages(
+/// What a release does to one repository.
+struct Change {
+    /// Packages that stay.
+    packages: Vec<PackageRow>,
+    /// Packages that come.
+    added: Vec<PackageRow>,
+    /// Packages that go: the policy has revoked them.
+    removed: Vec<u64>,
+}
+
+/// Members of the release before without what the policy revokes, and what the plan's builds add.
+async fn change(
     app: &App,
     plan: &Plan,
     config: &RepoConfig,
     arch: &Arch,
-) -> Result<(Vec<PackageRow>, Vec<PackageRow>), DbError> {
+) -> Result<Change, DbError> {
     let (plan, repo, arch) = (plan.clone(), config.name.clone(), arch.clone());
+    let revoked = revoked(app);
     app.db
         .read(move |connection| {
             let members = match plan.base {
@@ -175,6 +197,8 @@ async fn packages(
                 None => Vec::new(),
             };
             let known: HashSet<u64> = members.iter().map(|package| package.package_id).collect();
+            let (gone, packages): (Vec<_>, Vec<_>) =
+                members.into_iter().partition(|package| revoked.contains(&package.header));
             let mut added = Vec::new();
             for build_id in &plan.builds {
                 let build = db::builds::by_id(connection, *build_id)?;
@@ -183,14 +207,18 @@ async fn packages(
                 }
                 let here = |p: &PackageRow| p.nevra.arch == "noarch" || p.nevra.arch == arch.as_str();
                 let mut packages = db::builds::packages(connection, *build_id)?;
-                packages.retain(|p| here(p) && !known.contains(&p.package_id));
+                packages.retain(|p| here(p) && !known.contains(&p.package_id) && !revoked.contains(&p.header));
                 for package in &mut packages {
                     // One publish instant for all that the release adds.
                     package.added_at = package.added_at.or(Some(plan.issued));
                 }
                 added.extend(packages);
             }
-            Ok((members, added))
+            Ok(Change {
+                packages,
+                added,
+                removed: gone.into_iter().map(|package| package.package_id).collect(),
+            })
         })
         .await
 }

@@ -5,16 +5,15 @@
 //! sink. The open checksum needs the open bytes in order, so cached frames are decompressed for
 //! hashing; that is what a publish without changes costs, about a second for 60,000 packages.
 
+use super::assemble::write_package_files;
 use super::cache::FrameCache;
-use super::codec::{Codec, Encoder, Frame};
+use super::checksum::ChecksumType;
 use super::entry::{Entry, PackageSource};
 use super::error::MetadataError;
-use super::frames::for_each_group;
-use super::kinds::KINDS;
+use super::extras::write_extra;
 use super::options::{ExtraRecord, Options};
-use super::repomd::{self, OpenContent, Record, extra_file_name, record_name, sort_records};
-use repo_model::{FileDigest, Timestamp};
-use sha2::{Digest, Sha256};
+use super::repomd::{self, Record, sort_records};
+use repo_model::Timestamp;
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::io;
@@ -129,10 +128,10 @@ pub fn build_into(
     at: Timestamp,
     sink: &mut dyn Sink,
 ) -> Result<Manifest, MetadataError> {
-    check_list(inputs.entries)?;
+    check_list(inputs.entries, options.checksum)?;
     let mut records = write_package_files(inputs, options, sink)?;
     for extra in inputs.extras {
-        let record = write_extra(extra, records.len(), sink)?;
+        let record = write_extra(extra, options.checksum, records.len(), sink)?;
         records.push(record);
     }
     sort_records(&mut records);
@@ -142,7 +141,7 @@ pub fn build_into(
     })
 }
 
-fn check_list(entries: &[Entry]) -> Result<(), MetadataError> {
+fn check_list(entries: &[Entry], checksum: ChecksumType) -> Result<(), MetadataError> {
     for pair in entries.windows(2) {
         if pair[0].order(&pair[1]) == Ordering::Greater {
             return Err(MetadataError::Unsorted {
@@ -154,6 +153,11 @@ fn check_list(entries: &[Entry]) -> Result<(), MetadataError> {
     let mut digests = HashSet::with_capacity(entries.len());
     let mut hrefs = HashSet::with_capacity(entries.len());
     for entry in entries {
+        if checksum == ChecksumType::Sha512 && entry.sha512.is_none() {
+            return Err(MetadataError::NoPkgid {
+                nevra: Box::new(entry.nevra.clone()),
+            });
+        }
         if !digests.insert(entry.file_digest) {
             return Err(MetadataError::DuplicateFile {
                 digest: entry.file_digest,
@@ -167,146 +171,4 @@ fn check_list(entries: &[Entry]) -> Result<(), MetadataError> {
         }
     }
     Ok(())
-}
-
-/// A file on its way into the sink.
-struct FileInProgress {
-    file: usize,
-    record_type: String,
-    codec: Codec,
-    hash: Sha256,
-    size_bytes: u64,
-    open_hash: Sha256,
-    open_size_bytes: u64,
-}
-
-impl FileInProgress {
-    fn new(file: usize, record_type: &str, codec: Codec) -> Self {
-        Self {
-            file,
-            record_type: record_type.to_owned(),
-            codec,
-            hash: Sha256::new(),
-            size_bytes: 0,
-            open_hash: Sha256::new(),
-            open_size_bytes: 0,
-        }
-    }
-
-    fn append(
-        &mut self,
-        frame: &Frame,
-        open: &[u8],
-        sink: &mut dyn Sink,
-    ) -> Result<(), MetadataError> {
-        self.hash.update(&frame.bytes);
-        self.size_bytes += frame.bytes.len() as u64;
-        if self.codec != Codec::None {
-            self.open_hash.update(open);
-            self.open_size_bytes += frame.open_size_bytes;
-        }
-        sink.append(self.file, &frame.bytes)
-            .map_err(|source| self.sink_error(source))
-    }
-
-    fn finish(self, stem: &str, sink: &mut dyn Sink) -> Result<Record, MetadataError> {
-        let digest = FileDigest::from_bytes(self.hash.clone().finalize().into());
-        let record = Record {
-            record_type: self.record_type.clone(),
-            name: record_name(&digest, &format!("{stem}{}", self.codec.suffix())),
-            digest,
-            size_bytes: self.size_bytes,
-            open: (self.codec != Codec::None).then(|| OpenContent {
-                digest: FileDigest::from_bytes(self.open_hash.clone().finalize().into()),
-                size_bytes: self.open_size_bytes,
-            }),
-        };
-        sink.finish(self.file, &record)
-            .map_err(|source| self.sink_error(source))?;
-        Ok(record)
-    }
-
-    fn sink_error(&self, source: io::Error) -> MetadataError {
-        MetadataError::Sink {
-            record_type: self.record_type.clone(),
-            source,
-        }
-    }
-}
-
-fn write_extra(
-    extra: &ExtraRecord,
-    file: usize,
-    sink: &mut dyn Sink,
-) -> Result<Record, MetadataError> {
-    let stem = extra_file_name(extra)?;
-    let frame = encode(
-        &mut encoder(extra.codec, &extra.record_type)?,
-        &extra.bytes,
-        &extra.record_type,
-    )?;
-    let mut progress = FileInProgress::new(file, &extra.record_type, extra.codec);
-    progress.append(&frame, &extra.bytes, sink)?;
-    progress.finish(stem, sink)
-}
-
-/// Writes primary, filelists and other: header frame, group frames, trailer frame.
-fn write_package_files(
-    inputs: &Inputs<'_>,
-    options: &Options,
-    sink: &mut dyn Sink,
-) -> Result<Vec<Record>, MetadataError> {
-    let mut files = Vec::with_capacity(KINDS.len());
-    for (file, kind) in KINDS.iter().enumerate() {
-        let mut progress = FileInProgress::new(file, kind.record_type, options.codec);
-        let header = kind.header(inputs.entries.len());
-        let frame = encode(
-            &mut encoder(options.codec, kind.record_type)?,
-            &header,
-            kind.record_type,
-        )?;
-        progress.append(&frame, &header, sink)?;
-        files.push(progress);
-    }
-
-    for_each_group(inputs, options, |frames| {
-        for (progress, made) in files.iter_mut().zip(frames) {
-            progress.append(&made.frame, &made.open, sink)?;
-        }
-        Ok(())
-    })?;
-
-    let mut records = Vec::with_capacity(KINDS.len());
-    for (mut progress, kind) in files.into_iter().zip(KINDS) {
-        let trailer = kind.closing.as_bytes();
-        let frame = encode(
-            &mut encoder(options.codec, kind.record_type)?,
-            trailer,
-            kind.record_type,
-        )?;
-        progress.append(&frame, trailer, sink)?;
-        records.push(progress.finish(&format!("{}.xml", kind.record_type), sink)?);
-    }
-    Ok(records)
-}
-
-pub(super) fn encoder(codec: Codec, record_type: &str) -> Result<Encoder, MetadataError> {
-    Encoder::new(codec).map_err(|source| compress_error(record_type, source))
-}
-
-pub(super) fn encode(
-    encoder: &mut Encoder,
-    open: &[u8],
-    record_type: &str,
-) -> Result<Frame, MetadataError> {
-    encoder
-        .encode(open)
-        .map_err(|source| compress_error(record_type, source))
-}
-
-fn compress_error(record_type: &str, source: io::Error) -> MetadataError {
-    MetadataError::Compress {
-        record_type: record_type.to_owned(),
-        source,
-    }
 }

@@ -1,5 +1,6 @@
 //! One package of a repository as the publisher lists it, and where its header is read from.
 
+use super::checksum::{ChecksumType, Sha512Digest};
 use super::error::SourceError;
 use repo_model::rpm::Package;
 use repo_model::{FileDigest, Nevra, Timestamp};
@@ -16,8 +17,10 @@ use std::str::FromStr;
 pub struct Entry {
     /// Identity; must equal the loaded package's.
     pub nevra: Nevra,
-    /// SHA-256 of the file as served (after signing): the `pkgid`.
+    /// SHA-256 of the file as served (after signing): the `pkgid`, unless the options want SHA-512.
     pub file_digest: FileDigest,
+    /// SHA-512 of the same bytes: the `pkgid` when the options say so, else not needed.
+    pub sha512: Option<Sha512Digest>,
     /// Bytes of the file as served.
     pub file_size_bytes: u64,
     /// Where the file is, relative to the repository's root.
@@ -27,6 +30,15 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The `pkgid` in lowercase hex digits; SHA-256 too when a SHA-512 that is wanted is missing,
+    /// which [`build`](super::build) refuses.
+    pub(super) fn pkgid(&self, checksum: ChecksumType) -> String {
+        match (checksum, &self.sha512) {
+            (ChecksumType::Sha512, Some(sha512)) => sha512.to_hex(),
+            (ChecksumType::Sha256 | ChecksumType::Sha512, _) => self.file_digest.to_hex(),
+        }
+    }
+
     /// The order of packages in a repository: name (bytewise), EVR as rpm orders it, arch, digest.
     pub fn order(&self, other: &Self) -> Ordering {
         self.nevra

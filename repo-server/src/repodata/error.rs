@@ -57,6 +57,23 @@ pub enum MetadataError {
         /// The location.
         href: String,
     },
+    /// The caller's fault: the options want SHA-512, and the entry has none.
+    #[error("the options want SHA-512, which the entry of {nevra} does not have")]
+    NoPkgid {
+        /// The entry.
+        nevra: Box<Nevra>,
+    },
+    /// The fault of whoever made the file; do not retry with the same bytes.
+    #[error("`{file_name}`, to be carried as {record_type}, cannot be read to its end")]
+    Carried {
+        /// `updateinfo`, `group`, ...
+        record_type: String,
+        /// Its name, whose suffix says how it is compressed.
+        file_name: String,
+        /// What the decompressor said.
+        #[source]
+        source: io::Error,
+    },
     /// The store's fault; retry when it can be read again.
     #[error("cannot load the header of {nevra}")]
     Load {

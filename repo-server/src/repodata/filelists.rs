@@ -30,9 +30,9 @@ fn render(
     xml: &mut Xml,
     entry: &Entry,
     package: &Package,
-    _options: &Options,
+    options: &Options,
 ) -> Result<(), PackageFault> {
-    open_package(xml, entry, package)?;
+    open_package(xml, entry, package, options)?;
     for file in &package.files {
         render_file(xml, "  ", file)?;
     }
@@ -40,14 +40,15 @@ fn render(
     Ok(())
 }
 
-/// The beginning that filelists and other share.
+/// The beginning that filelists, filelists-ext and other share.
 pub(super) fn open_package(
     xml: &mut Xml,
     entry: &Entry,
     package: &Package,
+    options: &Options,
 ) -> Result<(), PackageFault> {
     xml.raw("<package pkgid=\"");
-    xml.raw(&entry.file_digest.to_hex());
+    xml.raw(&entry.pkgid(options.checksum));
     xml.raw("\"");
     xml.attribute("name", &package.nevra.name)?;
     xml.attribute("arch", &package.nevra.arch)?;
@@ -55,18 +56,25 @@ pub(super) fn open_package(
     render_version(xml, package)
 }
 
-/// A directory is a directory even when it is a ghost; plain files have no type.
+/// The start tag up to its other attributes. A directory is a directory even when it is a ghost;
+/// plain files have no type.
+pub(super) fn file_start(file: &FileEntry) -> &'static str {
+    match file.kind {
+        FileKind::Dir => "<file type=\"dir\"",
+        _ if file.is_ghost() => "<file type=\"ghost\"",
+        _ => "<file",
+    }
+}
+
+/// One file, without its digest.
 pub(super) fn render_file(
     xml: &mut Xml,
     indent: &str,
     file: &FileEntry,
 ) -> Result<(), PackageFault> {
     xml.raw(indent);
-    xml.raw(match file.kind {
-        FileKind::Dir => "<file type=\"dir\">",
-        _ if file.is_ghost() => "<file type=\"ghost\">",
-        _ => "<file>",
-    });
+    xml.raw(file_start(file));
+    xml.raw(">");
     xml.text("file", &file.path)?;
     xml.raw("</file>\n");
     Ok(())

@@ -1,12 +1,13 @@
 //! Making the frames of groups: from the cache, or by loading, rendering and compressing; by several
 //! threads, handed over in list order.
 
-use super::build::{Inputs, encode, encoder};
+use super::assemble::{encode, encoder};
+use super::build::Inputs;
 use super::codec::{Codec, Encoder, Frame, decode};
 use super::entry::Entry;
 use super::error::MetadataError;
 use super::groups::groups;
-use super::kinds::{KINDS, Kind};
+use super::kinds::{Kind, kinds};
 use super::options::Options;
 use super::xml::Xml;
 use std::collections::BTreeMap;
@@ -98,6 +99,7 @@ fn in_order(
 struct Maker<'a> {
     inputs: &'a Inputs<'a>,
     options: &'a Options,
+    kinds: &'static [Kind],
     encoder: Encoder,
 }
 
@@ -106,24 +108,26 @@ impl<'a> Maker<'a> {
         Ok(Self {
             inputs,
             options,
-            encoder: encoder(options.codec, KINDS[0].record_type)?,
+            kinds: kinds(options),
+            encoder: encoder(options.frame_codec(), "a group")?,
         })
     }
 
-    /// The group's frame for each kind, in the order of `KINDS`.
+    /// The group's frame for each kind, in the order of `kinds`.
     fn make(&mut self, group: Range<usize>) -> GroupResult {
         let entries = &self.inputs.entries[group];
-        let keys: Vec<[u8; 32]> = KINDS
+        let keys: Vec<[u8; 32]> = self
+            .kinds
             .iter()
             .map(|kind| kind.frame_key(entries, self.options))
             .collect();
         let cached: Vec<Option<Made>> = keys.iter().map(|key| self.cached(key)).collect();
-        let missing: Vec<usize> = (0..KINDS.len())
+        let missing: Vec<usize> = (0..self.kinds.len())
             .filter(|kind| cached[*kind].is_none())
             .collect();
         let mut rendered = self.render(entries, &missing)?.into_iter();
-        let mut group = Vec::with_capacity(KINDS.len());
-        for (made, (kind, key)) in cached.into_iter().zip(KINDS.iter().zip(&keys)) {
+        let mut group = Vec::with_capacity(self.kinds.len());
+        for (made, (kind, key)) in cached.into_iter().zip(self.kinds.iter().zip(&keys)) {
             group.push(match made {
                 Some(made) => made,
                 None => self.compress(kind, key, rendered.next().unwrap_or_default())?,
@@ -134,7 +138,7 @@ impl<'a> Maker<'a> {
 
     fn cached(&self, key: &[u8; 32]) -> Option<Made> {
         let frame = self.inputs.cache.get(key)?;
-        let open = match self.options.codec {
+        let open = match self.options.frame_codec() {
             Codec::None => Vec::new(),
             codec => decode(codec, &frame)?,
         };
@@ -148,7 +152,7 @@ impl<'a> Maker<'a> {
         }
         let mut xmls: Vec<(&Kind, Xml)> = missing
             .iter()
-            .map(|kind| (&KINDS[*kind], Xml::default()))
+            .map(|kind| (&self.kinds[*kind], Xml::default()))
             .collect();
         for entry in entries {
             let package =

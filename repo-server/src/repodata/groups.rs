@@ -58,6 +58,7 @@ mod tests {
                 arch: "noarch".to_owned(),
             },
             file_digest: FileDigest::of(format!("{name}-{release}").as_bytes()),
+            sha512: None,
             file_size_bytes: 1,
             href: format!("{name}-{release}.rpm").parse().unwrap(),
             added_at: Timestamp::default(),

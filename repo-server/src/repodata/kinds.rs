@@ -1,17 +1,19 @@
-//! The files made for every package list, one row each: primary, filelists, other.
+//! The files made of a package list, one row each: primary, filelists, other, and filelists-ext on
+//! request.
 
+use super::checksum::ChecksumType;
 use super::entry::Entry;
 use super::error::PackageFault;
 use super::options::Options;
 use super::xml::Xml;
-use super::{filelists, other, primary};
+use super::{filelists, filelists_ext, other, primary};
 use repo_model::rpm::Package;
 use repo_model::{FileDigest, Timestamp};
 use sha2::{Digest, Sha256};
 
 /// Counts up when what a renderer writes changes, so that frames cached by an older program are
 /// not used.
-const RENDERING: u32 = 1;
+const RENDERING: u32 = 2;
 
 /// One file that lists all packages.
 pub(super) struct Kind {
@@ -29,7 +31,20 @@ pub(super) struct Kind {
     pub entry_identity: fn(&mut Sha256, &Entry),
 }
 
-pub(super) static KINDS: &[Kind] = &[primary::KIND, filelists::KIND, other::KIND];
+pub(super) static KINDS: &[Kind] = &[
+    primary::KIND,
+    filelists::KIND,
+    other::KIND,
+    filelists_ext::KIND,
+];
+
+/// The rows that these options ask for, in the order of `KINDS`.
+pub(super) fn kinds(options: &Options) -> &'static [Kind] {
+    match options.filelists_ext {
+        true => KINDS,
+        false => &KINDS[..KINDS.len() - 1],
+    }
+}
 
 impl Kind {
     /// The file's beginning: XML declaration and root element.
@@ -49,10 +64,14 @@ impl Kind {
         hash.update(RENDERING.to_be_bytes());
         hash.update(self.record_type);
         hash.update([0]);
-        hash.update(options.codec.cache_tag());
+        hash.update(options.frame_codec().cache_tag());
+        hash.update(options.checksum.as_str());
         (self.option_identity)(&mut hash, options);
         for entry in group {
             hash.update(entry.file_digest.as_bytes());
+            if let (ChecksumType::Sha512, Some(sha512)) = (options.checksum, &entry.sha512) {
+                hash.update(sha512.as_bytes());
+            }
             (self.entry_identity)(&mut hash, entry);
         }
         hash.finalize().into()
@@ -65,6 +84,7 @@ pub fn check_package(package: &Package) -> Result<(), PackageFault> {
     let entry = Entry {
         nevra: package.nevra.clone(),
         file_digest: FileDigest::from_bytes([0; 32]),
+        sha512: None,
         file_size_bytes: 0,
         href: super::Href::placeholder(),
         added_at: Timestamp::default(),
@@ -74,7 +94,7 @@ pub fn check_package(package: &Package) -> Result<(), PackageFault> {
         ..Options::default()
     };
     let mut xml = Xml::default();
-    for kind in KINDS {
+    for kind in kinds(&options) {
         (kind.render)(&mut xml, &entry, package, &options)?;
     }
     Ok(())

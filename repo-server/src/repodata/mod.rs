@@ -19,28 +19,39 @@
 //! Here live no clock, no database and no directories: packages come through [`PackageSource`],
 //! frames through [`FrameCache`], and bytes leave through [`Sink`].
 
+mod assemble;
 mod build;
 mod cache;
+mod cache_directory;
+mod checksum;
 mod codec;
 mod dependencies;
 mod entry;
 mod error;
+mod extras;
 mod filelists;
+mod filelists_ext;
 mod frames;
 mod groups;
 mod kinds;
 mod options;
 mod other;
 mod primary;
+mod profile;
 mod repomd;
 mod xml;
+mod zchunk;
 
 pub use build::{Inputs, Manifest, Repodata, RepodataFile, Sink, build, build_into};
 pub use cache::{FrameCache, MemoryFrameCache, NoFrameCache};
+pub use cache_directory::DirectoryFrameCache;
+pub use checksum::{ChecksumType, ParseChecksumTypeError, Sha512Digest};
 pub use codec::{Codec, Frame};
 pub use entry::{Entry, Href, PackageSource, ParseHrefError, sort};
 pub use error::{MetadataError, PackageFault, SourceError};
 pub use groups::{GROUP_PACKAGES_MAX, GROUP_PACKAGES_MIN};
 pub use kinds::check_package;
 pub use options::{DistroTag, ExtraRecord, Options};
+pub use profile::{Clash, GroupForm, PROFILES, Profile, UnknownProfileError};
 pub use repomd::{OpenContent, Record};
+pub use zchunk::ZchunkHeader;

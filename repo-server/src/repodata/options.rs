@@ -1,5 +1,6 @@
 //! What a repository's owner may choose about its metadata.
 
+use super::checksum::ChecksumType;
 use super::codec::Codec;
 
 /// How metadata is written. Part of the function's input: other options, other bytes.
@@ -7,6 +8,13 @@ use super::codec::Codec;
 pub struct Options {
     /// Compression of primary, filelists and other.
     pub codec: Codec,
+    /// The checksum of `repomd.xml`'s records, in file names, and the `pkgid` of packages. SHA-512
+    /// needs [`Entry::sha512`](super::Entry::sha512) of every entry.
+    pub checksum: ChecksumType,
+    /// Also write filelists-ext: filelists with the digest of each file.
+    pub filelists_ext: bool,
+    /// Also write each of these files as zchunk (`primary_zck`, ...), which dnf fetches in parts.
+    pub zchunk: bool,
     /// Changelog entries for each package, newest kept; `None` writes all of them.
     pub changelog_limit: Option<usize>,
     /// `<revision>`, a free text; `None` writes the publish instant in seconds since 1970.
@@ -24,11 +32,25 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             codec: Codec::ZSTD,
+            checksum: ChecksumType::Sha256,
+            filelists_ext: false,
+            zchunk: false,
             changelog_limit: Some(10),
             revision: None,
             content_tags: Vec::new(),
             repo_tags: Vec::new(),
             distro_tags: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    /// How groups are compressed and cached: as the file is, or for xz, which must be one stream,
+    /// as zstd.
+    pub(super) fn frame_codec(&self) -> Codec {
+        match self.codec {
+            Codec::Xz => Codec::ZSTD,
+            codec @ (Codec::Zstd { .. } | Codec::Gzip | Codec::None) => codec,
         }
     }
 }
@@ -48,10 +70,11 @@ pub struct DistroTag {
 pub struct ExtraRecord {
     /// `type` in `repomd.xml`: `updateinfo`, `group`, `modules`, ...
     pub record_type: String,
-    /// Name without compression suffix: `updateinfo.xml`, `comps.xml`, `modules.yaml`. A digest
+    /// Name without the suffix that `codec` adds: `updateinfo.xml`, `comps.xml`, `modules.yaml`. A digest
     /// in front, as an upstream file may have it, is replaced by the right one.
     pub file_name: String,
-    /// The content, not compressed.
+    /// The content, not compressed; or, with `Codec::None` and a name that ends in `.gz`, `.zst`,
+    /// `.xz`, `.bz2` or `.zck`, a file that is already compressed and is carried byte for byte.
     pub bytes: Vec<u8>,
     /// How to compress it; some clients want groups uncompressed.
     pub codec: Codec,

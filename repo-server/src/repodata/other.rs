@@ -37,7 +37,7 @@ fn render(
     package: &Package,
     options: &Options,
 ) -> Result<(), PackageFault> {
-    open_package(xml, entry, package)?;
+    open_package(xml, entry, package, options)?;
     let mut previous: Option<i64> = None;
     for change in newest(&package.changelog, options.changelog_limit)
         .into_iter()

@@ -52,14 +52,16 @@ fn render(
     xml: &mut Xml,
     entry: &Entry,
     package: &Package,
-    _options: &Options,
+    options: &Options,
 ) -> Result<(), PackageFault> {
     xml.raw("<package type=\"rpm\">\n");
     xml.element("  ", "name", &package.nevra.name)?;
     xml.element("  ", "arch", &package.nevra.arch)?;
     render_version(xml, package)?;
-    xml.raw("  <checksum type=\"sha256\" pkgid=\"YES\">");
-    xml.raw(&entry.file_digest.to_hex());
+    xml.raw("  <checksum type=\"");
+    xml.raw(options.checksum.as_str());
+    xml.raw("\" pkgid=\"YES\">");
+    xml.raw(&entry.pkgid(options.checksum));
     xml.raw("</checksum>\n");
     xml.element("  ", "summary", &package.summary)?;
     xml.element("  ", "description", &package.description)?;

@@ -12,9 +12,11 @@
 //! </data>
 //! ```
 
+use super::checksum::{Hashed, Hasher, Sha512Digest};
 use super::error::{MetadataError, PackageFault};
 use super::options::{ExtraRecord, Options};
 use super::xml::Xml;
+use super::zchunk::ZchunkHeader;
 use repo_model::{FileDigest, Timestamp};
 
 /// One metadata file as `repomd.xml` lists it.
@@ -26,10 +28,14 @@ pub struct Record {
     pub name: String,
     /// SHA-256 of the file.
     pub digest: FileDigest,
+    /// SHA-512 of the file: written instead, where the options say so.
+    pub sha512: Option<Sha512Digest>,
     /// Bytes of the file.
     pub size_bytes: u64,
     /// The content before compression; `None` for a file that is not compressed.
     pub open: Option<OpenContent>,
+    /// The header of a zchunk file.
+    pub header: Option<ZchunkHeader>,
 }
 
 /// What a compressed metadata file decompresses to.
@@ -37,13 +43,50 @@ pub struct Record {
 pub struct OpenContent {
     /// SHA-256 of the decompressed content.
     pub digest: FileDigest,
+    /// SHA-512 of it: written instead, where the options say so.
+    pub sha512: Option<Sha512Digest>,
     /// Bytes of the decompressed content.
     pub size_bytes: u64,
 }
 
-/// `repodata/{digest}-{stem}`.
-pub(super) fn record_name(digest: &FileDigest, stem: &str) -> String {
-    format!("repodata/{digest}-{stem}")
+impl OpenContent {
+    pub(super) fn of(hasher: Hasher) -> Self {
+        let Hashed {
+            digest,
+            sha512,
+            size_bytes,
+        } = hasher.finish();
+        Self {
+            digest,
+            sha512,
+            size_bytes,
+        }
+    }
+}
+
+impl Record {
+    /// What the file decompresses to: itself, when it is not compressed.
+    pub(super) fn content(&self) -> OpenContent {
+        self.open.unwrap_or(OpenContent {
+            digest: self.digest,
+            sha512: self.sha512,
+            size_bytes: self.size_bytes,
+        })
+    }
+}
+
+/// `repodata/{checksum}-{stem}`.
+pub(super) fn record_name(file: &Hashed, stem: &str) -> String {
+    let (_, checksum) = checksum(&file.digest, file.sha512.as_ref());
+    format!("repodata/{checksum}-{stem}")
+}
+
+/// The checksum as written: its type and hex digits.
+fn checksum(digest: &FileDigest, sha512: Option<&Sha512Digest>) -> (&'static str, String) {
+    match sha512 {
+        Some(sha512) => ("sha512", sha512.to_hex()),
+        None => ("sha256", digest.to_hex()),
+    }
 }
 
 /// Checks an extra record and returns its file name without an upstream digest in front.
@@ -178,13 +221,15 @@ fn render_tags(xml: &mut Xml, options: &Options) -> Result<(), MetadataError> {
 fn render_record(xml: &mut Xml, record: &Record, at: Timestamp) {
     xml.raw("  <data type=\"");
     xml.raw(&record.record_type);
-    xml.raw("\">\n    <checksum type=\"sha256\">");
-    xml.raw(&record.digest.to_hex());
-    xml.raw("</checksum>\n");
+    xml.raw("\">\n");
+    let (checksum_type, digits) = checksum(&record.digest, record.sha512.as_ref());
+    render_checksum(xml, "checksum", checksum_type, &digits);
     if let Some(open) = &record.open {
-        xml.raw("    <open-checksum type=\"sha256\">");
-        xml.raw(&open.digest.to_hex());
-        xml.raw("</open-checksum>\n");
+        let (checksum_type, digits) = checksum(&open.digest, open.sha512.as_ref());
+        render_checksum(xml, "open-checksum", checksum_type, &digits);
+    }
+    if let Some(header) = &record.header {
+        render_checksum(xml, "header-checksum", header.checksum_type, &header.checksum);
     }
     xml.raw("    <location href=\"");
     xml.raw(&record.name);
@@ -198,10 +243,27 @@ fn render_record(xml: &mut Xml, record: &Record, at: Timestamp) {
         xml.number(open.size_bytes);
         xml.raw("</open-size>\n");
     }
+    if let Some(header) = &record.header {
+        xml.raw("    <header-size>");
+        xml.number(header.size_bytes);
+        xml.raw("</header-size>\n");
+    }
     if record.record_type.ends_with("_db") {
         xml.raw("    <database_version>10</database_version>\n");
     }
     xml.raw("  </data>\n");
+}
+
+fn render_checksum(xml: &mut Xml, element: &str, checksum_type: &str, digits: &str) {
+    xml.raw("    <");
+    xml.raw(element);
+    xml.raw(" type=\"");
+    xml.raw(checksum_type);
+    xml.raw("\">");
+    xml.raw(digits);
+    xml.raw("</");
+    xml.raw(element);
+    xml.raw(">\n");
 }
 
 fn option(written: Result<(), PackageFault>, text: &str) -> Result<(), MetadataError> {
@@ -242,8 +304,10 @@ mod tests {
             record_type: record_type.to_owned(),
             name: String::new(),
             digest: FileDigest::of(b""),
+            sha512: None,
             size_bytes: 0,
             open: None,
+            header: None,
         };
         let sorted = [
             "primary",

@@ -6,7 +6,7 @@ use repo_model::rpm::{
 };
 use repo_model::{Evr, FileDigest, HeaderDigest, Nevra, Timestamp};
 use repo_server::repodata::{
-    Codec, Entry, FrameCache, Inputs, NoFrameCache, Options, Repodata, sort,
+    Codec, Entry, FrameCache, Inputs, NoFrameCache, Options, Repodata, Sha512Digest, sort,
 };
 use std::collections::HashMap;
 use std::io::Read;
@@ -156,6 +156,7 @@ pub fn listed(packages: impl IntoIterator<Item = Package>) -> (Vec<Entry>, Packa
         entries.push(Entry {
             nevra: package.nevra.clone(),
             file_digest,
+            sha512: Some(Sha512Digest::of(package.nevra.to_string().as_bytes())),
             file_size_bytes: 27_104,
             href: format!("Packages/{}", package.nevra.file_name())
                 .parse()
@@ -223,7 +224,12 @@ pub fn decompressed(name: &str, bytes: &[u8]) -> Vec<u8> {
         return zstd::decode_all(bytes).unwrap();
     }
     let mut open = Vec::new();
-    if name.ends_with(".gz") {
+    if name.ends_with(".xz") {
+        // A single stream, as clients read it.
+        let mut decoder = liblzma::read::XzDecoder::new(bytes);
+        decoder.read_to_end(&mut open).unwrap();
+        assert_eq!(decoder.total_in(), bytes.len() as u64, "one stream");
+    } else if name.ends_with(".gz") {
         flate2::read::MultiGzDecoder::new(bytes)
             .read_to_end(&mut open)
             .unwrap();

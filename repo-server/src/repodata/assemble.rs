@@ -1,0 +1,267 @@
+//! One file under way: hashing what goes into it, and what kind of file the groups become.
+
+use super::build::{Inputs, Sink};
+use super::checksum::{ChecksumType, Hasher};
+use super::codec::{Codec, Encoder, Frame, XzStream};
+use super::error::MetadataError;
+use super::frames::for_each_group;
+use super::kinds::{Kind, kinds};
+use super::options::Options;
+use super::repomd::{OpenContent, Record, record_name};
+use super::zchunk::{Draft, ZchunkHeader};
+use std::io;
+
+/// A file on its way into the sink.
+pub(super) struct FileInProgress {
+    file: usize,
+    record_type: String,
+    body: Body,
+    hasher: Hasher,
+    /// Hashes the content; `None` for a file that is not compressed, or when the caller knows it.
+    open: Option<Hasher>,
+}
+
+enum Body {
+    /// The frames, one after the other.
+    Frames,
+    /// The content of all frames in one stream.
+    Xz(XzStream),
+    /// An index, then the frames.
+    Zchunk(Draft),
+}
+
+impl FileInProgress {
+    /// A file of this codec.
+    pub fn new(
+        file: usize,
+        record_type: &str,
+        codec: Codec,
+        checksum: ChecksumType,
+    ) -> Result<Self, MetadataError> {
+        let body = match codec {
+            Codec::Xz => Body::Xz(
+                XzStream::new().map_err(|source| compress_error(record_type, source))?,
+            ),
+            Codec::Zstd { .. } | Codec::Gzip | Codec::None => Body::Frames,
+        };
+        Ok(Self {
+            file,
+            record_type: record_type.to_owned(),
+            body,
+            hasher: Hasher::new(checksum),
+            open: (codec != Codec::None).then(|| Hasher::new(checksum)),
+        })
+    }
+
+    /// A zchunk file, made of zstd frames.
+    fn new_zchunk(file: usize, record_type: &str, checksum: ChecksumType) -> Self {
+        Self {
+            file,
+            record_type: format!("{record_type}_zck"),
+            body: Body::Zchunk(Draft::default()),
+            hasher: Hasher::new(checksum),
+            open: None,
+        }
+    }
+
+    /// Adds a frame. `open` is its content; it may be empty when the frame is not compressed.
+    pub fn append(
+        &mut self,
+        frame: &Frame,
+        open: &[u8],
+        sink: &mut dyn Sink,
+    ) -> Result<(), MetadataError> {
+        if let Some(hasher) = &mut self.open {
+            hasher.update(open);
+        }
+        match &mut self.body {
+            Body::Frames => self.emit(&frame.bytes, sink),
+            Body::Xz(stream) => {
+                let made = stream
+                    .write(open)
+                    .map_err(|source| compress_error(&self.record_type, source))?;
+                self.emit(&made, sink)
+            }
+            Body::Zchunk(draft) => {
+                draft.push(frame);
+                Ok(())
+            }
+        }
+    }
+
+    /// Completes the file; `stem` is its name without the digest.
+    pub fn finish(self, stem: &str, sink: &mut dyn Sink) -> Result<Record, MetadataError> {
+        self.finish_with(stem, None, sink)
+    }
+
+    /// Completes the file; `open` is its content where it is known already.
+    fn finish_with(
+        mut self,
+        stem: &str,
+        open: Option<OpenContent>,
+        sink: &mut dyn Sink,
+    ) -> Result<Record, MetadataError> {
+        let header = self.finish_body(sink)?;
+        let open = open.or(self.open.take().map(OpenContent::of));
+        let file = self.hasher.clone().finish();
+        let record = Record {
+            name: record_name(&file, stem),
+            record_type: self.record_type.clone(),
+            digest: file.digest,
+            sha512: file.sha512,
+            size_bytes: file.size_bytes,
+            open,
+            header,
+        };
+        sink.finish(self.file, &record)
+            .map_err(|source| self.sink_error(source))?;
+        Ok(record)
+    }
+
+    fn finish_body(&mut self, sink: &mut dyn Sink) -> Result<Option<ZchunkHeader>, MetadataError> {
+        match std::mem::replace(&mut self.body, Body::Frames) {
+            Body::Frames => Ok(None),
+            Body::Xz(stream) => {
+                let made = stream
+                    .finish()
+                    .map_err(|source| compress_error(&self.record_type, source))?;
+                self.emit(&made, sink)?;
+                Ok(None)
+            }
+            Body::Zchunk(draft) => {
+                let (header, described, chunks) = draft.finish();
+                self.emit(&header, sink)?;
+                for chunk in &chunks {
+                    self.emit(&chunk.bytes, sink)?;
+                }
+                Ok(Some(described))
+            }
+        }
+    }
+
+    fn emit(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), MetadataError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.hasher.update(bytes);
+        sink.append(self.file, bytes)
+            .map_err(|source| self.sink_error(source))
+    }
+
+    fn sink_error(&self, source: io::Error) -> MetadataError {
+        MetadataError::Sink {
+            record_type: self.record_type.clone(),
+            source,
+        }
+    }
+}
+
+/// Writes primary, filelists and other, then what else the options want of the package list.
+pub(super) fn write_package_files(
+    inputs: &Inputs<'_>,
+    options: &Options,
+    sink: &mut dyn Sink,
+) -> Result<Vec<Record>, MetadataError> {
+    let kinds = kinds(options);
+    let mut files = Vec::with_capacity(kinds.len());
+    for (file, kind) in kinds.iter().enumerate() {
+        files.push(FileInProgress::new(
+            file,
+            kind.record_type,
+            options.codec,
+            options.checksum,
+        )?);
+    }
+    let zchunk_files: Vec<FileInProgress> = match options.zchunk {
+        false => Vec::new(),
+        true => kinds
+            .iter()
+            .zip(kinds.len()..)
+            .map(|(kind, file)| {
+                FileInProgress::new_zchunk(file, kind.record_type, options.checksum)
+            })
+            .collect(),
+    };
+
+    let zchunk_files = if matches!(options.frame_codec(), Codec::Zstd { .. }) {
+        let both = files.into_iter().chain(zchunk_files).collect();
+        let mut both = fill(inputs, options, kinds, both, sink)?;
+        let zchunk_files = both.split_off(kinds.len());
+        files = both;
+        zchunk_files
+    } else {
+        files = fill(inputs, options, kinds, files, sink)?;
+        let as_zstd = Options {
+            codec: Codec::ZSTD,
+            ..options.clone()
+        };
+        fill(inputs, &as_zstd, kinds, zchunk_files, sink)?
+    };
+
+    let mut records = Vec::with_capacity(2 * kinds.len());
+    for (file, kind) in files.into_iter().zip(kinds) {
+        let stem = format!("{}.xml{}", kind.record_type, options.codec.suffix());
+        records.push(file.finish(&stem, sink)?);
+    }
+    for (number, (file, kind)) in zchunk_files.into_iter().zip(kinds).enumerate() {
+        let open = records[number].content();
+        let stem = format!("{}.xml.zck", kind.record_type);
+        records.push(file.finish_with(&stem, Some(open), sink)?);
+    }
+    Ok(records)
+}
+
+/// Feeds header frame, group frames and trailer frame into `files`, which are those of `kinds`,
+/// once or several times over.
+fn fill(
+    inputs: &Inputs<'_>,
+    options: &Options,
+    kinds: &[Kind],
+    mut files: Vec<FileInProgress>,
+    sink: &mut dyn Sink,
+) -> Result<Vec<FileInProgress>, MetadataError> {
+    if files.is_empty() {
+        return Ok(files);
+    }
+    let edge = |files: &mut [FileInProgress],
+                    sink: &mut dyn Sink,
+                    text: &dyn Fn(&Kind) -> Vec<u8>| {
+        for (file, kind) in files.iter_mut().zip(kinds.iter().cycle()) {
+            let open = text(kind);
+            let mut encoder = encoder(options.frame_codec(), kind.record_type)?;
+            let frame = encode(&mut encoder, &open, kind.record_type)?;
+            file.append(&frame, &open, sink)?;
+        }
+        Ok(())
+    };
+    edge(&mut files, sink, &|kind| kind.header(inputs.entries.len()))?;
+    for_each_group(inputs, options, |frames| {
+        for (file, made) in files.iter_mut().zip(frames.iter().cycle()) {
+            file.append(&made.frame, &made.open, sink)?;
+        }
+        Ok(())
+    })?;
+    edge(&mut files, sink, &|kind| kind.closing.as_bytes().to_vec())?;
+    Ok(files)
+}
+
+pub(super) fn encoder(codec: Codec, record_type: &str) -> Result<Encoder, MetadataError> {
+    Encoder::new(codec).map_err(|source| compress_error(record_type, source))
+}
+
+pub(super) fn encode(
+    encoder: &mut Encoder,
+    open: &[u8],
+    record_type: &str,
+) -> Result<Frame, MetadataError> {
+    encoder
+        .encode(open)
+        .map_err(|source| compress_error(record_type, source))
+}
+
+fn compress_error(record_type: &str, source: io::Error) -> MetadataError {
+    MetadataError::Compress {
+        record_type: record_type.to_owned(),
+        source,
+    }
+}
