@@ -8,6 +8,7 @@
 
 use crate::{Arch, ChannelName, OperatorName, RepoName, WorkerName};
 use serde::Deserialize;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Prefix of environment variables.
@@ -90,6 +91,9 @@ pub struct ServerConfig {
     pub policy_file: PathBuf,
     /// Channels; the first is moved to each new release, the others by promotion.
     pub channels: Vec<ChannelName>,
+    /// Proxies in front of the server: for requests from these addresses the client is the one
+    /// that `X-Forwarded-For` names last.
+    pub trusted_proxies: Vec<IpAddr>,
     /// Largest blob, bytes.
     pub max_blob_bytes: u64,
     /// A half-uploaded blob is removed after this many seconds without progress.
@@ -116,6 +120,7 @@ impl Default for ServerConfig {
             signer_socket: "/run/hallmark/signer.sock".into(),
             policy_file: "/etc/hallmark/policy.toml".into(),
             channels: ["preview", "stable"].iter().filter_map(|c| c.parse().ok()).collect(),
+            trusted_proxies: Vec::new(),
             max_blob_bytes: 16 << 30,
             upload_expiry_secs: 86_400,
             lease_secs: 60,

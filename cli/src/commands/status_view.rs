@@ -47,7 +47,7 @@ pub fn why(build: &BuildStatus) -> Vec<String> {
                 verdict,
                 causes,
             } => {
-                lines.push(format!("{rebuilder}'s rebuild is {verdict}"));
+                lines.push(format!("{rebuilder}'s rebuild does not match ({verdict})"));
                 for cause in causes {
                     let place = cause.file.as_deref().or(cause.tag.as_deref());
                     let place = place.map_or_else(String::new, |place| format!(" in {place}"));
@@ -101,7 +101,7 @@ fn short(reason: &Reason) -> String {
             } else {
                 format!(": {}", codes.join(", "))
             };
-            format!("{rebuilder}'s rebuild is {verdict}{codes}")
+            format!("{rebuilder}'s rebuild does not match ({verdict}){codes}")
         }
         other => other.to_string(),
     }
@@ -223,7 +223,7 @@ mod tests {
         let golden = "\
 build 7  clockwork-1-1.src  (repository base)
   stage     held since 2026-11-20T10:07:00Z
-  why       rb-a's rebuild is differs
+  why       rb-a's rebuild does not match (differs)
               embedded-clock in /usr/bin/clockwork: built 10:00:01, rebuilt 10:03:11
                 hint: use SOURCE_DATE_EPOCH
             confirmed by 0 of the 2 rebuilders the policy demands
@@ -243,7 +243,7 @@ build 7  clockwork-1-1.src  (repository base)
         let text = overview(&[held(), received]);
         assert_eq!(text.lines().count(), 3);
         assert!(
-            text.contains("rb-a's rebuild is differs: embedded-clock (and 1 more)"),
+            text.contains("rb-a's rebuild does not match (differs): embedded-clock (and 1 more)"),
             "{text}"
         );
         assert!(text.contains("1 of 2 rebuilds done"), "{text}");

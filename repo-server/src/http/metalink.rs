@@ -1,8 +1,10 @@
 //! `/{channel}/{repo}/{arch}/metalink.xml`: which `repomd.xml` is current, by SHA-256 and SHA-512, and
-//! where it is. The URL never changes: DNF keys its caches by it.
+//! where it is. The URL never changes: DNF keys its caches by it. What it points to is the pinned path
+//! of the release, so a release that comes out between two of a client's requests changes nothing
+//! for it.
 
 use super::error::ApiError;
-use super::tree::Place;
+use super::tree::{Place, Root};
 use crate::app::App;
 use crate::db::releases::{ReleaseRepoRow, ReleaseRow};
 use axum::http::header;
@@ -20,7 +22,8 @@ pub async fn serve(
 ) -> Result<Response, ApiError> {
     let repomd = app.store.get(repo.repomd, MAX_REPOMD_BYTES).await?;
     let public_url = &app.config.server.public_url;
-    let url = format!("{public_url}{}repodata/repomd.xml", place.base());
+    let pinned = Place { root: Root::Pinned(release.release), ..place.clone() };
+    let url = format!("{public_url}{}repodata/repomd.xml", pinned.base());
     let metalink = Metalink {
         repomd: Repomd::of(&repomd, release.issued),
         alternates: Vec::new(),

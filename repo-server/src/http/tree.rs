@@ -17,7 +17,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use repo_model::{Arch, ChannelName, ReleaseId, RepoName};
 use sbom_gen::SBOM_FORMATS;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 /// What the first part of a path names.
@@ -87,7 +87,10 @@ pub async fn serve(
     let path = percent_encoding::percent_decode_str(uri.path()).decode_utf8_lossy().into_owned();
     let result = match (repo_file_channel(&path), Place::parse(&path)) {
         (Some(channel), _) => super::keys::repo_file(&app, &channel).await,
-        (None, Some(place)) => in_place(&app, client, &method, &headers, &place).await,
+        (None, Some(place)) => {
+            let client = client_address(&app.config.server.trusted_proxies, client.ip(), &headers);
+            in_place(&app, client, &method, &headers, &place).await
+        }
         (None, None) => Err(without_slash(&path)),
     };
     match result {
@@ -111,9 +114,19 @@ struct Found {
     repo: ReleaseRepoRow,
 }
 
+/// The client itself, seen through a proxy that is trusted to name it.
+fn client_address(proxies: &[IpAddr], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    if !proxies.contains(&peer) {
+        return peer;
+    }
+    let forwarded = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
+    let last = forwarded.and_then(|list| list.rsplit(',').next());
+    last.and_then(|address| address.trim().parse().ok()).unwrap_or(peer)
+}
+
 async fn in_place(
     app: &App,
-    client: SocketAddr,
+    client: IpAddr,
     method: &Method,
     headers: &HeaderMap,
     place: &Place,
@@ -155,10 +168,10 @@ async fn in_place(
     }
 }
 
-fn viewer(client: SocketAddr, place: &Place) -> Option<Viewer> {
+fn viewer(client: IpAddr, place: &Place) -> Option<Viewer> {
     match &place.root {
         Root::Channel(channel) => Some(Viewer {
-            address: client.ip(),
+            address: client,
             place: (channel.to_string(), place.repo.clone(), place.arch.clone()),
         }),
         Root::Pinned(_) => None,
@@ -301,6 +314,16 @@ fn suffix_media_type(suffix: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_trusted_proxy_may_name_the_client() {
+        let (proxy, stranger) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", "1.1.1.1, 2.2.2.2".parse().unwrap());
+        assert_eq!(client_address(&[proxy], proxy, &headers), IpAddr::from([2, 2, 2, 2]));
+        assert_eq!(client_address(&[proxy], stranger, &headers), stranger);
+        assert_eq!(client_address(&[proxy], proxy, &HeaderMap::new()), proxy);
+    }
 
     #[test]
     fn a_path_is_channel_or_release_then_repo_then_arch() {
