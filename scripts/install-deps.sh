@@ -28,6 +28,7 @@ demo	ca-certificates	ca-certificates	-
 demo	curl jq	curl jq	-
 test	openssl zstd	openssl zstd	-
 test	gnupg sqv?	gnupg2 sequoia-sqv?	independent checks of our signatures
+test	softhsm2	softhsm	a token for the PKCS #11 backend
 test	dnf zypper?	dnf zypper?	clients of this machine
 test	createrepo-c	createrepo_c	the reference for repodata
 test	python3 python3-venv	python3	reference libraries in Python

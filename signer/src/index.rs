@@ -1,7 +1,8 @@
 //! What the journal says, in memory: which packages were signed, with what, and the last release.
 
 use crate::journal::{Event, Record};
-use repo_model::{FileDigest, HeaderDigest, Nevra, ReleaseId, Timestamp};
+use repo_model::policy::Reason;
+use repo_model::{Evr, FileDigest, HeaderDigest, Nevra, ReleaseId, Timestamp};
 use std::collections::HashMap;
 
 /// What was signed for one header. More than one of each when a request was sent again.
@@ -33,6 +34,8 @@ pub struct SignedRelease {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Index {
     packages: HashMap<HeaderDigest, SignedPackage>,
+    /// Highest version signed, by name and architecture.
+    highest: HashMap<(String, String), Evr>,
     last_release: Option<SignedRelease>,
     /// Highest policy version that was used; 0 when none was.
     highest_policy: u64,
@@ -62,6 +65,11 @@ impl Index {
                     });
                 package.signed_heads.push(*signed_head);
                 package.summaries.push(*summary);
+                let id = (nevra.name.clone(), nevra.arch.clone());
+                let highest = self.highest.entry(id).or_insert_with(|| nevra.evr.clone());
+                if *highest < nevra.evr {
+                    *highest = nevra.evr.clone();
+                }
             }
             Event::ReleaseSigned {
                 id,
@@ -78,6 +86,7 @@ impl Index {
                 });
             }
             Event::PackageRefused { .. }
+            | Event::LimitReached { .. }
             | Event::FileSigned { .. }
             | Event::FileRefused { .. }
             | Event::ReleaseRefused { .. } => {}
@@ -87,6 +96,20 @@ impl Index {
     /// What was signed for this header.
     pub fn package(&self, header: HeaderDigest) -> Option<&SignedPackage> {
         self.packages.get(&header)
+    }
+
+    /// Why this package is too old: a higher version of its name and architecture was signed. A
+    /// package that was signed already may be signed again: its answer may have been lost.
+    pub fn objection(&self, nevra: &Nevra, header: HeaderDigest) -> Option<Reason> {
+        let highest = self
+            .highest
+            .get(&(nevra.name.clone(), nevra.arch.clone()))
+            .filter(|highest| nevra.evr < **highest)?;
+        let known = self.packages.contains_key(&header);
+        (!known).then(|| Reason::OlderVersion {
+            signed: highest.to_string(),
+            found: nevra.evr.to_string(),
+        })
     }
 
     /// The last release signed.

@@ -12,13 +12,16 @@
 //! A crash can leave the last line without its line feed: no answer went out for it, so it is cut
 //! off at the next start. Anything else that does not fit is refused, and the signer with it.
 
-use repo_model::policy::Reason;
-use repo_model::{FileDigest, HeaderDigest, Nevra, OperatorName, ReleaseId, Timestamp, WorkerName};
-use serde::{Deserialize, Serialize};
+mod record;
+
+pub use self::record::{Event, Record};
+use crate::flush::{Flusher, Ticket};
+use repo_model::{FileDigest, Timestamp};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// File name in `state_dir`.
 pub const FILE_NAME: &str = "journal.jsonl";
@@ -26,113 +29,6 @@ pub const FILE_NAME: &str = "journal.jsonl";
 const MAX_LINE_BYTES: u64 = 16 << 20;
 /// `prev` of the first line.
 const NOTHING: FileDigest = FileDigest::from_bytes([0; 32]);
-
-/// One line.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Record {
-    /// 1, 2, 3, ...
-    pub seq: u64,
-    /// When.
-    pub time: Timestamp,
-    /// SHA-256 of the line before.
-    pub prev: FileDigest,
-    /// What happened.
-    pub event: Event,
-}
-
-/// What the signer did. Digests are SHA-256; `request` is that of the request's JSON.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one exists at a time, and the largest is the usual one"
-)]
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Event {
-    /// The signer began to serve.
-    Started {
-        /// The policy in use.
-        policy: FileDigest,
-        /// Its version.
-        policy_version: u64,
-        /// Fingerprint of the package key.
-        package_key: String,
-        /// Fingerprint of the metadata key.
-        metadata_key: String,
-        /// Key id of the statement key.
-        statement_key: String,
-    },
-    /// A header was signed.
-    PackageSigned {
-        /// The request.
-        request: FileDigest,
-        /// The package.
-        header: HeaderDigest,
-        /// Its name for people.
-        nevra: Nevra,
-        /// The policy that was applied.
-        policy: FileDigest,
-        /// Envelopes and documents that counted.
-        inputs: Vec<FileDigest>,
-        /// Rebuilders that confirmed it, and who runs them.
-        confirmed_by: Vec<(WorkerName, OperatorName)>,
-        /// Lead, signature header and main header as signed.
-        signed_head: FileDigest,
-        /// Envelope of the verification summary.
-        summary: FileDigest,
-        /// Envelope of the SBOM statement.
-        sbom_statement: FileDigest,
-    },
-    /// The policy said no.
-    PackageRefused {
-        /// The request.
-        request: FileDigest,
-        /// The package.
-        header: HeaderDigest,
-        /// The policy that was applied.
-        policy: FileDigest,
-        /// Whether more evidence could change that.
-        held: bool,
-        /// Why.
-        reasons: Vec<Reason>,
-    },
-    /// A whole file was signed, detached.
-    FileSigned {
-        /// Its package.
-        header: HeaderDigest,
-        /// The file.
-        file: FileDigest,
-        /// The armoured signature.
-        signature: FileDigest,
-    },
-    /// A file did not hold what was signed.
-    FileRefused {
-        /// The package it was said to be.
-        header: HeaderDigest,
-        /// Why.
-        reason: String,
-    },
-    /// A release was signed.
-    ReleaseSigned {
-        /// The request.
-        request: FileDigest,
-        /// Its number.
-        id: ReleaseId,
-        /// Its publish instant.
-        issued: Timestamp,
-        /// The document's JSON.
-        document: FileDigest,
-        /// The signed envelope.
-        envelope: FileDigest,
-    },
-    /// A release was not fit to be signed.
-    ReleaseRefused {
-        /// The request.
-        request: FileDigest,
-        /// Why.
-        reason: String,
-    },
-}
 
 /// The journal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +88,27 @@ pub struct Journal {
     last: FileDigest,
     end_bytes: u64,
     closed: bool,
+    flusher: Arc<Flusher>,
+}
+
+/// A record that is in the file but perhaps not on the disk yet.
+#[derive(Debug)]
+#[must_use = "what the record allows may leave the process only once it is on the disk"]
+pub struct Written {
+    ticket: Ticket,
+    path: PathBuf,
+}
+
+impl Written {
+    /// Returns once the record, and every one before it, is on the disk. Waits together with all
+    /// others who wait: hold no lock meanwhile.
+    pub fn durable(self) -> Result<(), JournalError> {
+        self.ticket.durable().map_err(|source| JournalError::Io {
+            task: "flush",
+            path: self.path,
+            source,
+        })
+    }
 }
 
 impl Journal {
@@ -233,6 +150,10 @@ impl Journal {
         (&file)
             .seek(SeekFrom::Start(report.whole_bytes))
             .map_err(failed("open"))?;
+        let flusher = Flusher::new(
+            file.try_clone().map_err(failed("open"))?,
+            report.whole_bytes,
+        );
         Ok(Self {
             file,
             path,
@@ -240,15 +161,27 @@ impl Journal {
             last: report.last,
             end_bytes: report.whole_bytes,
             closed: false,
+            flusher,
         })
     }
 
     /// Appends one record and returns when it is on the disk.
-    ///
-    /// When that fails the half-written line is taken back; if even that fails the journal closes
-    /// and every later append is `Err(Closed)`.
     pub fn append(&mut self, time: Timestamp, event: Event) -> Result<Record, JournalError> {
-        if self.closed {
+        let (record, written) = self.write(time, event)?;
+        written.durable()?;
+        Ok(record)
+    }
+
+    /// Appends one record; it is safe only after [`Written::durable`].
+    ///
+    /// When that fails the half-written line is taken back; if even that fails, or a flush does,
+    /// the journal closes and every later record is `Err(Closed)`.
+    pub fn write(
+        &mut self,
+        time: Timestamp,
+        event: Event,
+    ) -> Result<(Record, Written), JournalError> {
+        if self.closed || self.flusher.has_failed() {
             return Err(JournalError::Closed);
         }
         let record = Record {
@@ -264,15 +197,14 @@ impl Journal {
             self.take_back();
             return Err(self.failed("write")(source));
         }
-        if let Err(source) = self.file.sync_data() {
-            // After a failed flush nobody knows what is on the disk.
-            self.closed = true;
-            return Err(self.failed("flush")(source));
-        }
         self.seq = record.seq;
         self.last = digest;
         self.end_bytes += line.len() as u64;
-        Ok(record)
+        let written = Written {
+            ticket: self.flusher.wrote(self.end_bytes),
+            path: self.path.clone(),
+        };
+        Ok((record, written))
     }
 
     fn take_back(&mut self) {
@@ -292,12 +224,17 @@ impl Journal {
 /// Checks the chain of the journal at `path` without changing anything. Works beside a running
 /// signer: what it is just writing counts as torn.
 pub fn verify(path: &Path) -> Result<ChainReport, JournalError> {
+    read(path, |_| {})
+}
+
+/// The same, handing each record to `each`.
+pub fn read(path: &Path, each: impl FnMut(&Record)) -> Result<ChainReport, JournalError> {
     let file = File::open(path).map_err(|source| JournalError::Io {
         task: "read",
         path: path.to_owned(),
         source,
     })?;
-    walk(path, &file, |_| {})
+    walk(path, &file, each)
 }
 
 fn walk(
@@ -363,6 +300,7 @@ fn next_record(line: &[u8], number: u64, last: FileDigest) -> Result<Record, Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use repo_model::HeaderDigest;
 
     fn refused(n: u8) -> Event {
         Event::FileRefused {

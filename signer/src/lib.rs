@@ -11,12 +11,14 @@
 
 pub mod client;
 pub mod desk;
+mod flush;
 pub mod frame;
 pub mod index;
 pub mod journal;
 pub mod keys;
 mod notify;
 mod patience;
+pub mod protect;
 pub mod sandbox;
 pub mod server;
 pub mod verify;

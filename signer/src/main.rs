@@ -2,14 +2,15 @@
 //!
 //! Exit codes: 0 done; 1 it failed, or the journal is broken; 2 wrong usage or configuration.
 
+mod audit;
 mod output;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use hallmark_signer::client::Client;
 use hallmark_signer::desk::OpenError;
-use hallmark_signer::server::{self, ServeError, Stop};
-use hallmark_signer::{desk, journal, keys};
+use hallmark_signer::server::{ServeError, Server, Stop};
+use hallmark_signer::{desk, journal, keys, protect};
 use repo_model::Timestamp;
 use repo_model::config::{Config, SignerConfig};
 use std::path::{Path, PathBuf};
@@ -90,6 +91,43 @@ Examples:
         #[arg(long, value_name = "FILE")]
         journal: Option<PathBuf>,
     },
+    /// Print one record of the journal as JSON.
+    #[command(after_help = "\
+Checks the whole chain first. Exits with 1 when there is no such record.
+
+Examples:
+  hallmark-signer audit show 17 --config /etc/hallmark/hallmark.toml
+  hallmark-signer audit show 17 --journal /backup/journal.jsonl | jq .event.inputs")]
+    Show {
+        /// The record's number.
+        seq: u64,
+        #[command(flatten)]
+        config: ConfigArg,
+        /// The journal; without it, the one in `signer.state_dir`.
+        #[arg(long, value_name = "FILE")]
+        journal: Option<PathBuf>,
+    },
+    /// Judge a package request again, as of the time it was decided, and compare.
+    #[command(after_help = "\
+REQUEST is the JSON of a `sign-package` request; the record is the one with its SHA-256. Needs no keys
+and no running signer. Prints what was decided then and what the policy decides now from the same
+evidence; exits with 1 when they differ.
+
+Examples:
+  hallmark-signer audit replay request.json --config /etc/hallmark/hallmark.toml
+  hallmark-signer audit replay request.json --policy old-policy.toml --journal /backup/journal.jsonl")]
+    Replay {
+        /// The request.
+        request: PathBuf,
+        #[command(flatten)]
+        config: ConfigArg,
+        /// The policy of that time; without it, `signer.policy_file`.
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// The journal; without it, the one in `signer.state_dir`.
+        #[arg(long, value_name = "FILE")]
+        journal: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -161,10 +199,38 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Init(config) => init(&config.read()?),
         Command::Serve(config) => serve(&config.read()?),
         Command::Identity(config) => identity(&config.read()?),
-        Command::Audit(Audit::Verify { config, journal }) => match journal {
-            Some(journal) => verify(&journal),
-            None => verify(&config.read()?.state_dir.join(journal::FILE_NAME)),
-        },
+        Command::Audit(command) => audit(command),
+    }
+}
+
+fn audit(command: Audit) -> Result<(), Failure> {
+    let chosen = |journal: Option<PathBuf>, config: &ConfigArg| match journal {
+        Some(journal) => Ok(journal),
+        None => Ok::<_, Failure>(config.read()?.state_dir.join(journal::FILE_NAME)),
+    };
+    match command {
+        Audit::Verify { config, journal } => verify(&chosen(journal, &config)?),
+        Audit::Show {
+            seq,
+            config,
+            journal,
+        } => Ok(audit::show(&chosen(journal, &config)?, seq)?),
+        Audit::Replay {
+            request,
+            config,
+            policy,
+            journal,
+        } => {
+            let policy = match policy {
+                Some(policy) => policy,
+                None => config.read()?.policy_file,
+            };
+            Ok(audit::replay(
+                &chosen(journal, &config)?,
+                &policy,
+                &request,
+            )?)
+        }
     }
 }
 
@@ -199,9 +265,7 @@ fn init(config: &SignerConfig) -> Result<(), Failure> {
 }
 
 fn serve(config: &SignerConfig) -> Result<(), Failure> {
-    // No core dumps, no tracing by others of the same user: the memory holds keys.
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-        .context("cannot protect the process's memory")?;
+    protect::from_dumps().context("cannot protect the process's memory")?;
     let stop = Stop::default();
     for signal in [libc::SIGTERM, libc::SIGINT] {
         // Asked twice, it ends at once.
@@ -209,7 +273,11 @@ fn serve(config: &SignerConfig) -> Result<(), Failure> {
             .and_then(|_| signal_hook::flag::register(signal, stop.flag()))
             .context("cannot listen to signals")?;
     }
-    server::run(config, &stop).map_err(|error| match error {
+    let served = Server::open(config).and_then(|server| {
+        protect::from_swap();
+        server.serve(&stop)
+    });
+    served.map_err(|error| match error {
         ServeError::Open(OpenError::Journal(_))
         | ServeError::SocketTaken { .. }
         | ServeError::Socket { .. }

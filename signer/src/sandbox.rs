@@ -102,6 +102,13 @@ fn apply_landlock(config: &SignerConfig) -> Result<RulesetStatus, RulesetError> 
             rules = rules.add_rule(PathBeneath::new(fd, access))?;
         }
     }
+    // What a token's module keeps its state in; it makes and removes files of its own there.
+    let module_state = journal | AccessFs::MakeReg | AccessFs::RemoveFile;
+    for path in config.pkcs11.iter().flat_map(|token| &token.paths) {
+        if let Ok(fd) = PathFd::new(path) {
+            rules = rules.add_rule(PathBeneath::new(fd, module_state))?;
+        }
+    }
     Ok(rules.restrict_self()?.ruleset)
 }
 

@@ -4,12 +4,14 @@
 //! Nothing here knows sockets or reads the clock.
 
 mod file;
+mod limits;
 mod package;
 mod release;
 pub mod summary;
 
+use self::limits::{Key, Limits};
 use crate::index::Index;
-use crate::journal::{Event, Journal, JournalError};
+use crate::journal::{Event, Journal, JournalError, Written};
 use crate::keys::openpgp::OpenPgpError;
 use crate::keys::{self, KeyError, Keys, METADATA_KEY, PACKAGE_KEY};
 use crate::verify::{Certificate, VerifyError, can_sign};
@@ -102,10 +104,11 @@ struct Ledger {
 }
 
 impl Ledger {
-    fn record(&mut self, now: Timestamp, event: Event) -> Result<(), JournalError> {
-        let record = self.journal.append(now, event)?;
+    /// Writes a record down; wait for it outside the lock.
+    fn record(&mut self, now: Timestamp, event: Event) -> Result<Written, JournalError> {
+        let (record, written) = self.journal.write(now, event)?;
         self.index.note(&record);
-        Ok(())
+        Ok(written)
     }
 }
 
@@ -118,12 +121,13 @@ pub struct Desk {
     policy_digest: FileDigest,
     identity: Identity,
     ledger: Mutex<Ledger>,
+    limits: Limits,
 }
 
 impl Desk {
     /// Loads keys, policy and journal, and records the start.
     pub fn open(config: &SignerConfig, now: Timestamp) -> Result<Self, OpenError> {
-        let keys = keys::load(&config.state_dir)?;
+        let keys = keys::load(config)?;
         for (name, key) in [(PACKAGE_KEY, &keys.package), (METADATA_KEY, &keys.metadata)] {
             if !can_sign(&Certificate::of(key.certificate()), now) {
                 return Err(OpenError::NotASigningKey { name });
@@ -141,16 +145,14 @@ impl Desk {
             });
         }
         let mut ledger = Ledger { journal, index };
-        ledger.record(
-            now,
-            Event::Started {
-                policy: policy_digest,
-                policy_version: policy.version,
-                package_key: keys.package.fingerprint(),
-                metadata_key: keys.metadata.fingerprint(),
-                statement_key: keys.statement.public().key_id(),
-            },
-        )?;
+        let started = Event::Started {
+            policy: policy_digest,
+            policy_version: policy.version,
+            package_key: keys.package.fingerprint(),
+            metadata_key: keys.metadata.fingerprint(),
+            statement_key: keys.statement.public().key_id(),
+        };
+        ledger.record(now, started)?.durable()?;
         let package_certificate = Certificate::of(keys.package.certificate());
         let ledger = Mutex::new(ledger);
         Ok(Self {
@@ -160,6 +162,7 @@ impl Desk {
             policy_digest,
             identity,
             ledger,
+            limits: Limits::new(config, now),
         })
     }
 
@@ -174,6 +177,9 @@ impl Desk {
         body: &mut dyn Read,
         now: Timestamp,
     ) -> Result<Response, DeskError> {
+        if let Some(refusal) = self.too_many(&request, body, now)? {
+            return Ok(refusal);
+        }
         match request {
             Request::Identity => Ok(Response::Identity(self.identity.clone())),
             Request::SignPackage {
@@ -193,6 +199,42 @@ impl Desk {
         }
     }
 
+    /// The answer to a request over its key's limit.
+    fn too_many(
+        &self,
+        request: &Request,
+        body: &mut dyn Read,
+        now: Timestamp,
+    ) -> Result<Option<Response>, DeskError> {
+        let (key, follows) = match request {
+            Request::Identity => return Ok(None),
+            Request::SignPackage { .. } => (Key::Package, 0),
+            Request::SignFile { size_bytes, .. } => (Key::Package, *size_bytes),
+            Request::SignRelease { .. } => (Key::Metadata, 0),
+        };
+        let Err(no) = self.limits.take(key, now) else {
+            return Ok(None);
+        };
+        // The next request comes after the file.
+        io::copy(&mut body.take(follows), &mut io::sink()).map_err(DeskError::Body)?;
+        let (key, per_minute) = (key.name(), no.per_minute);
+        if no.alarm {
+            tracing::warn!(
+                alarm = "limit-reached",
+                signer.key = key,
+                "ALARM: more than {per_minute} requests a minute for the {key} key"
+            );
+            let event = Event::LimitReached {
+                key: key.to_owned(),
+                per_minute,
+            };
+            self.record(now, event)?;
+        }
+        Ok(Some(Response::Failed {
+            message: format!("more than {per_minute} requests a minute for the {key} key"),
+        }))
+    }
+
     fn sign_file(
         &self,
         header: HeaderDigest,
@@ -206,6 +248,13 @@ impl Desk {
     /// Public keys and policy.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Writes a record down and returns when it is on the disk.
+    fn record(&self, now: Timestamp, event: Event) -> Result<(), DeskError> {
+        // The lock ends with this statement: others write while we wait.
+        let written = self.ledger()?.record(now, event)?;
+        Ok(written.durable()?)
     }
 
     fn ledger(&self) -> Result<MutexGuard<'_, Ledger>, DeskError> {
@@ -246,7 +295,7 @@ fn identity(
 
 /// The identity as the files say it, without opening the journal: for a signer that does not run.
 pub fn identity_from_files(config: &SignerConfig) -> Result<Identity, OpenError> {
-    let keys = keys::load(&config.state_dir)?;
+    let keys = keys::load(config)?;
     let (policy, digest) = read_policy(config)?;
     Ok(identity(config, &keys, &policy, digest)?)
 }

@@ -5,7 +5,7 @@ use super::{Desk, DeskError, bad_request};
 use crate::journal::Event;
 use crate::verify::verify_header_signature;
 use repo_model::dsse::Envelope;
-use repo_model::policy::{self, Decision, Evidence, Judgement, Reason};
+use repo_model::policy::{self, Decision, Evidence, Judgement, OlderVersions, Reason};
 use repo_model::rpm::signature::{OpenPgpSignature, with_openpgp};
 use repo_model::rpm::{Head, Package};
 use repo_model::wire::signer::{Base64, Response};
@@ -60,7 +60,7 @@ fn refuse(
         held,
         reasons: reasons.clone(),
     };
-    desk.ledger()?.record(now, event)?;
+    desk.record(now, event)?;
     Ok(Response::Refused { held, reasons })
 }
 
@@ -76,6 +76,9 @@ fn release(
         Ok(package) => package,
         Err(error) => return Ok(bad_request(format!("the package's header: {error}"))),
     };
+    if let Some(reason) = older_version(desk, &package)? {
+        return refuse(desk, request, head, true, vec![reason], now);
+    }
     let signature = OpenPgpSignature {
         packet: desk.keys.package.sign(head.main_bytes(), now)?,
         legacy: Some(desk.keys.package.slot()),
@@ -105,7 +108,7 @@ fn release(
         summary: FileDigest::of(&summary.to_json()),
         sbom_statement: FileDigest::of(&sbom_statement.to_json()),
     };
-    desk.ledger()?.record(now, event)?;
+    desk.record(now, event)?;
     tracing::info!(
         package.nevra = %package.nevra,
         package.header = %package.header_digest,
@@ -117,6 +120,17 @@ fn release(
         summary,
         sbom_statement,
     })
+}
+
+/// The policy's objection to a version lower than the highest signed before.
+fn older_version(desk: &Desk, package: &Package) -> Result<Option<Reason>, DeskError> {
+    if desk.policy.older_versions == OlderVersions::Allow {
+        return Ok(None);
+    }
+    let ledger = desk.ledger()?;
+    Ok(ledger
+        .index
+        .objection(&package.nevra, package.header_digest))
 }
 
 /// Reads the signed head back as a client would: same main header, one signature, ours.

@@ -3,7 +3,7 @@
 //! A release is signed only when every package in it was signed here with the listed summary, it
 //! goes on from the last release signed here, and the policy revokes none of its packages.
 
-use super::{Desk, DeskError, Ledger, bad_request};
+use super::{Desk, DeskError, bad_request};
 use crate::index::{Index, SignedRelease};
 use crate::journal::Event;
 use crate::keys::openpgp::SignatureHasher;
@@ -48,7 +48,10 @@ pub(super) fn sign(
     let mut ledger = desk.ledger()?;
     let document = match check(&ledger.index, &desk.policy, document_json, files, now) {
         Ok(document) => document,
-        Err(objection) => return refuse(&mut ledger, request, objection, now),
+        Err(objection) => {
+            drop(ledger);
+            return refuse(desk, request, objection, now);
+        }
     };
     let mut repomd_signatures = Vec::with_capacity(files.len());
     for repo in files {
@@ -59,16 +62,16 @@ pub(super) fn sign(
     let (id, issued) = (document.id, document.issued);
     let envelope =
         Statement::new(RELEASE, subjects(&document), document).sign(&desk.keys.statement)?;
-    ledger.record(
-        now,
-        Event::ReleaseSigned {
-            request,
-            id,
-            issued,
-            document: FileDigest::of(document_json),
-            envelope: FileDigest::of(&envelope.to_json()),
-        },
-    )?;
+    let event = Event::ReleaseSigned {
+        request,
+        id,
+        issued,
+        document: FileDigest::of(document_json),
+        envelope: FileDigest::of(&envelope.to_json()),
+    };
+    let written = ledger.record(now, event)?;
+    drop(ledger);
+    written.durable()?;
     tracing::info!(release.id = %id, "signed release {id}");
     Ok(Response::ReleaseSigned {
         repomd_signatures,
@@ -77,7 +80,7 @@ pub(super) fn sign(
 }
 
 fn refuse(
-    ledger: &mut Ledger,
+    desk: &Desk,
     request: FileDigest,
     objection: Objection,
     now: Timestamp,
@@ -93,7 +96,7 @@ fn refuse(
         ),
     };
     tracing::warn!("a release is not signed: {reason}");
-    ledger.record(now, Event::ReleaseRefused { request, reason })?;
+    desk.record(now, Event::ReleaseRefused { request, reason })?;
     Ok(response)
 }
 

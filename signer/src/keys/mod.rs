@@ -4,17 +4,21 @@
 //! |---|---|---|
 //! | `package-key.asc` | OpenPGP key that signs package headers and package files | 0600 |
 //! | `metadata-key.asc` | OpenPGP key that signs `repomd.xml` | 0600 |
+//! | `package-key.certificate.asc`, `metadata-key.certificate.asc` | instead of those two when the keys are in a token | 0600 |
 //! | `statement-key.pem` | P-256 key that signs statements, PKCS #8 | 0600 |
 //! | `RPM-GPG-KEY-packages.asc`, `RPM-GPG-KEY-metadata.asc`, `statement.pub` | public halves | 0644 |
 //!
 //! A key file is created, never overwritten. The public files are made from the private ones and
 //! can be made again.
 
+pub mod backend;
+mod file;
 pub mod openpgp;
+mod pkcs11;
 
 use self::openpgp::{OpenPgpError, SigningKey};
 use repo_model::Timestamp;
-use repo_model::config::{KeyAlgorithm, SignerConfig};
+use repo_model::config::{KeyBackendName, SignerConfig};
 use repo_model::dsse::{DsseError, StatementKey};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -78,6 +82,57 @@ pub enum KeyError {
     /// The statement key cannot be used.
     #[error("the statement key cannot be used")]
     Statement(#[source] DsseError),
+    /// `signer.key_backend` wants a token, but nothing says which.
+    #[error("`signer.key_backend` is pkcs11, but there is no [signer.pkcs11]")]
+    NoTokenSettings,
+    /// A backend that this build does not have.
+    #[error("no key backend {name:?}")]
+    NoBackend {
+        /// Its name.
+        name: KeyBackendName,
+    },
+    /// The module knows no initialised token of this label.
+    #[error("no token {name}: initialise it, or correct `signer.pkcs11.token`")]
+    NoToken {
+        /// Its label.
+        name: String,
+    },
+    /// The token or its module refused. A token that was taken out may come back: retry later.
+    #[error("cannot {task} the token {name}")]
+    Token {
+        /// What was tried.
+        task: &'static str,
+        /// The token's label.
+        name: String,
+        /// The module's words.
+        #[source]
+        source: cryptoki::error::Error,
+    },
+    /// No such key, or several of which we would have to choose one.
+    #[error("the token {name} holds {found} keys `{label}`: want one")]
+    TokenKeys {
+        /// The token's label.
+        name: String,
+        /// The keys' label.
+        label: &'static str,
+        /// How many.
+        found: usize,
+    },
+    /// Neither RSA nor Ed25519.
+    #[error("the key `{label}` of the token is neither RSA nor Ed25519")]
+    TokenKeyKind {
+        /// The key's label.
+        label: &'static str,
+    },
+    /// Another token, or another certificate, than at `init`.
+    #[error("{} is not the certificate of the token's key", path.display())]
+    TokenMismatch {
+        /// The certificate's file.
+        path: PathBuf,
+    },
+    /// A thread died while it used the token; restart the signer.
+    #[error("the token is in an unknown state: restart the signer")]
+    TokenPoisoned,
     /// The operating system gave no random bytes.
     #[error("no random bytes: {0}")]
     Random(getrandom::Error),
@@ -125,32 +180,18 @@ pub fn init(config: &SignerConfig, now: Timestamp) -> Result<InitOutcome, KeyErr
     fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
         .map_err(io_error("restrict", dir))?;
     let mut made = Vec::new();
+    let store = backend::open(config)?;
     for name in [PACKAGE_KEY, METADATA_KEY] {
-        if make_openpgp(dir, name, &config.user_id, config.key_algorithm, now)? {
+        if store.make(name, config, now)? {
             made.push(name);
         }
     }
     if make_statement_key(dir)? {
         made.push(STATEMENT_KEY);
     }
-    let keys = load(dir)?;
+    let keys = load_from(&*store, dir)?;
     write_public_files(dir, &keys)?;
     Ok(InitOutcome { keys, made })
-}
-
-fn make_openpgp(
-    dir: &Path,
-    name: &'static str,
-    user_id: &str,
-    algorithm: KeyAlgorithm,
-    now: Timestamp,
-) -> Result<bool, KeyError> {
-    if exists(&dir.join(name))? {
-        return Ok(false);
-    }
-    let open_pgp = |source| KeyError::OpenPgp { name, source };
-    let key = SigningKey::generate(user_id, algorithm, now).map_err(open_pgp)?;
-    create(dir, name, &key.to_secret_armor().map_err(open_pgp)?, 0o600)
 }
 
 fn make_statement_key(dir: &Path) -> Result<bool, KeyError> {
@@ -190,32 +231,42 @@ fn write_public_files(dir: &Path, keys: &Keys) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// Reads all keys of a state directory.
-pub fn load(dir: &Path) -> Result<Keys, KeyError> {
-    let open_pgp = |name| {
-        SigningKey::from_bytes(&read_private(&dir.join(name))?)
-            .map_err(|source| KeyError::OpenPgp { name, source })
-    };
+/// Opens all keys, wherever the configuration says they are.
+pub fn load(config: &SignerConfig) -> Result<Keys, KeyError> {
+    load_from(&*backend::open(config)?, &config.state_dir)
+}
+
+fn load_from(store: &dyn backend::KeyStore, dir: &Path) -> Result<Keys, KeyError> {
     let pem = read_private(&dir.join(STATEMENT_KEY))?;
     let pem = std::str::from_utf8(&pem)
         .map_err(|_| KeyError::Statement(DsseError::Key { kind: "private" }))?;
     Ok(Keys {
-        package: open_pgp(PACKAGE_KEY)?,
-        metadata: open_pgp(METADATA_KEY)?,
+        package: store.load(PACKAGE_KEY)?,
+        metadata: store.load(METADATA_KEY)?,
         statement: StatementKey::from_pem(pem).map_err(KeyError::Statement)?,
     })
 }
 
+fn read_public(path: &Path) -> Result<Vec<u8>, KeyError> {
+    let mut bytes = Vec::new();
+    open_file(path)?
+        .take(MAX_KEY_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(io_error("read", path))?;
+    Ok(bytes)
+}
+
+fn open_file(path: &Path) -> Result<File, KeyError> {
+    File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => KeyError::Missing {
+            path: path.to_owned(),
+        },
+        _ => io_error("read", path)(error),
+    })
+}
+
 fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(KeyError::Missing {
-                path: path.to_owned(),
-            });
-        }
-        Err(source) => return Err(io_error("read", path)(source)),
-    };
+    let file = open_file(path)?;
     let mode = file
         .metadata()
         .map_err(io_error("read", path))?
@@ -349,11 +400,11 @@ mod tests {
         );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(
-            load(&config.state_dir),
+            load(&config),
             Err(KeyError::TooOpen { mode: 0o640, .. })
         ));
         fs::remove_file(&path).unwrap();
-        let error = load(&config.state_dir).unwrap_err().to_string();
+        let error = load(&config).unwrap_err().to_string();
         assert!(error.contains("hallmark-signer init"), "{error}");
     }
 }

@@ -13,8 +13,8 @@ use sequoia_openpgp as openpgp;
 
 use openpgp::armor;
 use openpgp::cert::Cert;
-use openpgp::crypto::KeyPair;
 use openpgp::crypto::hash::Context;
+use openpgp::crypto::{KeyPair, Signer};
 use openpgp::packet::key::{Key4, PrimaryRole, SecretParts};
 use openpgp::packet::signature::SignatureBuilder;
 use openpgp::packet::{Key, Packet, Signature, UserID};
@@ -22,6 +22,7 @@ use openpgp::parse::Parse as _;
 use openpgp::serialize::{Marshal as _, MarshalInto as _};
 use openpgp::types::{Curve, Features, HashAlgorithm, KeyFlags, PublicKeyAlgorithm, SignatureType};
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
@@ -60,7 +61,7 @@ pub enum OpenPgpError {
 }
 
 /// Maps a library error with the task at hand.
-fn library(task: &'static str) -> impl FnOnce(openpgp::anyhow::Error) -> OpenPgpError {
+pub(crate) fn library(task: &'static str) -> impl FnOnce(openpgp::anyhow::Error) -> OpenPgpError {
     move |source| OpenPgpError::Library {
         task,
         source: source.into(),
@@ -75,11 +76,24 @@ fn memory(task: &'static str) -> impl FnOnce(std::io::Error) -> OpenPgpError {
     }
 }
 
+/// The secret half of a key, in memory or elsewhere.
+pub(crate) trait PrivateHalf: Send + Sync {
+    /// Something to sign with; threads may hold one each.
+    fn signer(&self) -> Box<dyn Signer + '_>;
+}
+
+impl PrivateHalf for KeyPair {
+    fn signer(&self) -> Box<dyn Signer + '_> {
+        // Signing needs `&mut`; a clone a signature lets threads sign side by side.
+        Box::new(self.clone())
+    }
+}
+
 /// A private signing key with its certificate. Its `Debug` shows the fingerprint only.
 #[derive(Clone)]
 pub struct SigningKey {
     certificate: Cert,
-    pair: KeyPair,
+    private: Arc<dyn PrivateHalf>,
     slot: LegacySlot,
 }
 
@@ -110,20 +124,7 @@ impl SigningKey {
             .clone()
             .into_keypair()
             .map_err(library("use a new key"))?;
-        let bare = Cert::from_packets(std::iter::once(Packet::SecretKey(key)))
-            .map_err(library("make a certificate"))?;
-        let user_id = UserID::from(user_id);
-        let binding = SignatureBuilder::new(SignatureType::PositiveCertification)
-            .set_hash_algo(HASH)
-            .set_signature_creation_time(system_time(now))
-            .and_then(|s| s.set_key_flags(KeyFlags::empty().set_certification().set_signing()))
-            .and_then(|s| s.set_features(Features::empty().set_seipdv1()))
-            .and_then(|s| s.set_preferred_hash_algorithms(vec![HashAlgorithm::SHA512, HASH]))
-            .and_then(|s| user_id.bind(&mut pair, &bare, s))
-            .map_err(library("bind a user id"))?;
-        let (certificate, _) = bare
-            .insert_packets([Packet::from(user_id), Packet::from(binding)])
-            .map_err(library("make a certificate"))?;
+        let certificate = bind(Packet::SecretKey(key), &mut pair, user_id, now)?;
         Self::from_cert(certificate)
     }
 
@@ -133,14 +134,10 @@ impl SigningKey {
     }
 
     fn from_cert(certificate: Cert) -> Result<Self, OpenPgpError> {
-        let primary = certificate.primary_key().key().clone();
-        let (version, algorithm) = (primary.version(), primary.pk_algo());
-        let slot = match algorithm {
-            PublicKeyAlgorithm::RSAEncryptSign if version == 4 => LegacySlot::Rsa,
-            PublicKeyAlgorithm::EdDSA if version == 4 => LegacySlot::Dsa,
-            _ => return Err(OpenPgpError::Unsuitable { version, algorithm }),
-        };
-        let secret = primary
+        let secret = certificate
+            .primary_key()
+            .key()
+            .clone()
             .parts_into_secret()
             .map_err(|_| OpenPgpError::NoSecret)?;
         if !secret.has_unencrypted_secret() {
@@ -149,9 +146,24 @@ impl SigningKey {
         let pair = secret
             .into_keypair()
             .map_err(library("use a private key"))?;
+        Self::new(certificate, Arc::new(pair))
+    }
+
+    /// * `private`: the secret half of the certificate's primary key.
+    pub(crate) fn new(
+        certificate: Cert,
+        private: Arc<dyn PrivateHalf>,
+    ) -> Result<Self, OpenPgpError> {
+        let primary = certificate.primary_key().key();
+        let (version, algorithm) = (primary.version(), primary.pk_algo());
+        let slot = match algorithm {
+            PublicKeyAlgorithm::RSAEncryptSign if version == 4 => LegacySlot::Rsa,
+            PublicKeyAlgorithm::EdDSA if version == 4 => LegacySlot::Dsa,
+            _ => return Err(OpenPgpError::Unsuitable { version, algorithm }),
+        };
         Ok(Self {
             certificate,
-            pair,
+            private,
             slot,
         })
     }
@@ -226,18 +238,40 @@ impl SigningKey {
         hasher: SignatureHasher,
         now: Timestamp,
     ) -> Result<Signature, OpenPgpError> {
-        // Signing needs `&mut`; a clone a signature lets threads sign side by side.
-        let mut pair = self.pair.clone();
         let signature = SignatureBuilder::new(SignatureType::Binary)
             .set_hash_algo(HASH)
             .set_signature_creation_time(system_time(now))
-            .and_then(|s| s.sign_hash(&mut pair, hasher.0.clone()))
+            .and_then(|s| s.sign_hash(&mut *self.private.signer(), hasher.0.clone()))
             .map_err(library("sign"))?;
         signature
-            .verify_hash(pair.public(), hasher.0)
+            .verify_hash(self.certificate.primary_key().key(), hasher.0)
             .map_err(library("verify the signature just made"))?;
         Ok(signature)
     }
+}
+
+/// Makes the certificate of a primary key: one user id, valid from `now` on and without end.
+pub(crate) fn bind(
+    primary: Packet,
+    signer: &mut dyn Signer,
+    user_id: &str,
+    now: Timestamp,
+) -> Result<Cert, OpenPgpError> {
+    let bare =
+        Cert::from_packets(std::iter::once(primary)).map_err(library("make a certificate"))?;
+    let user_id = UserID::from(user_id);
+    let binding = SignatureBuilder::new(SignatureType::PositiveCertification)
+        .set_hash_algo(HASH)
+        .set_signature_creation_time(system_time(now))
+        .and_then(|s| s.set_key_flags(KeyFlags::empty().set_certification().set_signing()))
+        .and_then(|s| s.set_features(Features::empty().set_seipdv1()))
+        .and_then(|s| s.set_preferred_hash_algorithms(vec![HashAlgorithm::SHA512, HASH]))
+        .and_then(|s| user_id.bind(signer, &bare, s))
+        .map_err(library("bind a user id"))?;
+    let (certificate, _) = bare
+        .insert_packets([Packet::from(user_id), Packet::from(binding)])
+        .map_err(library("make a certificate"))?;
+    Ok(certificate)
 }
 
 /// Takes in a message piece by piece, for one signature over all of it.

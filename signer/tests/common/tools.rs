@@ -55,24 +55,33 @@ pub fn built(dir: &Path, names: &[&str]) -> Option<Vec<Rpm>> {
     if !have("rpmbuild") {
         return None;
     }
-    let build = |name: &&str| {
-        let spec = dir.join(format!("{name}.spec"));
-        let content = format!(
-            "Name: {name}\nVersion: 1.0\nRelease: 1\nSummary: A test\nLicense: MIT\n\
-             BuildArch: noarch\n%description\nA test.\n%install\n\
-             mkdir -p %{{buildroot}}/usr/share/{name}\n\
-             seq 1 5000 > %{{buildroot}}/usr/share/{name}/data\n\
-             %files\n/usr/share/{name}\n"
-        );
-        std::fs::write(&spec, content).unwrap();
-        let top = format!("_topdir {}", dir.join("rpmbuild").display());
-        ok(
-            "rpmbuild",
-            &["-bb", "--define", &top, spec.to_str().unwrap()],
-        );
-        Rpm::read(&dir.join(format!("rpmbuild/RPMS/noarch/{name}-1.0-1.noarch.rpm")))
-    };
-    Some(names.iter().map(build).collect())
+    Some(names.iter().map(|name| build(dir, name, "1.0")).collect())
+}
+
+/// One noarch package in each of these versions; `None` without rpmbuild.
+pub fn versions(dir: &Path, name: &str, versions: &[&str]) -> Option<Vec<Rpm>> {
+    let each = |version: &&str| build(dir, name, version);
+    have("rpmbuild").then(|| versions.iter().map(each).collect())
+}
+
+fn build(dir: &Path, name: &str, version: &str) -> Rpm {
+    let spec = dir.join(format!("{name}.spec"));
+    let content = format!(
+        "Name: {name}\nVersion: {version}\nRelease: 1\nSummary: A test\nLicense: MIT\n\
+         BuildArch: noarch\n%description\nA test.\n%install\n\
+         mkdir -p %{{buildroot}}/usr/share/{name}\n\
+         seq 1 5000 > %{{buildroot}}/usr/share/{name}/data\n\
+         %files\n/usr/share/{name}\n"
+    );
+    std::fs::write(&spec, content).unwrap();
+    let top = format!("_topdir {}", dir.join("rpmbuild").display());
+    ok(
+        "rpmbuild",
+        &["-bb", "--define", &top, spec.to_str().unwrap()],
+    );
+    Rpm::read(&dir.join(format!(
+        "rpmbuild/RPMS/noarch/{name}-{version}-1.noarch.rpm"
+    )))
 }
 
 /// Unsigned packages of the shared collection that carry SHA-256 digests; `None` when it is absent.

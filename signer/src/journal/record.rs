@@ -1,0 +1,119 @@
+//! What a line of the journal says.
+
+use repo_model::policy::Reason;
+use repo_model::{FileDigest, HeaderDigest, Nevra, OperatorName, ReleaseId, Timestamp, WorkerName};
+use serde::{Deserialize, Serialize};
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// 1, 2, 3, ...
+    pub seq: u64,
+    /// When.
+    pub time: Timestamp,
+    /// SHA-256 of the line before.
+    pub prev: FileDigest,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What the signer did. Digests are SHA-256; `request` is that of the request's JSON.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one exists at a time, and the largest is the usual one"
+)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Event {
+    /// The signer began to serve.
+    Started {
+        /// The policy in use.
+        policy: FileDigest,
+        /// Its version.
+        policy_version: u64,
+        /// Fingerprint of the package key.
+        package_key: String,
+        /// Fingerprint of the metadata key.
+        metadata_key: String,
+        /// Key id of the statement key.
+        statement_key: String,
+    },
+    /// A header was signed.
+    PackageSigned {
+        /// The request.
+        request: FileDigest,
+        /// The package.
+        header: HeaderDigest,
+        /// Its name for people.
+        nevra: Nevra,
+        /// The policy that was applied.
+        policy: FileDigest,
+        /// Envelopes and documents that counted.
+        inputs: Vec<FileDigest>,
+        /// Rebuilders that confirmed it, and who runs them.
+        confirmed_by: Vec<(WorkerName, OperatorName)>,
+        /// Lead, signature header and main header as signed.
+        signed_head: FileDigest,
+        /// Envelope of the verification summary.
+        summary: FileDigest,
+        /// Envelope of the SBOM statement.
+        sbom_statement: FileDigest,
+    },
+    /// The policy said no.
+    PackageRefused {
+        /// The request.
+        request: FileDigest,
+        /// The package.
+        header: HeaderDigest,
+        /// The policy that was applied.
+        policy: FileDigest,
+        /// Whether more evidence could change that.
+        held: bool,
+        /// Why.
+        reasons: Vec<Reason>,
+    },
+    /// More requests came than the limit allows; those that follow within a minute are not recorded.
+    LimitReached {
+        /// `package` or `metadata`.
+        key: String,
+        /// The limit.
+        per_minute: u32,
+    },
+    /// A whole file was signed, detached.
+    FileSigned {
+        /// Its package.
+        header: HeaderDigest,
+        /// The file.
+        file: FileDigest,
+        /// The armoured signature.
+        signature: FileDigest,
+    },
+    /// A file did not hold what was signed.
+    FileRefused {
+        /// The package it was said to be.
+        header: HeaderDigest,
+        /// Why.
+        reason: String,
+    },
+    /// A release was signed.
+    ReleaseSigned {
+        /// The request.
+        request: FileDigest,
+        /// Its number.
+        id: ReleaseId,
+        /// Its publish instant.
+        issued: Timestamp,
+        /// The document's JSON.
+        document: FileDigest,
+        /// The signed envelope.
+        envelope: FileDigest,
+    },
+    /// A release was not fit to be signed.
+    ReleaseRefused {
+        /// The request.
+        request: FileDigest,
+        /// Why.
+        reason: String,
+    },
+}
