@@ -5,7 +5,7 @@ use std::io;
 
 /// Why a package has no SBOM.
 ///
-/// All but [`Self::Read`] and [`Self::Write`] are the package's fault: the same bytes fail again.
+/// All but [`Self::Read`], [`Self::Write`], [`Self::Build`] and [`Self::Options`] are the package's fault: the same bytes fail again.
 #[derive(Debug, thiserror::Error)]
 pub enum SbomError {
     /// The package's fault: not an RPM, or a header that breaks its own rules.
@@ -87,6 +87,14 @@ pub enum SbomError {
         expected: String,
         /// As computed.
         found: String,
+    },
+    /// The caller's fault: these packages are not one build.
+    #[error("{package} {why}")]
+    Build {
+        /// Which one.
+        package: String,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// A value of the options cannot stand in a document; the operator's configuration is wrong.
     #[error("`{value}` cannot be used as {what}")]

@@ -2,7 +2,8 @@
 //! inside it, its files, and how they hang together. Everything is sorted here, so that no format
 //! can depend on the order in which facts were found.
 
-use crate::component::{Component, Evidence, Scope};
+use crate::component::{Component, Evidence, Scope, Technique};
+use crate::hashes::Hashes;
 use crate::inventory::{FileRecord, Inventory};
 use crate::licence::Licence;
 use crate::merge::Identity;
@@ -50,6 +51,29 @@ pub(crate) struct Node<'a> {
     /// Sorted (name, value).
     pub(crate) properties: BTreeSet<(String, String)>,
     pub(crate) evidence: Option<&'a BTreeSet<Evidence>>,
+    /// The compiled file that a part was linked into; the package's own file otherwise.
+    pub(crate) held_in: Option<&'a FileRecord>,
+    /// Index of the package that one gets it with: its own, or the first one that holds it.
+    pub(crate) package: usize,
+    /// Digests of the package's own file, where they were asked for.
+    pub(crate) hashes: Option<&'a Hashes>,
+}
+
+impl Node<'_> {
+    /// `group/name`, or the name alone.
+    pub(crate) fn full_name(&self) -> String {
+        match self.group {
+            Some(group) => format!("{group}/{}", self.name),
+            None => self.name.to_owned(),
+        }
+    }
+
+    /// Whether this is the source package of the one that the document is about.
+    pub(crate) fn is_source_package(&self) -> bool {
+        self.file_name
+            .as_deref()
+            .is_some_and(|name| name.ends_with(".src.rpm") || name.ends_with(".nosrc.rpm"))
+    }
 }
 
 /// A package with all that is known of it.
@@ -84,6 +108,11 @@ impl<'a> Graph<'a> {
             edges.push((0, EdgeKind::GeneratedFrom, nodes.len()));
             nodes.push(source_package(source, package, options));
         }
+        let by_path: BTreeMap<&str, &FileRecord> = inventory
+            .files
+            .iter()
+            .map(|record| (record.path.as_str(), record))
+            .collect();
         let mut inside: Vec<&Component> = inventory.components.iter().collect();
         inside.sort_by(|a, b| a.purl.cmp(&b.purl));
         inside.dedup_by(|a, b| a.purl == b.purl);
@@ -94,7 +123,7 @@ impl<'a> Graph<'a> {
             .filter(|inside| !taken.contains(&inside.purl))
         {
             edges.push((0, EdgeKind::Contains, nodes.len()));
-            nodes.push(part(component));
+            nodes.push(part(component, &by_path));
         }
         edges.sort_unstable();
 
@@ -124,6 +153,83 @@ impl<'a> Graph<'a> {
         })
     }
 
+    /// Builds the graph of a whole build: the source package is the root, the packages made from
+    /// it are nodes of their own, and a part that several of them hold is one node.
+    ///
+    /// * `packages`: in any order; one that is there twice counts once.
+    /// * [`SbomError::Build`] when `source` is no source package or a package names another one.
+    pub(crate) fn build_of(
+        source: &'a Inventory,
+        packages: &'a [Inventory],
+        options: &'a Options,
+    ) -> Result<Self, SbomError> {
+        let file_name = source.package.nevra.file_name();
+        let refuse = |package: &Package, why| SbomError::Build {
+            package: package.nevra.to_string(),
+            why,
+        };
+        if !source.package.is_source {
+            return Err(refuse(&source.package, "is not a source package"));
+        }
+        let mut graph = Self::build(source, options)?;
+        let mut made = BTreeMap::new();
+        for inventory in packages {
+            let names = inventory.package.source_rpm.as_deref();
+            if names != Some(file_name.as_str()) {
+                return Err(refuse(
+                    &inventory.package,
+                    "was made from another source package",
+                ));
+            }
+            let node = root(inventory, options)?;
+            made.insert(node.key.clone(), (node, inventory));
+        }
+        let mut parts: BTreeMap<&str, (Node<'a>, Vec<usize>)> = BTreeMap::new();
+        let mut built = vec![source.package.build_time];
+        for (mut node, inventory) in made.into_values() {
+            let at = graph.nodes.len();
+            node.package = at;
+            graph.edges.push((at, EdgeKind::GeneratedFrom, 0));
+            for component in &inventory.components {
+                let known = parts.entry(component.purl.as_str());
+                let (part, holders) =
+                    known.or_insert_with(|| (part(component, &BTreeMap::new()), Vec::new()));
+                holders.push(at);
+                for one in &component.evidence {
+                    let place = one.path.as_deref().unwrap_or("header");
+                    let found = format!("{}: {place}", inventory.package.nevra);
+                    part.properties.insert(("sbom:found-in".to_owned(), found));
+                }
+            }
+            graph.nodes.push(node);
+            built.push(inventory.package.build_time);
+        }
+        // A package URL of a package of the build is no part of it, whoever claims so.
+        let taken: BTreeSet<String> = graph.nodes.iter().map(|node| node.key.clone()).collect();
+        for (mut part, holders) in parts
+            .into_values()
+            .filter(|(part, _)| !taken.contains(&part.key))
+        {
+            part.package = holders.first().copied().unwrap_or(0);
+            let at = graph.nodes.len();
+            graph.edges.extend(
+                holders
+                    .into_iter()
+                    .map(|from| (from, EdgeKind::Contains, at)),
+            );
+            graph.nodes.push(part);
+        }
+        graph.edges.sort_unstable();
+        graph.edges.dedup();
+        let references = graph.nodes.iter().filter_map(|node| node.licence.as_ref());
+        graph.licence_texts = references
+            .flat_map(|licence| licence.references.clone())
+            .collect();
+        let latest = built.into_iter().max();
+        graph.created = options.created.or(latest).unwrap_or(graph.created);
+        Ok(graph)
+    }
+
     /// The package itself.
     pub(crate) fn root(&self) -> &Node<'a> {
         &self.nodes[0]
@@ -136,6 +242,41 @@ impl<'a> Graph<'a> {
             .iter()
             .filter(move |edge| (edge.0, edge.1) == (from, kind));
         edges.map(|edge| &self.nodes[edge.2])
+    }
+
+    /// Every node that is in relation to others, with them, in order.
+    pub(crate) fn groups(
+        &self,
+        kind: EdgeKind,
+    ) -> impl Iterator<Item = (&Node<'a>, Vec<&Node<'a>>)> {
+        let froms: BTreeSet<usize> = self
+            .edges
+            .iter()
+            .filter(|edge| edge.1 == kind)
+            .map(|edge| edge.0)
+            .collect();
+        froms
+            .into_iter()
+            .map(move |from| (&self.nodes[from], self.targets(from, kind).collect()))
+    }
+
+    /// What is a component of its own: all but the package itself and its source.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Node<'a>> {
+        let sources: BTreeSet<usize> = self
+            .edges
+            .iter()
+            .filter(|edge| (edge.0, edge.1) == (0, EdgeKind::GeneratedFrom))
+            .map(|edge| edge.2)
+            .collect();
+        let nodes = self.nodes.iter().enumerate().skip(1);
+        nodes
+            .filter(move |(at, _)| !sources.contains(at))
+            .map(|(_, node)| node)
+    }
+
+    /// The package that one gets a node with: itself, or the one that holds it.
+    pub(crate) fn package_of(&self, node: &Node<'_>) -> &Node<'a> {
+        &self.nodes[node.package]
     }
 
     /// `files` or `package`: how much the document goes into.
@@ -167,6 +308,9 @@ fn root<'a>(inventory: &'a Inventory, options: &Options) -> Result<Node<'a>, Sbo
         scope: Scope::Required,
         properties: root_properties(inventory, options),
         evidence: None,
+        held_in: None,
+        package: 0,
+        hashes: inventory.rpm_hashes.as_ref(),
     })
 }
 
@@ -284,10 +428,18 @@ fn source_package<'a>(file_name: &'a str, package: &Package, options: &Options) 
         scope: Scope::Required,
         properties: BTreeSet::new(),
         evidence: None,
+        held_in: None,
+        package: 0,
+        hashes: None,
     }
 }
 
-fn part(component: &Component) -> Node<'_> {
+fn part<'a>(component: &'a Component, by_path: &BTreeMap<&str, &'a FileRecord>) -> Node<'a> {
+    let compiled = component
+        .evidence
+        .iter()
+        .filter(|one| one.technique == Technique::BinaryAnalysis)
+        .filter_map(|one| by_path.get(one.path.as_deref()?).copied());
     Node {
         key: component.purl.clone(),
         purl: Some(component.purl.clone()),
@@ -300,5 +452,8 @@ fn part(component: &Component) -> Node<'_> {
         scope: component.scope,
         properties: component.properties.clone(),
         evidence: Some(&component.evidence),
+        held_in: compiled.min_by(|a, b| a.path.cmp(&b.path)),
+        package: 0,
+        hashes: None,
     }
 }

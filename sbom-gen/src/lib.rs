@@ -7,7 +7,7 @@
 //!    says of it, and looked into for components (Go and Rust binaries, ELF package notes, Python
 //!    and npm manifests); `bundled()` provides are added. Every claim carries its evidence.
 //! 2. A row of [`SBOM_FORMATS`] writes the inventory as one document: the inventory becomes one
-//!    graph, the graph becomes CycloneDX 1.6 or SPDX 2.3.
+//!    graph, the graph becomes CycloneDX 1.6 or 1.7, SPDX 2.3 or SPDX 3.0.1.
 //!
 //! Documents are reproducible: equal package, equal options, equal bytes, on any machine at any
 //! time. No clock, host name, locale or path is read; the time in a document is

@@ -111,6 +111,14 @@ impl<'a> OwnNames<'a> {
                 "npm" => Some(("npm", name.to_owned())),
                 "crate" => Some(("cargo", name.split('/').next().unwrap_or(name).to_owned())),
                 "golang" => Some(("golang", name.to_owned())),
+                "rubygem" => Some(("gem", name.to_owned())),
+                "php-composer" => Some(("composer", name.to_owned())),
+                "mvn" => {
+                    // mvn(group:artifact), mvn(group:artifact:version)
+                    let mut parts = name.split(':');
+                    let (group, artifact) = (parts.next()?, parts.next()?);
+                    Some(("maven", format!("{group}/{artifact}")))
+                }
                 _ if kind.starts_with("python") && kind.ends_with("dist") => {
                     Some(("pypi", normalised_python(name)))
                 }

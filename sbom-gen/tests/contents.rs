@@ -17,14 +17,25 @@ fn every_known_component_is_found_and_the_package_itself_is_none_of_them() {
     assert_eq!(
         purls(&inventory.components),
         [
+            "pkg:cargo/anyhow@1.0.80",
             "pkg:cargo/cc@1.0.1",
+            "pkg:cargo/local@0.1.0",
+            "pkg:cargo/md-5@0.10.6",
+            "pkg:cargo/memchr@2.7.1",
             "pkg:cargo/serde@1.0.200",
+            "pkg:composer/monolog/monolog@3.5.0",
+            "pkg:gem/rack@3.0.8",
+            "pkg:generic/libpng@1.6.43",
             "pkg:generic/zlib@1.3.1",
+            "pkg:golang/a.example/c@v1.1.0",
             "pkg:golang/github.com/new/thing@v1.1.0",
             "pkg:golang/golang.org/x/net@v0.29.0",
             "pkg:golang/golang.org/x/net@v0.30.0",
+            "pkg:golang/golang.org/x/text@v0.14.0",
             "pkg:golang/stdlib@1.15.15",
             "pkg:golang/stdlib@1.23.4",
+            "pkg:maven/com.acme/inner@3.1",
+            "pkg:maven/org.slf4j/slf4j-api@2.0.9",
             "pkg:npm/left-pad@1.3.0",
             "pkg:pypi/vendored@0.9",
             "pkg:rpm/fedora/musl@1.2.5-1.fc41",
@@ -116,7 +127,7 @@ fn one_component_seen_twice_is_one_with_more_evidence() {
 #[test]
 fn files_carry_three_right_digests_and_ghosts_and_directories_are_left_out() {
     let inventory = common::inventory(&common::fixture()).unwrap();
-    assert_eq!(inventory.files.len(), 11);
+    assert_eq!(inventory.files.len(), 18);
     assert!(inventory.files.is_sorted_by(|a, b| a.path < b.path));
     let file = |path: &str| {
         inventory
@@ -192,4 +203,43 @@ fn the_whole_files_hashes_are_there_only_when_asked_for() {
         found.sha256_hex(),
         repo_model::FileDigest::of(&rpm).to_hex()
     );
+}
+
+#[test]
+fn every_claim_says_how_it_is_known_and_how_surely() {
+    let inventory = common::inventory(&common::fixture()).unwrap();
+    let wanted = [
+        ("pkg:cargo/memchr@2.7.1", "rust-panic-paths", 60),
+        ("pkg:cargo/serde@1.0.200", "cargo-auditable", 100),
+        ("pkg:cargo/anyhow@1.0.80", "cargo-vendor-list", 90),
+        ("pkg:golang/a.example/c@v1.1.0", "go-modules-list", 90),
+        ("pkg:maven/com.acme/inner@3.1", "maven-pom-properties", 90),
+        ("pkg:gem/rack@3.0.8", "gemspec", 90),
+        (
+            "pkg:composer/monolog/monolog@3.5.0",
+            "composer-installed",
+            90,
+        ),
+        ("pkg:generic/libpng@1.6.43", "wheel-sbom", 90),
+        ("pkg:generic/zlib@1.3.1", "bundled-provide", 80),
+    ];
+    for (purl, source, confidence_percent) in wanted {
+        let component = inventory.components.iter().find(|found| found.purl == purl);
+        let evidence: Vec<_> = component
+            .unwrap_or_else(|| panic!("no {purl}"))
+            .evidence
+            .iter()
+            .map(|one| (one.source, one.confidence_percent))
+            .collect();
+        assert_eq!(evidence, [(source, confidence_percent)], "{purl}");
+    }
+    let inner = inventory
+        .components
+        .iter()
+        .find(|found| found.name == "inner");
+    let within = (
+        "java:within".to_owned(),
+        "BOOT-INF/lib/inner.jar".to_owned(),
+    );
+    assert!(inner.unwrap().properties.contains(&within));
 }

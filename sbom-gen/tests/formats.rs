@@ -125,7 +125,12 @@ fn serials_and_namespaces_differ_when_anything_differs() {
         let name = ["serialNumber", "documentNamespace"]
             .iter()
             .find_map(|key| document[key].as_str());
-        name.unwrap().to_owned()
+        // SPDX 3: the address that every element's begins with.
+        let elements = document["@graph"].as_array().into_iter().flatten();
+        let address = elements
+            .filter(|element| element["type"] == "SpdxDocument")
+            .find_map(|element| element["spdxId"].as_str());
+        name.or(address).unwrap().to_owned()
     };
     for format in SBOM_FORMATS {
         let plain = common::options();
@@ -152,14 +157,16 @@ fn serials_and_namespaces_differ_when_anything_differs() {
 #[test]
 fn options_that_no_document_can_hold_are_refused() {
     let inventory = common::inventory(&common::fixture()).unwrap();
-    let spdx = sbom_gen::format_named("spdx-2.3").unwrap();
+    let spdx = ["spdx-2.3", "spdx-3.0.1"].map(|name| sbom_gen::format_named(name).unwrap());
     for url in ["", "repo.example", "ftp//x", "https://a b", "https://a#b"] {
         let options = Options {
             document_base_url: url.to_owned(),
             ..common::options()
         };
-        let outcome = spdx.write(&inventory, &options, &mut Vec::new());
-        assert!(matches!(outcome, Err(SbomError::Options { .. })), "{url}");
+        for format in spdx {
+            let outcome = format.write(&inventory, &options, &mut Vec::new());
+            assert!(matches!(outcome, Err(SbomError::Options { .. })), "{url}");
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 # Where: $HALLMARK_VENV, else $HALLMARK_CACHE/venv, else /var/cache/hallmark/venv.
 set -eu
 
-packages='cyclonedx-python-lib[validation]==11.12.0 spdx-tools==0.8.5'
+packages='cyclonedx-python-lib[validation]==11.12.0 spdx-tools==0.8.5 ntia-conformance-checker==6.0.0'
 
 venv=${HALLMARK_VENV:-${HALLMARK_CACHE:-/var/cache/hallmark}/venv}
 # The stamp holds the pins it was made from, so that changing a pin makes it anew.
@@ -27,7 +27,10 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from spdx_tools.spdx.parser.parse_anything import parse_file
 
+from ntia_conformance_checker import SbomChecker
+
 JsonStrictValidator(SchemaVersion.V1_6)
+JsonStrictValidator(SchemaVersion.V1_7)
 PY
 printf '%s' "$packages" >"$stamp"
 echo "$venv"

@@ -1,11 +1,16 @@
 //! The formats that documents are written in: one file and one row of [`SBOM_FORMATS`] each.
 
 mod cyclonedx;
+mod origin;
 mod spdx23;
+mod spdx3;
+mod spdx3_element;
 mod stream;
 
-use crate::graph::Graph;
+use crate::graph::{Graph, Node};
 use crate::{Inventory, Options, SbomError};
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 use std::io::Write;
 
 /// One format.
@@ -43,14 +48,79 @@ impl SbomFormat {
         let graph = Graph::build(inventory, options)?;
         (self.write)(&graph, out)
     }
+
+    /// Writes one document about a whole build: the source package, the sources and patches in it,
+    /// every package made from it and what is inside those.
+    ///
+    /// * `packages`: what came out of the build, of any arch, in any order.
+    /// * The time is [`Options::created`] or else the latest BUILDTIME.
+    /// * Files are those of the source package; each package's own are in its own document.
+    ///
+    /// Errors as [`Self::write`], and [`SbomError::Build`] when they are not of one build.
+    pub fn write_build(
+        &self,
+        source: &Inventory,
+        packages: &[Inventory],
+        options: &Options,
+        out: &mut dyn Write,
+    ) -> Result<(), SbomError> {
+        let graph = Graph::build_of(source, packages, options)?;
+        (self.write)(&graph, out)
+    }
 }
 
 /// Every format, in the order of preference.
-pub static SBOM_FORMATS: &[SbomFormat] = &[cyclonedx::V1_6, spdx23::V2_3];
+pub static SBOM_FORMATS: &[SbomFormat] = &[
+    cyclonedx::V1_6,
+    spdx23::V2_3,
+    cyclonedx::V1_7,
+    spdx3::V3_0_1,
+];
 
 /// The format of that name.
 pub fn format_named(name: &str) -> Option<&'static SbomFormat> {
     SBOM_FORMATS.iter().find(|format| format.name == name)
+}
+
+/// Why the component is believed to be there, one line for each reason.
+fn evidence_text(node: &Node<'_>) -> Option<String> {
+    let mut text = String::new();
+    for one in node.evidence?.iter() {
+        let separator = if text.is_empty() { "" } else { "\n" };
+        let (how, percent) = (one.technique.as_str(), one.confidence_percent);
+        let place = one.path.as_deref().unwrap_or("the package's header");
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "{separator}{how} ({}, {percent} %): {place}",
+            one.source
+        );
+    }
+    Some(text)
+}
+
+/// `<kind>-<readable name>-<16 digits>`: the digits are of the SHA-256 of what is unique, because
+/// names made fit for an identifier collide.
+fn local_id(kind: &str, name: &str, unique: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+    let name: String = name
+        .chars()
+        .take(80)
+        .map(|c| if fits(c) { c } else { '-' })
+        .collect();
+    let digits = hex::encode(&Sha256::digest(unique)[..8]);
+    format!("{kind}-{name}-{digits}")
+}
+
+/// Where the documents of these options are addressed, without a trailing slash.
+fn document_base(options: &Options) -> Result<&str, SbomError> {
+    let base = options.document_base_url.trim_end_matches('/');
+    web_url(base)
+        .filter(|url| !url.contains('#'))
+        .ok_or_else(|| SbomError::Options {
+            what: "the base URL of documents",
+            value: options.document_base_url.clone(),
+        })
 }
 
 /// An absolute `http`, `https` or `ftp` URL that either format can hold; others are left out of

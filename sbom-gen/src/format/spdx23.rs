@@ -1,15 +1,15 @@
 //! SPDX 2.3 as JSON (schema `spdx-schema.json` of 2.3; stricter still: pyspdxtools).
 
 use super::stream::{self, Each};
-use super::{SbomFormat, web_url};
+use super::{SbomFormat, document_base, evidence_text, local_id, origin, web_url};
 use crate::SbomError;
 use crate::graph::{EdgeKind, Graph, Node, TOOL};
 use crate::hashes::Hashes;
 use crate::inventory::FileRecord;
 use serde::Serialize;
 use sha1::Sha1;
-use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
+use sha2::Digest;
+use std::borrow::Cow;
 use std::io::Write;
 
 pub(super) const V2_3: SbomFormat = SbomFormat {
@@ -25,13 +25,7 @@ const NOASSERTION: &str = "NOASSERTION";
 const FLAG_DOC: u32 = 1 << 1;
 
 fn write(graph: &Graph<'_>, out: &mut dyn Write) -> Result<(), SbomError> {
-    let base = graph.options.document_base_url.trim_end_matches('/');
-    let base = web_url(base)
-        .filter(|url| !url.contains('#'))
-        .ok_or_else(|| SbomError::Options {
-            what: "the base URL of documents",
-            value: graph.options.document_base_url.clone(),
-        })?;
+    let base = document_base(graph.options)?;
     let facts = Facts::of(graph);
     let digest = stream::digest(&document(graph, &facts, ""))?;
     let namespace = format!("{base}/spdx-2.3/{}/{digest}", graph.profile());
@@ -138,7 +132,7 @@ struct Package<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     checksums: Vec<Checksum>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    homepage: Option<&'a str>,
+    homepage: Option<Cow<'a, str>>,
     license_concluded: &'static str,
     license_declared: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -268,7 +262,6 @@ fn root<'a>(graph: &'a Graph<'a>, facts: &'a Facts) -> Package<'a> {
     package.external_refs.extend(upstream);
     let some = |text: &'a str| Some(text).filter(|text| !text.trim().is_empty());
     Package {
-        supplier: &facts.supplier,
         originator: header
             .vendor
             .as_deref()
@@ -279,13 +272,7 @@ fn root<'a>(graph: &'a Graph<'a>, facts: &'a Facts) -> Package<'a> {
         package_verification_code: analyzed.then_some(VerificationCode {
             package_verification_code_value: &facts.verification_code,
         }),
-        checksums: graph
-            .inventory
-            .rpm_hashes
-            .as_ref()
-            .map(checksums)
-            .unwrap_or_default(),
-        homepage: header.url.as_deref().and_then(web_url),
+        homepage: header.url.as_deref().and_then(web_url).map(Cow::Borrowed),
         summary: some(&header.summary),
         description: some(&header.description),
         primary_package_purpose: Some(if header.is_source {
@@ -301,19 +288,17 @@ fn root<'a>(graph: &'a Graph<'a>, facts: &'a Facts) -> Package<'a> {
 fn package<'a>(node: &'a Node<'a>, facts: &'a Facts) -> Package<'a> {
     Package {
         id: node_id(node),
-        name: match node.group {
-            Some(group) => format!("{group}/{}", node.name),
-            None => node.name.to_owned(),
-        },
+        name: node.full_name(),
         version_info: node.version.as_deref(),
         package_file_name: node.file_name.as_deref(),
-        supplier: NOASSERTION,
+        // A part comes with the package, so it comes from whoever supplies the package.
+        supplier: &facts.supplier,
         originator: None,
         download_location: NOASSERTION,
         files_analyzed: false,
         package_verification_code: None,
-        checksums: Vec::new(),
-        homepage: None,
+        checksums: node.hashes.map(checksums).unwrap_or_default(),
+        homepage: origin::page(node).map(Cow::Owned),
         license_concluded: NOASSERTION,
         license_declared: node.licence.as_ref().map_or(NOASSERTION, |l| &l.expression),
         license_comments: node
@@ -323,7 +308,7 @@ fn package<'a>(node: &'a Node<'a>, facts: &'a Facts) -> Package<'a> {
         copyright_text: NOASSERTION,
         summary: None,
         description: None,
-        comment: evidence(node),
+        comment: evidence_text(node),
         external_refs: node.purl.iter().map(|locator| purl(locator)).collect(),
         annotations: node
             .properties
@@ -346,23 +331,6 @@ fn purl(locator: &str) -> ExternalRef<'_> {
         reference_type: "purl",
         reference_locator: locator,
     }
-}
-
-/// Why the component is believed to be there, one line for each reason.
-fn evidence(node: &Node<'_>) -> Option<String> {
-    let mut text = String::new();
-    for one in node.evidence?.iter() {
-        let separator = if text.is_empty() { "" } else { "\n" };
-        let (how, percent) = (one.technique.as_str(), one.confidence_percent);
-        let place = one.path.as_deref().unwrap_or("the package's header");
-        // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            "{separator}{how} ({}, {percent} %): {place}",
-            one.source
-        );
-    }
-    Some(text)
 }
 
 fn file(record: &FileRecord, hashes: &Hashes) -> File {
@@ -433,23 +401,10 @@ fn relationships<'a>(graph: &'a Graph<'a>) -> impl Iterator<Item = Relationship>
 }
 
 fn node_id(node: &Node<'_>) -> String {
-    local_id("Package", node.name, &node.key)
+    local_id("SPDXRef-Package", node.name, &node.key)
 }
 
 fn file_id(record: &FileRecord) -> String {
     let base = record.path.rsplit('/').next().unwrap_or_default();
-    local_id("File", base, &record.path)
-}
-
-/// `SPDXRef-<kind>-<readable name>-<16 digits>`: the digits are of the SHA-256 of what is unique,
-/// because names made fit for an identifier collide.
-fn local_id(kind: &str, name: &str, unique: &str) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
-    let name: String = name
-        .chars()
-        .take(80)
-        .map(|c| if fits(c) { c } else { '-' })
-        .collect();
-    let digits = hex::encode(&Sha256::digest(unique)[..8]);
-    format!("SPDXRef-{kind}-{name}-{digits}")
+    local_id("SPDXRef-File", base, &record.path)
 }

@@ -6,10 +6,16 @@
 
 mod auditable;
 mod bundled;
+mod crates;
 mod elf;
 mod go;
+mod java;
 mod npm;
+mod php;
 mod python;
+mod ruby;
+mod vendored;
+mod wheel_sbom;
 
 pub(crate) use bundled::SOURCE as BUNDLED;
 pub(crate) use python::normalised as normalised_python;
@@ -64,8 +70,15 @@ static READERS: &[Reader] = &[
     elf::PACKAGE_NOTE,
     go::BUILD_INFO,
     auditable::AUDITABLE,
+    crates::PANIC_PATHS,
     python::METADATA,
+    wheel_sbom::WHEEL_SBOM,
     npm::PACKAGE_JSON,
+    java::POM_PROPERTIES,
+    ruby::GEMSPEC,
+    php::INSTALLED,
+    vendored::CARGO_VENDOR,
+    vendored::GO_MODULES,
 ];
 
 /// Whether any reader wants the file.
@@ -138,6 +151,20 @@ mod tests {
             b"{\"name\":7}".to_vec(),
             b"Name: \nVersion:\n\n".to_vec(),
             vec![0xff; 4096],
+            b"PK\x03\x04PK\x05\x06"
+                .iter()
+                .copied()
+                .chain([0xff; 40])
+                .collect(),
+            b"PK\x03\x04"
+                .iter()
+                .copied()
+                .chain([0; 18])
+                .chain(*b"PK\x05\x06\0\0\0\0")
+                .chain([7; 14])
+                .collect(),
+            b"# a\n# b v1 => \nx v\n v1\n".to_vec(),
+            b"s.name = \nversion".to_vec(),
         ];
         // A real executable, cut and scribbled over at many places.
         for step in 1..24 {

@@ -149,3 +149,40 @@ pub fn zlib(text: &str) -> Vec<u8> {
     sink.write_all(text.as_bytes()).unwrap();
     sink.finish().unwrap()
 }
+
+/// A zip archive with these entries, deflated.
+pub fn jar(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let (mut file, mut directory) = (Vec::new(), Vec::new());
+    for (name, content) in entries {
+        let mut sink =
+            flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+        sink.write_all(content).unwrap();
+        let packed = sink.finish().unwrap();
+        let at = file.len() as u32;
+        // version, flags, method 8, time, date, CRC (not looked at), sizes, length of the name
+        let mut common = vec![20, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        common.extend((packed.len() as u32).to_le_bytes());
+        common.extend((content.len() as u32).to_le_bytes());
+        common.extend((name.len() as u16).to_le_bytes());
+        common.extend([0, 0]);
+        file.extend(b"PK\x03\x04");
+        file.extend(&common);
+        file.extend(name.as_bytes());
+        file.extend(packed);
+        directory.extend(b"PK\x01\x02\x14\0");
+        directory.extend(common);
+        directory.extend([0; 10]);
+        directory.extend(at.to_le_bytes());
+        directory.extend(name.as_bytes());
+    }
+    let at = file.len() as u32;
+    file.extend(&directory);
+    file.extend(b"PK\x05\x06\0\0\0\0");
+    for _ in 0..2 {
+        file.extend((entries.len() as u16).to_le_bytes());
+    }
+    file.extend((directory.len() as u32).to_le_bytes());
+    file.extend(at.to_le_bytes());
+    file.extend([0, 0]);
+    file
+}

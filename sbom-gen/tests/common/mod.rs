@@ -53,7 +53,10 @@ pub fn builder(name: &str, config: BuildConfig) -> PackageBuilder {
 ///
 /// Its parts: Go modules `golang.org/x/net` v0.30.0 and `github.com/new/thing` v1.1.0 (replacing
 /// another) and the standard library; crates `serde` and, for the build only, `cc`; the rpm
-/// `musl`, linked in; npm `left-pad`; pypi `vendored`; and what `bundled()` declares: zlib, and
+/// `musl`, linked in; crates `memchr` and `md-5`, of which only panic messages are left; maven
+/// `slf4j-api` and, in a jar within, `inner`; gem `rack`; composer `monolog`; generic `libpng`,
+/// says a wheel; what lists of vendored code name: `anyhow`, `local`, `golang.org/x/text`,
+/// `a.example/c`; npm `left-pad`; pypi `vendored`; and what `bundled()` declares: zlib, and
 /// golang.org/x/net in a version that is not the one seen. Itself it is npm `fixture`, pypi
 /// `fixture`, Go module `example.com/fixture` and crate `fixture`.
 pub fn fixture() -> Vec<u8> {
@@ -91,6 +94,31 @@ pub fn fixture() -> Vec<u8> {
             format!("{modules}/node_modules/left-pad/package.json"),
             npm("left-pad", "1.3.0"),
         ),
+        ("/usr/bin/plain-rust-tool".into(), elf::with_sections(&[(".rodata", PANICS.to_vec())])),
+        (
+            format!("{site}/_vendor/vendored-0.9.dist-info/sboms/libs.cdx.json"),
+            br#"{"bomFormat":"CycloneDX","components":[{"name":"a","components":[{"purl":"pkg:generic/libpng@1.6.43"}]}]}"#.to_vec(),
+        ),
+        ("/usr/share/java/app.jar".into(), elf::jar(&[
+            ("META-INF/maven/org.slf4j/slf4j-api/pom.properties", b"#x\nversion=2.0.9\ngroupId=org.slf4j\nartifactId=slf4j-api\n".to_vec()),
+            ("BOOT-INF/lib/inner.jar", elf::jar(&[(
+                "META-INF/maven/com.acme/inner/pom.properties",
+                b"groupId=com.acme\nartifactId=inner\nversion=3.1\n".to_vec(),
+            )])),
+        ])),
+        (
+            "/usr/share/gems/specifications/rack-3.0.8.gemspec".into(),
+            b"Gem::Specification.new do |s|\n  s.name = \"rack\".freeze\n  s.version = \"3.0.8\"\n  s.licenses = [\"MIT\".freeze]\nend\n".to_vec(),
+        ),
+        (
+            "/usr/share/app/vendor/composer/installed.json".into(),
+            br#"{"packages":[{"name":"monolog/monolog","version":"3.5.0","license":["MIT"]}]}"#.to_vec(),
+        ),
+        ("/usr/share/licenses/fixture/cargo-vendor.txt".into(), b"anyhow v1.0.80\nlocal v0.1.0 (/x)\n".to_vec()),
+        (
+            "/usr/share/licenses/fixture/modules.txt".into(),
+            b"# golang.org/x/text v0.14.0\n## explicit\ngolang.org/x/text/unicode\n# a.example/b v1.0.0 => a.example/c v1.1.0\n".to_vec(),
+        ),
         (
             "/usr/share/doc/fixture/README".into(),
             b"Read me.\n".to_vec(),
@@ -124,6 +152,29 @@ pub fn fixture() -> Vec<u8> {
     bytes(&mut builder)
 }
 
+/// One build, as read: its source package, and two packages that share parts.
+pub fn build(options: &Options) -> (Inventory, Vec<Inventory>) {
+    let read = |rpm: &[u8]| sbom_gen::inventory(rpm, options).unwrap();
+    let mut source = builder("fixture", BuildConfig::v4());
+    for name in ["/fixture.spec", "/fixture-1.2.3.tar.gz", "/fix.patch"] {
+        source
+            .with_file_contents(name, FileOptions::new(name))
+            .unwrap();
+    }
+    let mut source = read(&bytes(&mut source));
+    // What makes it a source package; the builder makes none.
+    source.package.is_source = true;
+    source.package.nevra.arch = "src".to_owned();
+    source.package.source_rpm = None;
+    let mut library = builder("fixture-libs", BuildConfig::v4());
+    library.provides(Dependency::eq("bundled(zlib)", "1.3.1"));
+    let mut packages = vec![read(&fixture()), read(&bytes(&mut library))];
+    for package in &mut packages {
+        package.package.source_rpm = Some(source.package.nevra.file_name());
+    }
+    (source, packages)
+}
+
 const GO_MODULES: &str = "path\texample.com/fixture\nmod\texample.com/fixture\t(devel)\t\n\
     dep\tgolang.org/x/net\tv0.30.0\th1:AcW1SDZMkb8IpzCdQUaIq2sP4sZ4zw+55h6ynffypl4=\n\
     dep\tgithub.com/Old/Thing\tv1.0.0\n=>\tgithub.com/new/thing\tv1.1.0\th1:abc=\n";
@@ -131,6 +182,7 @@ const CRATES: &str = r#"{"packages":[
     {"name":"cc","version":"1.0.1","source":"crates.io","kind":"build"},
     {"name":"fixture","version":"1.2.3","source":"local","dependencies":[0,2],"root":true},
     {"name":"serde","version":"1.0.200","source":"crates.io"}]}"#;
+const PANICS: &[u8] = b"\0/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/memchr-2.7.1/src/lib.rs\0/usr/share/cargo/registry/md-5-0.10.6/src/lib.rs";
 const MUSL_NOTE: &str = r#"{"type":"rpm","name":"musl","version":"1.2.5-1.fc41","architecture":"x86_64","osCpe":"cpe:/o:fedoraproject:fedora:41"}"#;
 const OWN_NOTE: &str =
     r#"{"type":"rpm","name":"fixture","version":"1.2.3-4.el10","architecture":"x86_64"}"#;

@@ -1,22 +1,37 @@
-"""Checks every SBOM in a directory: CycloneDX 1.6 against the strict schema, SPDX 2.3 with the
-validator of pyspdxtools. Prints one line for each complaint; exits 1 when there was one.
+"""Checks every SBOM in a directory: CycloneDX 1.6 and 1.7 against the strict schemas, SPDX 2.3 with
+the validator of pyspdxtools, SPDX 3.0.1 against the model's own bindings (classes, properties,
+cardinalities, enumerations, and that every address leads somewhere). What is named
+`conformant…` must besides be NTIA (SPDX) and BSI TR-03183-2 (SPDX 3) conformant.
+Prints one line for each complaint; exits 1 when there was one.
 
-Usage: check.py DIRECTORY   (files named *.cdx.json and *.spdx.json)
+Usage: check.py DIRECTORY   (files named *.cdx.json, *.cdx17.json, *.spdx.json, *.spdx3.json)
 """
 
+import io
+import json
+import logging
 import pathlib
 import sys
 
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from ntia_conformance_checker import SbomChecker
+from spdx_python_model.bindings import v3_0_1 as spdx3_model
 from spdx_tools.spdx.parser.error import SPDXParsingError
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
+# The checkers warn of source packages, which they do not reach along `generates`.
+logging.disable(logging.WARNING)
+STRICT = {version: JsonStrictValidator(version) for version in (SchemaVersion.V1_6, SchemaVersion.V1_7)}
 
-def cyclonedx(path):
-    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(path.read_text("utf-8"))
-    return [str(error)[:600]] if error else []
+
+def cyclonedx(version):
+    def check(path):
+        error = STRICT[version].validate_str(path.read_text("utf-8"))
+        return [str(error)[:600]] if error else []
+
+    return check
 
 
 def spdx(path):
@@ -27,17 +42,61 @@ def spdx(path):
     return [message.validation_message for message in validate_full_spdx_document(document)]
 
 
+def spdx3(path):
+    objects = spdx3_model.SHACLObjectSet()
+    text = path.read_bytes()
+    try:
+        spdx3_model.JSONLDDeserializer().read(io.BytesIO(text), objects)
+        # Cardinalities are checked on the way out.
+        spdx3_model.JSONLDSerializer().write(objects, io.BytesIO())
+    except Exception as error:  # the bindings raise several kinds
+        return [f"{type(error).__name__}: {error}"[:600]]
+    complaints = [f"leads nowhere: {missing}" for missing in sorted(objects.missing_ids)]
+    ids = [element.get("spdxId") for element in json.loads(text)["@graph"] if "spdxId" in element]
+    if len(ids) != len(set(ids)):
+        complaints.append("two elements with one address")
+    document = next(iter(objects.foreach_type(spdx3_model.SpdxDocument)))
+    # What the model's shapes ask for and its bindings do not.
+    if not isinstance(document.dataLicense, spdx3_model.simplelicensing_AnyLicenseInfo):
+        complaints.append("the document's licence is no element")
+    return complaints
+
+
+def conformance(path, standard, spec):
+    checker = SbomChecker(str(path), validate=True, compliance=standard, sbom_spec=spec)
+    if checker.compliant:
+        return []
+    complaints = [f"{standard}: not conformant"]
+    for name, value in vars(checker).items():
+        if name.startswith("components_without") and value:
+            complaints.append(f"{standard}: {name}: {value[:3]}")
+    return complaints
+
+
+# What to look for, how to check it, and which standards the conformant ones have to meet.
+CHECKS = {
+    "*.cdx.json": (cyclonedx(SchemaVersion.V1_6), []),
+    "*.cdx17.json": (cyclonedx(SchemaVersion.V1_7), []),
+    "*.spdx.json": (spdx, [("ntia", "spdx2")]),
+    "*.spdx3.json": (spdx3, [("ntia", "spdx3"), ("bsi", "spdx3")]),
+}
+
+
 def main(directory):
-    checks = {"*.cdx.json": cyclonedx, "*.spdx.json": spdx}
-    seen = bad = 0
-    for pattern, check in checks.items():
+    seen = bad = conformant = 0
+    for pattern, (check, standards) in CHECKS.items():
         for path in sorted(pathlib.Path(directory).glob(pattern)):
             seen += 1
             complaints = check(path)
+            if path.name.startswith("conformant"):
+                for standard, spec in standards:
+                    found = conformance(path, standard, spec)
+                    conformant += not found
+                    complaints += found
             bad += bool(complaints)
-            for complaint in complaints[:5]:
+            for complaint in complaints[:12]:
                 print(f"{path.name}: {complaint}")
-    print(f"checked {seen}, invalid {bad}")
+    print(f"checked {seen}, invalid {bad}, conformant {conformant}")
     return 1 if bad or not seen else 0
 
 
