@@ -23,6 +23,8 @@ pub struct RebuildFacts {
     pub lock: FileDigest,
     /// rpm's version in it.
     pub rpm_version: String,
+    /// Name of the variation profile.
+    pub profile: &'static str,
     /// `cgroup` or `weak`.
     pub limits: &'static str,
     /// Log and report.
@@ -51,7 +53,7 @@ pub fn sign_rebuild(
         buildroot: Resource::file("buildroot", facts.lock),
         rpm_version: facts.rpm_version.clone(),
         source_date_epoch: info.time.source_date_epoch,
-        profile: PLAIN.to_owned(),
+        profile: facts.profile.to_owned(),
         limits: facts.limits.to_owned(),
         causes: comparison.causes.clone(),
         attachments: facts.attachments.clone(),
@@ -72,6 +74,8 @@ pub struct Report<'a> {
     pub source: FileDigest,
     /// Digest of the buildinfo.
     pub buildinfo: FileDigest,
+    /// Name of the variation profile.
+    pub profile: &'static str,
     /// rpmbuild's exit status.
     pub exit_code: i32,
     /// Start of rpmbuild.

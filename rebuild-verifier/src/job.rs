@@ -2,11 +2,12 @@
 
 use crate::attest::{self, PackageReport, RebuildFacts, Report as ComparisonReport};
 use crate::backoff::Backoff;
-use crate::build::{self, BuildError, BuiltPackage};
+use crate::build::{BuildError, BuiltPackage};
 use crate::client::{Client, ClientError};
 use crate::compare::{self, Comparison, Context, Facts};
 use crate::keys::RebuilderKeys;
 use crate::lock;
+use crate::profile::{self, Profile};
 use crate::replay::{self, Rebuilt};
 use crate::sandbox::{Cancel, Limits, SandboxError};
 use crate::scratch::Scratch;
@@ -40,6 +41,8 @@ pub struct Workbench {
     pub limits: Limits,
     /// User that builds run as when we are root.
     pub build_uid: u32,
+    /// What is varied on purpose.
+    pub profile: &'static Profile,
     /// Asks to stop and drop the job.
     pub stop: Cancel,
 }
@@ -249,8 +252,9 @@ fn rebuild(
     let srpm = scratch.dir().join("in.src.rpm");
     let limit = bench.limits.disk_bytes;
     persist(cancel, || bench.client.download(job.source, &srpm, limit))?;
-    let plan = replay::check(&info, &srpm, &bench.work_dir, bench.build_uid)
+    let mut plan = replay::check(&info, &srpm, &bench.work_dir, bench.build_uid)
         .map_err(|error| infra(&error))?;
+    plan.before = bench.profile.before().map_err(|error| infra(&error))?;
     tracing::info!(job = job.job, source = %info.source.nevra, "rebuilding {}", info.source.nevra);
     let result = replay::replay(
         &plan,
@@ -275,7 +279,10 @@ fn rebuild(
             };
             vec![(None, failed); job.packages.len()]
         }
-        None => compare_all(bench, job, &info, &rebuilt, scratch, cancel)?,
+        None => {
+            let context = context(&info.machine, &rebuilt, &plan.before);
+            compare_all(bench, job, &rebuilt, &context, scratch, cancel)?
+        }
     };
     testify(bench, job, &info, &rebuilt, &comparisons, log, cancel)
 }
@@ -321,8 +328,8 @@ type Compared = Vec<(Option<FileDigest>, Comparison)>;
 fn compare_all(
     bench: &Workbench,
     job: &LeasedJob,
-    info: &BuildInfo,
     rebuilt: &Rebuilt,
+    context: &Context,
     scratch: &Scratch,
     cancel: &Cancel,
 ) -> Result<Compared, NoVerdict> {
@@ -331,7 +338,6 @@ fn compare_all(
         &names(&mut job.packages.iter().map(|package| &package.nevra)),
         &names(&mut rebuilt.packages.iter().map(|package| &package.nevra)),
     );
-    let context = context(&info.machine, rebuilt);
     let mut compared = Vec::with_capacity(job.packages.len());
     for package in &job.packages {
         let counterpart = rebuilt
@@ -339,7 +345,7 @@ fn compare_all(
             .iter()
             .find(|built| built.nevra == package.nevra);
         let mut comparison = match counterpart {
-            Some(built) => compare_one(bench, package, built, &context, scratch, cancel)?,
+            Some(built) => compare_one(bench, package, built, context, scratch, cancel)?,
             None => Comparison {
                 verdict: Verdict::SetDiffers,
                 causes: Vec::new(),
@@ -379,8 +385,8 @@ fn compare_one(
     compared
 }
 
-fn context(machine: &Machine, rebuilt: &Rebuilt) -> Context {
-    let here = build::machine();
+fn context(machine: &Machine, rebuilt: &Rebuilt, before: &[String]) -> Context {
+    let (kernel, ncpu) = profile::seen(before);
     Context {
         expected: Facts {
             kernel: Some(machine.kernel.clone()),
@@ -392,8 +398,8 @@ fn context(machine: &Machine, rebuilt: &Rebuilt) -> Context {
                 rebuilt.started.unix_secs() - CLOCK_SLACK,
                 rebuilt.finished.unix_secs() + CLOCK_SLACK,
             )),
-            kernel: Some(here.kernel),
-            ncpu: Some(here.ncpu),
+            kernel,
+            ncpu,
             ..Facts::default()
         },
     }
@@ -416,6 +422,7 @@ fn testify(
         rebuilder: &bench.rebuilder,
         source: job.source,
         buildinfo: job.buildinfo,
+        profile: bench.profile.name,
         exit_code: rebuilt.exit_code,
         started: rebuilt.started,
         finished: rebuilt.finished,
@@ -439,6 +446,7 @@ fn testify(
         rebuilder: bench.rebuilder.clone(),
         lock: root.sha256,
         rpm_version: root.rpm_version.clone(),
+        profile: bench.profile.name,
         limits: rebuilt.limits,
         attachments: attachments.clone(),
         started: rebuilt.started,

@@ -4,10 +4,12 @@
 //! * [`build::record`] builds a source package and writes its buildinfo (`hallmark buildinfo`).
 //! * [`replay::check`] and [`replay::replay`] make a recorded build again.
 //! * [`compare::compare`] judges two files of one package and names the causes of a difference.
+//! * [`bisect::bisect`] finds what a file depends on by building again with one factor changed.
 //! * [`worker::run`] does this for a server, job after job.
 
 pub mod attest;
 mod backoff;
+pub mod bisect;
 pub mod build;
 pub mod client;
 pub mod compare;
@@ -15,7 +17,9 @@ pub mod doctor;
 pub mod job;
 pub mod keys;
 pub mod lock;
+pub mod mock_lock;
 pub mod plan;
+pub mod profile;
 pub mod replay;
 pub mod sandbox;
 pub mod scratch;

@@ -157,18 +157,22 @@ fn lock_of(listed: &str, installer: &'static str, rpm_version: String) -> RootLo
         .map(|(_, line)| line)
         .collect();
     lines.sort_unstable();
-    let text: String = lines.iter().flat_map(|line| [*line, "\n"]).collect();
+    let (sha256, toolchain) = of_lines(&lines);
     RootLock {
-        sha256: FileDigest::of(text.as_bytes()),
+        sha256,
         installer,
         packages: u32::try_from(lines.len()).unwrap_or(u32::MAX),
-        toolchain: lines
-            .iter()
-            .filter(|line| is_toolchain(line))
-            .map(|line| (*line).to_owned())
-            .collect(),
+        toolchain,
         rpm_version,
     }
+}
+
+/// Digest of sorted lines, each with its newline, and those of packages that shape what is built.
+pub(crate) fn of_lines(lines: &[impl AsRef<str>]) -> (FileDigest, Vec<String>) {
+    let lines = lines.iter().map(AsRef::as_ref);
+    let text: String = lines.clone().flat_map(|line| [line, "\n"]).collect();
+    let toolchain = lines.filter(|line| is_toolchain(line)).map(str::to_owned);
+    (FileDigest::of(text.as_bytes()), toolchain.collect())
 }
 
 fn is_toolchain(line: &str) -> bool {

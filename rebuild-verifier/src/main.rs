@@ -5,17 +5,21 @@
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use hallmark_rebuilder::bisect;
+use hallmark_rebuilder::build::BuildRequest;
 use hallmark_rebuilder::client::{Client, ClientError};
 use hallmark_rebuilder::doctor::{self, Health};
 use hallmark_rebuilder::job::Workbench;
 use hallmark_rebuilder::keys::{self, RebuilderKeys};
+use hallmark_rebuilder::mock_lock;
+use hallmark_rebuilder::profile::{self, Profile};
 use hallmark_rebuilder::sandbox::{Cancel, Limits};
 use hallmark_rebuilder::worker::{self, Idle, Until};
 use repo_model::config::{Config, RebuilderConfig};
 use repo_model::statement::Rebuilder;
 use repo_model::{OperatorName, WorkerName};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
@@ -62,6 +66,27 @@ Examples:
   hallmark-rebuilder run --config /etc/hallmark/hallmark.toml
   HALLMARK_REBUILDER__SERVER_URL=https://packages.example hallmark-rebuilder run --once")]
     Run(RunArgs),
+    /// Find what a package that differs depends on.
+    #[command(after_help = "\
+Builds a source package twice, then again and again with one thing changed (host name, user, build path,
+time zone, language, processors, kernel) or held still (clock, hash seeds, addresses, parallel jobs), and
+prints as JSON which file changes under which of them. Runs at low priority; takes up to seventeen builds.
+
+Examples:
+  hallmark-rebuilder bisect hello-1.0-1.src.rpm >hello.bisection.json
+  hallmark-rebuilder bisect --config /etc/hallmark/hallmark.toml hello-1.0-1.src.rpm")]
+    Bisect(BisectArgs),
+    /// Show mock's buildroot_lock.json as the buildroot of a buildinfo.
+    #[command(after_help = "\
+Prints JSON. Its lock_sha256 is what `doctor` and buildinfos say of an RPM-based machine with the same
+packages. mock names the bytes of packages by MD5 only, so the digest tells which packages, not which bytes.
+
+Example:
+  hallmark-rebuilder mock-lock results/buildroot_lock.json")]
+    MockLock {
+        /// The lock
+        file: PathBuf,
+    },
     /// Test what a rebuild needs of this machine and say what to do.
     #[command(after_help = "\
 Prints one line a check: ok, weak (works with less) or bad (no rebuilds here), and what to do.
@@ -107,6 +132,15 @@ struct RunArgs {
     config: ConfigArg,
 }
 
+#[derive(Debug, Args)]
+struct BisectArgs {
+    /// The source package
+    #[arg(value_name = "SRPM")]
+    srpm: PathBuf,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
 /// The operator's fault: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -118,6 +152,8 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Keygen(args) => keygen(args),
         Command::Run(args) => run(args),
+        Command::Bisect(args) => find_factors(args),
+        Command::MockLock { file } => show_mock_lock(file),
         Command::Doctor(args) => examine(args),
     };
     match done {
@@ -202,6 +238,7 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let keys = RebuilderKeys::read(&config.key_file)
         .map_err(|error| usage(format!("{:#}", anyhow::Error::new(error))))?;
+    let profile = chosen_profile(&config.profile)?;
     let stop = Cancel::default();
     let idle = Idle::default();
     listen_to_signals(&stop, &idle)?;
@@ -216,6 +253,7 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         limits: Limits::from_config(&config),
         work_dir: config.work_dir,
         build_uid: config.build_uid,
+        profile,
         stop,
     };
     let until = if args.once {
@@ -225,6 +263,21 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     worker::run(&bench, until, &idle)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The profile of the configuration, when this machine can do what it asks for.
+fn chosen_profile(name: &str) -> anyhow::Result<&'static Profile> {
+    let found = profile::profile(name).ok_or_else(|| {
+        let known: Vec<&str> = profile::PROFILES.iter().map(|row| row.name).collect();
+        usage(format!(
+            "rebuilder.profile is `{name}`; known are {}",
+            known.join(", ")
+        ))
+    })?;
+    found
+        .before()
+        .map_err(|error| usage(format!("rebuilder.profile is `{name}`, but {error}")))?;
+    Ok(found)
 }
 
 /// At the first signal a running build is stopped; while only waiting for work, the process ends at
@@ -247,6 +300,33 @@ fn listen_to_signals(stop: &Cancel, idle: &Idle) -> anyhow::Result<()> {
         }
     });
     Ok(())
+}
+
+fn find_factors(args: &BisectArgs) -> anyhow::Result<ExitCode> {
+    let config = configuration(&args.config)?;
+    let cancel = Cancel::default();
+    listen_to_signals(&cancel, &Idle::default())?;
+    let report = bisect::bisect(&BuildRequest {
+        srpm: args.srpm.clone(),
+        out_dir: PathBuf::new(),
+        limits: Limits::from_config(&config),
+        work_dir: config.work_dir,
+        build_uid: config.build_uid,
+        cancel,
+    })?;
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &report).context("cannot write to stdout")?;
+    writeln!(out).context("cannot write to stdout")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_mock_lock(file: &Path) -> anyhow::Result<ExitCode> {
+    let json = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let root = mock_lock::buildroot(&json)?;
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, &root).context("cannot write to stdout")?;
+    writeln!(out).context("cannot write to stdout")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn examine(args: &ConfigArg) -> anyhow::Result<ExitCode> {

@@ -160,6 +160,8 @@ pub struct Plan {
     pub identity: Identity,
     /// Where SOURCE_DATE_EPOCH comes from.
     pub time: TimeRules,
+    /// Programs with their options that start rpmbuild: none, or those of a challenge profile.
+    pub before: Vec<String>,
 }
 
 impl Plan {
@@ -214,12 +216,14 @@ impl Plan {
                 origin: origin.to_owned(),
                 mtime_policy: "clamp".to_owned(),
             },
+            before: Vec::new(),
         }
     }
 
-    /// `rpmbuild` with all its arguments.
+    /// `rpmbuild` with what starts it and all its arguments.
     pub fn command(&self) -> Vec<String> {
-        let mut command = vec!["rpmbuild".to_owned()];
+        let mut command = self.before.clone();
+        command.push("rpmbuild".to_owned());
         command.extend(self.argv.iter().cloned());
         command.push(SRPM_INSIDE.to_owned());
         command

@@ -184,3 +184,59 @@ fn every_help_page_has_examples() {
         assert!(text(&output).contains("Examples:\n  "), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_lock_of_mock_is_shown_as_a_buildroot_and_other_files_are_refused() {
+    let lab = Lab::new();
+    let file = lab.path("buildroot_lock.json");
+    let rpm =
+        r#"{"name": "bash", "epoch": null, "version": "5.2", "release": "3", "arch": "x86_64"}"#;
+    let lock =
+        format!(r#"{{"version": "1.0.0", "buildroot": {{"rpms": [{rpm}]}}, "config": {{}}}}"#);
+    std::fs::write(&file, lock).unwrap();
+    let arguments = ["mock-lock", file.to_str().unwrap()];
+    let output = rebuilder(&arguments).output().unwrap();
+    let root: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&root["kind"], &root["packages"]),
+        (&"mock".into(), &1.into())
+    );
+
+    std::fs::write(&file, "[]").unwrap();
+    let output = rebuilder(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output).contains("not a buildroot_lock.json"),
+        "{}",
+        text(&output)
+    );
+}
+
+#[test]
+fn an_unknown_profile_is_the_operators_mistake() {
+    let lab = Lab::new();
+    let file = lab.path("rb.key");
+    let key = [
+        "keygen",
+        "--out",
+        file.to_str().unwrap(),
+        "--name",
+        "rb-a",
+        "--operator",
+        "acme",
+    ];
+    assert!(rebuilder(&key).output().unwrap().status.success());
+    let output = rebuilder(&["run", "--once"])
+        .env("HALLMARK_REBUILDER__NAME", "rb-a")
+        .env("HALLMARK_REBUILDER__OPERATOR", "acme")
+        .env("HALLMARK_REBUILDER__KEY_FILE", &file)
+        .env("HALLMARK_REBUILDER__PROFILE", "wild")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output).contains("known are plain, one-cpu"),
+        "{}",
+        text(&output)
+    );
+}

@@ -397,16 +397,16 @@ fn nothing_survives_a_rebuilder_that_is_killed() {
             .unwrap();
         std::thread::sleep(Duration::from_millis(millis));
         if millis == 300 {
-            assert!(survivors("sleep\0161803.39") > 0, "it did not even start");
+            assert!(survivors("sleep\x00161803.39") > 0, "it did not even start");
         }
         child.kill().unwrap();
         child.wait().unwrap();
         // A bubblewrap that has lost its parent half set up may wait for it for ever, but it runs
         // nothing, and the next rebuilder's start removes it.
-        assert!(are_gone("sleep\0161803.39"), "killed after {millis} ms");
+        assert!(are_gone("sleep\x00161803.39"), "killed after {millis} ms");
     }
     std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(survivors("sleep\0161803.39"), 0, "one started late");
+    assert_eq!(survivors("sleep\x00161803.39"), 0, "one started late");
     hallmark_rebuilder::sandbox::sweep_cgroups();
     assert!(!hallmark_rebuilder::sandbox::has_cgroups() || are_gone("161803.39"));
 }

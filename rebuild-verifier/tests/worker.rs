@@ -7,6 +7,7 @@ use hallmark_rebuilder::build::{self, Recorded};
 use hallmark_rebuilder::client::{Client, ClientError};
 use hallmark_rebuilder::job::Workbench;
 use hallmark_rebuilder::keys::RebuilderKeys;
+use hallmark_rebuilder::profile;
 use hallmark_rebuilder::sandbox::Cancel;
 use hallmark_rebuilder::worker::{self, Idle, Until};
 use repo_model::buildinfo::BuildInfo;
@@ -252,6 +253,7 @@ impl World {
             work_dir: lab.path("bench"),
             limits: lab.limits(),
             build_uid: 65_534,
+            profile: profile::plain(),
             stop: Cancel::default(),
         };
         Self { lab, server, bench }
@@ -336,6 +338,52 @@ fn a_reproducible_build_is_confirmed_with_a_signed_statement_a_package() {
         0,
         "scratch space is left over"
     );
+}
+
+#[test]
+fn every_profile_confirms_what_does_not_depend_on_it_and_names_what_does() {
+    if !common::tools("every_profile_confirms_what_does_not_depend_on_it_and_names_what_does") {
+        return;
+    }
+    let depends =
+        "nproc >cpus; uname -r >kernel; perl -e 'print \"at \", \\my @list, \"\\n\"' >place";
+    for row in profile::PROFILES {
+        let mut world = World::new();
+        world.bench.profile = row;
+        let (srpm, recorded) = world.recorded("good", &spec("good", "echo data >data"));
+        world.server.offer(&srpm, &recorded, |_| {});
+        world.one_job();
+        let rebuild = &world.statements()[0].predicate;
+        assert_eq!(
+            (rebuild.verdict, rebuild.profile.as_str()),
+            (Verdict::Identical, row.name)
+        );
+
+        let mut world = World::new();
+        world.bench.profile = row;
+        let (srpm, recorded) = world.recorded("bad", &spec("bad", depends));
+        world.server.offer(&srpm, &recorded, |_| {});
+        world.one_job();
+        let rebuild = &world.statements()[0].predicate;
+        let codes: Vec<&str> = rebuild
+            .causes
+            .iter()
+            .map(|cause| cause.code.as_str())
+            .collect();
+        assert_eq!(rebuild.verdict, Verdict::Differs, "{}", row.name);
+        assert!(codes.contains(&"address"), "{}: {codes:?}", row.name);
+        let one = std::thread::available_parallelism().is_ok_and(|count| count.get() == 1);
+        assert_eq!(
+            codes.contains(&"cpu-count"),
+            row.name == "one-cpu" && !one,
+            "{codes:?}"
+        );
+        assert_eq!(
+            codes.contains(&"kernel-version"),
+            row.name == "other-kernel",
+            "{codes:?}"
+        );
+    }
 }
 
 #[test]

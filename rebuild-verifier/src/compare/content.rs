@@ -230,13 +230,33 @@ pub fn cpu_count(pair: &Pair<'_>) -> Option<String> {
     if a == b {
         return None;
     }
-    let has = |text: &[u8], number: u32| {
-        text.split(|byte| !byte.is_ascii_digit())
-            .any(|digits| digits == number.to_string().as_bytes())
-    };
     first_piece(pair, |piece| {
-        has(&piece.expected, a) && has(&piece.rebuilt, b)
+        let (before, after) = (numbers(&piece.expected), numbers(&piece.rebuilt));
+        // The same text but for its numbers, so that it is one number that changed.
+        let same_text = before
+            .iter()
+            .map(|(text, _)| text)
+            .eq(after.iter().map(|(text, _)| text));
+        let is = |digits: &[u8], count: u32| digits == count.to_string().as_bytes();
+        same_text
+            && before
+                .iter()
+                .zip(&after)
+                .any(|((_, old), (_, new))| is(old, a) && is(new, b))
     })
+}
+
+/// A text as pairs of what stands before a number, and the number's digits (none at the end).
+fn numbers(text: &[u8]) -> Vec<(&[u8], &[u8])> {
+    text.chunk_by(|a, b| !a.is_ascii_digit() || b.is_ascii_digit())
+        .map(|part| {
+            let digits = part
+                .iter()
+                .rposition(|byte| !byte.is_ascii_digit())
+                .map_or(0, |at| at + 1);
+            part.split_at(digits)
+        })
+        .collect()
 }
 
 /// Runs of equal length that look drawn by lot.
@@ -263,12 +283,26 @@ fn looks_random(bytes: &[u8]) -> bool {
         return distinct >= 5;
     }
     if is_token {
-        return has_digits && distinct * 2 >= bytes.len().min(24);
+        return (has_digits || changes_kind_often(bytes)) && distinct * 2 >= bytes.len().min(24);
     }
     // Raw bytes: as many different ones as chance gives, and not text.
     !of(|b| b.is_ascii_graphic() || *b == b' ')
         && bytes.len() >= 12
         && distinct * 3 >= bytes.len().min(96) * 2
+}
+
+/// Whether capitals, small letters and digits follow each other as they do by chance, and do not in
+/// words: at two of five places at least.
+fn changes_kind_often(bytes: &[u8]) -> bool {
+    let kind = |byte: &u8| match byte {
+        b'A'..=b'Z' => 0,
+        b'a'..=b'z' => 1,
+        b'0'..=b'9' => 2,
+        _ => 3,
+    };
+    let kinds: Vec<u8> = bytes.iter().map(kind).collect();
+    let changes = kinds.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    (0..3).all(|kind| kinds.contains(&kind)) && changes * 5 >= bytes.len() * 2
 }
 
 /// The last row: whatever is left.
@@ -295,4 +329,46 @@ fn first_piece(pair: &Pair<'_>, explains: impl Fn(&Piece) -> bool) -> Option<Str
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
     text.windows(part.len()).any(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_come_with_the_text_before_them() {
+        let found = numbers(b"12 jobs -j2, 3 left");
+        let shown: Vec<(&str, &str)> = found
+            .iter()
+            .map(|(text, digits)| {
+                (
+                    std::str::from_utf8(text).unwrap(),
+                    std::str::from_utf8(digits).unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [("", "12"), (" jobs -j", "2"), (", ", "3"), (" left", "")]
+        );
+    }
+
+    #[test]
+    fn what_is_drawn_by_lot_is_told_from_words() {
+        for random in [
+            &b"5f2b8e0c-93d1-4a7e"[..],
+            b"JaXNQGRcQmVCJlmggxMIhQDjBaoPTJ7Gl8gQ",
+            b"mIw11rOmzUkgNoJt",
+        ] {
+            assert!(looks_random(random), "{}", random.escape_ascii());
+        }
+        for word in [
+            &b"version"[..],
+            b"initialiseEverything2Times",
+            b"one thing after another",
+            b"short1",
+        ] {
+            assert!(!looks_random(word), "{}", word.escape_ascii());
+        }
+    }
 }

@@ -51,6 +51,7 @@ pub fn causes(
     let (before, after) = (expected.1.by_path(), rebuilt.1.by_path());
     let mut causes = list_causes(&before, &after);
     let mut differing: Vec<&str> = Vec::new();
+    let mut links: BTreeSet<&str> = BTreeSet::new();
     for (entry, digest) in &expected.1.entries {
         let Some((other, other_digest)) = after.get(entry.path.as_str()) else {
             continue;
@@ -61,6 +62,9 @@ pub fn causes(
         }
         if digest != other_digest {
             differing.push(&entry.path);
+            if [entry.mode, other.mode].map(is_symlink) == [true, true] {
+                links.insert(&entry.path);
+            }
         }
     }
     let looked_at = &differing[..differing.len().min(MAX_FILES)];
@@ -71,7 +75,12 @@ pub fn causes(
             contents_a.remove(*path).unwrap_or_default(),
             contents_b.remove(*path).unwrap_or_default(),
         );
-        causes.push(explain(path, &a, &b, context));
+        causes.push(if links.contains(path) {
+            let detail = format!("built {}, rebuilt {}", diff::quoted(&a), diff::quoted(&b));
+            cause_in_file("file-links", path, detail)
+        } else {
+            explain(path, &a, &b, context)
+        });
     }
     if differing.len() > looked_at.len() {
         let detail = format!(
@@ -81,6 +90,10 @@ pub fn causes(
         causes.push(cause("unknown-content", detail));
     }
     Ok(causes)
+}
+
+fn is_symlink(mode: u32) -> bool {
+    u64::from(mode) & payload::FILE_TYPE == payload::SYMLINK
 }
 
 fn read_files(side: &Side, wanted: &[&str]) -> Result<HashMap<String, Vec<u8>>, PayloadError> {

@@ -54,6 +54,26 @@ static PER_FILE: &[u32] = &[
     tag::FILECAPS,
 ];
 
+/// The three parallel lists of requirements.
+static REQUIREMENTS: &[u32] = &[tag::REQUIRENAME, tag::REQUIREVERSION, tag::REQUIREFLAGS];
+/// RPMSENSE_INTERP: the interpreter of a scriptlet.
+const INTERPRETER: u64 = 1 << 8;
+
+/// Requirements that do not follow from something else in the package: not what rpm itself must be
+/// able to do (`rpmlib(…)`, from payload and files), and not interpreters of scriptlets.
+fn own_needs(header: &Header) -> Vec<(&[u8], &[u8], u64)> {
+    let names = header.strings(tag::REQUIRENAME);
+    let versions = header.strings(tag::REQUIREVERSION);
+    let flags = header.u64s(tag::REQUIREFLAGS);
+    names
+        .into_iter()
+        .zip(versions)
+        .zip(flags)
+        .map(|((name, version), flags)| (name, version, flags))
+        .filter(|(name, _, flags)| !name.starts_with(b"rpmlib(") && flags & INTERPRETER == 0)
+        .collect()
+}
+
 /// Whether both packages list the same paths in the same order.
 pub fn same_file_list(a: &Header, b: &Header) -> bool {
     [tag::BASENAMES, tag::DIRNAMES, tag::DIRINDEXES]
@@ -72,6 +92,9 @@ pub fn causes(a: &Header, b: &Header) -> Vec<Cause> {
         .filter(|tag| !CONSEQUENCES.contains(tag) && (same_list || !PER_FILE.contains(tag)))
         .filter(|tag| a.get(*tag) != b.get(*tag))
         .collect();
+    if differing.iter().any(|tag| !REQUIREMENTS.contains(tag)) && own_needs(a) == own_needs(b) {
+        differing.retain(|tag| !REQUIREMENTS.contains(tag));
+    }
     let mut causes = Vec::new();
     for row in CAUSES {
         let Detector::Tags(tags) = row.detector else {

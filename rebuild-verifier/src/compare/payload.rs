@@ -20,6 +20,12 @@ const MAX_NAME: usize = 64 << 10;
 const XZ_MEMORY: u64 = 512 << 20;
 /// Name of the last entry.
 const TRAILER: &str = "TRAILER!!!";
+/// Bits of the mode that tell the type of a file.
+pub const FILE_TYPE: u64 = 0o170_000;
+/// Type of a regular file.
+const REGULAR: u64 = 0o100_000;
+/// Type of a symbolic link; its data is its target.
+pub const SYMLINK: u64 = 0o120_000;
 
 /// A payload cannot be read. The package's fault; do not retry.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +68,8 @@ pub struct Entry {
     pub mtime: u64,
     /// Bytes of data that follow.
     pub size_bytes: u64,
+    /// Inode, for a regular file with more than one name: only the last of them has data.
+    pub linked: Option<u64>,
 }
 
 /// What a payload holds: entries with the digests of their data, in order, and the digest of it all.
@@ -89,6 +97,7 @@ impl Contents {
             entries.push((entry, digest));
         }
         archive.skip_to_end()?;
+        share_linked_digests(&mut entries);
         Ok(Self {
             entries,
             unpacked: FileDigest::from_bytes(archive.hasher.finalize().into()),
@@ -104,6 +113,20 @@ impl Contents {
     }
 }
 
+/// Gives every name of a file the digest of its data, which stands with one of the names only.
+fn share_linked_digests(entries: &mut [(Entry, FileDigest)]) {
+    let with_data: HashMap<u64, FileDigest> = entries
+        .iter()
+        .filter(|(entry, _)| entry.size_bytes > 0)
+        .filter_map(|(entry, digest)| Some((entry.linked?, *digest)))
+        .collect();
+    for (entry, digest) in entries {
+        if let Some(shared) = entry.linked.and_then(|inode| with_data.get(&inode)) {
+            *digest = *shared;
+        }
+    }
+}
+
 /// Reads the data of the files that `wanted` names, each up to `each_bytes`.
 pub fn extract(
     compressed: impl Read,
@@ -111,22 +134,40 @@ pub fn extract(
     wanted: &[&str],
     each_bytes: u64,
 ) -> Result<HashMap<String, Vec<u8>>, PayloadError> {
-    let mut found = HashMap::new();
+    let mut found: HashMap<String, Vec<u8>> = HashMap::new();
+    // Wanted names whose data comes with a later name of the same file.
+    let mut waiting: Vec<(String, u64)> = Vec::new();
     let mut archive = Archive::open(compressed, files)?;
     while let Some(entry) = archive.next_entry()? {
-        if found.len() == wanted.len() {
-            break;
-        }
-        let keep = if wanted.contains(&entry.path.as_str()) {
+        let is_wanted = wanted.contains(&entry.path.as_str());
+        let is_waited_for = entry.size_bytes > 0
+            && waiting
+                .iter()
+                .any(|(_, inode)| Some(*inode) == entry.linked);
+        let keep = if is_wanted || is_waited_for {
             entry.size_bytes.min(each_bytes)
         } else {
             0
         };
         let data = archive.read_data(keep, entry.size_bytes)?;
-        if wanted.contains(&entry.path.as_str()) {
-            found.insert(entry.path, data);
+        if is_waited_for {
+            let (ready, rest) = waiting
+                .into_iter()
+                .partition(|(_, inode)| Some(*inode) == entry.linked);
+            waiting = rest;
+            let ready: Vec<(String, u64)> = ready;
+            found.extend(ready.into_iter().map(|(path, _)| (path, data.clone())));
+        }
+        match entry.linked {
+            Some(inode) if is_wanted && data.is_empty() => waiting.push((entry.path, inode)),
+            _ if is_wanted => drop(found.insert(entry.path, data)),
+            _ => {}
+        }
+        if found.len() == wanted.len() {
+            break;
         }
     }
+    found.extend(waiting.into_iter().map(|(path, _)| (path, Vec::new())));
     Ok(found)
 }
 
@@ -158,6 +199,7 @@ pub fn decompressor<'a>(mut compressed: impl BufRead + 'a) -> io::Result<Box<dyn
 struct Archive<'a> {
     reader: Box<dyn Read + 'a>,
     files: &'a [FileEntry],
+    links: Links,
     hasher: Sha256,
     at: u64,
     padding: u64,
@@ -170,6 +212,7 @@ impl<'a> Archive<'a> {
         Ok(Self {
             reader,
             files,
+            links: links(files),
             hasher: Sha256::new(),
             at: 0,
             padding: 0,
@@ -190,8 +233,8 @@ impl<'a> Archive<'a> {
             b"07070X" => {
                 let index = self.number()?.ok_or_else(|| refuse("bad index"))?;
                 self.padding = padding_of(14);
-                let files = self.files;
-                short_entry(files, index).ok_or_else(|| refuse("no such file in the header"))?
+                short_entry(self.files, &self.links, index)
+                    .ok_or_else(|| refuse("no such file in the header"))?
             }
             _ => return Err(refuse("no entry starts here")),
         };
@@ -209,11 +252,11 @@ impl<'a> Archive<'a> {
             *field = self.number().map_err(Some)?.ok_or(None)?;
         }
         let [
-            _ino,
+            inode,
             mode,
             _uid,
             _gid,
-            _nlink,
+            names,
             mtime,
             size_bytes,
             _,
@@ -234,11 +277,13 @@ impl<'a> Archive<'a> {
         }
         self.padding = padding_of(110 + name_bytes as u64);
         let path = String::from_utf8_lossy(&name).into_owned();
+        let is_linked = mode & FILE_TYPE == REGULAR && names > 1;
         Ok(Entry {
             path,
             mode: u32::try_from(mode).unwrap_or(0),
             mtime,
             size_bytes,
+            linked: is_linked.then_some(inode),
         })
     }
 
@@ -360,25 +405,38 @@ fn absolute(name: &str) -> String {
     }
 }
 
+/// Regular files of the header by inode: the last one's index, and how many.
+type Links = HashMap<u32, (usize, usize)>;
+
+fn links(files: &[FileEntry]) -> Links {
+    let mut links = Links::new();
+    for (index, file) in files.iter().enumerate() {
+        if file.kind == FileKind::Regular && !file.is_ghost() {
+            let (last, count) = links.entry(file.inode).or_default();
+            (*last, *count) = (index, *count + 1);
+        }
+    }
+    links
+}
+
 /// What the header says of file `index`. Of hard links only the last one carries data.
-fn short_entry(files: &[FileEntry], index: u64) -> Option<Entry> {
+fn short_entry(files: &[FileEntry], links: &Links, index: u64) -> Option<Entry> {
     let index = usize::try_from(index).ok()?;
     let file = files.get(index)?;
-    let is_link = |later: &FileEntry| {
-        later.kind == FileKind::Regular && later.inode == file.inode && !later.is_ghost()
-    };
+    let (last, names) = links.get(&file.inode).copied().unwrap_or((index, 1));
     let size_bytes = match file.kind {
         FileKind::Symlink => file.size_bytes,
-        FileKind::Regular if files[index + 1..].iter().any(is_link) => 0,
+        FileKind::Regular if index < last => 0,
         FileKind::Regular => file.size_bytes,
         FileKind::Dir | FileKind::Other => 0,
     };
-    let mtime = u64::try_from(file.mtime.unix_secs()).unwrap_or(0);
+    let is_linked = file.kind == FileKind::Regular && names > 1;
     Some(Entry {
         path: file.path.clone(),
         mode: u32::from(file.mode),
-        mtime,
+        mtime: u64::try_from(file.mtime.unix_secs()).unwrap_or(0),
         size_bytes,
+        linked: is_linked.then(|| u64::from(file.inode)),
     })
 }
 

@@ -119,12 +119,24 @@ pub fn spec(name: &str, install: &str) -> String {
 
 /// Builds a spec directly, outside any sandbox, with rpmbuild options; returns the one package.
 pub fn plain_build(lab: &Lab, name: &str, spec: &str, options: &[&str]) -> PathBuf {
+    plain_build_below(lab, name, &["rpmbuild", "-bb"], spec, options)
+}
+
+/// The same with another call of rpmbuild: programs before it, and its mode.
+pub fn plain_build_below(
+    lab: &Lab,
+    name: &str,
+    call: &[&str],
+    spec: &str,
+    options: &[&str],
+) -> PathBuf {
     let top = lab.path(&format!("plain-{name}"));
     fs::create_dir_all(&top).unwrap();
     let file = top.join("package.spec");
     fs::write(&file, spec).unwrap();
-    let output = Command::new("rpmbuild")
-        .args(["-bb", "--define", &format!("_topdir {}", top.display())])
+    let output = Command::new(call[0])
+        .args(&call[1..])
+        .args(["--define", &format!("_topdir {}", top.display())])
         .args(options)
         .arg(&file)
         .output()

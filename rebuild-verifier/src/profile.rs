@@ -1,0 +1,167 @@
+//! Challenge profiles: what a rebuilder varies on purpose although it must not matter. When two
+//! rebuilders of different profiles agree, the build does not depend on what they vary.
+//!
+//! A profile is programs that start rpmbuild inside the sandbox. What the buildinfo records (host
+//! name, user, environment, build path, macros) stays as it is, so a replay stays a replay.
+
+use std::path::Path;
+use std::process::Command;
+
+/// A row of [`PROFILES`].
+#[derive(Debug)]
+pub struct Profile {
+    /// Name in configuration and statements.
+    pub name: &'static str,
+    /// What it changes.
+    pub title: &'static str,
+    /// Programs with their options, each of which starts the next.
+    before: fn() -> Vec<String>,
+}
+
+/// All profiles, the plain one first.
+pub static PROFILES: &[Profile] = &[
+    Profile {
+        name: "plain",
+        title: "nothing is varied",
+        before: Vec::new,
+    },
+    Profile {
+        name: "one-cpu",
+        title: "the build may use one processor only",
+        before: on_one_cpu,
+    },
+    Profile {
+        name: "other-kernel",
+        title: "the kernel says that its version is 2.6",
+        before: on_other_kernel,
+    },
+    Profile {
+        name: "fixed-addresses",
+        title: "programs are not loaded at random addresses",
+        before: at_fixed_addresses,
+    },
+];
+
+/// The profile of this name.
+pub fn profile(name: &str) -> Option<&'static Profile> {
+    PROFILES.iter().find(|profile| profile.name == name)
+}
+
+/// The profile that varies nothing.
+pub fn plain() -> &'static Profile {
+    &PROFILES[0]
+}
+
+/// A program that a profile needs is not installed. The operator's fault.
+#[derive(Debug, thiserror::Error)]
+#[error("{tool} is not installed")]
+pub struct MissingTool {
+    /// `taskset`, `setarch`, ...
+    pub tool: String,
+}
+
+impl Profile {
+    /// What comes before rpmbuild on its command line.
+    pub fn before(&self) -> Result<Vec<String>, MissingTool> {
+        let before = (self.before)();
+        match before.first() {
+            Some(tool) => installed(tool).map(|()| before),
+            None => Ok(before),
+        }
+    }
+}
+
+/// Whether the build root has this program: the machine's own programs are the root's.
+pub fn installed(tool: &str) -> Result<(), MissingTool> {
+    if ["/usr/bin", "/bin", "/usr/sbin", "/sbin"]
+        .iter()
+        .any(|dir| Path::new(dir).join(tool).is_file())
+    {
+        return Ok(());
+    }
+    Err(MissingTool {
+        tool: tool.to_owned(),
+    })
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Binds what follows to the first processor that this process may use.
+pub(crate) fn on_one_cpu() -> Vec<String> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    words(&["taskset", "-c", first_cpu(&status).unwrap_or("0")])
+}
+
+/// The first number of `Cpus_allowed_list: 2-3,7`.
+fn first_cpu(status: &str) -> Option<&str> {
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    let first = list.trim().split(['-', ',']).next()?;
+    (!first.is_empty()).then_some(first)
+}
+
+pub(crate) fn on_other_kernel() -> Vec<String> {
+    words(&["setarch", "--uname-2.6"])
+}
+
+pub(crate) fn at_fixed_addresses() -> Vec<String> {
+    words(&["setarch", "--addr-no-randomize"])
+}
+
+/// Kernel version and number of processors that a build started by `before` sees; `None` for what
+/// cannot be found out.
+pub fn seen(before: &[String]) -> (Option<String>, Option<u32>) {
+    let said = |question: &[&str]| -> Option<String> {
+        let mut words = before
+            .iter()
+            .map(String::as_str)
+            .chain(question.iter().copied());
+        let output = Command::new(words.next()?).args(words).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
+    };
+    let ncpu = said(&["nproc"]).and_then(|text| text.parse().ok());
+    (said(&["uname", "-r"]), ncpu)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn profiles_have_names_of_their_own_and_only_plain_varies_nothing() {
+        let names: BTreeSet<_> = PROFILES.iter().map(|profile| profile.name).collect();
+        assert_eq!(names.len(), PROFILES.len());
+        for row in PROFILES {
+            assert_eq!(
+                (row.before)().is_empty(),
+                row.name == plain().name,
+                "{}",
+                row.name
+            );
+            assert!(profile(row.name).is_some_and(|found| found.title == row.title));
+        }
+        assert!(profile("none").is_none());
+        assert_eq!(plain().name, crate::attest::PLAIN);
+    }
+
+    #[test]
+    fn the_first_processor_is_one_that_may_be_used() {
+        assert_eq!(first_cpu("Name: x\nCpus_allowed_list:\t2-3,7\n"), Some("2"));
+        assert_eq!(first_cpu("Cpus_allowed_list:\t5\n"), Some("5"));
+        assert_eq!(first_cpu(""), None);
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = installed("hallmark-no-such-program").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "hallmark-no-such-program is not installed"
+        );
+    }
+}
