@@ -6,8 +6,8 @@ mod repodata_support;
 use repo_model::rpm::Package;
 use repo_model::{FileDigest, Timestamp};
 use repo_server::repodata::{
-    ChecksumType, Codec, DirectoryFrameCache, Entry, Frame, FrameCache, NoFrameCache, Options,
-    PROFILES, MemoryFrameCache, PackageSource, Repodata, SourceError, build, sort,
+    ChecksumType, Codec, DirectoryFrameCache, Entry, Frame, FrameCache, MemoryFrameCache,
+    NoFrameCache, Options, PROFILES, PackageSource, Repodata, SourceError, build, sort,
 };
 use repodata_support::*;
 use std::borrow::Cow;

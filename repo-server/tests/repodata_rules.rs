@@ -228,60 +228,6 @@ fn case_11_all_eight_lists_are_written_in_order_and_missingok_is_a_recommendatio
     assert!(places.is_sorted(), "{places:?}");
 }
 
-#[test]
-fn cases_14_and_15_primary_has_its_subset_filelists_all_and_dir_wins_over_ghost() {
-    const GHOST: u32 = 64;
-    let mut package = package("p");
-    package.files = vec![
-        file("/etc/p", FileKind::Dir, GHOST),
-        file("/etc/p/p.conf", FileKind::Regular, 1),
-        file("/usr/share/p", FileKind::Dir, 0),
-        file("/var/log/p.log", FileKind::Regular, GHOST),
-        file("/usr/bin/p", FileKind::Symlink, 0),
-    ];
-    let primary = xml_of([package.clone()], "primary");
-    let in_primary: Vec<&str> = primary
-        .lines()
-        .filter(|line| line.contains("<file"))
-        .collect();
-    assert_eq!(
-        in_primary,
-        [
-            "    <file type=\"dir\">/etc/p</file>",
-            "    <file>/etc/p/p.conf</file>",
-            "    <file>/usr/bin/p</file>",
-        ]
-    );
-    let filelists = xml_of([package], "filelists");
-    let in_filelists: Vec<&str> = filelists
-        .lines()
-        .filter(|line| line.contains("<file ") || line.contains("<file>"))
-        .collect();
-    assert_eq!(
-        in_filelists,
-        [
-            "  <file type=\"dir\">/etc/p</file>",
-            "  <file>/etc/p/p.conf</file>",
-            "  <file type=\"dir\">/usr/share/p</file>",
-            "  <file type=\"ghost\">/var/log/p.log</file>",
-            "  <file>/usr/bin/p</file>",
-        ]
-    );
-}
-
-#[test]
-fn cases_20_and_23_sizes_and_times_are_those_of_the_entry_and_the_header() {
-    let mut big = package("p");
-    big.installed_size_bytes = 1 << 40;
-    big.archive_size_bytes = (1 << 40) + 1;
-    big.build_time = Timestamp::from_unix_secs(0);
-    let xml = xml_of([big], "primary");
-    assert!(xml.contains(
-        "<size package=\"27104\" installed=\"1099511627776\" archive=\"1099511627777\"/>"
-    ));
-    assert!(xml.contains(&format!("<time file=\"{PUBLISHED}\" build=\"0\"/>")));
-}
-
 /// (author, date) of the changelog entries as written.
 fn changes(package: Package, limit: Option<usize>) -> Vec<(String, i64)> {
     let (entries, source) = listed([package]);

@@ -39,9 +39,9 @@ impl FileInProgress {
         checksum: ChecksumType,
     ) -> Result<Self, MetadataError> {
         let body = match codec {
-            Codec::Xz => Body::Xz(
-                XzStream::new().map_err(|source| compress_error(record_type, source))?,
-            ),
+            Codec::Xz => {
+                Body::Xz(XzStream::new().map_err(|source| compress_error(record_type, source))?)
+            }
             Codec::Zstd { .. } | Codec::Gzip | Codec::None => Body::Frames,
         };
         Ok(Self {
@@ -140,9 +140,6 @@ impl FileInProgress {
     }
 
     fn emit(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), MetadataError> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
         self.hasher.update(bytes);
         sink.append(self.file, bytes)
             .map_err(|source| self.sink_error(source))
@@ -223,17 +220,16 @@ fn fill(
     if files.is_empty() {
         return Ok(files);
     }
-    let edge = |files: &mut [FileInProgress],
-                    sink: &mut dyn Sink,
-                    text: &dyn Fn(&Kind) -> Vec<u8>| {
-        for (file, kind) in files.iter_mut().zip(kinds.iter().cycle()) {
-            let open = text(kind);
-            let mut encoder = encoder(options.frame_codec(), kind.record_type)?;
-            let frame = encode(&mut encoder, &open, kind.record_type)?;
-            file.append(&frame, &open, sink)?;
-        }
-        Ok(())
-    };
+    let edge =
+        |files: &mut [FileInProgress], sink: &mut dyn Sink, text: &dyn Fn(&Kind) -> Vec<u8>| {
+            for (file, kind) in files.iter_mut().zip(kinds.iter().cycle()) {
+                let open = text(kind);
+                let mut encoder = encoder(options.frame_codec(), kind.record_type)?;
+                let frame = encode(&mut encoder, &open, kind.record_type)?;
+                file.append(&frame, &open, sink)?;
+            }
+            Ok(())
+        };
     edge(&mut files, sink, &|kind| kind.header(inputs.entries.len()))?;
     for_each_group(inputs, options, |frames| {
         for (file, made) in files.iter_mut().zip(frames.iter().cycle()) {

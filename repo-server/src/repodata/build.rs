@@ -37,7 +37,7 @@ pub struct Inputs<'a> {
 /// Receives the files while they are made, so that no whole file need be in memory.
 pub trait Sink {
     /// Adds bytes to the end of file number `file`. Files grow side by side; their numbers count
-    /// from 0 without gaps.
+    /// from 0 without gaps. Called at least once for each file, if with no bytes.
     fn append(&mut self, file: usize, bytes: &[u8]) -> io::Result<()>;
 
     /// File number `file` is complete; `record` has its name, digest and size.

@@ -82,7 +82,9 @@ impl DirectoryFrameCache {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.directory);
         fs::create_dir_all(parent)?;
-        let mut file = tempfile::Builder::new().prefix(".new").tempfile_in(parent)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(".new")
+            .tempfile_in(parent)?;
         let size = frame.open_size_bytes.to_be_bytes();
         file.write_all(MAGIC)?;
         file.write_all(&digest(&size, &frame.bytes))?;
@@ -129,8 +131,10 @@ impl FrameCache for DirectoryFrameCache {
         let now = SystemTime::now();
         let mut state = self.state();
         let noted = state.files.get(key).map(|kept| kept.used);
-        if noted.is_none_or(|noted| now.duration_since(noted).is_ok_and(|age| age > USE_NOTED_EVERY))
-        {
+        if noted.is_none_or(|noted| {
+            now.duration_since(noted)
+                .is_ok_and(|age| age > USE_NOTED_EVERY)
+        }) {
             // Only the order of eviction after a restart depends on it.
             let _ = file.set_modified(now);
         }
@@ -197,7 +201,9 @@ fn scan(directory: &Path) -> io::Result<State> {
         for file in fs::read_dir(shard.path())? {
             let file = file?;
             // Another process may remove it meanwhile.
-            let Ok(metadata) = file.metadata() else { continue };
+            let Ok(metadata) = file.metadata() else {
+                continue;
+            };
             let mut key = [0; 32];
             let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             if hex::decode_to_slice(file.file_name().as_encoded_bytes(), &mut key).is_ok() {

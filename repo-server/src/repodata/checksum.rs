@@ -11,10 +11,10 @@ use std::str::FromStr;
 /// Which checksum the metadata is written with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ChecksumType {
-    /// Every client since yum 3.2.29 reads it.
+    /// What every client reads.
     #[default]
     Sha256,
-    /// Twice as long and about three times as slow; no old client lacks it, none needs it.
+    /// Twice as long and about three times as slow; no client needs it.
     Sha512,
 }
 
@@ -155,10 +155,7 @@ mod tests {
             hasher.update(b"bc");
             let hashed = hasher.finish();
             assert_eq!(hashed.digest, FileDigest::of(b"abc"));
-            assert_eq!(
-                hashed.sha512,
-                has_sha512.then(|| Sha512Digest::of(b"abc"))
-            );
+            assert_eq!(hashed.sha512, has_sha512.then(|| Sha512Digest::of(b"abc")));
             assert_eq!(hashed.size_bytes, 3);
         }
     }

@@ -63,8 +63,8 @@ pub struct Frame {
 /// cache is damaged, or that rendering again is the smaller evil.
 const OPEN_SIZE_MAX_BYTES: u64 = 1 << 30;
 
-/// 4 MiB of dictionary, 48 MB of memory for each of the three files; preset 6 takes 94 MB each for
-/// 2 % less.
+/// 4 MiB of dictionary and some 48 MB of memory for each of the three files, which grow side by
+/// side; liblzma's default, preset 6, takes 94 MB each.
 const XZ_PRESET: u32 = 4;
 
 /// A whole file's xz stream.

@@ -86,9 +86,7 @@ fn carry(
             open = Some(content(flate2::read::MultiGzDecoder::new(bytes), checksum));
         }
         Compression::Zstd => {
-            open = Some(
-                zstd::Decoder::new(bytes).and_then(|decoder| content(decoder, checksum)),
-            );
+            open = Some(zstd::Decoder::new(bytes).and_then(|decoder| content(decoder, checksum)));
         }
         Compression::Xz => {
             open = Some(content(

@@ -16,6 +16,7 @@ use super::options::Options;
 use super::primary::render_version;
 use super::xml::Xml;
 use repo_model::rpm::{FileEntry, FileKind, Package};
+use std::collections::HashSet;
 
 pub(super) const KIND: Kind = Kind {
     record_type: "filelists",
@@ -33,11 +34,24 @@ fn render(
     options: &Options,
 ) -> Result<(), PackageFault> {
     open_package(xml, entry, package, options)?;
-    for file in &package.files {
+    for file in distinct(&package.files) {
         render_file(xml, "  ", file)?;
     }
     xml.raw("</package>\n");
     Ok(())
+}
+
+/// The files without repetitions of a path, which naive readers would list twice; the first stays.
+pub(super) fn distinct(files: &[FileEntry]) -> Vec<&FileEntry> {
+    // rpmbuild sorts by path, so that nearly every list shows at a glance that it has none.
+    if files.windows(2).all(|pair| pair[0].path < pair[1].path) {
+        return files.iter().collect();
+    }
+    let mut seen = HashSet::with_capacity(files.len());
+    files
+        .iter()
+        .filter(|file| seen.insert(file.path.as_str()))
+        .collect()
 }
 
 /// The beginning that filelists, filelists-ext and other share.

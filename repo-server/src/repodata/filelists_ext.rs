@@ -16,7 +16,7 @@
 
 use super::entry::Entry;
 use super::error::PackageFault;
-use super::filelists::{file_start, open_package};
+use super::filelists::{distinct, file_start, open_package};
 use super::kinds::Kind;
 use super::options::Options;
 use super::xml::Xml;
@@ -41,7 +41,7 @@ fn render(
     xml.raw("  <checksum type=\"");
     xml.raw(algorithm_name(package.file_digest_algorithm));
     xml.raw("\"/>\n");
-    for file in &package.files {
+    for file in distinct(&package.files) {
         xml.raw("  ");
         xml.raw(file_start(file));
         if !file.digest.is_empty() {

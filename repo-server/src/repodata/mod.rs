@@ -13,8 +13,11 @@
 //! gzip members and zstd frames may be concatenated. **A zstd frame here never carries its content
 //! size**: DNF may then stop reading after the first ones, without an error.
 //!
+//! xz files are one stream instead, made from frames that are cached as zstd; zchunk files are an
+//! index in front of the same zstd frames. [`Profile`] says which of it a family of clients reads.
+//!
 //! What is written for one package equals createrepo_c 1.2 byte for byte, apart from the
-//! deliberate differences that `tests/repodata_differential.rs` lists.
+//! deliberate differences that `docs/decisions/0005-repodata-differences.md` lists.
 //!
 //! Here live no clock, no database and no directories: packages come through [`PackageSource`],
 //! frames through [`FrameCache`], and bytes leave through [`Sink`].

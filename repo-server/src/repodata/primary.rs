@@ -26,7 +26,7 @@
 use super::dependencies::{EvrText, Requires, flags_text, is_primary_path};
 use super::entry::Entry;
 use super::error::PackageFault;
-use super::filelists::render_file;
+use super::filelists::{distinct, render_file};
 use super::kinds::Kind;
 use super::options::Options;
 use super::xml::Xml;
@@ -139,9 +139,8 @@ fn render_format(xml: &mut Xml, package: &Package) -> Result<(), PackageFault> {
     plain("recommends", &mut { recommends }, xml)?;
     plain("supplements", &mut package.supplements.iter(), xml)?;
 
-    for file in package
-        .files
-        .iter()
+    for file in distinct(&package.files)
+        .into_iter()
         .filter(|file| is_primary_path(&file.path))
     {
         render_file(xml, "    ", file)?;

@@ -64,7 +64,7 @@ pub static PROFILES: &[Profile] = &[
     },
     Profile {
         name: "modern",
-        clients: "dnf 5, dnf 4.14 and later, zypper 1.14.50 and later: RHEL 9, Fedora, openSUSE",
+        clients: "dnf 5, dnf 4.14, zypper 1.14.101 and later: RHEL 9, Fedora, openSUSE",
         codec: Codec::ZSTD,
         checksum: ChecksumType::Sha256,
         groups: GroupForm::Compressed,
@@ -158,7 +158,10 @@ impl Profile {
         };
         match self.groups {
             GroupForm::PlainAndGzip => {
-                vec![record("group", Codec::None), record("group_gz", Codec::Gzip)]
+                vec![
+                    record("group", Codec::None),
+                    record("group_gz", Codec::Gzip),
+                ]
             }
             GroupForm::Compressed => vec![record("group", self.codec)],
         }
@@ -177,7 +180,10 @@ impl Profile {
             }
         };
         codec(None, options.codec.suffix());
-        for extra in extras.iter().filter(|extra| !is_ignorable(&extra.record_type)) {
+        for extra in extras
+            .iter()
+            .filter(|extra| !is_ignorable(&extra.record_type))
+        {
             codec(Some(&extra.record_type), suffix_of(extra));
         }
         let groups: Vec<&ExtraRecord> = extras

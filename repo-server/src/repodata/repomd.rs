@@ -143,18 +143,25 @@ fn without_digest(name: &str) -> &str {
     }
 }
 
-/// Sorts records as createrepo_c does: primary, filelists, other, databases, zchunk, then by type
-/// and name. The order never depends on the caller's.
+/// The types that stand first, in createrepo_c's order.
+static FIRST: &[&str] = &[
+    "primary",
+    "filelists",
+    "other",
+    "primary_db",
+    "filelists_db",
+    "other_db",
+    "primary_zck",
+    "filelists_zck",
+    "other_zck",
+];
+
+/// Sorts records as createrepo_c does: the package lists, their databases, their zchunk files, then
+/// by type and name. The order never depends on the caller's.
 pub(super) fn sort_records(records: &mut [Record]) {
     fn class(record_type: &str) -> usize {
-        match record_type {
-            "primary" => 0,
-            "filelists" => 1,
-            "other" => 2,
-            _ if record_type.ends_with("_db") => 3,
-            _ if record_type.ends_with("_zck") => 4,
-            _ => 5,
-        }
+        let place = FIRST.iter().position(|first| *first == record_type);
+        place.unwrap_or(FIRST.len())
     }
     records.sort_by(|a, b| {
         let key = |record: &Record| class(&record.record_type);
@@ -229,7 +236,12 @@ fn render_record(xml: &mut Xml, record: &Record, at: Timestamp) {
         render_checksum(xml, "open-checksum", checksum_type, &digits);
     }
     if let Some(header) = &record.header {
-        render_checksum(xml, "header-checksum", header.checksum_type, &header.checksum);
+        render_checksum(
+            xml,
+            "header-checksum",
+            header.checksum_type,
+            &header.checksum,
+        );
     }
     xml.raw("    <location href=\"");
     xml.raw(&record.name);
@@ -313,10 +325,14 @@ mod tests {
             "primary",
             "filelists",
             "other",
-            "filelists_db",
             "primary_db",
+            "filelists_db",
             "primary_zck",
+            "filelists_zck",
+            "filelists-ext",
+            "filelists-ext_zck",
             "group",
+            "group_zck",
             "modules",
             "updateinfo",
         ];

@@ -11,6 +11,7 @@ use repo_server::repodata::{
 use std::collections::HashMap;
 use std::io::Read;
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub const PUBLISHED: i64 = 1_763_632_800;
@@ -268,4 +269,55 @@ impl Choices {
             items.swap(last, self.below(last + 1));
         }
     }
+}
+
+/// Writes a repository's metadata below `root`.
+pub fn write_repository(root: &Path, repodata: &Repodata) {
+    std::fs::create_dir_all(root.join("repodata")).unwrap();
+    for file in &repodata.files {
+        std::fs::write(root.join(&file.record.name), &file.bytes).unwrap();
+    }
+    std::fs::write(root.join("repodata/repomd.xml"), &repodata.repomd).unwrap();
+}
+
+/// A command in the client root that `scripts/make-forky.sh` makes, with `directory` at `/mnt/t`;
+/// `None`, said aloud, when there is no such root, or it cannot be entered.
+pub fn in_client_root(directory: &Path, arguments: &[&str]) -> Option<Command> {
+    let cache = std::env::var_os("HALLMARK_CACHE")
+        .map_or_else(|| PathBuf::from("/var/cache/hallmark"), PathBuf::from);
+    let root = cache.join("forky");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/lab/in-forky.sh");
+    if !root.join("usr/bin").join(arguments[0]).exists() || !script.exists() {
+        eprintln!("SKIPPED: {} has no {}", root.display(), arguments[0]);
+        return None;
+    }
+    let mut command = Command::new("timeout");
+    command.args(["-k", "5", "120"]).arg(&script);
+    command
+        .arg("--bind")
+        .arg(directory)
+        .arg("/mnt/t")
+        .arg(&root);
+    let tried = Command::new(&script).arg(&root).arg("true").output().ok()?;
+    if !tried.status.success() {
+        eprintln!(
+            "SKIPPED: {} cannot be entered: {}",
+            root.display(),
+            String::from_utf8_lossy(&tried.stderr)
+        );
+        return None;
+    }
+    command.args(arguments);
+    Some(command)
+}
+
+/// Runs a command that must succeed; returns its output.
+pub fn output_of(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

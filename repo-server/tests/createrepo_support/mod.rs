@@ -1,0 +1,133 @@
+//! Directories of packages, and runs over them, for the tests of createrepo and repo check.
+#![allow(dead_code)] // each test binary uses a part of it
+
+use repo_model::Timestamp;
+use repo_model::rpm::tag;
+use repo_model::rpm::testkit::{Field, Rpm};
+use repo_server::createrepo::{
+    BadPackages, CreaterepoError, Duplicates, FileNames, Location, Request, Retain, Reuse,
+    Selection, Summary, Unwatched, createrepo,
+};
+use repo_server::repocheck::{self, CheckOptions, Directory, Packages, Report};
+use repo_server::repodata::{Codec, Options};
+use std::collections::BTreeSet;
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A package that any reader accepts.
+pub fn rpm(name: &str, release: &str) -> Vec<u8> {
+    Rpm::binary(name)
+        .set(tag::RELEASE, Field::str(release))
+        .file(&format!("/usr/bin/{name}"), b"content")
+        .file(&format!("/usr/share/doc/{name}/readme"), b"text")
+        .bytes()
+}
+
+/// Writes packages `p00`, `p01`, ... into `directory`.
+pub fn fill(directory: &Path, count: usize) {
+    fs::create_dir_all(directory.join("sub")).unwrap();
+    for number in 0..count {
+        let below = ["", "sub/"][number % 2];
+        fs::write(
+            directory.join(format!("{below}p{number:02}-1.noarch.rpm")),
+            rpm(&format!("p{number:02}"), "1"),
+        )
+        .unwrap();
+    }
+}
+
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Timestamp::from_unix_secs(since.as_secs() as i64)
+}
+
+/// A run as `hallmark createrepo DIR` makes it.
+pub fn request(directory: &Path) -> Request {
+    Request {
+        directory: directory.to_owned(),
+        output: directory.to_owned(),
+        selection: Selection::default(),
+        recycle_list: false,
+        reuse: Reuse::Nothing,
+        keep_additional: false,
+        duplicates: Duplicates::Refuse,
+        bad_packages: BadPackages::Refuse,
+        location: Location::default(),
+        metadata: Options::default(),
+        group_file: None,
+        names: FileNames::Unique,
+        retain: Retain::default(),
+        at: now(),
+        latest_file_time: None,
+        stamp_files: false,
+        now: now(),
+        workers: NonZeroUsize::new(2).unwrap(),
+    }
+}
+
+pub fn run(request: &Request) -> Result<Summary, CreaterepoError> {
+    createrepo(request, &Unwatched)
+}
+
+pub fn with_codec(directory: &Path, codec: Codec) -> Request {
+    let mut request = request(directory);
+    request.metadata.codec = codec;
+    request
+}
+
+/// Names in `repodata`, without digests in front.
+pub fn stems(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory.join("repodata"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|name| match name.split_once('-') {
+            Some((digest, rest)) if digest.len() >= 64 => rest.to_owned(),
+            _ => name,
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+/// Path of the only file in `repodata` whose name ends so.
+pub fn file(directory: &Path, end: &str) -> PathBuf {
+    let mut found = fs::read_dir(directory.join("repodata"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_str().unwrap().ends_with(end));
+    let path = found.next().unwrap_or_else(|| panic!("no {end}"));
+    assert!(found.next().is_none(), "two of {end}");
+    path
+}
+
+pub fn repomd(directory: &Path) -> String {
+    fs::read_to_string(directory.join("repodata/repomd.xml")).unwrap()
+}
+
+/// Checks everything, packages too.
+pub fn checked(directory: &Path) -> Report {
+    let options = CheckOptions {
+        packages: Packages::All,
+        key: None,
+        package_signatures: false,
+        now: now(),
+        workers: NonZeroUsize::new(2).unwrap(),
+    };
+    repocheck::check(&Directory::new(directory), &options, &repocheck::Unwatched).unwrap()
+}
+
+pub fn codes(report: &Report) -> BTreeSet<&'static str> {
+    report.findings.iter().map(|finding| finding.code).collect()
+}
+
+/// The directory of real packages; none, said loudly, when it is absent.
+pub fn real_packages() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/rpms");
+    if path.is_dir() {
+        return Some(path);
+    }
+    eprintln!("SKIPPED: there are no real packages at ../shared/rpms");
+    None
+}
