@@ -43,13 +43,17 @@ impl Answer {
     /// # Panics
     /// When it is none.
     pub fn json<T: DeserializeOwned>(&self) -> T {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error} in the answer {}: {}", self.status, self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
+            panic!("{error} in the answer {}: {}", self.status, self.text())
+        })
     }
 
     /// A header; empty when it is not there.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 }
 
@@ -63,12 +67,19 @@ impl Http {
             .proxy(None)
             .build()
             .new_agent();
-        Self { agent, base: base.to_owned(), token }
+        Self {
+            agent,
+            base: base.to_owned(),
+            token,
+        }
     }
 
     /// The same server with another token, or none.
     pub fn with_token(&self, token: Option<&str>) -> Self {
-        Self { token: token.map(str::to_owned), ..self.clone() }
+        Self {
+            token: token.map(str::to_owned),
+            ..self.clone()
+        }
     }
 
     /// The whole URL of a path.
@@ -77,7 +88,13 @@ impl Http {
     }
 
     /// One request; none when no answer came.
-    pub fn try_send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Answer> {
+    pub fn try_send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Answer> {
         let mut request = Request::builder().method(method).uri(self.url(path));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -86,13 +103,25 @@ impl Http {
             request = request.header(*name, *value);
         }
         let sent = match method {
-            "GET" | "HEAD" => self.agent.run(request.body(()).expect("the request is well-formed")),
-            _ => self.agent.run(request.body(body).expect("the request is well-formed")),
+            "GET" | "HEAD" => self
+                .agent
+                .run(request.body(()).expect("the request is well-formed")),
+            _ => self
+                .agent
+                .run(request.body(body).expect("the request is well-formed")),
         };
         let response = sent.ok()?;
         let (parts, mut body) = response.into_parts();
-        let body = body.with_config().limit(MAX_BODY_BYTES).read_to_vec().ok()?;
-        Some(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+        let body = body
+            .with_config()
+            .limit(MAX_BODY_BYTES)
+            .read_to_vec()
+            .ok()?;
+        Some(Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        })
     }
 
     /// One request.
@@ -100,7 +129,8 @@ impl Http {
     /// # Panics
     /// When no answer came.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        self.try_send(method, path, headers, body).unwrap_or_else(|| panic!("no answer to {method} {path}"))
+        self.try_send(method, path, headers, body)
+            .unwrap_or_else(|| panic!("no answer to {method} {path}"))
     }
 
     /// `GET`.
@@ -140,14 +170,19 @@ impl Http {
     /// When no answer comes.
     pub fn announce(&self, method: &str, path: &str, size_bytes: u64) -> Answer {
         let mut stream = self.connect();
-        let head = format!("{}connection: close\r\n\r\n", self.head(method, path, size_bytes));
+        let head = format!(
+            "{}connection: close\r\n\r\n",
+            self.head(method, path, size_bytes)
+        );
         stream.write_all(head.as_bytes()).expect("the server reads");
         read_answer(&mut stream)
     }
 
     /// Start of a request, without the empty line: for connections of one's own.
     pub fn head(&self, method: &str, path: &str, size_bytes: u64) -> String {
-        let token = self.token.as_ref().map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
+        let token = self.token.as_ref().map_or_else(String::new, |token| {
+            format!("authorization: Bearer {token}\r\n")
+        });
         format!(
             "{method} {path} HTTP/1.1\r\nhost: {}\r\n{token}content-type: application/json\r\n\
              content-length: {size_bytes}\r\n",
@@ -168,7 +203,9 @@ impl Http {
         bind(&socket, &SocketAddr::from((source, 0))).expect("an address of this machine");
         connect(&socket, &server).unwrap_or_else(|error| panic!("{server}: {error}"));
         let mut stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(LIMIT)).expect("a time limit is set");
+        stream
+            .set_read_timeout(Some(LIMIT))
+            .expect("a time limit is set");
         let head = format!("GET {path} HTTP/1.1\r\nhost: {server}\r\nconnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).expect("the server reads");
         read_answer(&mut stream)
@@ -180,9 +217,14 @@ impl Http {
     /// When the server cannot be reached.
     pub fn connect(&self) -> TcpStream {
         let address = self.base.trim_start_matches("http://");
-        let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
-        stream.set_read_timeout(Some(LIMIT)).expect("a time limit is set");
-        stream.set_write_timeout(Some(LIMIT)).expect("a time limit is set");
+        let stream =
+            TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+        stream
+            .set_read_timeout(Some(LIMIT))
+            .expect("a time limit is set");
+        stream
+            .set_write_timeout(Some(LIMIT))
+            .expect("a time limit is set");
         stream
     }
 
@@ -202,14 +244,32 @@ pub fn read_answer(stream: &mut TcpStream) -> Answer {
         let read = reader.read_line(&mut head).expect("an answer");
         assert!(read > 0, "the connection ended within the head: {head}");
     }
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .expect("a status");
     let mut headers = HeaderMap::new();
-    for (name, value) in head.trim_end().lines().skip(1).filter_map(|line| line.split_once(": ")) {
+    for (name, value) in head
+        .trim_end()
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(": "))
+    {
         let name: HeaderName = name.parse().expect("a header's name");
         headers.append(name, value.parse().expect("a header's value"));
     }
-    let length = headers.get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = headers
+        .get("content-length")
+        .and_then(|length| length.to_str().ok()?.parse().ok());
     let mut body = Vec::new();
-    reader.take(length.unwrap_or(MAX_BODY_BYTES)).read_to_end(&mut body).expect("a body");
-    Answer { status, headers, body }
+    reader
+        .take(length.unwrap_or(MAX_BODY_BYTES))
+        .read_to_end(&mut body)
+        .expect("a body");
+    Answer {
+        status,
+        headers,
+        body,
+    }
 }

@@ -35,7 +35,11 @@ pub fn binary(name: &str) -> PathBuf {
 /// `target/debug`, told from where this executable is (`target/debug/deps/story-1234`).
 pub fn target_profile_dir() -> PathBuf {
     let executable = std::env::current_exe().expect("the test executable has a path");
-    executable.ancestors().nth(2).expect("it lies two folders deep").to_owned()
+    executable
+        .ancestors()
+        .nth(2)
+        .expect("it lies two folders deep")
+        .to_owned()
 }
 
 /// A command with nothing of ours and no proxy in its environment.
@@ -47,7 +51,10 @@ pub fn command(program: impl Into<OsString>) -> Command {
             command.env_remove(&name);
         }
     }
-    command.env("no_proxy", "*").env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
+    command
+        .env("no_proxy", "*")
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null());
     command
 }
 
@@ -56,7 +63,9 @@ pub fn command(program: impl Into<OsString>) -> Command {
 /// # Panics
 /// When it fails, with all it printed.
 pub fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(
         output.status.success(),
@@ -104,7 +113,11 @@ impl Process {
     /// When it runs already or cannot be started.
     pub fn start(&mut self, reaper: &Reaper) {
         assert!(!self.is_running(), "{} runs already", self.name);
-        let log = OpenOptions::new().create(true).append(true).open(&self.log).expect("the log opens");
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("the log opens");
         let mut command = command(&self.program);
         command
             .args(&self.arguments)
@@ -112,14 +125,18 @@ impl Process {
             .process_group(0)
             .stdout(log.try_clone().expect("the log's handle is copied"))
             .stderr(log);
-        let child = command.spawn().unwrap_or_else(|error| panic!("{} does not start: {error}", self.name));
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} does not start: {error}", self.name));
         reaper.remember(child.id());
         self.child = Some(child);
     }
 
     /// Whether it has been started and has not ended.
     pub fn is_running(&mut self) -> bool {
-        let Some(child) = &mut self.child else { return false };
+        let Some(child) = &mut self.child else {
+            return false;
+        };
         matches!(child.try_wait(), Ok(None))
     }
 
@@ -133,7 +150,9 @@ impl Process {
 
     /// `kill -9` of this process alone: what it started has to notice by itself.
     pub fn kill_9(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
         // It may have ended by itself already.
         let _ = child.kill();
         let _ = child.wait();
@@ -151,7 +170,8 @@ impl Process {
 
     fn signal(&self, signal: Signal) {
         let pid = pid_of(self.pid());
-        kill_process(pid, signal).unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.name));
+        kill_process(pid, signal)
+            .unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.name));
     }
 
     /// SIGTERM, and waits for a clean end.
@@ -171,7 +191,11 @@ impl Process {
             Err(seen) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                panic!("{} did not end {} s after SIGTERM: {seen}", self.name, STOP_LIMIT.as_secs());
+                panic!(
+                    "{} did not end {} s after SIGTERM: {seen}",
+                    self.name,
+                    STOP_LIMIT.as_secs()
+                );
             }
         }
     }
@@ -188,7 +212,8 @@ impl Process {
     /// When it does not run.
     pub fn peak_memory_bytes(&self) -> u64 {
         let path = format!("/proc/{}/status", self.pid());
-        let status = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let status =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
         kib.unwrap_or_else(|| panic!("{path} has no VmHWM")) * 1024
@@ -206,7 +231,10 @@ impl Drop for Process {
 }
 
 fn pid_of(raw: u32) -> Pid {
-    i32::try_from(raw).ok().and_then(Pid::from_raw).expect("a process id")
+    i32::try_from(raw)
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("a process id")
 }
 
 /// Kills the process groups of a world and removes its folder, however the test process ends: it is a
@@ -223,7 +251,7 @@ pub struct Reaper {
 const REAP: &str = r#"
 cat
 while read -r group; do
-  if grep -qaF "$2/" "/proc/$group/cmdline"; then kill -KILL -- "-$group"; fi
+  if grep -qaF "$2/" "/proc/$group/cmdline"; then kill -s KILL -- "-$group"; fi
 done < "$1"
 rm -rf --one-file-system "$2"
 "#;
@@ -247,11 +275,18 @@ impl Reaper {
             .spawn()
             .expect("a shell starts");
         let pipe = shell.stdin.take();
-        Self { shell, pipe, groups }
+        Self {
+            shell,
+            pipe,
+            groups,
+        }
     }
 
     fn remember(&self, group: u32) {
-        let mut file = OpenOptions::new().append(true).open(&self.groups).expect("the reaper's list opens");
+        let mut file = OpenOptions::new()
+            .append(true)
+            .open(&self.groups)
+            .expect("the reaper's list opens");
         writeln!(file, "{group}").expect("the reaper's list is written");
     }
 }
@@ -262,5 +297,38 @@ impl Drop for Reaper {
         let _ = File::create(&self.groups);
         drop(self.pipe.take());
         let _ = self.shell.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_process_that_dies_leaves_neither_processes_nor_folder() {
+        let dir = tempfile::tempdir().expect("a temporary folder").keep();
+        let mut reaper = Reaper::watch(&dir);
+        let mark = dir.join("x").display().to_string();
+        let mut child = Process::new(
+            "child",
+            "/bin/sh".into(),
+            &["-c", "sleep 1000; :", &mark],
+            dir.join("log"),
+        );
+        child.start(&reaper);
+        assert!(child.is_running());
+        // As the system does for a dead process: its end of the pipe is closed, and nothing else.
+        drop(reaper.pipe.take());
+        reaper.shell.wait().expect("the reaper ends");
+        let ended = wait::until(STOP_LIMIT, || {
+            if child.is_running() {
+                Err("it runs".to_owned())
+            } else {
+                Ok(())
+            }
+        });
+        ended.expect("the child was killed");
+        assert!(!dir.exists());
+        std::fs::create_dir(&dir).expect("its drop writes once more");
     }
 }

@@ -29,7 +29,9 @@ impl Change {
         match self {
             Self::Replace(bytes) => body.clone_from(bytes),
             Self::FlipAfter(text) => {
-                let found = body.windows(text.len().max(1)).position(|window| window == text.as_bytes());
+                let found = body
+                    .windows(text.len().max(1))
+                    .position(|window| window == text.as_bytes());
                 let place = found.map_or(body.len() / 2, |start| start + text.len());
                 if let Some(byte) = body.get_mut(place) {
                     *byte ^= 1;
@@ -60,7 +62,10 @@ impl Proxy {
     /// When there is no free port.
     pub fn start(server: &Http) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("it has an address"));
+        let url = format!(
+            "http://{}",
+            listener.local_addr().expect("it has an address")
+        );
         let shared = Arc::new(Shared {
             server: server.with_token(None),
             tampering: Mutex::default(),

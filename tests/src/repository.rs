@@ -42,7 +42,10 @@ pub struct ListedPackage {
 impl<'a> Repository<'a> {
     /// `base`: `/preview/base/x86_64` without a final slash.
     pub fn new(http: &'a Http, base: &str) -> Self {
-        Self { http, base: base.to_owned() }
+        Self {
+            http,
+            base: base.to_owned(),
+        }
     }
 
     /// Its URL, for package managers.
@@ -66,20 +69,30 @@ impl<'a> Repository<'a> {
     /// When something is not what it should be.
     pub fn packages(&self) -> Vec<ListedPackage> {
         let files = metadata_files(&String::from_utf8_lossy(&self.repomd()));
-        let primary = files.iter().find(|file| file.kind == "primary").expect("repomd.xml names primary.xml");
+        let primary = files
+            .iter()
+            .find(|file| file.kind == "primary")
+            .expect("repomd.xml names primary.xml");
         listed_packages(&self.open(primary))
     }
 
     /// The package's place and digest; none when it is not in the metadata.
     pub fn package(&self, name: &str) -> Option<ListedPackage> {
-        self.packages().into_iter().find(|package| package.name == name)
+        self.packages()
+            .into_iter()
+            .find(|package| package.name == name)
     }
 
     /// Fetches, checks and decompresses a metadata file.
     fn open(&self, file: &MetadataFile) -> String {
         let bytes = self.http.fetch(&self.path(&file.href));
         assert_eq!(bytes.len() as u64, file.size_bytes, "size of {}", file.href);
-        assert_eq!(FileDigest::of(&bytes), file.digest, "digest of {}", file.href);
+        assert_eq!(
+            FileDigest::of(&bytes),
+            file.digest,
+            "digest of {}",
+            file.href
+        );
         let xml = match file.href.rsplit('.').next() {
             Some("zst") => zstd::decode_all(bytes.as_slice()).expect("zstd"),
             Some("gz") => gunzip(&bytes),
@@ -105,8 +118,18 @@ impl<'a> Repository<'a> {
         }
         for package in &packages {
             let bytes = self.http.fetch(&self.path(&package.href));
-            assert_eq!(bytes.len() as u64, package.size_bytes, "size of {}", package.href);
-            assert_eq!(FileDigest::of(&bytes), package.digest, "digest of {}", package.href);
+            assert_eq!(
+                bytes.len() as u64,
+                package.size_bytes,
+                "size of {}",
+                package.href
+            );
+            assert_eq!(
+                FileDigest::of(&bytes),
+                package.digest,
+                "digest of {}",
+                package.href
+            );
         }
         packages.sort();
         packages
@@ -116,7 +139,12 @@ impl<'a> Repository<'a> {
 fn gunzip(bytes: &[u8]) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), bytes).expect("it is ours");
-    process::run(process::command("gzip").arg("-dc").stdin(file.reopen().expect("it is there"))).into_bytes()
+    process::run(
+        process::command("gzip")
+            .arg("-dc")
+            .stdin(file.reopen().expect("it is there")),
+    )
+    .into_bytes()
 }
 
 /// What a `repomd.xml` names.
@@ -131,7 +159,9 @@ pub fn metadata_files(repomd: &str) -> Vec<MetadataFile> {
             MetadataFile {
                 kind: text.split('"').next().unwrap_or_default().to_owned(),
                 href: between(text, "<location href=\"", "\"").to_owned(),
-                digest: between(text, "<checksum type=\"sha256\">", "<").parse().expect("a digest"),
+                digest: between(text, "<checksum type=\"sha256\">", "<")
+                    .parse()
+                    .expect("a digest"),
                 size_bytes: between(text, "<size>", "<").parse().expect("a size"),
             }
         })
@@ -144,14 +174,21 @@ fn listed_packages(primary: &str) -> Vec<ListedPackage> {
         .map(|text| ListedPackage {
             href: between(text, "<location href=\"", "\"").to_owned(),
             name: between(text, "<name>", "<").to_owned(),
-            digest: between(text, "<checksum type=\"sha256\" pkgid=\"YES\">", "<").parse().expect("a digest"),
-            size_bytes: between(text, "<size package=\"", "\"").parse().expect("a size"),
+            digest: between(text, "<checksum type=\"sha256\" pkgid=\"YES\">", "<")
+                .parse()
+                .expect("a digest"),
+            size_bytes: between(text, "<size package=\"", "\"")
+                .parse()
+                .expect("a size"),
         })
         .collect()
 }
 
 fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
-    let rest = text.split_once(before).unwrap_or_else(|| panic!("no {before} in {text}")).1;
+    let rest = text
+        .split_once(before)
+        .unwrap_or_else(|| panic!("no {before} in {text}"))
+        .1;
     rest.split(after).next().unwrap_or_default()
 }
 
@@ -162,23 +199,47 @@ fn between<'t>(text: &'t str, before: &str, after: &str) -> &'t str {
 ///
 /// # Panics
 /// When GnuPG does not run at all.
-pub fn gpgv(scratch: &Path, certificates: &str, signature: &[u8], data: &[u8]) -> Result<String, String> {
+pub fn gpgv(
+    scratch: &Path,
+    certificates: &str,
+    signature: &[u8],
+    data: &[u8],
+) -> Result<String, String> {
     let file = |name: &str, content: &[u8]| {
         let path = scratch.join(name);
         std::fs::write(&path, content).expect("the folder is writable");
         path
     };
-    let (armored, keyring) = (file("keys.asc", certificates.as_bytes()), scratch.join("keys.gpg"));
+    let (armored, keyring) = (
+        file("keys.asc", certificates.as_bytes()),
+        scratch.join("keys.gpg"),
+    );
     let gpg = |program: &str| {
         let mut command = process::command(program);
         command.arg("--homedir").arg(scratch);
         command
     };
-    process::run(gpg("gpg").args(["--batch", "--yes", "--quiet", "--output"]).arg(&keyring).arg("--dearmor").arg(armored));
+    process::run(
+        gpg("gpg")
+            .args(["--batch", "--yes", "--quiet", "--output"])
+            .arg(&keyring)
+            .arg("--dearmor")
+            .arg(armored),
+    );
     let (signature, data) = (file("data.asc", signature), file("data", data));
-    let output = gpg("gpgv").arg("--keyring").arg(&keyring).arg(signature).arg(data).output().expect("gpgv runs");
+    let output = gpg("gpgv")
+        .arg("--keyring")
+        .arg(&keyring)
+        .arg(signature)
+        .arg(data)
+        .output()
+        .expect("gpgv runs");
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() { Ok(words) } else { Err(words) }
+    if output.status.success() {
+        Ok(words)
+    } else {
+        Err(words)
+    }
 }
 
 #[cfg(test)]
@@ -194,7 +255,10 @@ mod tests {
         );
         let files = metadata_files(&repomd);
         assert_eq!(files.len(), 1);
-        assert_eq!((files[0].kind.as_str(), files[0].size_bytes), ("primary", 7));
+        assert_eq!(
+            (files[0].kind.as_str(), files[0].size_bytes),
+            ("primary", 7)
+        );
         let primary = format!(
             "<metadata><package type=\"rpm\"><name>a</name>\
              <checksum type=\"sha256\" pkgid=\"YES\">{digest}</checksum><size package=\"9\" installed=\"1\"/>\

@@ -15,12 +15,16 @@ pub enum Need {
 }
 
 /// What the rebuild sandbox needs.
-pub const BUILDING: &[Need] =
-    &[Need::Program("rpmbuild"), Need::Program("bwrap"), Need::Program("openssl")];
+pub const BUILDING: &[Need] = &[
+    Need::Program("rpmbuild"),
+    Need::Program("bwrap"),
+    Need::Program("openssl"),
+];
 
 /// Where the client root is: `$HALLMARK_CACHE/forky`, or below `/var/cache/hallmark`.
 pub fn client_root() -> PathBuf {
-    let cache = std::env::var_os("HALLMARK_CACHE").map_or_else(|| "/var/cache/hallmark".into(), PathBuf::from);
+    let cache = std::env::var_os("HALLMARK_CACHE")
+        .map_or_else(|| "/var/cache/hallmark".into(), PathBuf::from);
     cache.join("forky")
 }
 
@@ -28,13 +32,22 @@ impl Need {
     /// What is missing, in words; none when it is there.
     pub fn missing(self) -> Option<String> {
         match self {
-            Self::Program(name) => on_path(name).is_none().then(|| format!("{name} is not installed")),
+            Self::Program(name) => on_path(name)
+                .is_none()
+                .then(|| format!("{name} is not installed")),
             Self::InClientRoot(name) => {
                 let root = client_root();
                 let there = root.join("usr/bin").join(name).exists();
-                (!there).then(|| format!("{} has no {name} (scripts/make-forky.sh makes it)", root.display()))
+                (!there).then(|| {
+                    format!(
+                        "{} has no {name} (scripts/make-forky.sh makes it)",
+                        root.display()
+                    )
+                })
             }
-            Self::Root => (!rustix::process::geteuid().is_root()).then(|| "root rights are needed".to_owned()),
+            Self::Root => {
+                (!rustix::process::geteuid().is_root()).then(|| "root rights are needed".to_owned())
+            }
         }
     }
 }
@@ -42,7 +55,9 @@ impl Need {
 /// The program's path.
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
 }
 
 /// Whether the test may run. Prints the `SKIP` line when not.
@@ -50,9 +65,14 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
 /// # Panics
 /// When something is missing on a machine that should have it all.
 pub fn all_there(test: &str, needs: &[Need]) -> bool {
-    let Some(missing) = needs.iter().find_map(|need| need.missing()) else { return true };
+    let Some(missing) = needs.iter().find_map(|need| need.missing()) else {
+        return true;
+    };
     let should_have = std::env::var_os("CI").is_some() && Path::new("/etc/debian_version").exists();
-    assert!(!should_have, "{test} cannot run on this CI machine: {missing}");
+    assert!(
+        !should_have,
+        "{test} cannot run on this CI machine: {missing}"
+    );
     eprintln!("SKIP {test}: {missing}");
     false
 }

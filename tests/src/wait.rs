@@ -9,7 +9,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// Asks `probe` until it answers `Ok` or `limit` is over.
 ///
 /// * `Err` is what was seen instead; the last one is returned when time is up.
-pub fn until<T>(limit: Duration, mut probe: impl FnMut() -> Result<T, String>) -> Result<T, String> {
+pub fn until<T>(
+    limit: Duration,
+    mut probe: impl FnMut() -> Result<T, String>,
+) -> Result<T, String> {
     let deadline = Instant::now() + limit;
     let mut pause = FIRST_PAUSE;
     loop {

@@ -1,16 +1,17 @@
 //! A whole installation in a temporary folder: server, signer, rebuilders, their keys, policy and
 //! configuration, an access token, free ports.
 
+mod setup;
+
 use crate::http::Http;
-use crate::packages;
 use crate::process::{self, Process, Reaper};
 use crate::wait;
 use repo_model::policy::Policy;
 use repo_model::wire::intake::BuildReceipt;
 use repo_model::wire::status::{BuildStatus, ChannelStatus, ReleaseStatus};
+use setup::{create_token, free_address, processes, write_config, write_policy};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -62,7 +63,12 @@ impl Options {
 
     /// No rebuilds and no provenance are asked for: for stories about what comes after.
     pub fn no_rebuilds() -> Self {
-        Self { rebuilders: Vec::new(), min_rebuilders: 0, require_provenance: false, ..Self::two_rebuilders() }
+        Self {
+            rebuilders: Vec::new(),
+            min_rebuilders: 0,
+            require_provenance: false,
+            ..Self::two_rebuilders()
+        }
     }
 }
 
@@ -85,16 +91,31 @@ impl World {
     /// # Panics
     /// When something does not start, with its log.
     pub fn start(options: &Options) -> Self {
-        let dir = tempfile::Builder::new().prefix("hallmark-world-").tempdir().expect("a temporary folder").keep();
+        let dir = tempfile::Builder::new()
+            .prefix("hallmark-world-")
+            .tempdir()
+            .expect("a temporary folder")
+            .keep();
         // Builds run as another user, who has to pass through.
-        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o711)).expect("the folder is ours");
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o711))
+            .expect("the folder is ours");
         let reaper = Reaper::watch(&dir);
         let address = free_address();
         let policy_text = write_policy(&dir, options, &address);
         write_config(&dir, options, &address);
         let signer = process::binary("hallmark-signer");
-        process::run(process::command(&signer).args(["init", "--config"]).arg(dir.join("hallmark.toml")));
-        let token = create_token(&dir, "world", &["--scope", "publish", "--scope", "operate", "--scope", "read"]);
+        process::run(
+            process::command(&signer)
+                .args(["init", "--config"])
+                .arg(dir.join("hallmark.toml")),
+        );
+        let token = create_token(
+            &dir,
+            "world",
+            &[
+                "--scope", "publish", "--scope", "operate", "--scope", "read",
+            ],
+        );
         let world = Self {
             processes: processes(&dir, options),
             reaper,
@@ -108,7 +129,10 @@ impl World {
         world.start_process(SERVER);
         world.until_ready();
         if options.start_rebuilders {
-            options.rebuilders.iter().for_each(|name| world.start_process(name));
+            options
+                .rebuilders
+                .iter()
+                .for_each(|name| world.start_process(name));
         }
         drop(watch);
         world
@@ -159,8 +183,13 @@ impl World {
     /// # Panics
     /// When there is none of this name.
     pub fn process(&self, name: &str) -> MutexGuard<'_, Process> {
-        let process = self.processes.get(name).unwrap_or_else(|| panic!("there is no process {name}"));
-        process.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        let process = self
+            .processes
+            .get(name)
+            .unwrap_or_else(|| panic!("there is no process {name}"));
+        process
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Starts a process.
@@ -181,9 +210,15 @@ impl World {
     pub fn until_ready(&self) {
         self.until("server and signer are ready", || {
             for name in [SERVER, SIGNER] {
-                assert!(self.process(name).is_running(), "the {name} has ended by itself");
+                assert!(
+                    self.process(name).is_running(),
+                    "the {name} has ended by itself"
+                );
             }
-            let ready = self.http.try_send("GET", "/readyz", &[], b"").ok_or("no answer")?;
+            let ready = self
+                .http
+                .try_send("GET", "/readyz", &[], b"")
+                .ok_or("no answer")?;
             if ready.status != 200 {
                 return Err(ready.text());
             }
@@ -201,7 +236,10 @@ impl World {
     pub fn until<T>(&self, what: &str, probe: impl FnMut() -> Result<T, String>) -> T {
         match wait::until(STEP, probe) {
             Ok(value) => value,
-            Err(seen) => panic!("waited {} s until {what}; last seen: {seen}", STEP.as_secs()),
+            Err(seen) => panic!(
+                "waited {} s until {what}; last seen: {seen}",
+                STEP.as_secs()
+            ),
         }
     }
 
@@ -223,7 +261,12 @@ impl World {
     pub fn hallmark_ok(&self, arguments: &[&str]) -> String {
         let output = self.hallmark(arguments);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "hallmark {arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        assert!(
+            output.status.success(),
+            "hallmark {arguments:?}: {}{}",
+            text(&output.stdout),
+            text(&output.stderr)
+        );
         text(&output.stdout)
     }
 
@@ -238,7 +281,10 @@ impl World {
     /// When it is refused.
     pub fn publish(&self, dirs: &[&Path]) -> Vec<BuildReceipt> {
         let mut arguments = vec!["publish", "--json"];
-        arguments.extend(dirs.iter().map(|dir| dir.to_str().expect("paths here are UTF-8")));
+        arguments.extend(
+            dirs.iter()
+                .map(|dir| dir.to_str().expect("paths here are UTF-8")),
+        );
         let json = self.hallmark_ok(&arguments);
         serde_json::from_str(&json).expect("receipts")
     }
@@ -255,7 +301,9 @@ impl World {
 
     /// One build; none when the server gives no answer.
     pub fn try_build(&self, build: u64) -> Option<BuildStatus> {
-        let answer = self.http.try_send("GET", &format!("/api/v1/builds/{build}"), &[], b"")?;
+        let answer = self
+            .http
+            .try_send("GET", &format!("/api/v1/builds/{build}"), &[], b"")?;
         (answer.status == 200).then(|| answer.json())
     }
 
@@ -263,7 +311,12 @@ impl World {
     ///
     /// # Panics
     /// When it takes too long, with the build's status.
-    pub fn until_build(&self, build: u64, what: &str, mut is_so: impl FnMut(&BuildStatus) -> bool) -> BuildStatus {
+    pub fn until_build(
+        &self,
+        build: u64,
+        what: &str,
+        mut is_so: impl FnMut(&BuildStatus) -> bool,
+    ) -> BuildStatus {
         self.until(&format!("build {build} {what}"), || {
             let status = self.try_build(build).ok_or("no answer")?;
             match is_so(&status) {
@@ -275,39 +328,77 @@ impl World {
 
     /// Waits until a build is published.
     pub fn until_published(&self, build: u64) -> BuildStatus {
-        self.until_build(build, "is published", |status| status.stage.name() == "published")
+        self.until_build(build, "is published", |status| {
+            status.stage.name() == "published"
+        })
     }
 
     /// All releases, newest first; none when the server gives no answer.
     pub fn releases(&self) -> Vec<ReleaseStatus> {
         let answer = self.http.try_send("GET", "/api/v1/releases", &[], b"");
-        answer.filter(|answer| answer.status == 200).map(|answer| answer.json()).unwrap_or_default()
+        answer
+            .filter(|answer| answer.status == 200)
+            .map(|answer| answer.json())
+            .unwrap_or_default()
     }
 
     /// The number of the release that a channel points to; 0 when it points nowhere.
     pub fn channel(&self, name: &str) -> u64 {
         let channels: Vec<ChannelStatus> = self.http.get_json("/api/v1/channels");
-        let channel = channels.into_iter().find(|channel| channel.channel.as_str() == name);
-        channel.and_then(|channel| channel.release).map_or(0, |release| release.0)
+        let channel = channels
+            .into_iter()
+            .find(|channel| channel.channel.as_str() == name);
+        channel
+            .and_then(|channel| channel.release)
+            .map_or(0, |release| release.0)
     }
 
     fn report(&self) -> String {
         let mut text = String::new();
-        let answer = self.http.try_send("GET", "/api/v1/builds?limit=20", &[], b"");
+        let answer = self
+            .http
+            .try_send("GET", "/api/v1/builds?limit=20", &[], b"");
         let builds: Option<Vec<BuildStatus>> = answer.filter(|a| a.status == 200).map(|a| a.json());
         // Writing into a String cannot fail.
-        let _ = writeln!(text, "--- builds{}", if builds.is_none() { ": no answer" } else { "" });
+        let _ = writeln!(
+            text,
+            "--- builds{}",
+            if builds.is_none() { ": no answer" } else { "" }
+        );
         for build in builds.into_iter().flatten() {
-            let rebuilds = build.rebuilds.iter().map(|r| (r.rebuilder.as_str(), r.state.as_str(), r.verdict, &r.last_error));
+            let rebuilds = build.rebuilds.iter().map(|r| {
+                (
+                    r.rebuilder.as_str(),
+                    r.state.as_str(),
+                    r.verdict,
+                    &r.last_error,
+                )
+            });
             let rebuilds: Vec<_> = rebuilds.collect();
-            let jobs: Vec<_> = build.jobs.iter().map(|j| (j.name.as_str(), j.state.as_str(), &j.last_error)).collect();
-            let _ = writeln!(text, "{} {} {:?} {rebuilds:?} {jobs:?}", build.build, build.source, build.stage);
+            let jobs: Vec<_> = build
+                .jobs
+                .iter()
+                .map(|j| (j.name.as_str(), j.state.as_str(), &j.last_error))
+                .collect();
+            let _ = writeln!(
+                text,
+                "{} {} {:?} {rebuilds:?} {jobs:?}",
+                build.build, build.source, build.stage
+            );
         }
         for (name, process) in &self.processes {
-            let log = process.lock().unwrap_or_else(std::sync::PoisonError::into_inner).log_text();
+            let log = process
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .log_text();
             let lines: Vec<_> = log.lines().collect();
             let tail = &lines[lines.len().saturating_sub(LOG_TAIL)..];
-            let _ = writeln!(text, "--- log of {name} ({} lines)\n{}", lines.len(), tail.join("\n"));
+            let _ = writeln!(
+                text,
+                "--- log of {name} ({} lines)\n{}",
+                lines.len(),
+                tail.join("\n")
+            );
         }
         text
     }
@@ -330,84 +421,4 @@ impl std::ops::Deref for Watch<'_> {
     fn deref(&self) -> &World {
         self.0
     }
-}
-
-/// A port that nobody listens on now. The system gives numbers out in turn, so nobody else gets it soon.
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it has an address").to_string()
-}
-
-fn processes(dir: &Path, options: &Options) -> BTreeMap<String, Mutex<Process>> {
-    let config = |name: &str| dir.join(name).to_str().expect("paths here are UTF-8").to_owned();
-    let main = config("hallmark.toml");
-    let new = |name: &str, binary: &str, arguments: &[&str]| {
-        let log = dir.join(format!("{name}.log"));
-        (name.to_owned(), Mutex::new(Process::new(name, process::binary(binary), arguments, log)))
-    };
-    let mut all = BTreeMap::from([
-        new(SERVER, "hallmark", &["serve", "--config", &main]),
-        new(SIGNER, "hallmark-signer", &["serve", "--config", &main]),
-    ]);
-    for name in &options.rebuilders {
-        let own = config(&format!("{name}.toml"));
-        all.extend([new(name, "hallmark-rebuilder", &["run", "--config", &own])]);
-    }
-    all
-}
-
-/// Makes the rebuilders' keys and writes the policy that lists them.
-fn write_policy(dir: &Path, options: &Options, address: &str) -> String {
-    let k = options.min_rebuilders;
-    let mut text = format!(
-        "version = 1\nmin_rebuilders = {k}\nmin_operators = {k}\nrequire_provenance = {}\n\
-         sbom_formats = [\"cyclonedx-1.6\", \"spdx-2.3\"]\n\n",
-        options.require_provenance
-    );
-    if options.require_provenance {
-        text.push_str(&packages::builder_policy());
-    }
-    for name in &options.rebuilders {
-        let config = dir.join(format!("{name}.toml"));
-        let work_dir = dir.join(format!("{name}.work"));
-        let key_file = dir.join(format!("{name}.key"));
-        let section = format!(
-            "[rebuilder]\nserver_url = \"http://{address}\"\nname = \"{name}\"\noperator = \"operator-of-{name}\"\n\
-             key_file = \"{}\"\nwork_dir = \"{}\"\n",
-            key_file.display(),
-            work_dir.display()
-        );
-        std::fs::write(&config, section).expect("the rebuilder's configuration is written");
-        let mut keygen = process::command(process::binary("hallmark-rebuilder"));
-        keygen.args(["keygen", "--config"]).arg(&config).arg("--out").arg(&key_file);
-        text.push_str(&process::run(&mut keygen));
-    }
-    std::fs::write(dir.join("policy.toml"), &text).expect("the policy is written");
-    text
-}
-
-fn write_config(dir: &Path, options: &Options, address: &str) {
-    let path = |name: &str| dir.join(name).display().to_string();
-    let text = format!(
-        "[server]\nlisten = \"{address}\"\npublic_url = \"http://{address}\"\ntitle = \"Test world\"\n\
-         data_dir = \"{data}\"\nsigner_socket = \"{socket}\"\npolicy_file = \"{policy}\"\n\
-         lease_secs = {lease}\npublish_delay_millis = {delay}\n{more}\n\
-         [[repo]]\nname = \"base\"\narches = [\"x86_64\"]\n\n\
-         [[repo]]\nname = \"old\"\narches = [\"x86_64\"]\nmetadata_codec = \"gzip\"\n\n\
-         [signer]\nsocket = \"{socket}\"\nstate_dir = \"{state}\"\npolicy_file = \"{policy}\"\n",
-        data = path("data"),
-        socket = path("signer.sock"),
-        policy = path("policy.toml"),
-        state = path("signer-state"),
-        lease = options.lease_secs,
-        delay = options.publish_delay_millis,
-        more = options.server_settings,
-    );
-    std::fs::write(dir.join("hallmark.toml"), text).expect("the configuration is written");
-}
-
-fn create_token(dir: &Path, name: &str, arguments: &[&str]) -> String {
-    let mut command = process::command(process::binary("hallmark"));
-    command.args(["token", "create", "--name", name, "--config"]).arg(dir.join("hallmark.toml")).args(arguments);
-    process::run(&mut command).trim().to_owned()
 }

@@ -28,21 +28,34 @@ pub fn source(name: &str, version: &str) -> Rpm {
 pub fn binary(name: &str, version: &str) -> Rpm {
     Rpm::binary(name)
         .set(tag::VERSION, Field::str(version))
-        .set(tag::PROVIDEVERSION, Field::strings([format!("{version}-1")]))
-        .set(tag::SOURCERPM, Field::str(format!("{name}-{version}-1.src.rpm")))
+        .set(
+            tag::PROVIDEVERSION,
+            Field::strings([format!("{version}-1")]),
+        )
+        .set(
+            tag::SOURCERPM,
+            Field::str(format!("{name}-{version}-1.src.rpm")),
+        )
         .file(&format!("/usr/share/{name}"), version.as_bytes())
 }
 
 impl Crafted {
     /// A sound build: one source package, one noarch package.
     pub fn new(name: &str, version: &str) -> Self {
-        Self::of(source(name, version).bytes(), vec![binary(name, version).bytes()])
+        Self::of(
+            source(name, version).bytes(),
+            vec![binary(name, version).bytes()],
+        )
     }
 
     /// A build of these files with a buildinfo that fits them.
     pub fn of(source: Vec<u8>, packages: Vec<Vec<u8>>) -> Self {
         let buildinfo = buildinfo_of(&source, &packages).to_json();
-        Self { source, packages, buildinfo }
+        Self {
+            source,
+            packages,
+            buildinfo,
+        }
     }
 
     /// The manifest that names them.
@@ -50,7 +63,11 @@ impl Crafted {
         BuildManifest {
             repo: repo.parse().expect("a repository name"),
             source: FileDigest::of(&self.source),
-            packages: self.packages.iter().map(|package| FileDigest::of(package)).collect(),
+            packages: self
+                .packages
+                .iter()
+                .map(|package| FileDigest::of(package))
+                .collect(),
             buildinfo: FileDigest::of(&self.buildinfo),
             provenance: None,
         }
@@ -63,7 +80,12 @@ impl Crafted {
     pub fn upload(&self, http: &Http) {
         for blob in self.packages.iter().chain([&self.source, &self.buildinfo]) {
             let answer = put(http, blob);
-            assert!(matches!(answer.status, 200 | 201), "{}: {}", answer.status, answer.text());
+            assert!(
+                matches!(answer.status, 200 | 201),
+                "{}: {}",
+                answer.status,
+                answer.text()
+            );
         }
     }
 
@@ -79,7 +101,12 @@ impl Crafted {
     /// When it is refused.
     pub fn publish(&self, http: &Http) -> BuildReceipt {
         let answer = self.offer(http);
-        assert!(matches!(answer.status, 200 | 201), "{}: {}", answer.status, answer.text());
+        assert!(
+            matches!(answer.status, 200 | 201),
+            "{}: {}",
+            answer.status,
+            answer.text()
+        );
         answer.json()
     }
 }
@@ -92,7 +119,9 @@ pub fn put(http: &Http, blob: &[u8]) -> Answer {
 /// The buildinfo of these files. What cannot be read is left out of the outputs or named `broken`.
 pub fn buildinfo_of(source: &[u8], packages: &[Vec<u8>]) -> BuildInfo {
     let nevra = |bytes: &[u8]| {
-        let package = Head::parse(bytes).and_then(|head| Package::from_head(&head)).ok();
+        let package = Head::parse(bytes)
+            .and_then(|head| Package::from_head(&head))
+            .ok();
         package.map(|package| (package.nevra, package.header_digest))
     };
     let (name, header) = nevra(source).unwrap_or_else(|| {
@@ -104,7 +133,12 @@ pub fn buildinfo_of(source: &[u8], packages: &[Vec<u8>]) -> BuildInfo {
         .filter_map(|bytes| {
             let (nevra, header_sha256) = nevra(bytes)?;
             let size_bytes = bytes.len() as u64;
-            Some(buildinfo::Output { nevra, file_sha256: FileDigest::of(bytes), header_sha256, size_bytes })
+            Some(buildinfo::Output {
+                nevra,
+                file_sha256: FileDigest::of(bytes),
+                header_sha256,
+                size_bytes,
+            })
         })
         .collect();
     outputs.sort_by(|a, b| a.nevra.cmp(&b.nevra));

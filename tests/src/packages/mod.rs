@@ -29,15 +29,23 @@ fn builder_key() -> StatementKey {
 /// The policy's entry for the builder of all packages here.
 pub fn builder_policy() -> String {
     let pem = builder_key().public().to_pem();
-    format!("[[builders]]\nname = \"{BUILDER}\"\noperator = \"tests\"\nstatement_key = \"\"\"\n{pem}\"\"\"\n\n")
+    format!(
+        "[[builders]]\nname = \"{BUILDER}\"\noperator = \"tests\"\nstatement_key = \"\"\"\n{pem}\"\"\"\n\n"
+    )
 }
 
 fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace is there")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .expect("the workspace is there")
 }
 
 fn kept(kind: &str) -> PathBuf {
-    let dir = target_profile_dir().with_file_name("tmp").join("hallmark-tests").join(kind);
+    let dir = target_profile_dir()
+        .with_file_name("tmp")
+        .join("hallmark-tests")
+        .join(kind);
     fs::create_dir_all(&dir).expect("target is writable");
     dir
 }
@@ -72,18 +80,28 @@ impl Key {
     fn tree(self, path: &Path) -> Self {
         let named = self.text(&path.file_name().unwrap_or_default().to_string_lossy());
         if !path.is_dir() {
-            let content = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let content =
+                fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             return named.text(&hex::encode(Sha256::digest(content)));
         }
-        let mut entries: Vec<_> = fs::read_dir(path).expect("a folder").flatten().map(|entry| entry.path()).collect();
+        let mut entries: Vec<_> = fs::read_dir(path)
+            .expect("a folder")
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
         entries.sort();
         entries.iter().fold(named, |key, entry| key.tree(entry))
     }
 
     /// Name, size and time of a file that is too large to read each time.
     fn stamp(self, path: &Path) -> Self {
-        let Ok(meta) = path.metadata() else { return self.text("none") };
-        let modified = meta.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        let Ok(meta) = path.metadata() else {
+            return self.text("none");
+        };
+        let modified = meta
+            .modified()
+            .ok()
+            .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         self.text(&format!("{} {} {:?}", path.display(), meta.len(), modified))
     }
 
@@ -101,18 +119,31 @@ pub fn built(srpm: &Path) -> PathBuf {
     // The build root is the machine's own: other packages installed, another build.
     let key = ["/var/lib/dpkg/status", "/var/lib/rpm/rpmdb.sqlite"]
         .iter()
-        .fold(Key::default().tree(srpm).stamp(&hallmark), |key, file| key.stamp(Path::new(file)));
+        .fold(Key::default().tree(srpm).stamp(&hallmark), |key, file| {
+            key.stamp(Path::new(file))
+        });
     once(&kept("builds"), &key.hex(), |dir| {
         let key_file = dir.join("builder.key");
-        fs::write(&key_file, builder_key().to_pem().expect("a key has a PEM")).expect("target is writable");
+        fs::write(&key_file, builder_key().to_pem().expect("a key has a PEM"))
+            .expect("target is writable");
         let scratch = tempfile::tempdir().expect("a temporary folder");
         let config = scratch.path().join("build.toml");
         let work_dir = scratch.path().join("work");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
         fs::set_permissions(scratch.path(), mode).expect("the folder is ours");
-        fs::write(&config, format!("[rebuilder]\nwork_dir = \"{}\"\n", work_dir.display())).expect("it is ours");
+        fs::write(
+            &config,
+            format!("[rebuilder]\nwork_dir = \"{}\"\n", work_dir.display()),
+        )
+        .expect("it is ours");
         let mut command = process::command(&hallmark);
-        command.arg("buildinfo").arg(srpm).arg("-o").arg(dir).arg("--key").arg(&key_file);
+        command
+            .arg("buildinfo")
+            .arg(srpm)
+            .arg("-o")
+            .arg(dir)
+            .arg("--key")
+            .arg(&key_file);
         run(command.args(["--name", BUILDER, "--config"]).arg(&config));
         fs::remove_file(key_file).expect("it is ours");
     })
@@ -125,8 +156,16 @@ pub fn built(srpm: &Path) -> PathBuf {
 pub fn bundled() -> Vec<(String, PathBuf)> {
     let top = workspace();
     let script = top.join("scripts/fetch-sources.sh");
-    let inputs = [script.clone(), top.join("tests/bundled"), top.join("tests/specs/prelude.inc"), top.join("LICENSE")];
-    let key = inputs.iter().fold(Key::default(), |key, path| key.tree(path)).hex();
+    let inputs = [
+        script.clone(),
+        top.join("tests/bundled"),
+        top.join("tests/specs/prelude.inc"),
+        top.join("LICENSE"),
+    ];
+    let key = inputs
+        .iter()
+        .fold(Key::default(), |key, path| key.tree(path))
+        .hex();
     let sources = once(&kept("sources"), &key, |dir| {
         run(process::command(&script).arg("--bundled").arg(dir));
     });
@@ -136,7 +175,9 @@ pub fn bundled() -> Vec<(String, PathBuf)> {
         let (name, srpm) = (fields.next()?.to_owned(), fields.nth(2)?);
         Some((name, built(&sources.join(srpm))))
     };
-    list.lines().map(|text| line(text).unwrap_or_else(|| panic!("`{text}` in sources.tsv"))).collect()
+    list.lines()
+        .map(|text| line(text).unwrap_or_else(|| panic!("`{text}` in sources.tsv")))
+        .collect()
 }
 
 /// The build of one bundled project.
@@ -145,7 +186,9 @@ pub fn bundled() -> Vec<(String, PathBuf)> {
 /// When there is none of this name, or it cannot be built.
 pub fn bundled_one(name: &str) -> PathBuf {
     let found = bundled().into_iter().find(|(other, _)| other == name);
-    found.unwrap_or_else(|| panic!("no bundled project is called {name}")).1
+    found
+        .unwrap_or_else(|| panic!("no bundled project is called {name}"))
+        .1
 }
 
 /// A package that does nothing, quickly or slowly.
@@ -162,16 +205,27 @@ pub struct Probe {
 impl Probe {
     /// Version 1.0, built at once.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), version: "1.0".to_owned(), build_secs: 0 }
+        Self {
+            name: name.to_owned(),
+            version: "1.0".to_owned(),
+            build_secs: 0,
+        }
     }
 
     /// The same with a build that takes so long.
     pub fn slow(name: &str, build_secs: u32) -> Self {
-        Self { build_secs, ..Self::new(name) }
+        Self {
+            build_secs,
+            ..Self::new(name)
+        }
     }
 
     fn spec(&self) -> String {
-        let Self { name, version, build_secs } = self;
+        let Self {
+            name,
+            version,
+            build_secs,
+        } = self;
         format!(
             "Name: {name}\nVersion: {version}\nRelease: 1\nSummary: A probe\nLicense: Apache-2.0\nBuildArch: noarch\n\
              \n%description\nMade for a test.\n\n%prep\n\n%build\nsleep {build_secs}\n\n%install\n\
@@ -191,7 +245,15 @@ impl Probe {
             let file = format!("{}.spec", self.name);
             fs::write(dir.join(&file), &spec).expect("target is writable");
             let mut command = process::command("rpmbuild");
-            command.args(["-bs", "--nodeps", "--quiet", "--define", "_topdir .", "--define", "_srcrpmdir ."]);
+            command.args([
+                "-bs",
+                "--nodeps",
+                "--quiet",
+                "--define",
+                "_topdir .",
+                "--define",
+                "_srcrpmdir .",
+            ]);
             run(command.arg(file).current_dir(dir));
         });
         built(&only_srpm(&sources))
@@ -199,7 +261,12 @@ impl Probe {
 }
 
 fn only_srpm(dir: &Path) -> PathBuf {
-    let files = fs::read_dir(dir).expect("a folder").flatten().map(|entry| entry.path());
+    let files = fs::read_dir(dir)
+        .expect("a folder")
+        .flatten()
+        .map(|entry| entry.path());
     let mut srpms = files.filter(|path| path.to_string_lossy().ends_with(".src.rpm"));
-    srpms.next().unwrap_or_else(|| panic!("no source package in {}", dir.display()))
+    srpms
+        .next()
+        .unwrap_or_else(|| panic!("no source package in {}", dir.display()))
 }
