@@ -13,7 +13,8 @@ mod testing;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    buildinfo, channels, config, evidence, publish, repofile, sbom, serve, status, token,
+    buildinfo, channels, config, createrepo, evidence, modifyrepo, publish, repo_check, repofile,
+    sbom, serve, status, token,
 };
 use failure::Failure;
 use std::process::ExitCode;
@@ -85,6 +86,12 @@ enum Command {
     Evidence(evidence::Args),
     /// Make SBOMs of local packages
     Sbom(sbom::Args),
+    /// Make the metadata of a directory of packages
+    Createrepo(Box<createrepo::Args>),
+    /// Add a record to a repository's metadata, or remove one
+    Modifyrepo(modifyrepo::Args),
+    /// Look at repositories, ours or anybody's
+    Repo(repo_check::Args),
 }
 
 fn main() -> ExitCode {
@@ -116,5 +123,8 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Repofile(args) => repofile::run(args),
         Command::Evidence(args) => evidence::run(args),
         Command::Sbom(args) => sbom::run(args),
+        Command::Createrepo(args) => createrepo::run(args),
+        Command::Modifyrepo(args) => modifyrepo::run(args),
+        Command::Repo(args) => repo_check::run(args),
     }
 }

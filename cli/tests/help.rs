@@ -63,6 +63,9 @@ fn every_command_explains_itself_with_examples() {
         "sbom",
         "repofile",
         "evidence",
+        "createrepo",
+        "modifyrepo",
+        "repo check",
     ] {
         assert!(
             seen.iter().any(|path| path == wanted),

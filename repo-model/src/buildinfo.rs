@@ -199,7 +199,9 @@ impl BuildInfo {
         }
         let info: Self = serde_json::from_slice(json).map_err(BuildInfoError::Json)?;
         if info.schema != SCHEMA {
-            return Err(BuildInfoError::Schema { found: info.schema.chars().take(80).collect() });
+            return Err(BuildInfoError::Schema {
+                found: info.schema.chars().take(80).collect(),
+            });
         }
         Ok(info)
     }
@@ -237,9 +239,13 @@ mod tests {
     /// Every object in the document has exactly the properties that the schema knows.
     fn agree(schema: &Value, document: &Value, place: &str) {
         if let Some(list) = document.as_array() {
-            list.iter().for_each(|item| agree(&schema["items"], item, place));
+            list.iter()
+                .for_each(|item| agree(&schema["items"], item, place));
         }
-        let (Some(known), Some(found)) = (schema["properties"].as_object(), document.as_object()) else { return };
+        let (Some(known), Some(found)) = (schema["properties"].as_object(), document.as_object())
+        else {
+            return;
+        };
         let keys = |map: &serde_json::Map<String, Value>| map.keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys(known), keys(found), "{place}");
         for (key, value) in found {
@@ -260,7 +266,9 @@ mod tests {
     fn another_schema_and_unknown_fields_are_refused() {
         let mut other = sample();
         other["schema"] = json!("rpm-buildinfo/2");
-        let error = BuildInfo::from_json(other.to_string().as_bytes()).unwrap_err().to_string();
+        let error = BuildInfo::from_json(other.to_string().as_bytes())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("rpm-buildinfo/2"), "{error}");
         let mut more = sample();
         more["machine"]["gpu"] = json!(1);

@@ -34,8 +34,8 @@ pub const ENV_OTHER: &[&str] = &[
 
 /// First parts of the server's own paths, which no channel can be called.
 const RESERVED: &[&str] = &[
-    "api", "assets", "builds", "evidence", "healthz", "keys", "log", "metrics", "packages", "r", "readyz",
-    "releases", "sbom",
+    "api", "assets", "builds", "evidence", "healthz", "keys", "log", "metrics", "packages", "r",
+    "readyz", "releases", "sbom",
 ];
 
 /// The configuration cannot be used. The operator's fault; correct it and start again.
@@ -119,7 +119,10 @@ impl Default for ServerConfig {
             data_dir: "/var/lib/hallmark".into(),
             signer_socket: "/run/hallmark/signer.sock".into(),
             policy_file: "/etc/hallmark/policy.toml".into(),
-            channels: ["preview", "stable"].iter().filter_map(|c| c.parse().ok()).collect(),
+            channels: ["preview", "stable"]
+                .iter()
+                .filter_map(|c| c.parse().ok())
+                .collect(),
             trusted_proxies: Vec::new(),
             max_blob_bytes: 16 << 30,
             upload_expiry_secs: 86_400,
@@ -197,8 +200,16 @@ pub struct SignerConfig {
     pub user_id: String,
     /// Algorithm of the OpenPGP keys made by `hallmark-signer init`.
     pub key_algorithm: KeyAlgorithm,
+    /// Where the OpenPGP keys live.
+    pub key_backend: KeyBackendName,
+    /// The token, when `key_backend` is `pkcs11`.
+    pub pkcs11: Option<Pkcs11Config>,
     /// User ids that may connect; empty: the signer's own and root.
     pub allowed_uids: Vec<u32>,
+    /// Requests a minute for the package key, as many at once after a pause; 0: no limit.
+    pub package_requests_per_minute: u32,
+    /// Requests a minute for the metadata key; 0: no limit.
+    pub release_requests_per_minute: u32,
     /// Whether to confine itself with Landlock and seccomp where the kernel has them.
     pub sandbox: bool,
 }
@@ -212,7 +223,11 @@ impl Default for SignerConfig {
             verifier_id: "https://hallmark.example/signer".to_owned(),
             user_id: "Hallmark repository <packages@hallmark.example>".to_owned(),
             key_algorithm: KeyAlgorithm::default(),
+            key_backend: KeyBackendName::default(),
+            pkcs11: None,
             allowed_uids: Vec::new(),
+            package_requests_per_minute: 12_000,
+            release_requests_per_minute: 300,
             sandbox: true,
         }
     }
@@ -227,6 +242,32 @@ pub enum KeyAlgorithm {
     Ed25519,
     /// For every client.
     Rsa4096,
+}
+
+/// Where OpenPGP keys live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyBackendName {
+    /// Files in `signer.state_dir`.
+    #[default]
+    File,
+    /// A PKCS #11 token: see [`Pkcs11Config`].
+    Pkcs11,
+}
+
+/// `[signer.pkcs11]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pkcs11Config {
+    /// The token's module, a shared library that is loaded into the signer.
+    pub module: PathBuf,
+    /// Label of the token.
+    pub token: String,
+    /// File with the user PIN; readable by the signer's user only.
+    pub pin_file: PathBuf,
+    /// Directories in which the module keeps its state: the sandbox leaves them open to it.
+    #[serde(default)]
+    pub paths: Vec<PathBuf>,
 }
 
 /// `[rebuilder]`
@@ -255,6 +296,8 @@ pub struct RebuilderConfig {
     pub log_bytes: u64,
     /// User id that builds run as when the rebuilder is root.
     pub build_uid: u32,
+    /// What it varies on purpose in its rebuilds; `plain` varies nothing.
+    pub profile: String,
 }
 
 impl Default for RebuilderConfig {
@@ -271,6 +314,7 @@ impl Default for RebuilderConfig {
             max_processes: 4_096,
             log_bytes: 16 << 20,
             build_uid: 65_534,
+            profile: "plain".to_owned(),
         }
     }
 }
@@ -285,13 +329,17 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut table: toml::Table = toml::from_str(text).map_err(ConfigError::Toml)?;
         for (name, value) in environment {
-            let Some(path) = name.strip_prefix(ENV_PREFIX) else { continue };
+            let Some(path) = name.strip_prefix(ENV_PREFIX) else {
+                continue;
+            };
             if ENV_OTHER.contains(&name.as_str()) {
                 continue;
             }
-            set(&mut table, &path.to_lowercase(), &value).map_err(|why| ConfigError::Environment {
-                name: name.clone(),
-                why,
+            set(&mut table, &path.to_lowercase(), &value).map_err(|why| {
+                ConfigError::Environment {
+                    name: name.clone(),
+                    why,
+                }
             })?;
         }
         let config: Self = table.try_into().map_err(ConfigError::Toml)?;
@@ -304,14 +352,24 @@ impl Config {
         if self.server.channels.is_empty() {
             return refuse("`server.channels` is empty: name at least one channel".to_owned());
         }
-        if let Some(taken) = self.server.channels.iter().find(|c| RESERVED.contains(&c.as_str())) {
-            return refuse(format!("`server.channels` has {taken}, which is a path of the server itself"));
+        if let Some(taken) = self
+            .server
+            .channels
+            .iter()
+            .find(|c| RESERVED.contains(&c.as_str()))
+        {
+            return refuse(format!(
+                "`server.channels` has {taken}, which is a path of the server itself"
+            ));
         }
         if self.server.public_url.ends_with('/') {
             return refuse("`server.public_url` ends with a slash: drop it".to_owned());
         }
         for (index, repo) in self.repo.iter().enumerate() {
-            if self.repo[..index].iter().any(|other| other.name == repo.name) {
+            if self.repo[..index]
+                .iter()
+                .any(|other| other.name == repo.name)
+            {
                 return refuse(format!("`[[repo]]` names {} twice", repo.name));
             }
             if repo.arches.is_empty() {
@@ -355,14 +413,24 @@ mod tests {
     use super::*;
 
     fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
     fn unknown_keys_are_refused_in_every_section() {
-        for bad in ["x = 1", "[server]\nx = 1", "[signer]\nx = 1", "[[repo]]\nname='a'\narches=['x86_64']\nx=1"] {
+        for bad in [
+            "x = 1",
+            "[server]\nx = 1",
+            "[signer]\nx = 1",
+            "[[repo]]\nname='a'\narches=['x86_64']\nx=1",
+        ] {
             let error = Config::read(bad, []).unwrap_err();
-            let ConfigError::Toml(source) = error else { panic!("{error}") };
+            let ConfigError::Toml(source) = error else {
+                panic!("{error}")
+            };
             assert!(source.to_string().contains("unknown field `x`"), "{source}");
         }
     }
@@ -389,8 +457,15 @@ mod tests {
     #[test]
     fn contradictions_are_named() {
         let twice = "[[repo]]\nname='a'\narches=['x86_64']\n[[repo]]\nname='a'\narches=['x86_64']";
-        assert!(Config::read(twice, []).unwrap_err().to_string().contains("twice"));
-        let taken = Config::read("[server]\nchannels = ['api']", []).unwrap_err().to_string();
+        assert!(
+            Config::read(twice, [])
+                .unwrap_err()
+                .to_string()
+                .contains("twice")
+        );
+        let taken = Config::read("[server]\nchannels = ['api']", [])
+            .unwrap_err()
+            .to_string();
         assert!(taken.contains("path of the server"), "{taken}");
     }
 
@@ -399,8 +474,17 @@ mod tests {
         let text = include_str!("../../docs/hallmark.example.toml");
         let example = Config::read(text, []).unwrap();
         let defaults = Config::default();
-        assert_eq!(format!("{:?}", example.server), format!("{:?}", defaults.server));
-        assert_eq!(format!("{:?}", example.signer), format!("{:?}", defaults.signer));
-        assert_eq!(format!("{:?}", example.sbom), format!("{:?}", defaults.sbom));
+        assert_eq!(
+            format!("{:?}", example.server),
+            format!("{:?}", defaults.server)
+        );
+        assert_eq!(
+            format!("{:?}", example.signer),
+            format!("{:?}", defaults.signer)
+        );
+        assert_eq!(
+            format!("{:?}", example.sbom),
+            format!("{:?}", defaults.sbom)
+        );
     }
 }

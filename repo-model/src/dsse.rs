@@ -10,7 +10,9 @@ use crate::FileDigest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use p256::ecdsa::signature::{Signer as _, Verifier as _};
 use p256::ecdsa::{DerSignature, SigningKey, VerifyingKey};
-use p256::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding};
+use p256::pkcs8::{
+    DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding,
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -85,7 +87,9 @@ impl StatementKey {
 
     /// Signs `payload` of `payload_type` into an envelope.
     pub fn sign(&self, payload_type: &str, payload: &[u8]) -> Envelope {
-        let signature: DerSignature = self.0.sign(&pre_authentication_encoding(payload_type, payload));
+        let signature: DerSignature = self
+            .0
+            .sign(&pre_authentication_encoding(payload_type, payload));
         Envelope {
             payload_type: payload_type.to_owned(),
             payload: STANDARD.encode(payload),
@@ -126,9 +130,7 @@ impl StatementPublicKey {
 
     /// SPKI PEM with LF line ends.
     pub fn to_pem(&self) -> String {
-        self.0
-            .to_public_key_pem(LineEnding::LF)
-            .unwrap_or_default()
+        self.0.to_public_key_pem(LineEnding::LF).unwrap_or_default()
     }
 }
 
@@ -208,7 +210,8 @@ impl Envelope {
         let key_id = key.key_id();
         // The hint saves the arithmetic for signatures that name another key; it grants nothing.
         let verifies = |signature: &EnvelopeSignature| {
-            (signature.keyid.is_empty() || signature.keyid == key_id) && key.made(signature, &signed)
+            (signature.keyid.is_empty() || signature.keyid == key_id)
+                && key.made(signature, &signed)
         };
         if self.signatures.iter().any(verifies) {
             Ok(payload)
@@ -219,13 +222,20 @@ impl Envelope {
 
     /// The payload without any check: for display, never for a decision.
     pub fn unverified_payload(&self) -> Result<Vec<u8>, DsseError> {
-        STANDARD.decode(&self.payload).map_err(|_| DsseError::Payload)
+        STANDARD
+            .decode(&self.payload)
+            .map_err(|_| DsseError::Payload)
     }
 }
 
 /// `DSSEv1 SP len(type) SP type SP len(body) SP body` (DSSE `protocol.md`).
 fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    let mut out = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
+    let mut out = format!(
+        "DSSEv1 {} {payload_type} {} ",
+        payload_type.len(),
+        payload.len()
+    )
+    .into_bytes();
     out.extend_from_slice(payload);
     out
 }
@@ -265,9 +275,15 @@ mod tests {
     #[test]
     fn keys_read_back_from_pem() {
         let pem = key(3).to_pem().unwrap();
-        assert_eq!(StatementKey::from_pem(&pem).unwrap().public(), key(3).public());
+        assert_eq!(
+            StatementKey::from_pem(&pem).unwrap().public(),
+            key(3).public()
+        );
         let public = key(3).public().to_pem();
-        assert_eq!(public.parse::<StatementPublicKey>().unwrap(), key(3).public());
+        assert_eq!(
+            public.parse::<StatementPublicKey>().unwrap(),
+            key(3).public()
+        );
         assert!("-----BEGIN".parse::<StatementPublicKey>().is_err());
     }
 }

@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 /// The text is not a usable name. The sender's fault; do not retry.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("`{text}` is not a {kind}: want 1 to 64 of a-z, 0-9, `-`, `_`, `.`, starting with a letter or digit")]
+#[error(
+    "`{text}` is not a {kind}: want 1 to 64 of a-z, 0-9, `-`, `_`, `.`, starting with a letter or digit"
+)]
 pub struct ParseNameError {
     kind: &'static str,
     text: String,
@@ -88,9 +90,7 @@ name_type! {
 }
 
 /// Number of a release; releases are numbered 1, 2, 3, ... and compare as numbers.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReleaseId(pub u64);
 
@@ -116,7 +116,18 @@ mod tests {
         for good in ["base", "x86_64", "el9.4", "0ad"] {
             assert_eq!(good.parse::<RepoName>().unwrap().as_str(), good);
         }
-        for bad in ["", ".", "..", "a/b", "-x", "A", "a b", "a\0", "é", &"a".repeat(65)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "-x",
+            "A",
+            "a b",
+            "a\0",
+            "é",
+            &"a".repeat(65),
+        ] {
             assert!(bad.parse::<RepoName>().is_err(), "{bad:?}");
         }
     }

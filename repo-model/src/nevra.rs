@@ -81,7 +81,9 @@ impl fmt::Display for Nevra {
 impl Nevra {
     /// `name-version-release.arch.rpm`, the file name that rpmbuild gives (no epoch).
     pub fn file_name(&self) -> String {
-        let Evr { version, release, .. } = &self.evr;
+        let Evr {
+            version, release, ..
+        } = &self.evr;
         format!("{}-{version}-{release}.{}.rpm", self.name, self.arch)
     }
 }
@@ -106,12 +108,17 @@ impl FromStr for Nevra {
         let (name, version) = rest.rsplit_once('-').ok_or_else(|| refuse("no version"))?;
         let (epoch, version) = match version.split_once(':') {
             Some((epoch, version)) => (
-                epoch.parse().map_err(|_| refuse("the epoch is not a number"))?,
+                epoch
+                    .parse()
+                    .map_err(|_| refuse("the epoch is not a number"))?,
                 version,
             ),
             None => (0, version),
         };
-        if [name, version, release, arch].iter().any(|part| part.is_empty()) {
+        if [name, version, release, arch]
+            .iter()
+            .any(|part| part.is_empty())
+        {
             return Err(refuse("a part is empty"));
         }
         Ok(Self {
@@ -152,7 +159,13 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Nevra>().unwrap().to_string(), text);
         }
-        for bad in ["", "hello", "hello-1.x86_64", "-1-1.x86_64", "a-x:1-1.noarch"] {
+        for bad in [
+            "",
+            "hello",
+            "hello-1.x86_64",
+            "-1-1.x86_64",
+            "a-x:1-1.noarch",
+        ] {
             assert!(bad.parse::<Nevra>().is_err(), "{bad}");
         }
     }

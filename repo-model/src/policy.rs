@@ -4,7 +4,7 @@
 //! documents as they are stored. It trusts no summary of them.
 
 use crate::dsse::{Envelope, StatementPublicKey};
-use crate::rpm::{Head, Package, lint};
+use crate::rpm::{Head, Package, lint, tag};
 use crate::statement::{self, Provenance, Rebuild, Statement};
 use crate::verdict::{Cause, Verdict};
 use crate::{FileDigest, HeaderDigest, OperatorName, Timestamp, WorkerName, sbom_facts};
@@ -34,6 +34,16 @@ pub struct Policy {
     /// Statements older than this many days do not count; none: no limit.
     #[serde(default)]
     pub max_evidence_age_days: Option<u32>,
+    /// What to do with a version lower than the highest signed before of the same name and
+    /// architecture. The signer, which remembers, applies it; [`judge`] cannot.
+    #[serde(default)]
+    pub older_versions: OlderVersions,
+    /// Beginnings of package names that may be signed; empty: every name.
+    #[serde(default)]
+    pub name_prefixes: Vec<String>,
+    /// Architectures that may be signed, `noarch` and `src` included; empty: every one.
+    #[serde(default)]
+    pub arches: BTreeSet<String>,
     /// Builders whose provenance counts.
     #[serde(default)]
     pub builders: Vec<KeyHolder>,
@@ -56,6 +66,17 @@ pub enum Dissent {
     Note,
 }
 
+/// What to do with a version lower than one that was signed before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OlderVersions {
+    /// The package is held: old versions have known holes, and an attacker likes to serve them.
+    #[default]
+    Hold,
+    /// It is signed like any other: for several streams of one package in one repository.
+    Allow,
+}
+
 /// A party whose statements count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,6 +90,24 @@ pub struct KeyHolder {
     /// ed25519 public key of its requests, 64 hex digits (rebuilders only).
     #[serde(default)]
     pub request_key: Option<crate::wire::worker::RequestPublicKey>,
+    /// Beginnings of the names of packages that its statements count for; empty: every package.
+    #[serde(default)]
+    pub name_prefixes: Vec<String>,
+}
+
+impl KeyHolder {
+    /// Whether its statements about a package of this name count.
+    fn covers(&self, name: &str) -> bool {
+        begins_with_one(name, &self.name_prefixes)
+    }
+}
+
+/// Whether `name` begins with one of `prefixes`, or there are none.
+fn begins_with_one(name: &str, prefixes: &[String]) -> bool {
+    prefixes.is_empty()
+        || prefixes
+            .iter()
+            .any(|prefix| name.starts_with(prefix.as_str()))
 }
 
 /// A package that must not be signed.
@@ -131,7 +170,11 @@ impl Policy {
             ("operators", self.min_operators, operators.len()),
         ] {
             if wanted as usize > listed {
-                return Err(PolicyError::Impossible { what, wanted, listed });
+                return Err(PolicyError::Impossible {
+                    what,
+                    wanted,
+                    listed,
+                });
             }
         }
         Ok(())
@@ -194,6 +237,20 @@ pub enum Reason {
         /// The policy's words.
         reason: String,
     },
+    /// The policy's names and architectures leave this package out.
+    OutOfScope {
+        /// Its name.
+        name: String,
+        /// Its architecture.
+        arch: String,
+    },
+    /// A higher version was signed before.
+    OlderVersion {
+        /// The highest that was signed: `[epoch:]version-release`.
+        signed: String,
+        /// This one.
+        found: String,
+    },
     /// An SBOM in this format is missing or is about another package.
     SbomMissing {
         /// `cyclonedx-1.6`, ...
@@ -236,15 +293,34 @@ impl fmt::Display for Reason {
         match self {
             Self::Lint { finding, message } => write!(f, "lint {finding}: {message}"),
             Self::Revoked { reason } => write!(f, "revoked by policy: {reason}"),
+            Self::OutOfScope { name, arch } => {
+                write!(f, "the policy signs no package {name} for {arch}")
+            }
+            Self::OlderVersion { signed, found } => {
+                write!(
+                    f,
+                    "version {found} is older than {signed}, which was signed before"
+                )
+            }
             Self::SbomMissing { format } => write!(f, "no {format} SBOM of this package"),
             Self::ProvenanceMissing => f.write_str("no provenance signed by a known builder"),
             Self::RebuildsMissing { have, want } => {
-                write!(f, "confirmed by {have} of the {want} rebuilders the policy demands")
+                write!(
+                    f,
+                    "confirmed by {have} of the {want} rebuilders the policy demands"
+                )
             }
             Self::OperatorsMissing { have, want } => {
-                write!(f, "confirmed by {have} of the {want} operators the policy demands")
+                write!(
+                    f,
+                    "confirmed by {have} of the {want} operators the policy demands"
+                )
             }
-            Self::RebuildDiffers { rebuilder, verdict, causes } => {
+            Self::RebuildDiffers {
+                rebuilder,
+                verdict,
+                causes,
+            } => {
                 write!(f, "{rebuilder}'s rebuild does not match ({verdict})")?;
                 for cause in causes {
                     write!(f, "; {}: {}", cause.code, cause.detail)?;
@@ -299,7 +375,12 @@ pub fn judge(policy: &Policy, evidence: &Evidence<'_>, now: Timestamp) -> Judgem
         (true, false) => Decision::Hold(hold),
         (true, true) => Decision::Release,
     };
-    Judgement { decision, confirmed_by, inputs, notes }
+    Judgement {
+        decision,
+        confirmed_by,
+        inputs,
+        notes,
+    }
 }
 
 fn rejections(policy: &Policy, head: &Head, header: HeaderDigest) -> Vec<Reason> {
@@ -307,22 +388,45 @@ fn rejections(policy: &Policy, head: &Head, header: HeaderDigest) -> Vec<Reason>
         .revoked
         .iter()
         .filter(|revocation| revocation.header_sha256 == header)
-        .map(|revocation| Reason::Revoked { reason: revocation.reason.clone() });
-    let lint_errors: Vec<_> = match Package::from_head(head) {
-        Ok(package) => lint(head, &package)
-            .into_iter()
-            .filter(|finding| finding.is_error())
-            .map(|finding| Reason::Lint {
-                finding: finding.code.to_owned(),
-                message: finding.message,
-            })
-            .collect(),
+        .map(|revocation| Reason::Revoked {
+            reason: revocation.reason.clone(),
+        });
+    let unfit: Vec<_> = match Package::from_head(head) {
+        Ok(package) => {
+            let lint_errors = lint(head, &package)
+                .into_iter()
+                .filter(|finding| finding.is_error())
+                .map(|finding| Reason::Lint {
+                    finding: finding.code.to_owned(),
+                    message: finding.message,
+                });
+            out_of_scope(policy, &package)
+                .into_iter()
+                .chain(lint_errors)
+                .collect()
+        }
         Err(error) => vec![Reason::Lint {
             finding: "unreadable-header".to_owned(),
             message: error.to_string(),
         }],
     };
-    revoked.chain(lint_errors).collect()
+    revoked.chain(unfit).collect()
+}
+
+fn out_of_scope(policy: &Policy, package: &Package) -> Option<Reason> {
+    let (name, arch) = (&package.nevra.name, &package.nevra.arch);
+    let inside = begins_with_one(name, &policy.name_prefixes)
+        && (policy.arches.is_empty() || policy.arches.contains(arch));
+    (!inside).then(|| Reason::OutOfScope {
+        name: name.clone(),
+        arch: arch.clone(),
+    })
+}
+
+/// The package's name; empty when the header has none, which is refused elsewhere.
+fn name_of<'a>(evidence: &Evidence<'a>) -> std::borrow::Cow<'a, str> {
+    let name = evidence.head.main().string(tag::NAME).unwrap_or_default();
+    String::from_utf8_lossy(name)
 }
 
 fn missing_sboms(
@@ -334,14 +438,21 @@ fn missing_sboms(
 ) {
     let mut found = BTreeSet::new();
     for document in sboms {
-        let Ok(facts) = sbom_facts::read(document) else { continue };
+        let Ok(facts) = sbom_facts::read(document) else {
+            continue;
+        };
         if facts.header_digest == header {
             inputs.push(FileDigest::of(document));
             found.insert(facts.format);
         }
     }
-    let missing = policy.sbom_formats.iter().filter(|format| !found.contains(*format));
-    hold.extend(missing.map(|format| Reason::SbomMissing { format: format.clone() }));
+    let missing = policy
+        .sbom_formats
+        .iter()
+        .filter(|format| !found.contains(*format));
+    hold.extend(missing.map(|format| Reason::SbomMissing {
+        format: format.clone(),
+    }));
 }
 
 /// The key of the builder whose provenance names this package.
@@ -352,8 +463,9 @@ fn provenance(
     now: Timestamp,
     inputs: &mut Vec<FileDigest>,
 ) -> Option<StatementPublicKey> {
+    let name = name_of(evidence);
     for envelope in evidence.envelopes {
-        for holder in &policy.builders {
+        for holder in policy.builders.iter().filter(|holder| holder.covers(&name)) {
             let opened = Statement::<Provenance>::open(
                 envelope,
                 &holder.statement_key,
@@ -378,7 +490,12 @@ fn rebuilds<'p>(
     now: Timestamp,
 ) -> Vec<(&'p KeyHolder, Rebuild, FileDigest)> {
     let mut out = Vec::new();
-    for holder in &policy.rebuilders {
+    let name = name_of(evidence);
+    for holder in policy
+        .rebuilders
+        .iter()
+        .filter(|holder| holder.covers(&name))
+    {
         let mut latest: Option<(Rebuild, FileDigest)> = None;
         for envelope in evidence.envelopes {
             let opened =
@@ -414,7 +531,9 @@ fn fresh(policy: &Policy, said_at: Timestamp, now: Timestamp) -> bool {
 fn objection(holder: &KeyHolder, rebuild: Rebuild) -> Option<Reason> {
     match rebuild.verdict {
         Verdict::Identical | Verdict::IdenticalUnsigned | Verdict::InfraFailed => None,
-        Verdict::BuildFailed => Some(Reason::BuildFailed { rebuilder: holder.name.clone() }),
+        Verdict::BuildFailed => Some(Reason::BuildFailed {
+            rebuilder: holder.name.clone(),
+        }),
         Verdict::SameContent | Verdict::SameFiles | Verdict::Differs | Verdict::SetDiffers => {
             Some(Reason::RebuildDiffers {
                 rebuilder: holder.name.clone(),

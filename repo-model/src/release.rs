@@ -132,7 +132,11 @@ mod tests {
 
     #[test]
     fn a_package_list_reads_back_and_must_be_sorted() {
-        let list = [package("a-1-1.noarch"), package("a-1-2.noarch"), package("b-1-1.noarch")];
+        let list = [
+            package("a-1-1.noarch"),
+            package("a-1-2.noarch"),
+            package("b-1-1.noarch"),
+        ];
         assert_eq!(read_package_list(&write_package_list(&list)).unwrap(), list);
         let twisted = [package("b-1-1.noarch"), package("a-1-1.noarch")];
         let error = read_package_list(&write_package_list(&twisted)).unwrap_err();

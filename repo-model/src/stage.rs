@@ -110,7 +110,10 @@ impl Stage {
         if allowed {
             Ok(next)
         } else {
-            Err(StageError { from, to: next.name() })
+            Err(StageError {
+                from,
+                to: next.name(),
+            })
         }
     }
 }
@@ -130,10 +133,14 @@ mod tests {
         vec![
             Stage::Received,
             Stage::Approved,
-            Stage::Held { reasons: reasons.clone() },
+            Stage::Held {
+                reasons: reasons.clone(),
+            },
             Stage::Rejected { reasons },
             Stage::Signed,
-            Stage::Published { release: ReleaseId(1) },
+            Stage::Published {
+                release: ReleaseId(1),
+            },
         ]
     }
 
@@ -151,7 +158,11 @@ mod tests {
     fn a_held_build_can_be_tried_again_and_a_rejected_one_cannot() {
         for stage in every_stage() {
             let retried = stage.clone().after(Event::Retried);
-            assert_eq!(retried.is_ok(), matches!(stage, Stage::Held { .. }), "{stage:?}");
+            assert_eq!(
+                retried.is_ok(),
+                matches!(stage, Stage::Held { .. }),
+                "{stage:?}"
+            );
         }
     }
 }

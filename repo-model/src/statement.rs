@@ -143,13 +143,18 @@ impl<P: Serialize + DeserializeOwned> Statement<P> {
     }
 
     /// Reads without verifying: for display only, never for a decision.
-    pub fn open_unverified(envelope: &Envelope, wanted: &'static str) -> Result<Self, StatementError> {
+    pub fn open_unverified(
+        envelope: &Envelope,
+        wanted: &'static str,
+    ) -> Result<Self, StatementError> {
         read_statement(&envelope.unverified_payload()?, wanted)
     }
 
     /// Whether one of the subjects is the RPM with this header.
     pub fn is_about(&self, header: HeaderDigest) -> bool {
-        self.subject.iter().any(|s| s.header_digest() == Some(header))
+        self.subject
+            .iter()
+            .any(|s| s.header_digest() == Some(header))
     }
 }
 

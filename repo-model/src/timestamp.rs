@@ -82,6 +82,9 @@ mod tests {
             let time = Timestamp::from_unix_secs(secs);
             assert_eq!(time.to_string().parse::<Timestamp>().unwrap(), time);
         }
-        assert_eq!(Timestamp::from_unix_secs(0).to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(
+            Timestamp::from_unix_secs(0).to_string(),
+            "1970-01-01T00:00:00Z"
+        );
     }
 }

@@ -84,7 +84,10 @@ mod tests {
 
     #[test]
     fn only_the_two_best_verdicts_confirm_a_package() {
-        let confirming: Vec<_> = Verdict::LADDER.into_iter().filter(|v| v.confirms()).collect();
+        let confirming: Vec<_> = Verdict::LADDER
+            .into_iter()
+            .filter(|v| v.confirms())
+            .collect();
         assert_eq!(confirming, [Verdict::Identical, Verdict::IdenticalUnsigned]);
         assert!(Verdict::LADDER.is_sorted());
         for verdict in Verdict::LADDER {

@@ -127,9 +127,18 @@ impl App {
         let policy = read_policy(&config.server.policy_file)?;
         let db = Db::open(&crate::layout::database(&data_dir))?;
         let store = Store::local(&crate::layout::objects(&data_dir))?;
+        crate::intake::drop_finished(&crate::layout::spool(&data_dir), &store)
+            .await
+            .map_err(|error| ServeError::DataDir {
+                path: data_dir.clone(),
+                source: std::io::Error::other(error),
+            })?;
         let frames_dir = crate::layout::frames(&data_dir);
         let frames = crate::repodata::DirectoryFrameCache::open(&frames_dir, FRAME_CACHE_BYTES)
-            .map_err(|source| ServeError::DataDir { path: frames_dir, source })?;
+            .map_err(|source| ServeError::DataDir {
+                path: frames_dir,
+                source,
+            })?;
         let channels = config.server.channels.clone();
         db.write(move |tx| {
             crate::db::channels::ensure(tx, &channels)?;
@@ -161,13 +170,18 @@ impl App {
 }
 
 fn take_data_dir(data_dir: &std::path::Path) -> Result<std::fs::File, ServeError> {
-    let refuse = |source| ServeError::DataDir { path: data_dir.to_owned(), source };
+    let refuse = |source| ServeError::DataDir {
+        path: data_dir.to_owned(),
+        source,
+    };
     std::fs::create_dir_all(data_dir).map_err(refuse)?;
     let lock = std::fs::File::create(crate::layout::lock_file(data_dir)).map_err(refuse)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(std::fs::TryLockError::WouldBlock) => {
-            return Err(ServeError::InUse { path: data_dir.to_owned() });
+            return Err(ServeError::InUse {
+                path: data_dir.to_owned(),
+            });
         }
         Err(std::fs::TryLockError::Error(source)) => return Err(refuse(source)),
     }
@@ -183,9 +197,14 @@ fn take_data_dir(data_dir: &std::path::Path) -> Result<std::fs::File, ServeError
 }
 
 fn read_policy(path: &std::path::Path) -> Result<Policy, ServeError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ServeError::PolicyFile { path: path.to_owned(), source })?;
-    Policy::from_toml(&text).map_err(|source| ServeError::Policy { path: path.to_owned(), source })
+    let text = std::fs::read_to_string(path).map_err(|source| ServeError::PolicyFile {
+        path: path.to_owned(),
+        source,
+    })?;
+    Policy::from_toml(&text).map_err(|source| ServeError::Policy {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// The time now, whole seconds.
@@ -195,7 +214,9 @@ pub fn now() -> Timestamp {
 
 /// The time now, milliseconds since 1970.
 pub fn now_millis() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 

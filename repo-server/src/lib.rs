@@ -2,12 +2,14 @@
 //! axum and rusqlite.
 
 mod app;
+pub mod createrepo;
 mod db;
 mod http;
 mod intake;
 mod jobs;
 mod layout;
 mod publish;
+pub mod repocheck;
 pub mod repodata;
 mod serve;
 mod status;

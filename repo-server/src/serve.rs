@@ -14,7 +14,10 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     let app = App::open(config, stop.clone()).await?;
     let listener = TcpListener::bind(&address)
         .await
-        .map_err(|source| ServeError::Listen { address: address.clone(), source })?;
+        .map_err(|source| ServeError::Listen {
+            address: address.clone(),
+            source,
+        })?;
     publish::ensure_release(&app).await?;
     let local = listener.local_addr().map_err(ServeError::Serve)?;
     tracing::info!(%local, "serving {} on http://{local}", app.config.server.public_url);
@@ -29,9 +32,15 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
             .await
     });
     stop.cancelled().await;
-    tracing::info!("stopping: requests and jobs that run have {} s", limit.as_secs());
+    tracing::info!(
+        "stopping: requests and jobs that run have {} s",
+        limit.as_secs()
+    );
     let all = async {
-        let served = serving.await.map_err(std::io::Error::other).and_then(|result| result);
+        let served = serving
+            .await
+            .map_err(std::io::Error::other)
+            .and_then(|result| result);
         let _ = jobs.await;
         let _ = sweep.await;
         served
@@ -39,7 +48,9 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     match tokio::time::timeout(limit, all).await {
         Ok(served) => served.map_err(ServeError::Serve),
         Err(_) => {
-            tracing::warn!("some requests or jobs did not end in time; jobs run again at the next start");
+            tracing::warn!(
+                "some requests or jobs did not end in time; jobs run again at the next start"
+            );
             Ok(())
         }
     }

@@ -1,10 +1,12 @@
 //! Builds and releases as the API, the CLI and the pages show them.
 
 use crate::db::builds::{BuildFilter, BuildRow};
-use crate::db::{self, DbError};
 use crate::db::releases::ReleaseRow;
+use crate::db::{self, DbError};
 use repo_model::ReleaseId;
-use repo_model::wire::status::{BuildStatus, ChannelStatus, EvidenceLink, PackageStatus, ReleaseStatus};
+use repo_model::wire::status::{
+    BuildStatus, ChannelStatus, EvidenceLink, PackageStatus, ReleaseStatus,
+};
 use rusqlite::Connection;
 
 /// One build; `None` when there is none with this number.
@@ -18,7 +20,9 @@ pub fn build(connection: &Connection, build_id: u64) -> Result<Option<BuildStatu
 /// Builds, newest first.
 pub fn builds(connection: &Connection, filter: &BuildFilter) -> Result<Vec<BuildStatus>, DbError> {
     let rows = db::builds::list(connection, filter)?;
-    rows.into_iter().map(|row| of_row(connection, row)).collect()
+    rows.into_iter()
+        .map(|row| of_row(connection, row))
+        .collect()
 }
 
 fn of_row(connection: &Connection, row: BuildRow) -> Result<BuildStatus, DbError> {
@@ -38,7 +42,10 @@ fn of_row(connection: &Connection, row: BuildRow) -> Result<BuildStatus, DbError
             nevra: package.nevra,
             header: package.header,
             unsigned_file: package.unsigned_file,
-            size_bytes: package.signed.as_ref().map_or(package.unsigned_size_bytes, |s| s.size_bytes),
+            size_bytes: package
+                .signed
+                .as_ref()
+                .map_or(package.unsigned_size_bytes, |s| s.size_bytes),
             signed_file: package.signed.map(|signed| signed.file),
             href: package.href,
             summary: package.summary,
@@ -64,14 +71,17 @@ fn of_row(connection: &Connection, row: BuildRow) -> Result<BuildStatus, DbError
 pub fn releases(connection: &Connection, limit: u32) -> Result<Vec<ReleaseStatus>, DbError> {
     let channels = db::channels::all(connection)?;
     let rows = db::releases::list(connection, limit)?;
-    rows.into_iter().map(|row| release_of_row(connection, &channels, row)).collect()
+    rows.into_iter()
+        .map(|row| release_of_row(connection, &channels, row))
+        .collect()
 }
 
 /// One release; `None` when there is none with this number.
 pub fn release(connection: &Connection, id: ReleaseId) -> Result<Option<ReleaseStatus>, DbError> {
     let channels = db::channels::all(connection)?;
     let row = db::releases::by_id(connection, id)?;
-    row.map(|row| release_of_row(connection, &channels, row)).transpose()
+    row.map(|row| release_of_row(connection, &channels, row))
+        .transpose()
 }
 
 fn release_of_row(
@@ -83,7 +93,10 @@ fn release_of_row(
         id: row.release,
         issued: row.issued,
         envelope: row.envelope,
-        repos: db::releases::repos(connection, row.release)?.into_iter().map(Into::into).collect(),
+        repos: db::releases::repos(connection, row.release)?
+            .into_iter()
+            .map(Into::into)
+            .collect(),
         channels: channels
             .iter()
             .filter(|channel| channel.release == Some(row.release))

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
-use object_store::{GetOptions, GetRange, GetResult, GetResultPayload, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, WriteMultipart};
+use object_store::{
+    GetOptions, GetRange, GetResult, GetResultPayload, ObjectStore, ObjectStoreExt as _, PutMode,
+    PutOptions, PutPayload, WriteMultipart,
+};
 use repo_model::FileDigest;
 use std::io::Read;
 use std::ops::Range;
@@ -73,7 +76,10 @@ impl Store {
     pub async fn put(&self, bytes: impl Into<Bytes>) -> Result<FileDigest, StoreError> {
         let bytes = bytes.into();
         let digest = FileDigest::of(&bytes);
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let options = PutOptions {
+            mode: PutMode::Create,
+            ..PutOptions::default()
+        };
         let payload = PutPayload::from_bytes(bytes);
         match self.0.put_opts(&key(digest), payload, options).await {
             Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(digest),
@@ -109,16 +115,28 @@ impl Store {
 
     /// A whole object of at most `limit_bytes`.
     pub async fn get(&self, digest: FileDigest, limit_bytes: u64) -> Result<Bytes, StoreError> {
-        let found = self.0.get(&key(digest)).await.map_err(|e| missing(digest, e))?;
+        let found = self
+            .0
+            .get(&key(digest))
+            .await
+            .map_err(|e| missing(digest, e))?;
         let size_bytes = found.meta.size;
         if size_bytes > limit_bytes {
-            return Err(StoreError::TooLarge { digest, size_bytes, limit_bytes });
+            return Err(StoreError::TooLarge {
+                digest,
+                size_bytes,
+                limit_bytes,
+            });
         }
         Ok(found.bytes().await?)
     }
 
     /// The first `size_bytes` bytes of an object.
-    pub async fn get_start(&self, digest: FileDigest, size_bytes: u64) -> Result<Bytes, StoreError> {
+    pub async fn get_start(
+        &self,
+        digest: FileDigest,
+        size_bytes: u64,
+    ) -> Result<Bytes, StoreError> {
         self.0
             .get_range(&key(digest), 0..size_bytes)
             .await
@@ -131,7 +149,10 @@ impl Store {
         digest: FileDigest,
         range: Option<Range<u64>>,
     ) -> Result<ByteStream, StoreError> {
-        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
+        let options = GetOptions {
+            range: range.map(GetRange::Bounded),
+            ..GetOptions::default()
+        };
         let found = self
             .0
             .get_opts(&key(digest), options)
@@ -145,7 +166,10 @@ impl Store {
         &self,
         digest: FileDigest,
     ) -> Result<impl Read + Send + 'static, StoreError> {
-        let stream = self.stream(digest, None).await?.map_err(std::io::Error::from);
+        let stream = self
+            .stream(digest, None)
+            .await?
+            .map_err(std::io::Error::from);
         Ok(SyncIoBridge::new(StreamReader::new(stream)))
     }
 }
@@ -162,7 +186,10 @@ async fn in_large_chunks(found: GetResult) -> std::io::Result<ByteStream> {
             file.seek(std::io::SeekFrom::Start(range.start)).await?;
             let part = file.take(range.end - range.start);
             let stream = ReaderStream::with_capacity(part, CHUNK_BYTES);
-            let failed = |error| object_store::Error::Generic { store: "local", source: Box::new(error) };
+            let failed = |error| object_store::Error::Generic {
+                store: "local",
+                source: Box::new(error),
+            };
             Ok(stream.map_err(failed).boxed())
         }
         GetResultPayload::Stream(stream) => Ok(stream),
@@ -193,10 +220,16 @@ mod tests {
         assert_eq!(store.put("hello world").await.unwrap(), digest);
         assert_eq!(store.size_bytes(digest).await.unwrap(), Some(11));
         assert_eq!(store.get(digest, 11).await.unwrap(), "hello world");
-        assert!(matches!(store.get(digest, 10).await, Err(StoreError::TooLarge { .. })));
+        assert!(matches!(
+            store.get(digest, 10).await,
+            Err(StoreError::TooLarge { .. })
+        ));
         assert_eq!(store.get_start(digest, 5).await.unwrap(), "hello");
         let other = FileDigest::of(b"other");
-        assert!(matches!(store.get(other, 1).await, Err(StoreError::Missing { .. })));
+        assert!(matches!(
+            store.get(other, 1).await,
+            Err(StoreError::Missing { .. })
+        ));
     }
 
     #[tokio::test]

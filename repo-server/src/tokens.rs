@@ -42,9 +42,10 @@ impl FromStr for Scope {
             None if text == "publish" => Ok(Self::Publish(None)),
             None if text == "operate" => Ok(Self::Operate),
             None if text == "read" => Ok(Self::Read),
-            Some(("publish", repo)) => {
-                repo.parse().map(|repo| Self::Publish(Some(repo))).map_err(|_| refuse())
-            }
+            Some(("publish", repo)) => repo
+                .parse()
+                .map(|repo| Self::Publish(Some(repo)))
+                .map_err(|_| refuse()),
             _ => Err(refuse()),
         }
     }
@@ -109,11 +110,22 @@ pub async fn create(
     let secret = format!("hallmark_{}", hex::encode(raw));
     let digest = secret_digest(&secret);
     let name = name.to_owned();
-    let scopes = scopes.iter().map(Scope::to_string).collect::<Vec<_>>().join(" ");
+    let scopes = scopes
+        .iter()
+        .map(Scope::to_string)
+        .collect::<Vec<_>>()
+        .join(" ");
     let id = db
         .write(move |tx| {
             let id = rows::insert(tx, &name, &scopes, digest, expires_at, now)?;
-            crate::db::audit(tx, now, "local administrator", "token-create", &name, &scopes)?;
+            crate::db::audit(
+                tx,
+                now,
+                "local administrator",
+                "token-create",
+                &name,
+                &scopes,
+            )?;
             Ok::<_, DbError>(id)
         })
         .await?;
@@ -142,12 +154,23 @@ pub async fn revoke(data_dir: &Path, id: u64, now: Timestamp) -> Result<(), Toke
         .write(move |tx| {
             let revoked = rows::revoke(tx, id, now)?;
             if revoked {
-                crate::db::audit(tx, now, "local administrator", "token-revoke", &id.to_string(), "")?;
+                crate::db::audit(
+                    tx,
+                    now,
+                    "local administrator",
+                    "token-revoke",
+                    &id.to_string(),
+                    "",
+                )?;
             }
             Ok::<_, DbError>(revoked)
         })
         .await?;
-    if revoked { Ok(()) } else { Err(TokenError::Unknown { id }) }
+    if revoked {
+        Ok(())
+    } else {
+        Err(TokenError::Unknown { id })
+    }
 }
 
 /// What is stored instead of the secret. The secret has 256 random bits, so one round suffices.
@@ -157,7 +180,9 @@ pub(crate) fn secret_digest(secret: &str) -> FileDigest {
 
 /// Scopes as stored; what this version does not know grants nothing.
 pub(crate) fn parse_scopes(text: &str) -> Vec<Scope> {
-    text.split(' ').filter_map(|scope| scope.parse().ok()).collect()
+    text.split(' ')
+        .filter_map(|scope| scope.parse().ok())
+        .collect()
 }
 
 fn open(data_dir: &Path) -> Result<Db, TokenError> {

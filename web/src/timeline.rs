@@ -162,6 +162,8 @@ fn about_rebuilds(reason: &Reason) -> bool {
         | Reason::BuildFailed { .. } => true,
         Reason::Lint { .. }
         | Reason::Revoked { .. }
+        | Reason::OutOfScope { .. }
+        | Reason::OlderVersion { .. }
         | Reason::SbomMissing { .. }
         | Reason::ProvenanceMissing => false,
     }

@@ -73,6 +73,19 @@ fn plain(reason: &Reason) -> Why {
             reason.clone(),
             "These bytes will never be signed. Publish a build that mends what they got wrong.".to_owned(),
         ),
+        Reason::OutOfScope { .. } => (
+            "out-of-scope",
+            "The policy does not sign such packages".to_owned(),
+            reason.to_string(),
+            "Publish it in a repository whose policy covers its name and architecture.".to_owned(),
+        ),
+        Reason::OlderVersion { signed, .. } => (
+            "older-version",
+            format!("Version {signed} was signed before"),
+            reason.to_string(),
+            "Build it with a higher epoch or version, or set `older_versions = \"allow\"` in the policy."
+                .to_owned(),
+        ),
         Reason::SbomMissing { format } => (
             "sbom-missing",
             format!("The {} SBOM is missing", format_name(format)),

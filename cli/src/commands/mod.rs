@@ -3,8 +3,13 @@
 pub mod buildinfo;
 pub mod channels;
 pub mod config;
+pub mod createrepo;
+mod createrepo_args;
 pub mod evidence;
+pub mod modifyrepo;
 pub mod publish;
+pub mod repo_check;
+mod repo_check_http;
 pub mod repofile;
 pub mod sbom;
 pub mod serve;

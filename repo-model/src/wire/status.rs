@@ -6,7 +6,8 @@
 use crate::stage::Stage;
 use crate::verdict::{Cause, Verdict};
 use crate::{
-    Arch, ChannelName, FileDigest, HeaderDigest, Nevra, OperatorName, ReleaseId, RepoName, Timestamp, WorkerName,
+    Arch, ChannelName, FileDigest, HeaderDigest, Nevra, OperatorName, ReleaseId, RepoName,
+    Timestamp, WorkerName,
 };
 use serde::{Deserialize, Serialize};
 

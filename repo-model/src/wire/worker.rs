@@ -118,7 +118,9 @@ pub enum RequestAuthError {
         worker: WorkerName,
     },
     /// Too old, or from the future.
-    #[error("the request's time is {skew_secs} s away from the server's clock; the limit is {MAX_SKEW_SECS} s")]
+    #[error(
+        "the request's time is {skew_secs} s away from the server's clock; the limit is {MAX_SKEW_SECS} s"
+    )]
     Skew {
         /// Distance.
         skew_secs: i64,
@@ -147,7 +149,8 @@ pub fn request_bytes(
     nonce: &str,
 ) -> Vec<u8> {
     let secs = time.unix_secs();
-    format!("hallmark-worker-v1\n{worker}\n{method}\n{path_and_query}\n{body}\n{secs}\n{nonce}\n").into_bytes()
+    format!("hallmark-worker-v1\n{worker}\n{method}\n{path_and_query}\n{body}\n{secs}\n{nonce}\n")
+        .into_bytes()
 }
 
 impl RequestAuth {
@@ -184,10 +187,19 @@ impl RequestAuth {
         if skew_secs > MAX_SKEW_SECS {
             return Err(RequestAuthError::Skew { skew_secs });
         }
-        let bytes = request_bytes(&self.worker, method, path_and_query, body, self.time, &self.nonce);
+        let bytes = request_bytes(
+            &self.worker,
+            method,
+            path_and_query,
+            body,
+            self.time,
+            &self.nonce,
+        );
         key.0
             .verify_strict(&bytes, &Signature::from_bytes(&self.signature))
-            .map_err(|_| RequestAuthError::Signature { worker: self.worker.clone() })
+            .map_err(|_| RequestAuthError::Signature {
+                worker: self.worker.clone(),
+            })
     }
 }
 
@@ -220,7 +232,12 @@ fn read_auth(text: &str) -> Option<RequestAuth> {
     let mut signature = [0; 64];
     hex::decode_to_slice(part("signature")?, &mut signature).ok()?;
     let nonce_ok = nonce.len() == 32 && nonce.bytes().all(|b| b.is_ascii_hexdigit());
-    (nonce_ok && parts.next().is_none()).then_some(RequestAuth { worker, time, nonce, signature })
+    (nonce_ok && parts.next().is_none()).then_some(RequestAuth {
+        worker,
+        time,
+        nonce,
+        signature,
+    })
 }
 
 /// ed25519 private key that signs a worker's requests; no useful `Debug`.
@@ -275,7 +292,9 @@ impl FromStr for RequestPublicKey {
             .ok()
             .and_then(|()| VerifyingKey::from_bytes(&raw).ok())
             .map(Self)
-            .ok_or_else(|| ParseRequestKeyError { text: text.chars().take(80).collect() })
+            .ok_or_else(|| ParseRequestKeyError {
+                text: text.chars().take(80).collect(),
+            })
     }
 }
 
@@ -302,15 +321,50 @@ mod tests {
         let worker: WorkerName = "rb-a".parse().unwrap();
         let now = Timestamp::from_unix_secs(1_000_000);
         let body = FileDigest::of(b"{}");
-        let auth = RequestAuth::sign(&key, &worker, "POST", "/api/v1/worker/lease", body, now, [1; 16]);
+        let auth = RequestAuth::sign(
+            &key,
+            &worker,
+            "POST",
+            "/api/v1/worker/lease",
+            body,
+            now,
+            [1; 16],
+        );
         let auth: RequestAuth = auth.to_string().parse().unwrap();
         let public = key.public();
-        assert!(auth.verify(&public, "POST", "/api/v1/worker/lease", body, now).is_ok());
-        assert!(auth.verify(&public, "POST", "/api/v1/worker/jobs/1/report", body, now).is_err());
-        assert!(auth.verify(&public, "POST", "/api/v1/worker/lease", FileDigest::of(b""), now).is_err());
-        assert!(auth.verify(&public, "POST", "/api/v1/worker/lease", body, now.plus_secs(301)).is_err());
+        assert!(
+            auth.verify(&public, "POST", "/api/v1/worker/lease", body, now)
+                .is_ok()
+        );
+        assert!(
+            auth.verify(&public, "POST", "/api/v1/worker/jobs/1/report", body, now)
+                .is_err()
+        );
+        assert!(
+            auth.verify(
+                &public,
+                "POST",
+                "/api/v1/worker/lease",
+                FileDigest::of(b""),
+                now
+            )
+            .is_err()
+        );
+        assert!(
+            auth.verify(
+                &public,
+                "POST",
+                "/api/v1/worker/lease",
+                body,
+                now.plus_secs(301)
+            )
+            .is_err()
+        );
         let other = RequestKey::from_seed(&[8; 32]).public();
-        assert!(auth.verify(&other, "POST", "/api/v1/worker/lease", body, now).is_err());
+        assert!(
+            auth.verify(&other, "POST", "/api/v1/worker/lease", body, now)
+                .is_err()
+        );
         for bad in ["", "name=rb-a", "name=rb-a,time=x,nonce=,signature="] {
             assert!(bad.parse::<RequestAuth>().is_err(), "{bad}");
         }

@@ -195,7 +195,10 @@ fn taken(
 }
 
 /// The build that came with this manifest.
-pub fn by_manifest(connection: &Connection, manifest: FileDigest) -> Result<Option<BuildRow>, DbError> {
+pub fn by_manifest(
+    connection: &Connection,
+    manifest: FileDigest,
+) -> Result<Option<BuildRow>, DbError> {
     let sql = format!("SELECT {BUILD_COLUMNS} FROM builds WHERE manifest_digest = ?1");
     one(connection, &sql, [manifest.to_hex()])
 }
@@ -241,7 +244,13 @@ pub fn list(connection: &Connection, filter: &BuildFilter) -> Result<Vec<BuildRo
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(
-        params![filter.stage, filter.before, filter.package, filter.limit, filter.offset],
+        params![
+            filter.stage,
+            filter.before,
+            filter.package,
+            filter.limit,
+            filter.offset
+        ],
         |row| Ok(build_row(row)),
     )?;
     rows.map(|row| row.map_err(DbError::from)?).collect()
@@ -249,33 +258,59 @@ pub fn list(connection: &Connection, filter: &BuildFilter) -> Result<Vec<BuildRo
 
 /// Number of builds in each stage.
 pub fn counts(connection: &Connection) -> Result<Vec<(String, u64)>, DbError> {
-    let mut statement = connection.prepare_cached("SELECT stage, count(*) FROM builds GROUP BY stage")?;
+    let mut statement =
+        connection.prepare_cached("SELECT stage, count(*) FROM builds GROUP BY stage")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Ids of all builds in a stage, oldest first.
 pub fn in_stage(connection: &Connection, stage: &str) -> Result<Vec<u64>, DbError> {
-    let mut statement =
-        connection.prepare_cached("SELECT build_id FROM builds WHERE stage = ?1 ORDER BY build_id")?;
+    let mut statement = connection
+        .prepare_cached("SELECT build_id FROM builds WHERE stage = ?1 ORDER BY build_id")?;
     let rows = statement.query_map([stage], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Moves a build to the stage after `event`; an event that cannot happen now is an error and
 /// changes nothing.
-pub fn advance(tx: &Transaction<'_>, build_id: u64, event: Event, now: Timestamp) -> Result<Stage, DbError> {
+pub fn advance(
+    tx: &Transaction<'_>,
+    build_id: u64,
+    event: Event,
+    now: Timestamp,
+) -> Result<Stage, DbError> {
     let build = by_id(tx, build_id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let stage = build.stage.after(event)?;
     tx.execute(
         "UPDATE builds SET stage = ?2, stage_json = ?3, changed_at = ?4 WHERE build_id = ?1",
-        params![build_id, stage.name(), to_json(&stage, "stage")?, now.unix_secs()],
+        params![
+            build_id,
+            stage.name(),
+            to_json(&stage, "stage")?,
+            now.unix_secs()
+        ],
     )?;
     if matches!(stage, Stage::Rejected { .. }) {
-        tx.execute("UPDATE packages SET retired = 1 WHERE build_id = ?1", [build_id])?;
+        tx.execute(
+            "UPDATE packages SET retired = 1 WHERE build_id = ?1",
+            [build_id],
+        )?;
     }
-    let detail = stage.reasons().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    super::audit(tx, now, "server", stage.name(), &format!("build {build_id}"), &detail)?;
+    let detail = stage
+        .reasons()
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ");
+    super::audit(
+        tx,
+        now,
+        "server",
+        stage.name(),
+        &format!("build {build_id}"),
+        &detail,
+    )?;
     Ok(stage)
 }
 
@@ -292,7 +327,9 @@ pub fn packages(connection: &Connection, build_id: u64) -> Result<Vec<PackageRow
 /// One package.
 pub fn package(connection: &Connection, package_id: u64) -> Result<Option<PackageRow>, DbError> {
     let sql = format!("SELECT {PACKAGE_COLUMNS} FROM packages WHERE package_id = ?1");
-    Ok(connection.query_row(&sql, [package_id], package_row).optional()?)
+    Ok(connection
+        .query_row(&sql, [package_id], package_row)
+        .optional()?)
 }
 
 /// The published package at this path.
@@ -304,11 +341,17 @@ pub fn published_at(
     let sql = format!(
         "SELECT {PACKAGE_COLUMNS} FROM packages WHERE repo = ?1 AND href = ?2 AND retired = 0 AND added_at IS NOT NULL"
     );
-    Ok(connection.query_row(&sql, params![repo.as_str(), href], package_row).optional()?)
+    Ok(connection
+        .query_row(&sql, params![repo.as_str(), href], package_row)
+        .optional()?)
 }
 
 /// Records what signing made; the second of two identical calls changes nothing.
-pub fn set_signed(tx: &Transaction<'_>, package_id: u64, signed: &SignedFile) -> Result<(), DbError> {
+pub fn set_signed(
+    tx: &Transaction<'_>,
+    package_id: u64,
+    signed: &SignedFile,
+) -> Result<(), DbError> {
     tx.execute(
         "UPDATE packages SET signed_file = ?2, signed_size_bytes = ?3, signed_head_bytes = ?4, detached_signature = ?5, summary_statement = ?6
          WHERE package_id = ?1 AND signed_file IS NULL",
@@ -361,7 +404,9 @@ pub(super) fn package_row(row: &Row<'_>) -> rusqlite::Result<PackageRow> {
         unsigned_size_bytes: row.get("unsigned_size_bytes")?,
         href: row.get("href")?,
         signed,
-        added_at: row.get::<_, Option<i64>>("added_at")?.map(Timestamp::from_unix_secs),
+        added_at: row
+            .get::<_, Option<i64>>("added_at")?
+            .map(Timestamp::from_unix_secs),
     })
 }
 

@@ -18,13 +18,15 @@ pub fn ensure(tx: &Transaction<'_>, channels: &[ChannelName]) -> Result<(), DbEr
 
 /// All channels by name.
 pub fn all(connection: &Connection) -> Result<Vec<ChannelStatus>, DbError> {
-    let mut statement =
-        connection.prepare_cached("SELECT channel, release_id, moved_at FROM channels ORDER BY channel")?;
+    let mut statement = connection
+        .prepare_cached("SELECT channel, release_id, moved_at FROM channels ORDER BY channel")?;
     let rows = statement.query_map([], |row| {
         Ok(ChannelStatus {
             channel: parsed(row, "channel")?,
             release: row.get::<_, Option<u64>>("release_id")?.map(ReleaseId),
-            moved_at: row.get::<_, Option<i64>>("moved_at")?.map(Timestamp::from_unix_secs),
+            moved_at: row
+                .get::<_, Option<i64>>("moved_at")?
+                .map(Timestamp::from_unix_secs),
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -68,7 +70,10 @@ pub fn swap(
         "INSERT INTO channel_moves (channel, from_release, to_release, moved_at, actor) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![channel.as_str(), seen, to.0, now.unix_secs(), actor],
     )?;
-    let detail = format!("from {} to {to}", seen.map_or_else(|| "nothing".to_owned(), |id| id.to_string()));
+    let detail = format!(
+        "from {} to {to}",
+        seen.map_or_else(|| "nothing".to_owned(), |id| id.to_string())
+    );
     super::audit(tx, now, actor, "channel-move", channel.as_str(), &detail)?;
     Ok(true)
 }
@@ -77,7 +82,9 @@ pub fn swap(
 pub fn follow(tx: &Transaction<'_>, to: ReleaseId, now: Timestamp) -> Result<(), DbError> {
     let mut statement = tx.prepare("SELECT channel, release_id FROM channels WHERE follows = 1")?;
     let following: Vec<(ChannelName, Option<u64>)> = statement
-        .query_map([], |row| Ok((parsed(row, "channel")?, row.get("release_id")?)))?
+        .query_map([], |row| {
+            Ok((parsed(row, "channel")?, row.get("release_id")?))
+        })?
         .collect::<Result<_, _>>()?;
     for (channel, seen) in following {
         swap(tx, &channel, seen.map(ReleaseId), to, true, "server", now)?;

@@ -111,7 +111,9 @@ pub fn of_build(connection: &Connection, build_id: u64) -> Result<Vec<EvidenceRo
 /// The media type of a public document; `None` when this digest is not evidence.
 pub fn media_type(connection: &Connection, digest: FileDigest) -> Result<Option<String>, DbError> {
     let sql = "SELECT media_type FROM evidence WHERE digest = ?1 LIMIT 1";
-    Ok(connection.query_row(sql, [digest.to_hex()], |row| row.get(0)).optional()?)
+    Ok(connection
+        .query_row(sql, [digest.to_hex()], |row| row.get(0))
+        .optional()?)
 }
 
 /// The newest document of this kind and label about a package.
@@ -122,6 +124,8 @@ pub fn newest(
     label: &str,
 ) -> Result<Option<FileDigest>, DbError> {
     let sql = "SELECT digest FROM evidence WHERE package_id = ?1 AND kind = ?2 AND label = ?3 ORDER BY evidence_id DESC LIMIT 1";
-    let found = connection.query_row(sql, params![package_id, kind.name(), label], |row| parsed(row, "digest"));
+    let found = connection.query_row(sql, params![package_id, kind.name(), label], |row| {
+        parsed(row, "digest")
+    });
     Ok(found.optional()?)
 }

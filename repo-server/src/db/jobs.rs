@@ -120,7 +120,8 @@ pub fn next_run_at_millis(connection: &Connection) -> Result<Option<i64>, DbErro
 /// Whether jobs of this name are still expected to be done for a build; those that failed five times
 /// are not: they go on being tried, but nobody waits for them.
 pub fn pending(connection: &Connection, build_id: u64, name: &str) -> Result<bool, DbError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE build_id = ?1 AND name = ?2 AND attempt < 5)";
+    let sql =
+        "SELECT EXISTS (SELECT 1 FROM jobs WHERE build_id = ?1 AND name = ?2 AND attempt < 5)";
     Ok(connection.query_row(sql, params![build_id, name], |row| row.get(0))?)
 }
 

@@ -80,7 +80,10 @@ impl Db {
                 }
             })
             .map_err(|_| DbError::Closed)?;
-        let readers = Arc::new(Readers { path: path.to_owned(), idle: Mutex::default() });
+        let readers = Arc::new(Readers {
+            path: path.to_owned(),
+            idle: Mutex::default(),
+        });
         Ok(Self { writer, readers })
     }
 

@@ -61,7 +61,11 @@ pub fn lease(
              WHERE rebuilder = ?1 AND arch IN (SELECT value FROM json_each(?2))
                AND ((state = 'waiting' AND run_at <= ?3) OR (state = 'leased' AND lease_until < ?3))
              ORDER BY run_at, rebuild_id LIMIT 1",
-            params![rebuilder.as_str(), to_json(&arches, "list")?, now.unix_secs()],
+            params![
+                rebuilder.as_str(),
+                to_json(&arches, "list")?,
+                now.unix_secs()
+            ],
             |row| {
                 Ok(LeasedRebuild {
                     rebuild_id: row.get("rebuild_id")?,
@@ -107,12 +111,20 @@ pub fn held(
 
 /// Whether this rebuilder has a lease of a build that involves it at all, done or not: it may then
 /// read the build's blobs.
-pub fn concerns(connection: &Connection, rebuilder: &WorkerName, file: FileDigest) -> Result<bool, DbError> {
+pub fn concerns(
+    connection: &Connection,
+    rebuilder: &WorkerName,
+    file: FileDigest,
+) -> Result<bool, DbError> {
     let sql = "SELECT EXISTS (
         SELECT 1 FROM rebuilds r JOIN builds b ON b.build_id = r.build_id
         WHERE r.rebuilder = ?1 AND r.state = 'leased' AND (b.source_file = ?2 OR b.buildinfo = ?2
             OR EXISTS (SELECT 1 FROM packages p WHERE p.build_id = b.build_id AND p.unsigned_file = ?2)))";
-    Ok(connection.query_row(sql, params![rebuilder.as_str(), file.to_hex()], |row| row.get(0))?)
+    Ok(
+        connection.query_row(sql, params![rebuilder.as_str(), file.to_hex()], |row| {
+            row.get(0)
+        })?,
+    )
 }
 
 /// Makes the lease last until `until`.
@@ -166,9 +178,11 @@ pub fn end(
 ) -> Result<(), DbError> {
     let (state, verdict, causes, error, run_at) = match end {
         End::Done { verdict, causes } => ("done", Some(*verdict), Some(causes), None, None),
-        End::RunAgain { verdict, causes, run_at } => {
-            ("waiting", Some(*verdict), Some(causes), None, Some(*run_at))
-        }
+        End::RunAgain {
+            verdict,
+            causes,
+            run_at,
+        } => ("waiting", Some(*verdict), Some(causes), None, Some(*run_at)),
         End::BackOff { error, run_at } => ("waiting", None, None, Some(error), Some(*run_at)),
         End::GiveUp { error } => ("failed", None, None, Some(error), None),
     };
@@ -241,7 +255,10 @@ pub fn remember_nonce(
     now: Timestamp,
     forget_before: Timestamp,
 ) -> Result<bool, DbError> {
-    tx.execute("DELETE FROM worker_nonces WHERE seen_at < ?1", [forget_before.unix_secs()])?;
+    tx.execute(
+        "DELETE FROM worker_nonces WHERE seen_at < ?1",
+        [forget_before.unix_secs()],
+    )?;
     let new = tx.execute(
         "INSERT INTO worker_nonces (nonce, seen_at) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         params![nonce, now.unix_secs()],
@@ -252,5 +269,7 @@ pub fn remember_nonce(
 /// The architecture a build is rebuilt for.
 pub fn arch(connection: &Connection, build_id: u64) -> Result<Option<Arch>, DbError> {
     let sql = "SELECT arch FROM rebuilds WHERE build_id = ?1 LIMIT 1";
-    Ok(connection.query_row(sql, [build_id], |row| parsed(row, "arch")).optional()?)
+    Ok(connection
+        .query_row(sql, [build_id], |row| parsed(row, "arch"))
+        .optional()?)
 }

@@ -69,13 +69,16 @@ pub fn newest(connection: &Connection) -> Result<Option<ReleaseRow>, DbError> {
 /// One release.
 pub fn by_id(connection: &Connection, release: ReleaseId) -> Result<Option<ReleaseRow>, DbError> {
     let sql = "SELECT release_id, issued, envelope FROM releases WHERE release_id = ?1";
-    Ok(connection.query_row(sql, [release.0], release_row).optional()?)
+    Ok(connection
+        .query_row(sql, [release.0], release_row)
+        .optional()?)
 }
 
 /// Releases, newest first.
 pub fn list(connection: &Connection, limit: u32) -> Result<Vec<ReleaseRow>, DbError> {
-    let mut statement = connection
-        .prepare_cached("SELECT release_id, issued, envelope FROM releases ORDER BY release_id DESC LIMIT ?1")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT release_id, issued, envelope FROM releases ORDER BY release_id DESC LIMIT ?1",
+    )?;
     let rows = statement.query_map([limit], release_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -105,9 +108,14 @@ pub fn repo(
     repo: &RepoName,
     arch: &Arch,
 ) -> Result<Option<ReleaseRepoRow>, DbError> {
-    let sql = "SELECT repo, arch, repomd, repomd_signature, package_list, packages FROM release_repos
+    let sql =
+        "SELECT repo, arch, repomd, repomd_signature, package_list, packages FROM release_repos
                WHERE release_id = ?1 AND repo = ?2 AND arch = ?3";
-    let found = connection.query_row(sql, params![release.0, repo.as_str(), arch.as_str()], repo_row);
+    let found = connection.query_row(
+        sql,
+        params![release.0, repo.as_str(), arch.as_str()],
+        repo_row,
+    );
     Ok(found.optional()?)
 }
 
@@ -124,7 +132,12 @@ fn repo_row(row: &Row<'_>) -> rusqlite::Result<ReleaseRepoRow> {
 
 impl From<ReleaseRepoRow> for ReleaseRepoStatus {
     fn from(row: ReleaseRepoRow) -> Self {
-        Self { repo: row.repo, arch: row.arch, packages: row.packages, repomd: row.repomd }
+        Self {
+            repo: row.repo,
+            arch: row.arch,
+            packages: row.packages,
+            repomd: row.repomd,
+        }
     }
 }
 
@@ -143,7 +156,12 @@ pub fn plan(connection: &Connection) -> Result<Option<Plan>, DbError> {
     let Some((release, base, issued, builds)) = found.optional()? else {
         return Ok(None);
     };
-    Ok(Some(Plan { release, base, issued, builds: from_json(&builds, "plan")? }))
+    Ok(Some(Plan {
+        release,
+        base,
+        issued,
+        builds: from_json(&builds, "plan")?,
+    }))
 }
 
 /// Begins a release.
@@ -173,7 +191,10 @@ pub fn members(
          WHERE m.repo = ?1 AND m.arch = ?2 AND m.added_release <= ?3
            AND (m.removed_release IS NULL OR m.removed_release > ?3)"
     ))?;
-    let rows = statement.query_map(params![repo.as_str(), arch.as_str(), release.0], package_row)?;
+    let rows = statement.query_map(
+        params![repo.as_str(), arch.as_str(), release.0],
+        package_row,
+    )?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -223,12 +244,20 @@ pub struct NewRelease {
 /// What was made for a plan before, if it came that far.
 pub fn made(connection: &Connection, release: ReleaseId) -> Result<Option<MadeRelease>, DbError> {
     let sql = "SELECT made FROM release_plans WHERE release_id = ?1";
-    let made: Option<String> = connection.query_row(sql, [release.0], |row| row.get(0)).optional()?.flatten();
-    made.map(|json| from_json(&json, "release in the making")).transpose()
+    let made: Option<String> = connection
+        .query_row(sql, [release.0], |row| row.get(0))
+        .optional()?
+        .flatten();
+    made.map(|json| from_json(&json, "release in the making"))
+        .transpose()
 }
 
 /// Records what was made; from now on the release is this.
-pub fn set_made(tx: &Transaction<'_>, release: ReleaseId, made: &MadeRelease) -> Result<(), DbError> {
+pub fn set_made(
+    tx: &Transaction<'_>,
+    release: ReleaseId,
+    made: &MadeRelease,
+) -> Result<(), DbError> {
     tx.execute(
         "UPDATE release_plans SET made = ?2 WHERE release_id = ?1",
         params![release.0, to_json(made, "release in the making")?],
@@ -262,7 +291,14 @@ pub fn insert(tx: &Transaction<'_>, new: &NewRelease) -> Result<(), DbError> {
             tx.execute(
                 "INSERT INTO repodata_files (repo, arch, name, file, size_bytes, release_id)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-                params![repo, arch, file.name, file.file.to_hex(), file.size_bytes, release],
+                params![
+                    repo,
+                    arch,
+                    file.name,
+                    file.file.to_hex(),
+                    file.size_bytes,
+                    release
+                ],
             )?;
         }
         for package_id in &row.removed {
@@ -288,7 +324,8 @@ pub fn insert(tx: &Transaction<'_>, new: &NewRelease) -> Result<(), DbError> {
 
 /// Whether the newest release has a package with one of these headers.
 pub fn has_any(connection: &Connection, headers: &[HeaderDigest]) -> Result<bool, DbError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM members m JOIN packages p ON p.package_id = m.package_id
+    let sql =
+        "SELECT EXISTS (SELECT 1 FROM members m JOIN packages p ON p.package_id = m.package_id
         WHERE m.removed_release IS NULL AND p.header_digest IN (SELECT value FROM json_each(?1)))";
     let headers = to_json(&headers, "list")?;
     Ok(connection.query_row(sql, [headers], |row| row.get(0))?)
@@ -318,7 +355,9 @@ pub fn media_type(connection: &Connection, digest: FileDigest) -> Result<Option<
         UNION SELECT 'text/plain; charset=utf-8' FROM release_repos WHERE package_list = ?1
         UNION SELECT 'application/xml' FROM release_repos WHERE repomd = ?1
         UNION SELECT 'application/pgp-signature' FROM release_repos WHERE repomd_signature = ?1 LIMIT 1";
-    Ok(connection.query_row(sql, [digest.to_hex()], |row| row.get(0)).optional()?)
+    Ok(connection
+        .query_row(sql, [digest.to_hex()], |row| row.get(0))
+        .optional()?)
 }
 
 /// Builds that a release added, newest first.

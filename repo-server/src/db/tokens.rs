@@ -40,7 +40,9 @@ pub fn insert(
 /// The token with this secret, whatever its state.
 pub fn by_secret(connection: &Connection, secret: FileDigest) -> Result<Option<TokenRow>, DbError> {
     let sql = "SELECT token_id, name, scopes, created_at, expires_at, revoked_at FROM tokens WHERE secret_sha256 = ?1";
-    Ok(connection.query_row(sql, [secret.to_hex()], row).optional()?)
+    Ok(connection
+        .query_row(sql, [secret.to_hex()], row)
+        .optional()?)
 }
 
 /// All tokens by number.

@@ -25,7 +25,10 @@ impl Bearer {
 
     /// Refuses a token that cannot publish at all.
     pub fn may_upload(&self) -> Result<(), ApiError> {
-        let may = self.scopes.iter().any(|scope| matches!(scope, Scope::Publish(_)));
+        let may = self
+            .scopes
+            .iter()
+            .any(|scope| matches!(scope, Scope::Publish(_)));
         self.demand(may, "publish")
     }
 
@@ -48,8 +51,10 @@ impl Bearer {
             return Ok(());
         }
         let message = format!("token {} lacks the scope {scope}", self.name);
-        Err(ApiError::client(StatusCode::FORBIDDEN, "forbidden", message)
-            .hint("`hallmark token create` makes a token with another scope"))
+        Err(
+            ApiError::client(StatusCode::FORBIDDEN, "forbidden", message)
+                .hint("`hallmark token create` makes a token with another scope"),
+        )
     }
 }
 
@@ -65,7 +70,9 @@ impl FromRequestParts<App> for Bearer {
             .to_str()
             .ok()
             .and_then(|value| value.strip_prefix("Bearer "))
-            .ok_or_else(|| ApiError::unauthorized("the Authorization header is not `Bearer TOKEN`"))?;
+            .ok_or_else(|| {
+                ApiError::unauthorized("the Authorization header is not `Bearer TOKEN`")
+            })?;
         let digest = secret_digest(secret.trim());
         let row = app
             .db
@@ -73,12 +80,18 @@ impl FromRequestParts<App> for Bearer {
             .await?
             .ok_or_else(|| ApiError::unauthorized("the token is not known here"))?;
         if row.revoked_at.is_some() {
-            return Err(ApiError::unauthorized(format!("token {} was revoked", row.name)));
+            return Err(ApiError::unauthorized(format!(
+                "token {} was revoked",
+                row.name
+            )));
         }
         if let Some(expires_at) = row.expires_at
             && expires_at <= now()
         {
-            return Err(ApiError::unauthorized(format!("token {} expired at {expires_at}", row.name)));
+            return Err(ApiError::unauthorized(format!(
+                "token {} expired at {expires_at}",
+                row.name
+            )));
         }
         Ok(Self {
             name: format!("{} (token {})", row.name, row.token_id),
@@ -92,7 +105,9 @@ impl OptionalFromRequestParts<App> for Bearer {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Option<Self>, ApiError> {
         if parts.headers.contains_key(header::AUTHORIZATION) {
-            return <Self as FromRequestParts<App>>::from_request_parts(parts, app).await.map(Some);
+            return <Self as FromRequestParts<App>>::from_request_parts(parts, app)
+                .await
+                .map(Some);
         }
         Ok(None)
     }
@@ -107,19 +122,29 @@ pub async fn worker(
     body: FileDigest,
 ) -> Result<WorkerName, ApiError> {
     let refuse = |message: String| {
-        ApiError::client(StatusCode::UNAUTHORIZED, "bad-worker-signature", message)
-            .hint("compare the rebuilder's name and request key with the server's policy, and its clock")
+        ApiError::client(StatusCode::UNAUTHORIZED, "bad-worker-signature", message).hint(
+            "compare the rebuilder's name and request key with the server's policy, and its clock",
+        )
     };
     let value = headers
         .get(HEADER)
         .and_then(|value| value.to_str().ok())
-        .ok_or_else(|| refuse(format!("this needs a request signed by a rebuilder ({HEADER} header)")))?;
+        .ok_or_else(|| {
+            refuse(format!(
+                "this needs a request signed by a rebuilder ({HEADER} header)"
+            ))
+        })?;
     let auth: RequestAuth = value.parse().map_err(|error| refuse(format!("{error}")))?;
     let key = app
         .policy
         .rebuilder(&auth.worker)
         .and_then(|holder| holder.request_key.as_ref())
-        .ok_or_else(|| refuse(format!("the policy has no rebuilder {} with a request key", auth.worker)))?;
+        .ok_or_else(|| {
+            refuse(format!(
+                "the policy has no rebuilder {} with a request key",
+                auth.worker
+            ))
+        })?;
     let at = now();
     auth.verify(key, method, path_and_query, body, at)
         .map_err(|error| refuse(error.to_string()))?;

@@ -33,7 +33,9 @@ pub async fn put(
         None if headers.contains_key(HEADER) => {
             // The digest in the path is the body's: signing it signs the body.
             let path = uri.path_and_query().map_or("", |path| path.as_str());
-            worker(&app, &headers, method.as_str(), path, digest).await?.to_string()
+            worker(&app, &headers, method.as_str(), path, digest)
+                .await?
+                .to_string()
         }
         None => return Err(ApiError::unauthorized("uploading needs a token")),
     };
@@ -43,9 +45,15 @@ pub async fn put(
         .transpose()?;
     // What is announced as too large is refused before it is sent.
     let limit_bytes = app.config.server.max_blob_bytes;
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
     if let Some(size_bytes) = announced.filter(|size_bytes| *size_bytes > limit_bytes) {
-        return Err(IntakeError::TooLarge { size_bytes, limit_bytes }.into());
+        return Err(IntakeError::TooLarge {
+            size_bytes,
+            limit_bytes,
+        }
+        .into());
     }
     let outcome = put_blob(&app, &owner, digest, range, body.into_data_stream()).await?;
     Ok(match outcome {
@@ -78,7 +86,11 @@ pub async fn get(
             .map_err(|error: DbError| ApiError::from(error))?;
         if !concerns {
             let message = format!("{name} holds no lease that concerns blob {digest}");
-            return Err(ApiError::client(StatusCode::FORBIDDEN, "forbidden", message));
+            return Err(ApiError::client(
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                message,
+            ));
         }
     }
     let object = Object::find(&app, digest, "application/octet-stream", Caching::Immutable).await?;
@@ -93,15 +105,14 @@ pub async fn offset(
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let digest = parse(&digest)?;
     let offset = upload_offset(&app, bearer.name(), digest).await;
-    let offset = offset.ok_or_else(|| ApiError::not_found(format!("no upload of {digest} was begun")))?;
+    let offset =
+        offset.ok_or_else(|| ApiError::not_found(format!("no upload of {digest} was begun")))?;
     Ok(Json(serde_json::json!({ "offset_bytes": offset })))
 }
 
 fn parse(digest: &str) -> Result<FileDigest, ApiError> {
-    digest
-        .parse()
-        .map_err(|error| {
-            ApiError::client(StatusCode::BAD_REQUEST, "bad-digest", format!("{error}"))
-                .hint("a blob's name is the SHA-256 of its bytes, as `sha256sum` prints it")
-        })
+    digest.parse().map_err(|error| {
+        ApiError::client(StatusCode::BAD_REQUEST, "bad-digest", format!("{error}"))
+            .hint("a blob's name is the SHA-256 of its bytes, as `sha256sum` prints it")
+    })
 }

@@ -33,7 +33,11 @@ pub async fn create(
     })?;
     bearer.may_publish(&manifest.repo)?;
     let received = intake::receive(&app, &manifest, bearer.name()).await?;
-    let status = if received.created { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if received.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok((status, Json(received.receipt)).into_response())
 }
 
@@ -59,7 +63,11 @@ pub async fn list(
         offset: 0,
         limit: query.limit.unwrap_or(100).min(MAX_LIMIT),
     };
-    Ok(Json(app.db.read(move |connection| status::builds(connection, &filter)).await?))
+    Ok(Json(
+        app.db
+            .read(move |connection| status::builds(connection, &filter))
+            .await?,
+    ))
 }
 
 /// `GET /api/v1/builds/{build}`.
@@ -67,8 +75,13 @@ pub async fn one(
     State(app): State<App>,
     Path(build_id): Path<u64>,
 ) -> Result<Json<BuildStatus>, ApiError> {
-    let found = app.db.read(move |connection| status::build(connection, build_id)).await?;
-    found.map(Json).ok_or_else(|| ApiError::not_found(format!("there is no build {build_id}")))
+    let found = app
+        .db
+        .read(move |connection| status::build(connection, build_id))
+        .await?;
+    found
+        .map(Json)
+        .ok_or_else(|| ApiError::not_found(format!("there is no build {build_id}")))
 }
 
 /// `POST /api/v1/builds/{build}/retry`: a held build is judged anew, with new rebuilds where the old
@@ -80,12 +93,18 @@ pub async fn retry(
 ) -> Result<StatusCode, ApiError> {
     bearer.may_operate()?;
     let actor = bearer.name().to_owned();
-    let rebuilders: Vec<_> =
-        app.policy.rebuilders.iter().map(|r| (r.name.clone(), r.operator.clone())).collect();
+    let rebuilders: Vec<_> = app
+        .policy
+        .rebuilders
+        .iter()
+        .map(|r| (r.name.clone(), r.operator.clone()))
+        .collect();
     let retried = app
         .db
         .write(move |tx| {
-            let Some(build) = db::builds::by_id(tx, build_id)? else { return Ok(None) };
+            let Some(build) = db::builds::by_id(tx, build_id)? else {
+                return Ok(None);
+            };
             // A build still under way may be stuck on a rebuilder that gave up.
             if build.stage != Stage::Received {
                 db::builds::advance(tx, build_id, Event::Retried, now())?;
@@ -106,9 +125,11 @@ pub async fn retry(
             Ok(StatusCode::NO_CONTENT)
         }
         Ok(None) => Err(ApiError::not_found(format!("there is no build {build_id}"))),
-        Err(DbError::Stage(error)) => {
-            Err(ApiError::client(StatusCode::CONFLICT, "wrong-stage", error.to_string()))
-        }
+        Err(DbError::Stage(error)) => Err(ApiError::client(
+            StatusCode::CONFLICT,
+            "wrong-stage",
+            error.to_string(),
+        )),
         Err(error) => Err(error.into()),
     }
 }

@@ -22,7 +22,11 @@ pub async fn list(State(app): State<App>) -> Result<Json<Vec<ChannelStatus>>, Ap
 
 /// `GET /api/v1/releases`.
 pub async fn releases(State(app): State<App>) -> Result<Json<Vec<ReleaseStatus>>, ApiError> {
-    Ok(Json(app.db.read(|connection| status::releases(connection, MAX_RELEASES)).await?))
+    Ok(Json(
+        app.db
+            .read(|connection| status::releases(connection, MAX_RELEASES))
+            .await?,
+    ))
 }
 
 /// `GET /api/v1/channels/{channel}/history`: moves, newest first.
@@ -31,7 +35,11 @@ pub async fn history(
     Path(channel): Path<String>,
 ) -> Result<Json<Vec<Move>>, ApiError> {
     let channel = parse(&channel)?;
-    Ok(Json(app.db.read(move |connection| db::channels::history(connection, &channel)).await?))
+    Ok(Json(
+        app.db
+            .read(move |connection| db::channels::history(connection, &channel))
+            .await?,
+    ))
 }
 
 enum Moved {
@@ -65,9 +73,20 @@ pub async fn move_pointer(
             // A channel moved back stays there; at the newest release it follows again.
             let newest = db::releases::newest(tx)?.map(|release| release.release);
             let follows = first && newest == Some(request.to);
-            let swapped =
-                db::channels::swap(tx, &channel, request.seen, request.to, follows, &actor, now())?;
-            Ok::<_, DbError>(if swapped { Moved::Done } else { Moved::OtherFirst })
+            let swapped = db::channels::swap(
+                tx,
+                &channel,
+                request.seen,
+                request.to,
+                follows,
+                &actor,
+                now(),
+            )?;
+            Ok::<_, DbError>(if swapped {
+                Moved::Done
+            } else {
+                Moved::OtherFirst
+            })
         })
         .await?;
     match moved {
@@ -79,8 +98,10 @@ pub async fn move_pointer(
         Moved::NoRelease => Err(ApiError::not_found(format!("there is no release {to}"))),
         Moved::OtherFirst => {
             let message = format!("channel {name} was moved by somebody else meanwhile");
-            Err(ApiError::client(StatusCode::CONFLICT, "moved-meanwhile", message)
-                .hint("look where it points now and decide again"))
+            Err(
+                ApiError::client(StatusCode::CONFLICT, "moved-meanwhile", message)
+                    .hint("look where it points now and decide again"),
+            )
         }
     }
 }

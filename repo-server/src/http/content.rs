@@ -42,8 +42,15 @@ impl Object {
         caching: Caching,
     ) -> Result<Self, ApiError> {
         let size_bytes = app.store.size_bytes(digest).await?;
-        let size_bytes = size_bytes.ok_or_else(|| ApiError::not_found(format!("there is no object {digest}")))?;
-        Ok(Self { digest, size_bytes, media_type: media_type.to_owned(), caching, modified: None })
+        let size_bytes = size_bytes
+            .ok_or_else(|| ApiError::not_found(format!("there is no object {digest}")))?;
+        Ok(Self {
+            digest,
+            size_bytes,
+            media_type: media_type.to_owned(),
+            caching,
+            modified: None,
+        })
     }
 
     fn etag(&self) -> String {
@@ -80,7 +87,10 @@ pub async fn answer(
             },
         );
     if let Some(modified) = object.modified {
-        response = response.header(header::LAST_MODIFIED, httpdate::fmt_http_date(system_time(modified)));
+        response = response.header(
+            header::LAST_MODIFIED,
+            httpdate::fmt_http_date(system_time(modified)),
+        );
     }
     let total = object.size_bytes;
     let (status, range) = match wanted {
@@ -113,7 +123,9 @@ pub async fn answer(
             }
         }
     };
-    response.body(body).map_err(|error| ApiError::internal(&error))
+    response
+        .body(body)
+        .map_err(|error| ApiError::internal(&error))
 }
 
 /// RFC 9110 §13.2.2: If-Match, If-None-Match, If-Modified-Since, then Range with If-Range.
@@ -128,12 +140,16 @@ fn wanted(request: &HeaderMap, object: &Object) -> Wanted {
         if lists(list, &etag) {
             return Wanted::NotModified;
         }
-    } else if let (Some(since), Some(modified)) = (date(request, header::IF_MODIFIED_SINCE), object.modified)
+    } else if let (Some(since), Some(modified)) =
+        (date(request, header::IF_MODIFIED_SINCE), object.modified)
         && system_time(modified) <= since
     {
         return Wanted::NotModified;
     }
-    let Some(range) = request.get(header::RANGE).and_then(|value| value.to_str().ok()) else {
+    let Some(range) = request
+        .get(header::RANGE)
+        .and_then(|value| value.to_str().ok())
+    else {
         return Wanted::All;
     };
     if let Some(condition) = request.get(header::IF_RANGE) {
@@ -150,7 +166,10 @@ fn wanted(request: &HeaderMap, object: &Object) -> Wanted {
 
 /// One range is honoured; several, or what is no byte range, give the whole object (RFC 9110 §14.2).
 fn parse_range(text: &str, total: u64) -> Wanted {
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
+    let Some((first, last)) = text
+        .strip_prefix("bytes=")
+        .and_then(|range| range.split_once('-'))
+    else {
         return Wanted::All;
     };
     let number = |text: &str| text.trim().parse::<u64>().ok();
@@ -170,11 +189,17 @@ fn parse_range(text: &str, total: u64) -> Wanted {
             _ => return Wanted::All,
         },
     };
-    if range.start >= total { Wanted::Unsatisfiable } else { Wanted::Part(range) }
+    if range.start >= total {
+        Wanted::Unsatisfiable
+    } else {
+        Wanted::Part(range)
+    }
 }
 
 fn lists(value: &HeaderValue, etag: &str) -> bool {
-    let Ok(text) = value.to_str() else { return false };
+    let Ok(text) = value.to_str() else {
+        return false;
+    };
     text.split(',')
         .map(|tag| tag.trim().trim_start_matches("W/"))
         .any(|tag| tag == "*" || tag == etag)
@@ -233,11 +258,20 @@ mod tests {
     #[test]
     fn conditions_come_before_ranges() {
         let etag = object().etag();
-        assert_eq!(asked(&[(header::IF_NONE_MATCH, &etag)]), Wanted::NotModified);
-        assert_eq!(asked(&[(header::IF_NONE_MATCH, "\"other\"")]), Wanted::All);
-        assert_eq!(asked(&[(header::IF_MATCH, "\"other\"")]), Wanted::PreconditionFailed);
         assert_eq!(
-            asked(&[(header::IF_RANGE, "\"other\""), (header::RANGE, "bytes=0-9")]),
+            asked(&[(header::IF_NONE_MATCH, &etag)]),
+            Wanted::NotModified
+        );
+        assert_eq!(asked(&[(header::IF_NONE_MATCH, "\"other\"")]), Wanted::All);
+        assert_eq!(
+            asked(&[(header::IF_MATCH, "\"other\"")]),
+            Wanted::PreconditionFailed
+        );
+        assert_eq!(
+            asked(&[
+                (header::IF_RANGE, "\"other\""),
+                (header::RANGE, "bytes=0-9")
+            ]),
             Wanted::All
         );
         assert_eq!(
@@ -245,6 +279,9 @@ mod tests {
             Wanted::Part(0..10)
         );
         let date = httpdate::fmt_http_date(system_time(Timestamp::from_unix_secs(1_000_000)));
-        assert_eq!(asked(&[(header::IF_MODIFIED_SINCE, &date)]), Wanted::NotModified);
+        assert_eq!(
+            asked(&[(header::IF_MODIFIED_SINCE, &date)]),
+            Wanted::NotModified
+        );
     }
 }

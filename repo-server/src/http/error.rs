@@ -24,7 +24,13 @@ pub struct ApiError {
 impl ApiError {
     /// The client's fault, in one sentence.
     pub fn client(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), hint: None, header: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            hint: None,
+            header: None,
+        }
     }
 
     /// Nothing is known under this name.
@@ -84,7 +90,11 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = ErrorBody { error: self.message, code: self.code.to_owned(), hint: self.hint };
+        let body = ErrorBody {
+            error: self.message,
+            code: self.code.to_owned(),
+            hint: self.hint,
+        };
         let mut response = (self.status, Json(body)).into_response();
         if let Some((name, value)) = self.header
             && let Ok(value) = value.parse()
@@ -100,18 +110,36 @@ impl IntoResponse for ApiError {
 pub async fn as_json(response: Response) -> Response {
     const MAX_BYTES: usize = 16 << 10;
     let status = response.status();
-    let body = axum::body::to_bytes(response.into_body(), MAX_BYTES).await.unwrap_or_default();
+    let body = axum::body::to_bytes(response.into_body(), MAX_BYTES)
+        .await
+        .unwrap_or_default();
     let said = String::from_utf8_lossy(&body).trim().to_owned();
     let (code, hint) = match status {
-        StatusCode::METHOD_NOT_ALLOWED => ("method", "the API's methods are in the protocol reference".to_owned()),
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            ("too-large", format!("JSON bodies may have up to {} bytes", super::MAX_JSON_BYTES))
-        }
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => ("media-type", "send `Content-Type: application/json`".to_owned()),
-        _ => ("bad-request", "the protocol reference has an example of every request".to_owned()),
+        StatusCode::METHOD_NOT_ALLOWED => (
+            "method",
+            "the API's methods are in the protocol reference".to_owned(),
+        ),
+        StatusCode::PAYLOAD_TOO_LARGE => (
+            "too-large",
+            format!("JSON bodies may have up to {} bytes", super::MAX_JSON_BYTES),
+        ),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => (
+            "media-type",
+            "send `Content-Type: application/json`".to_owned(),
+        ),
+        _ => (
+            "bad-request",
+            "the protocol reference has an example of every request".to_owned(),
+        ),
     };
-    let message = if said.is_empty() { status.to_string() } else { said };
-    ApiError::client(status, code, message).hint(hint).into_response()
+    let message = if said.is_empty() {
+        status.to_string()
+    } else {
+        said
+    };
+    ApiError::client(status, code, message)
+        .hint(hint)
+        .into_response()
 }
 
 impl From<DbError> for ApiError {
@@ -123,7 +151,9 @@ impl From<DbError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Missing { digest } => Self::not_found(format!("there is no object {digest}")),
+            StoreError::Missing { digest } => {
+                Self::not_found(format!("there is no object {digest}"))
+            }
             StoreError::TooLarge { .. } | StoreError::Backend(_) | StoreError::Io(_) => {
                 Self::internal(&error)
             }
@@ -150,9 +180,11 @@ impl From<IntakeError> for ApiError {
                 Self::client(StatusCode::BAD_REQUEST, "wrong-digest", text)
                     .hint("compute the file's SHA-256 anew and upload it again")
             }
-            IntakeError::Gap { have, .. } => Self::client(StatusCode::RANGE_NOT_SATISFIABLE, "gap", text)
-                .hint(format!("continue at byte {have}"))
-                .header(HeaderName::from_static("upload-offset"), have.to_string()),
+            IntakeError::Gap { have, .. } => {
+                Self::client(StatusCode::RANGE_NOT_SATISFIABLE, "gap", text)
+                    .hint(format!("continue at byte {have}"))
+                    .header(HeaderName::from_static("upload-offset"), have.to_string())
+            }
             IntakeError::Range => Self::client(StatusCode::BAD_REQUEST, "bad-range", text)
                 .hint("send the bytes that the range names, no more and no less"),
             IntakeError::Busy { .. } => Self::client(StatusCode::CONFLICT, "busy", text)
@@ -162,8 +194,10 @@ impl From<IntakeError> for ApiError {
                 .header(HeaderName::from_static("upload-offset"), have.to_string()),
             IntakeError::Missing { digest, .. } => Self::client(bad, "blob-missing", text)
                 .hint(format!("PUT it to /api/v1/blobs/{digest} first")),
-            IntakeError::UnknownRepo { .. } => Self::client(StatusCode::NOT_FOUND, "unknown-repo", text)
-                .hint("repositories are named in the server's configuration as [[repo]]"),
+            IntakeError::UnknownRepo { .. } => {
+                Self::client(StatusCode::NOT_FOUND, "unknown-repo", text)
+                    .hint("repositories are named in the server's configuration as [[repo]]")
+            }
             IntakeError::PackageCount { .. } => Self::client(bad, "package-count", text)
                 .hint("name every binary package of the build, and only those"),
             IntakeError::Rpm { .. } => Self::client(bad, "bad-rpm", text)
@@ -172,8 +206,11 @@ impl From<IntakeError> for ApiError {
                 Self::client(bad, "bad-payload", text).hint("build or fetch the package again")
             }
             IntakeError::Lint { findings, .. } => {
-                let all: Vec<_> =
-                    findings.iter().filter(|f| f.is_error()).map(|f| f.message.clone()).collect();
+                let all: Vec<_> = findings
+                    .iter()
+                    .filter(|f| f.is_error())
+                    .map(|f| f.message.clone())
+                    .collect();
                 Self::client(bad, "lint", text).hint(all.join("; "))
             }
             IntakeError::Metadata { .. } => Self::client(bad, "bad-metadata", text)
@@ -184,8 +221,14 @@ impl From<IntakeError> for ApiError {
                 .hint("`hallmark buildinfo` records one around a build"),
             IntakeError::Provenance => Self::client(bad, "bad-provenance", text)
                 .hint("`hallmark buildinfo --key` writes one beside the buildinfo"),
-            IntakeError::NevraTaken { .. } => Self::client(StatusCode::CONFLICT, "nevra-taken", text)
-                .hint("the same name, version and release must not mean other bytes: raise the release"),
+            IntakeError::NevraTaken { .. } => Self::client(
+                StatusCode::CONFLICT,
+                "nevra-taken",
+                text,
+            )
+            .hint(
+                "the same name, version and release must not mean other bytes: raise the release",
+            ),
             IntakeError::Store(_) | IntakeError::Db(_) | IntakeError::Spool(_) => {
                 Self::internal(&error)
             }

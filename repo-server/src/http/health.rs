@@ -25,12 +25,18 @@ pub async fn readyz(State(app): State<App>) -> Response {
         "database": word(database.is_ok()),
         "signer": word(signer.is_ok()),
     }));
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, [(header::CACHE_CONTROL, "no-store")], body).into_response()
 }
 
 /// `GET /metrics`.
 pub async fn metrics(State(app): State<App>) -> Result<Response, ApiError> {
-    let text = super::metrics::render(&app).await.map_err(|error: DbError| ApiError::from(error))?;
+    let text = super::metrics::render(&app)
+        .await
+        .map_err(|error: DbError| ApiError::from(error))?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }

@@ -19,7 +19,12 @@ pub fn remembered(data_dir: &FilePath) -> Option<Identity> {
 
 /// The signer's public keys: remembered, or asked for.
 pub async fn identity(app: &App) -> Result<Identity, ApiError> {
-    if let Some(identity) = app.identity.read().ok().and_then(|identity| identity.clone()) {
+    if let Some(identity) = app
+        .identity
+        .read()
+        .ok()
+        .and_then(|identity| identity.clone())
+    {
         return Ok(identity);
     }
     refresh(app).await
@@ -31,7 +36,9 @@ pub async fn refresh(app: &App) -> Result<Identity, ApiError> {
     let asked = tokio::task::spawn_blocking(move || Client::connect(&socket)?.identity()).await;
     let identity = asked
         .map_err(|error| ApiError::internal(&error))?
-        .map_err(|error| ApiError::unavailable("the signer cannot be reached; try again later", &error))?;
+        .map_err(|error| {
+            ApiError::unavailable("the signer cannot be reached; try again later", &error)
+        })?;
     if let Ok(json) = serde_json::to_vec_pretty(&identity) {
         let path = app.config.server.data_dir.join("signer-identity.json");
         if let Err(error) = tokio::fs::write(&path, json).await {
@@ -49,13 +56,17 @@ pub async fn key(State(app): State<App>, Path(name): Path<String>) -> Result<Res
     let identity = identity(&app).await?;
     let text = match name.as_str() {
         // What `gpgkey=` names: clients import every key of the file.
-        "RPM-GPG-KEY" => format!("{}{}", identity.package_certificate, identity.metadata_certificate),
+        "RPM-GPG-KEY" => format!(
+            "{}{}",
+            identity.package_certificate, identity.metadata_certificate
+        ),
         "RPM-GPG-KEY-packages" => identity.package_certificate,
         "RPM-GPG-KEY-metadata" => identity.metadata_certificate,
         "statement.pub" => identity.statement_key,
         _ => {
-            return Err(ApiError::not_found(format!("there is no key {name}"))
-                .hint("keys: RPM-GPG-KEY, RPM-GPG-KEY-packages, RPM-GPG-KEY-metadata, statement.pub"));
+            return Err(ApiError::not_found(format!("there is no key {name}")).hint(
+                "keys: RPM-GPG-KEY, RPM-GPG-KEY-packages, RPM-GPG-KEY-metadata, statement.pub",
+            ));
         }
     };
     Ok(text_answer(text))
@@ -69,7 +80,9 @@ pub async fn metadata_key(app: &App) -> Result<Response, ApiError> {
 /// `GET /{channel}.repo`.
 pub async fn repo_file(app: &App, channel: &ChannelName) -> Result<Response, ApiError> {
     if !app.config.server.channels.contains(channel) {
-        return Err(ApiError::not_found(format!("there is no channel {channel}")));
+        return Err(ApiError::not_found(format!(
+            "there is no channel {channel}"
+        )));
     }
     Ok(text_answer(repo_file_text(app, channel)))
 }

@@ -23,7 +23,11 @@ struct Entry {
 
 impl Entry {
     fn directory(name: &str) -> Self {
-        Self { name: name.to_owned(), size_bytes: None, digest: None }
+        Self {
+            name: name.to_owned(),
+            size_bytes: None,
+            digest: None,
+        }
     }
 }
 
@@ -36,8 +40,16 @@ pub async fn serve(
 ) -> Result<Response, ApiError> {
     let entries = match place.rest.trim_end_matches('/') {
         "" => {
-            let link = Entry { name: "metalink.xml".to_owned(), size_bytes: None, digest: None };
-            vec![Entry::directory("Packages"), Entry::directory("repodata"), link]
+            let link = Entry {
+                name: "metalink.xml".to_owned(),
+                size_bytes: None,
+                digest: None,
+            };
+            vec![
+                Entry::directory("Packages"),
+                Entry::directory("repodata"),
+                link,
+            ]
         }
         "repodata" => metadata_files(app, place, repo).await?,
         "Packages" => letters(&packages(app, place, release).await?),
@@ -58,7 +70,12 @@ pub async fn serve(
         .collect();
     let base = place.base();
     let path = format!("{base}{}", place.rest);
-    html(web::listing(&ListingView { site: &site(app), path: &path, top: &base, entries: &entries }))
+    html(web::listing(&ListingView {
+        site: &site(app),
+        path: &path,
+        top: &base,
+        entries: &entries,
+    }))
 }
 
 async fn packages(
@@ -73,15 +90,22 @@ async fn packages(
 }
 
 fn letters(packages: &[PackageRow]) -> Vec<Entry> {
-    let letters: BTreeSet<&str> = packages.iter().filter_map(|p| p.href.split('/').nth(1)).collect();
+    let letters: BTreeSet<&str> = packages
+        .iter()
+        .filter_map(|p| p.href.split('/').nth(1))
+        .collect();
     letters.into_iter().map(Entry::directory).collect()
 }
 
 fn files(directory: &str, packages: &[PackageRow]) -> Option<Vec<Entry>> {
     let mut entries = Vec::new();
     for package in packages {
-        let Some((parent, name)) = package.href.rsplit_once('/') else { continue };
-        let Some(signed) = package.signed.as_ref().filter(|_| parent == directory) else { continue };
+        let Some((parent, name)) = package.href.rsplit_once('/') else {
+            continue;
+        };
+        let Some(signed) = package.signed.as_ref().filter(|_| parent == directory) else {
+            continue;
+        };
         entries.push(Entry {
             name: name.to_owned(),
             size_bytes: Some(signed.size_bytes),

@@ -22,7 +22,10 @@ pub async fn serve(
 ) -> Result<Response, ApiError> {
     let repomd = app.store.get(repo.repomd, MAX_REPOMD_BYTES).await?;
     let public_url = &app.config.server.public_url;
-    let pinned = Place { root: Root::Pinned(release.release), ..place.clone() };
+    let pinned = Place {
+        root: Root::Pinned(release.release),
+        ..place.clone()
+    };
     let url = format!("{public_url}{}repodata/repomd.xml", pinned.base());
     let metalink = Metalink {
         repomd: Repomd::of(&repomd, release.issued),

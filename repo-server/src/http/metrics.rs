@@ -55,14 +55,34 @@ pub async fn render(app: &App) -> Result<String, DbError> {
             let _ = writeln!(out, "{name}{labels} {value}");
         }
     };
-    let builds = builds.into_iter().map(|(stage, n)| (format!("{{stage=\"{stage}\"}}"), n.to_string()));
-    family("hallmark_builds", "gauge", "Builds by stage.", builds.collect());
-    let jobs = jobs
+    let builds = builds
         .into_iter()
-        .map(|(name, state, n)| (format!("{{name=\"{name}\",state=\"{state}\"}}"), n.to_string()));
-    family("hallmark_jobs", "gauge", "Jobs waiting and running.", jobs.collect());
+        .map(|(stage, n)| (format!("{{stage=\"{stage}\"}}"), n.to_string()));
+    family(
+        "hallmark_builds",
+        "gauge",
+        "Builds by stage.",
+        builds.collect(),
+    );
+    let jobs = jobs.into_iter().map(|(name, state, n)| {
+        (
+            format!("{{name=\"{name}\",state=\"{state}\"}}"),
+            n.to_string(),
+        )
+    });
+    family(
+        "hallmark_jobs",
+        "gauge",
+        "Jobs waiting and running.",
+        jobs.collect(),
+    );
     let newest = release.as_ref().map_or(0, |release| release.release.0);
-    family("hallmark_release", "gauge", "Number of the newest release.", vec![(String::new(), newest.to_string())]);
+    family(
+        "hallmark_release",
+        "gauge",
+        "Number of the newest release.",
+        vec![(String::new(), newest.to_string())],
+    );
     let issued = release.map_or(0, |release| release.issued.unix_secs());
     family(
         "hallmark_release_timestamp_seconds",
@@ -71,21 +91,43 @@ pub async fn render(app: &App) -> Result<String, DbError> {
         vec![(String::new(), issued.to_string())],
     );
     if let Ok(counters) = app.metrics.0.lock() {
-        let requests = counters
-            .requests
-            .iter()
-            .map(|((route, status), n)| (format!("{{route=\"{route}\",status=\"{status}\"}}"), n.to_string()));
-        family("hallmark_http_requests_total", "counter", "Requests answered.", requests.collect());
+        let requests = counters.requests.iter().map(|((route, status), n)| {
+            (
+                format!("{{route=\"{route}\",status=\"{status}\"}}"),
+                n.to_string(),
+            )
+        });
+        family(
+            "hallmark_http_requests_total",
+            "counter",
+            "Requests answered.",
+            requests.collect(),
+        );
         let label = |name: &str, done: &bool| {
-            format!("{{name=\"{name}\",result=\"{}\"}}", if *done { "done" } else { "failed" })
+            format!(
+                "{{name=\"{name}\",result=\"{}\"}}",
+                if *done { "done" } else { "failed" }
+            )
         };
-        let runs = counters.jobs.iter().map(|((name, done), (n, _))| (label(name, done), n.to_string()));
-        family("hallmark_job_runs_total", "counter", "Runs of jobs.", runs.collect());
-        let seconds = counters
+        let runs = counters
             .jobs
             .iter()
-            .map(|((name, done), (_, took))| (label(name, done), format!("{:.3}", took.as_secs_f64())));
-        family("hallmark_job_seconds_total", "counter", "Time spent in jobs.", seconds.collect());
+            .map(|((name, done), (n, _))| (label(name, done), n.to_string()));
+        family(
+            "hallmark_job_runs_total",
+            "counter",
+            "Runs of jobs.",
+            runs.collect(),
+        );
+        let seconds = counters.jobs.iter().map(|((name, done), (_, took))| {
+            (label(name, done), format!("{:.3}", took.as_secs_f64()))
+        });
+        family(
+            "hallmark_job_seconds_total",
+            "counter",
+            "Time spent in jobs.",
+            seconds.collect(),
+        );
     }
     Ok(out)
 }

@@ -34,7 +34,9 @@ const BLOBS: &str = "/api/v1/blobs/";
 
 /// All routes.
 pub fn router(app: App) -> Router {
-    let blob = get(blobs::get).put(blobs::put).layer(DefaultBodyLimit::disable());
+    let blob = get(blobs::get)
+        .put(blobs::put)
+        .layer(DefaultBodyLimit::disable());
     Router::new()
         .route("/", get(pages::home))
         .route("/builds", get(pages::builds))
@@ -55,10 +57,16 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/builds/{build}/retry", post(builds::retry))
         .route("/api/v1/channels", get(channels::list))
         .route("/api/v1/channels/{channel}/history", get(channels::history))
-        .route("/api/v1/channels/{channel}/move", post(channels::move_pointer))
+        .route(
+            "/api/v1/channels/{channel}/move",
+            post(channels::move_pointer),
+        )
         .route("/api/v1/releases", get(channels::releases))
         .route("/api/v1/worker/lease", post(worker::lease))
-        .route("/api/v1/worker/jobs/{job}/heartbeat", post(worker::heartbeat))
+        .route(
+            "/api/v1/worker/jobs/{job}/heartbeat",
+            post(worker::heartbeat),
+        )
         .route("/api/v1/worker/jobs/{job}/report", post(worker::report))
         .fallback(tree::serve)
         .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
@@ -71,7 +79,10 @@ async fn common(State(app): State<App>, request: Request, next: Next) -> Respons
     let started = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned());
     let too_long = !path.starts_with(BLOBS) && announced_bytes(&request) > MAX_JSON_BYTES as u64;
     let (request, leftover) = leftover::Leftover::of(request);
     let mut response = match too_long {
@@ -85,9 +96,18 @@ async fn common(State(app): State<App>, request: Request, next: Next) -> Respons
         response = error::as_json(response).await;
     }
     let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(web::CSP));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(web::CSP),
+    );
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
     let status = response.status().as_u16();
     app.metrics.request_ended(kind(route.as_deref()), status);
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -96,12 +116,18 @@ async fn common(State(app): State<App>, request: Request, next: Next) -> Respons
 }
 
 fn announced_bytes(request: &Request) -> u64 {
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let length = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok());
     length.and_then(|length| length.parse().ok()).unwrap_or(0)
 }
 
 fn is_json(response: &Response) -> bool {
-    response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/json")
+    response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind == "application/json")
 }
 
 /// A few kinds of routes, so that paths do not flood the metrics.

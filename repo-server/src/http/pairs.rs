@@ -56,12 +56,19 @@ mod tests {
         let handed_out = HandedOut::default();
         let viewer = Viewer {
             address: IpAddr::from([127, 0, 0, 1]),
-            place: ("preview".to_owned(), "base".parse().unwrap(), "x86_64".parse().unwrap()),
+            place: (
+                "preview".to_owned(),
+                "base".parse().unwrap(),
+                "x86_64".parse().unwrap(),
+            ),
         };
         let start = Instant::now();
         assert_eq!(handed_out.recall(&viewer, start), None);
         handed_out.remember(viewer.clone(), ReleaseId(3), start);
-        assert_eq!(handed_out.recall(&viewer, start + REMEMBERED / 2), Some(ReleaseId(3)));
+        assert_eq!(
+            handed_out.recall(&viewer, start + REMEMBERED / 2),
+            Some(ReleaseId(3))
+        );
         assert_eq!(handed_out.recall(&viewer, start + REMEMBERED), None);
     }
 }

@@ -58,7 +58,12 @@ impl Place {
         };
         let (repo, path) = path.split_once('/')?;
         let (arch, rest) = path.split_once('/')?;
-        let place = Self { root, repo: repo.parse().ok()?, arch: arch.parse().ok()?, rest: rest.to_owned() };
+        let place = Self {
+            root,
+            repo: repo.parse().ok()?,
+            arch: arch.parse().ok()?,
+            rest: rest.to_owned(),
+        };
         let tricks = rest.split('/').any(|part| part == "." || part == "..") || rest.contains('\0');
         (!tricks).then_some(place)
     }
@@ -81,10 +86,16 @@ pub async fn serve(
     headers: HeaderMap,
 ) -> Response {
     if method != Method::GET && method != Method::HEAD {
-        return ApiError::client(StatusCode::METHOD_NOT_ALLOWED, "method", "only GET and HEAD are known here")
-            .into_response();
+        return ApiError::client(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method",
+            "only GET and HEAD are known here",
+        )
+        .into_response();
     }
-    let path = percent_encoding::percent_decode_str(uri.path()).decode_utf8_lossy().into_owned();
+    let path = percent_encoding::percent_decode_str(uri.path())
+        .decode_utf8_lossy()
+        .into_owned();
     let result = match (repo_file_channel(&path), Place::parse(&path)) {
         (Some(channel), _) => super::keys::repo_file(&app, &channel).await,
         (None, Some(place)) => {
@@ -119,9 +130,12 @@ fn client_address(proxies: &[IpAddr], peer: IpAddr, headers: &HeaderMap) -> IpAd
     if !proxies.contains(&peer) {
         return peer;
     }
-    let forwarded = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
+    let forwarded = headers
+        .get("x-forwarded-for")
+        .and_then(|value| value.to_str().ok());
     let last = forwarded.and_then(|list| list.rsplit(',').next());
-    last.and_then(|address| address.trim().parse().ok()).unwrap_or(peer)
+    last.and_then(|address| address.trim().parse().ok())
+        .unwrap_or(peer)
 }
 
 async fn in_place(
@@ -135,16 +149,19 @@ async fn in_place(
         "repodata/repomd.xml" => {
             let found = find(app, place, None).await?;
             if let Some(viewer) = viewer(client, place) {
-                app.handed_out.remember(viewer, found.release.release, Instant::now());
+                app.handed_out
+                    .remember(viewer, found.release.release, Instant::now());
             }
             let object = pointer(app, place, &found, found.repo.repomd, "application/xml").await?;
             answer(app, method, headers, &object).await
         }
         "repodata/repomd.xml.asc" => {
-            let seen = viewer(client, place).and_then(|v| app.handed_out.recall(&v, Instant::now()));
+            let seen =
+                viewer(client, place).and_then(|v| app.handed_out.recall(&v, Instant::now()));
             let found = find(app, place, seen).await?;
             let signature = found.repo.repomd_signature;
-            let object = pointer(app, place, &found, signature, "application/pgp-signature").await?;
+            let object =
+                pointer(app, place, &found, signature, "application/pgp-signature").await?;
             answer(app, method, headers, &object).await
         }
         "repodata/repomd.xml.key" => super::keys::metadata_key(app).await,
@@ -156,7 +173,9 @@ async fn in_place(
             let found = find(app, place, None).await?;
             listing::serve(app, place, found.release.release, &found.repo).await
         }
-        "repodata" | "Packages" => Ok(Redirect::permanent(&format!("{}{}/", place.base(), place.rest)).into_response()),
+        "repodata" | "Packages" => {
+            Ok(Redirect::permanent(&format!("{}{}/", place.base(), place.rest)).into_response())
+        }
         rest if rest.starts_with("repodata/") => {
             let object = metadata_file(app, place).await?;
             answer(app, method, headers, &object).await
@@ -187,9 +206,13 @@ async fn find(app: &App, place: &Place, instead: Option<ReleaseId>) -> Result<Fo
             let release = match (&place.root, instead) {
                 (_, Some(release)) => Some(release),
                 (Root::Pinned(release), None) => Some(*release),
-                (Root::Channel(channel), None) => db::channels::pointer(connection, channel)?.flatten(),
+                (Root::Channel(channel), None) => {
+                    db::channels::pointer(connection, channel)?.flatten()
+                }
             };
-            let Some(release) = release else { return Ok(None) };
+            let Some(release) = release else {
+                return Ok(None);
+            };
             let row = db::releases::by_id(connection, release)?;
             let repo = db::releases::repo(connection, release, &place.repo, &place.arch)?;
             Ok::<_, DbError>(row.zip(repo))
@@ -214,7 +237,10 @@ async fn pointer(
         Root::Pinned(_) => Caching::Immutable,
     };
     let object = Object::find(app, digest, media_type, caching).await?;
-    Ok(Object { modified: Some(found.release.issued), ..object })
+    Ok(Object {
+        modified: Some(found.release.issued),
+        ..object
+    })
 }
 
 async fn metadata_file(app: &App, place: &Place) -> Result<Object, ApiError> {
@@ -223,7 +249,9 @@ async fn metadata_file(app: &App, place: &Place) -> Result<Object, ApiError> {
         .db
         .read(move |connection| db::releases::repodata_file(connection, &repo, &arch, &name))
         .await?
-        .ok_or_else(|| ApiError::not_found(format!("there is no {} in this repository", place.rest)))?;
+        .ok_or_else(|| {
+            ApiError::not_found(format!("there is no {} in this repository", place.rest))
+        })?;
     let media_type = match file.name.rsplit('.').next() {
         Some("zst") => "application/zstd",
         Some("gz") => "application/gzip",
@@ -242,7 +270,8 @@ async fn metadata_file(app: &App, place: &Place) -> Result<Object, ApiError> {
 
 /// A package, or a document beside it: `foo.rpm.asc`, `foo.rpm.cdx.json`, `foo.rpm.vsa.json`.
 async fn package_file(app: &App, place: &Place) -> Result<Object, ApiError> {
-    let not_found = || ApiError::not_found(format!("there is no {} in this repository", place.rest));
+    let not_found =
+        || ApiError::not_found(format!("there is no {} in this repository", place.rest));
     let end = place.rest.find(".rpm").ok_or_else(not_found)? + ".rpm".len();
     let (href, suffix) = place.rest.split_at(end);
     let (repo, href, arch) = (place.repo.clone(), href.to_owned(), place.arch.clone());
@@ -270,7 +299,9 @@ async fn package_file(app: &App, place: &Place) -> Result<Object, ApiError> {
         .await?;
     let (package, document) = found.ok_or_else(not_found)?;
     match document {
-        Some(digest) => Object::find(app, digest, suffix_media_type(suffix), Caching::Immutable).await,
+        Some(digest) => {
+            Object::find(app, digest, suffix_media_type(suffix), Caching::Immutable).await
+        }
         None => signed_file(&package).ok_or_else(not_found),
     }
 }
@@ -320,7 +351,10 @@ mod tests {
         let (proxy, stranger) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let mut headers = HeaderMap::new();
         headers.insert("x-forwarded-for", "1.1.1.1, 2.2.2.2".parse().unwrap());
-        assert_eq!(client_address(&[proxy], proxy, &headers), IpAddr::from([2, 2, 2, 2]));
+        assert_eq!(
+            client_address(&[proxy], proxy, &headers),
+            IpAddr::from([2, 2, 2, 2])
+        );
         assert_eq!(client_address(&[proxy], stranger, &headers), stranger);
         assert_eq!(client_address(&[proxy], proxy, &HeaderMap::new()), proxy);
     }

@@ -16,7 +16,9 @@ use axum::response::{IntoResponse as _, Response};
 use repo_model::dsse::Envelope;
 use repo_model::statement::{REBUILD, Rebuild, Resource, Statement};
 use repo_model::verdict::Verdict;
-use repo_model::wire::worker::{ExpectedPackage, Heartbeat, LeaseRequest, LeasedJob, Outcome, Report};
+use repo_model::wire::worker::{
+    ExpectedPackage, Heartbeat, LeaseRequest, LeasedJob, Outcome, Report,
+};
 use repo_model::{FileDigest, Timestamp, WorkerName};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -129,7 +131,8 @@ fn expected(package: &PackageRow) -> ExpectedPackage {
 
 fn lease_lost(job: u64) -> ApiError {
     let message = format!("you do not hold this lease of job {job} (any more)");
-    ApiError::client(StatusCode::CONFLICT, "lease-lost", message).hint("drop the work and lease again")
+    ApiError::client(StatusCode::CONFLICT, "lease-lost", message)
+        .hint("drop the work and lease again")
 }
 
 /// `POST /api/v1/worker/jobs/{job}/heartbeat`: 204, or 409 when the lease is lost.
@@ -154,7 +157,11 @@ pub async fn heartbeat(
             Ok::<_, DbError>(held)
         })
         .await?;
-    if held { Ok(StatusCode::NO_CONTENT) } else { Err(lease_lost(job)) }
+    if held {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(lease_lost(job))
+    }
 }
 
 /// What a report adds to the evidence.
@@ -244,9 +251,16 @@ fn infra_failed(app: &App, held: &HeldRebuild, message: &str) -> Findings {
         End::GiveUp { error }
     } else {
         let pause = (BACK_OFF_SECS << held.attempt.min(8)).min(3_600);
-        End::BackOff { error, run_at: jittered(pause) }
+        End::BackOff {
+            error,
+            run_at: jittered(pause),
+        }
     };
-    Findings { end, evidence: Vec::new(), log: None }
+    Findings {
+        end,
+        evidence: Vec::new(),
+        log: None,
+    }
 }
 
 /// Between three quarters and five quarters of the pause from now, so that many do not return at once.
@@ -266,15 +280,25 @@ async fn judged(
     packages: &[PackageRow],
     statements: &[FileDigest],
 ) -> Result<Findings, ApiError> {
-    let refuse = |message: String| ApiError::client(StatusCode::UNPROCESSABLE_ENTITY, "bad-statement", message);
+    let refuse = |message: String| {
+        ApiError::client(StatusCode::UNPROCESSABLE_ENTITY, "bad-statement", message)
+    };
     if statements.len() != packages.len() {
         let (have, want) = (statements.len(), packages.len());
-        return Err(refuse(format!("the report has {have} statements for {want} packages")));
+        return Err(refuse(format!(
+            "the report has {have} statements for {want} packages"
+        )));
     }
     let build_id = held.build_id;
-    let build = app.db.read(move |connection| db::builds::by_id(connection, build_id)).await?;
+    let build = app
+        .db
+        .read(move |connection| db::builds::by_id(connection, build_id))
+        .await?;
     let buildinfo = build.map(|build| build.buildinfo.to_hex());
-    let holder = app.policy.rebuilder(by).ok_or_else(|| refuse(format!("the policy has no {by}")))?;
+    let holder = app
+        .policy
+        .rebuilder(by)
+        .ok_or_else(|| refuse(format!("the policy has no {by}")))?;
     let mut worst = Verdict::Identical;
     let mut causes = Vec::new();
     let mut evidence = Vec::new();
@@ -288,10 +312,15 @@ async fn judged(
             })?;
         let rebuild = &statement.predicate;
         if !statement.is_about(package.header) || rebuild.rebuilder.id != *by {
-            return Err(refuse(format!("statement {digest} is not {by}'s about {}", package.nevra)));
+            return Err(refuse(format!(
+                "statement {digest} is not {by}'s about {}",
+                package.nevra
+            )));
         }
         if rebuild.buildinfo.digest.get("sha256") != buildinfo.as_ref() {
-            return Err(refuse(format!("statement {digest} is bound to another buildinfo")));
+            return Err(refuse(format!(
+                "statement {digest} is bound to another buildinfo"
+            )));
         }
         worst = worst.max(rebuild.verdict);
         for cause in &rebuild.causes {
@@ -309,13 +338,26 @@ async fn judged(
         });
     }
     let end = if worst == Verdict::InfraFailed {
-        return Err(refuse("a statement cannot say infra-failed; report the failure instead".to_owned()));
+        return Err(refuse(
+            "a statement cannot say infra-failed; report the failure instead".to_owned(),
+        ));
     } else if worst.confirms() || held.confirmations > 0 {
-        End::Done { verdict: worst, causes }
+        End::Done {
+            verdict: worst,
+            causes,
+        }
     } else {
-        End::RunAgain { verdict: worst, causes, run_at: now() }
+        End::RunAgain {
+            verdict: worst,
+            causes,
+            run_at: now(),
+        }
     };
-    Ok(Findings { end, evidence, log: None })
+    Ok(Findings {
+        end,
+        evidence,
+        log: None,
+    })
 }
 
 async fn with_attachments(
@@ -325,15 +367,21 @@ async fn with_attachments(
     build_id: u64,
 ) -> Result<Findings, ApiError> {
     let attachments = &request.body.attachments;
-    let refuse = |message: String| ApiError::client(StatusCode::UNPROCESSABLE_ENTITY, "bad-attachment", message);
+    let refuse = |message: String| {
+        ApiError::client(StatusCode::UNPROCESSABLE_ENTITY, "bad-attachment", message)
+    };
     if attachments.len() > MAX_ATTACHMENTS {
-        return Err(refuse(format!("the report has more than {MAX_ATTACHMENTS} attachments")));
+        return Err(refuse(format!(
+            "the report has more than {MAX_ATTACHMENTS} attachments"
+        )));
     }
     for attachment in attachments {
         let (name, digest) = named(attachment)
             .ok_or_else(|| refuse("an attachment lacks its name or its sha256".to_owned()))?;
         if app.store.size_bytes(digest).await?.is_none() {
-            return Err(refuse(format!("attachment {name} ({digest}) has not been uploaded")));
+            return Err(refuse(format!(
+                "attachment {name} ({digest}) has not been uploaded"
+            )));
         }
         let media_type = match name.ends_with(".json") {
             true => "application/json",

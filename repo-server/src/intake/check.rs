@@ -36,23 +36,36 @@ pub fn check(
     file: FileDigest,
     role: &'static str,
 ) -> Result<CheckedRpm, IntakeError> {
-    let refuse = |source| IntakeError::Rpm { role, digest: file, source };
+    let refuse = |source| IntakeError::Rpm {
+        role,
+        digest: file,
+        source,
+    };
     let head = Head::read(&mut reader, &HeadLimits::default()).map_err(refuse)?;
     let package = Package::from_head(&head).map_err(refuse)?;
     let findings = lint(&head, &package);
     // A source package is rebuilt from, never served: it need not be fit for publication.
     if !package.is_source && findings.iter().any(Finding::is_error) {
-        return Err(IntakeError::Lint { nevra: package.nevra, findings });
+        return Err(IntakeError::Lint {
+            nevra: package.nevra,
+            findings,
+        });
     }
     if !package.is_source {
-        crate::repodata::check_package(&package)
-            .map_err(|source| IntakeError::Metadata { nevra: package.nevra.clone(), source })?;
+        crate::repodata::check_package(&package).map_err(|source| IntakeError::Metadata {
+            nevra: package.nevra.clone(),
+            source,
+        })?;
     }
     let (payload_bytes, actual) = payload_digest(&mut reader)?;
     if let Some(wanted) = &package.payload_sha256
         && *wanted != actual
     {
-        return Err(IntakeError::Payload { nevra: package.nevra, wanted: wanted.clone(), actual });
+        return Err(IntakeError::Payload {
+            nevra: package.nevra,
+            wanted: wanted.clone(),
+            actual,
+        });
     }
     Ok(CheckedRpm {
         file,

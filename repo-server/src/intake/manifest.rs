@@ -39,14 +39,22 @@ pub async fn receive(
     let repo = app
         .config
         .repo(&manifest.repo)
-        .ok_or_else(|| IntakeError::UnknownRepo { repo: manifest.repo.clone() })?;
+        .ok_or_else(|| IntakeError::UnknownRepo {
+            repo: manifest.repo.clone(),
+        })?;
     let count = manifest.packages.len();
     if !(1..=MAX_PACKAGES).contains(&count) {
-        return Err(IntakeError::PackageCount { count, limit: MAX_PACKAGES });
+        return Err(IntakeError::PackageCount {
+            count,
+            limit: MAX_PACKAGES,
+        });
     }
     let manifest_digest = manifest_digest(manifest);
     if let Some(receipt) = known(app, manifest_digest).await? {
-        return Ok(Received { receipt, created: false });
+        return Ok(Received {
+            receipt,
+            created: false,
+        });
     }
     let source = read_rpm(app, manifest.source, "source package").await?;
     let mut packages = Vec::with_capacity(count);
@@ -85,7 +93,11 @@ async fn known(app: &App, manifest: FileDigest) -> Result<Option<BuildReceipt>, 
                 stage: build.stage.name().to_owned(),
                 packages: packages
                     .into_iter()
-                    .map(|p| ReceivedPackage { nevra: p.nevra, file: p.unsigned_file, header: p.header })
+                    .map(|p| ReceivedPackage {
+                        nevra: p.nevra,
+                        file: p.unsigned_file,
+                        header: p.header,
+                    })
                     .collect(),
                 warnings: Vec::new(),
             }))
@@ -115,7 +127,10 @@ async fn read_buildinfo(app: &App, digest: FileDigest) -> Result<BuildInfo, Inta
     };
     let limit_bytes = buildinfo::MAX_BYTES as u64;
     if size_bytes > limit_bytes {
-        return Err(IntakeError::TooLarge { size_bytes, limit_bytes });
+        return Err(IntakeError::TooLarge {
+            size_bytes,
+            limit_bytes,
+        });
     }
     let json = app.store.get(digest, limit_bytes).await?;
     BuildInfo::from_json(&json).map_err(IntakeError::BuildInfo)
@@ -128,17 +143,26 @@ async fn read_provenance(
     packages: &[CheckedRpm],
 ) -> Result<(), IntakeError> {
     let Some(size_bytes) = app.store.size_bytes(digest).await? else {
-        return Err(IntakeError::Missing { role: "provenance", digest });
+        return Err(IntakeError::Missing {
+            role: "provenance",
+            digest,
+        });
     };
     if size_bytes > MAX_PROVENANCE_BYTES {
-        return Err(IntakeError::TooLarge { size_bytes, limit_bytes: MAX_PROVENANCE_BYTES });
+        return Err(IntakeError::TooLarge {
+            size_bytes,
+            limit_bytes: MAX_PROVENANCE_BYTES,
+        });
     }
     let json = app.store.get(digest, MAX_PROVENANCE_BYTES).await?;
     let statement = Envelope::from_json(&json)
         .ok()
         .and_then(|envelope| Statement::<Provenance>::open_unverified(&envelope, PROVENANCE).ok())
         .ok_or(IntakeError::Provenance)?;
-    match packages.iter().find(|package| !statement.is_about(package.header)) {
+    match packages
+        .iter()
+        .find(|package| !statement.is_about(package.header))
+    {
         Some(package) => Err(IntakeError::Mismatch(format!(
             "the provenance is of another build: it does not name {} (header {})",
             package.nevra, package.header
@@ -156,7 +180,10 @@ fn agree(
 ) -> Result<(), IntakeError> {
     let refuse = |why: String| Err(IntakeError::Mismatch(why));
     if !source.is_source {
-        return refuse(format!("{} is named as the source package but is a binary package", source.nevra));
+        return refuse(format!(
+            "{} is named as the source package but is a binary package",
+            source.nevra
+        ));
     }
     if buildinfo.source.sha256 != source.file {
         return refuse(format!(
@@ -177,23 +204,47 @@ fn agree(
         }
         if package.source_rpm.as_deref() != Some(source_name.as_str()) {
             let from = package.source_rpm.as_deref().unwrap_or("no source package");
-            return refuse(format!("{nevra} was built from {from}, not from {source_name}"));
+            return refuse(format!(
+                "{nevra} was built from {from}, not from {source_name}"
+            ));
         }
         if nevra.arch != "noarch" && !repo.arches.iter().any(|arch| arch.as_str() == nevra.arch) {
-            let arches = repo.arches.iter().map(Arch::as_str).collect::<Vec<_>>().join(", ");
-            return refuse(format!("repository {} has no {} (it has {arches}): {nevra}", repo.name, nevra.arch));
+            let arches = repo
+                .arches
+                .iter()
+                .map(Arch::as_str)
+                .collect::<Vec<_>>()
+                .join(", ");
+            return refuse(format!(
+                "repository {} has no {} (it has {arches}): {nevra}",
+                repo.name, nevra.arch
+            ));
         }
     }
-    let made: BTreeSet<_> = buildinfo.outputs.iter().map(|o| (o.header_sha256, o.file_sha256)).collect();
+    let made: BTreeSet<_> = buildinfo
+        .outputs
+        .iter()
+        .map(|o| (o.header_sha256, o.file_sha256))
+        .collect();
     let sent: BTreeSet<_> = packages.iter().map(|p| (p.header, p.file)).collect();
-    if let Some(package) = packages.iter().find(|p| !made.contains(&(p.header, p.file))) {
+    if let Some(package) = packages
+        .iter()
+        .find(|p| !made.contains(&(p.header, p.file)))
+    {
         return refuse(format!(
             "the buildinfo is of another build: {} (file {}) is not among its outputs",
             package.nevra, package.file
         ));
     }
-    match buildinfo.outputs.iter().find(|o| !sent.contains(&(o.header_sha256, o.file_sha256))) {
-        Some(output) => refuse(format!("the buildinfo made {}, but the manifest lacks it", output.nevra)),
+    match buildinfo
+        .outputs
+        .iter()
+        .find(|o| !sent.contains(&(o.header_sha256, o.file_sha256)))
+    {
+        Some(output) => refuse(format!(
+            "the buildinfo made {}, but the manifest lacks it",
+            output.nevra
+        )),
         None => Ok(()),
     }
 }
@@ -202,7 +253,9 @@ fn warnings(packages: &[CheckedRpm]) -> Vec<String> {
     let of = |package: &CheckedRpm| {
         let nevra = package.nevra.clone();
         let findings = package.warnings.clone();
-        findings.into_iter().map(move |finding| format!("{nevra}: {}", finding.message))
+        findings
+            .into_iter()
+            .map(move |finding| format!("{nevra}: {}", finding.message))
     };
     packages.iter().flat_map(of).collect()
 }
@@ -244,7 +297,10 @@ async fn record(
     warnings: Vec<String>,
 ) -> Result<Received, IntakeError> {
     let arch: Arch = buildinfo.rpmbuild.target.parse().map_err(|_| {
-        IntakeError::Mismatch(format!("the buildinfo's target `{}` is no architecture", buildinfo.rpmbuild.target))
+        IntakeError::Mismatch(format!(
+            "the buildinfo's target `{}` is no architecture",
+            buildinfo.rpmbuild.target
+        ))
     })?;
     let rebuilders: Vec<(WorkerName, OperatorName)> = app
         .policy
@@ -260,7 +316,11 @@ async fn record(
         packages: build
             .packages
             .iter()
-            .map(|p| ReceivedPackage { nevra: p.nevra.clone(), file: p.file, header: p.header })
+            .map(|p| ReceivedPackage {
+                nevra: p.nevra.clone(),
+                file: p.file,
+                header: p.header,
+            })
             .collect(),
         warnings,
     };
@@ -278,7 +338,10 @@ async fn record(
     match inserted {
         None => {
             let receipt = known(app, manifest).await?.unwrap_or(receipt);
-            Ok(Received { receipt, created: false })
+            Ok(Received {
+                receipt,
+                created: false,
+            })
         }
         Some(Err(taken)) => Err(IntakeError::NevraTaken {
             nevra: taken.nevra,
@@ -289,7 +352,13 @@ async fn record(
             app.jobs_changed.notify_one();
             app.rebuilds_changed.notify_waiters();
             tracing::info!(build = build_id, source = %receipt.source, "received build {build_id}, {}", receipt.source);
-            Ok(Received { receipt: BuildReceipt { build: build_id, ..receipt }, created: true })
+            Ok(Received {
+                receipt: BuildReceipt {
+                    build: build_id,
+                    ..receipt
+                },
+                created: true,
+            })
         }
     }
 }
@@ -314,11 +383,26 @@ fn insert(
         media_type,
     };
     let mut evidence = vec![
-        about_build(Kind::Source, &build.source_name, build.source_file, "application/x-rpm"),
-        about_build(Kind::BuildInfo, buildinfo::SCHEMA, build.buildinfo, "application/json"),
+        about_build(
+            Kind::Source,
+            &build.source_name,
+            build.source_file,
+            "application/x-rpm",
+        ),
+        about_build(
+            Kind::BuildInfo,
+            buildinfo::SCHEMA,
+            build.buildinfo,
+            "application/json",
+        ),
     ];
     evidence.extend(build.provenance.map(|digest| {
-        about_build(Kind::Provenance, "slsa-provenance-v1", digest, "application/vnd.dsse.envelope.v1+json")
+        about_build(
+            Kind::Provenance,
+            "slsa-provenance-v1",
+            digest,
+            "application/vnd.dsse.envelope.v1+json",
+        )
     }));
     for new in &evidence {
         db::evidence::insert(tx, new, at)?;
@@ -327,6 +411,13 @@ fn insert(
     for package in db::builds::packages(tx, build_id)? {
         jobs::enqueue_sbom(tx, build_id, package.package_id)?;
     }
-    db::audit(tx, at, &build.uploaded_by, "received", &format!("build {build_id}"), &build.source.to_string())?;
+    db::audit(
+        tx,
+        at,
+        &build.uploaded_by,
+        "received",
+        &format!("build {build_id}"),
+        &build.source.to_string(),
+    )?;
     Ok(Ok(build_id))
 }

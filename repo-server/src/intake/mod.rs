@@ -5,7 +5,7 @@ mod manifest;
 mod upload;
 
 pub use manifest::receive;
-pub use upload::{ContentRange, PutOutcome, put_blob, sweep_spool, upload_offset};
+pub use upload::{ContentRange, PutOutcome, drop_finished, put_blob, sweep_spool, upload_offset};
 
 use crate::db::DbError;
 use crate::store::StoreError;
@@ -89,7 +89,9 @@ pub enum IntakeError {
         source: HeaderError,
     },
     /// The client's fault: the payload is not the one the header names.
-    #[error("the payload of {nevra} has SHA-256 {actual}, but its header says {wanted}: the file is damaged or cut off")]
+    #[error(
+        "the payload of {nevra} has SHA-256 {actual}, but its header says {wanted}: the file is damaged or cut off"
+    )]
     Payload {
         /// Which package.
         nevra: Nevra,
@@ -146,11 +148,16 @@ pub enum IntakeError {
 }
 
 fn first_error(findings: &[Finding]) -> String {
-    let errors: Vec<_> = findings.iter().filter(|finding| finding.is_error()).collect();
+    let errors: Vec<_> = findings
+        .iter()
+        .filter(|finding| finding.is_error())
+        .collect();
     let more = match errors.len() {
         0 | 1 => String::new(),
         count => format!(" (and {} more)", count - 1),
     };
-    let first = errors.first().map_or("", |finding| finding.message.as_str());
+    let first = errors
+        .first()
+        .map_or("", |finding| finding.message.as_str());
     format!("{first}{more}")
 }

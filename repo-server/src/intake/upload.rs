@@ -2,6 +2,7 @@
 
 use super::IntakeError;
 use crate::app::{App, file_digest};
+use crate::store::Store;
 use futures_util::{Stream, StreamExt as _};
 use repo_model::FileDigest;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,10 @@ pub async fn put_blob<E>(
     if let Some(range) = range
         && range.total > limit_bytes
     {
-        return Err(IntakeError::TooLarge { size_bytes: range.total, limit_bytes });
+        return Err(IntakeError::TooLarge {
+            size_bytes: range.total,
+            limit_bytes,
+        });
     }
     if app.store.size_bytes(digest).await?.is_some() {
         return Ok(PutOutcome::Existing);
@@ -73,11 +77,13 @@ pub async fn put_blob<E>(
     let _guard = Exclusive::take(app, &part).ok_or(IntakeError::Busy { digest })?;
     let start = range.map_or(0, |range| range.start);
     let end = range.map_or(limit_bytes, |range| range.end + 1);
-    let have = spool(&part, start, end, body).await.map_err(|error| match (error, range) {
-        // The limit that was passed is the part's own.
-        (IntakeError::TooLarge { .. }, Some(_)) => IntakeError::Range,
-        (error, _) => error,
-    })?;
+    let have = spool(&part, start, end, body)
+        .await
+        .map_err(|error| match (error, range) {
+            // The limit that was passed is the part's own.
+            (IntakeError::TooLarge { .. }, Some(_)) => IntakeError::Range,
+            (error, _) => error,
+        })?;
     match range {
         Some(range) if have < range.end + 1 => return Err(IntakeError::CutOff { have }),
         Some(range) if have < range.total => return Ok(PutOutcome::Partial { have }),
@@ -89,7 +95,10 @@ pub async fn put_blob<E>(
         .map_err(std::io::Error::other)??;
     if actual != digest {
         tokio::fs::remove_file(&part).await?;
-        return Err(IntakeError::WrongDigest { wanted: digest, actual });
+        return Err(IntakeError::WrongDigest {
+            wanted: digest,
+            actual,
+        });
     }
     app.store.put_file(&part, digest).await?;
     tokio::fs::remove_file(&part).await?;
@@ -98,7 +107,9 @@ pub async fn put_blob<E>(
 
 /// How much of an upload is here; `None` when there is none.
 pub async fn upload_offset(app: &App, owner: &str, digest: FileDigest) -> Option<u64> {
-    let meta = tokio::fs::metadata(part_file(app, owner, digest)).await.ok()?;
+    let meta = tokio::fs::metadata(part_file(app, owner, digest))
+        .await
+        .ok()?;
     Some(meta.len())
 }
 
@@ -132,7 +143,10 @@ async fn spool<E>(
         let size_bytes = have + chunk.len() as u64;
         if size_bytes > end {
             file.flush().await?;
-            return Err(IntakeError::TooLarge { size_bytes, limit_bytes: end });
+            return Err(IntakeError::TooLarge {
+                size_bytes,
+                limit_bytes: end,
+            });
         }
         file.write_all(&chunk).await?;
         have = size_bytes;
@@ -153,9 +167,32 @@ pub fn sweep_spool(spool: &Path, expiry: std::time::Duration) -> std::io::Result
     Ok(())
 }
 
+/// Removes, at start, uploads whose blob is stored: the last server died between the two.
+pub async fn drop_finished(spool: &Path, store: &Store) -> Result<(), IntakeError> {
+    for entry in std::fs::read_dir(spool)? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let digest = name
+            .split('-')
+            .next()
+            .and_then(|digest| digest.parse().ok());
+        if let Some(digest) = digest
+            && store.size_bytes(digest).await?.is_some()
+        {
+            tokio::fs::remove_file(&path).await?;
+        }
+    }
+    Ok(())
+}
+
 fn part_file(app: &App, owner: &str, digest: FileDigest) -> PathBuf {
     let owner = FileDigest::of(owner.as_bytes()).to_hex();
-    crate::layout::spool(&app.config.server.data_dir).join(format!("{digest}-{}.part", &owner[..16]))
+    crate::layout::spool(&app.config.server.data_dir)
+        .join(format!("{digest}-{}.part", &owner[..16]))
 }
 
 /// One request at a time writes a part file.
@@ -167,7 +204,9 @@ struct Exclusive<'a> {
 impl<'a> Exclusive<'a> {
     fn take(app: &'a App, part: &'a Path) -> Option<Self> {
         let mut uploads = app.uploads.lock().ok()?;
-        uploads.insert(part.to_owned()).then_some(Self { app, part })
+        uploads
+            .insert(part.to_owned())
+            .then_some(Self { app, part })
     }
 }
 
@@ -183,11 +222,47 @@ impl Drop for Exclusive<'_> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn an_upload_that_was_stored_leaves_the_spool_at_the_next_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = directory.path().join("spool");
+        std::fs::create_dir(&spool).unwrap();
+        let store = Store::local(&directory.path().join("objects")).unwrap();
+        let stored = store.put(&b"whole"[..]).await.unwrap();
+        let half = FileDigest::of(b"half");
+        for digest in [stored, half] {
+            std::fs::write(spool.join(format!("{digest}-owner.part")), b"x").unwrap();
+        }
+        drop_finished(&spool, &store).await.unwrap();
+        let left: Vec<_> = std::fs::read_dir(&spool)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(
+            left,
+            [std::ffi::OsString::from(format!("{half}-owner.part"))]
+        );
+    }
+
     #[test]
     fn a_content_range_must_make_sense() {
         let range = ContentRange::parse("bytes 0-9/20").unwrap();
-        assert_eq!(range, ContentRange { start: 0, end: 9, total: 20 });
-        for bad in ["", "bytes 5-4/20", "bytes 0-20/20", "bytes 0-9/*", "0-9/20", "bytes -1-2/3"] {
+        assert_eq!(
+            range,
+            ContentRange {
+                start: 0,
+                end: 9,
+                total: 20
+            }
+        );
+        for bad in [
+            "",
+            "bytes 5-4/20",
+            "bytes 0-20/20",
+            "bytes 0-9/*",
+            "0-9/20",
+            "bytes -1-2/3",
+        ] {
             assert!(ContentRange::parse(bad).is_err(), "{bad}");
         }
     }
@@ -196,13 +271,20 @@ mod tests {
     async fn a_broken_body_keeps_what_came_and_is_continued() {
         let directory = tempfile::tempdir().unwrap();
         let part = directory.path().join("x.part");
-        let broken = futures_util::stream::iter(vec![Ok(bytes::Bytes::from("hello ")), Err("gone")]);
+        let broken =
+            futures_util::stream::iter(vec![Ok(bytes::Bytes::from("hello ")), Err("gone")]);
         let error = spool(&part, 0, 100, broken).await.unwrap_err();
         assert!(matches!(error, IntakeError::CutOff { have: 6 }), "{error}");
         let rest = || futures_util::stream::iter(vec![Ok::<_, &str>(bytes::Bytes::from("world"))]);
-        assert!(matches!(spool(&part, 3, 100, rest()).await, Err(IntakeError::Gap { have: 6, .. })));
+        assert!(matches!(
+            spool(&part, 3, 100, rest()).await,
+            Err(IntakeError::Gap { have: 6, .. })
+        ));
         assert_eq!(spool(&part, 6, 100, rest()).await.unwrap(), 11);
         assert_eq!(std::fs::read(&part).unwrap(), b"hello world");
-        assert!(matches!(spool(&part, 11, 12, rest()).await, Err(IntakeError::TooLarge { .. })));
+        assert!(matches!(
+            spool(&part, 11, 12, rest()).await,
+            Err(IntakeError::TooLarge { .. })
+        ));
     }
 }

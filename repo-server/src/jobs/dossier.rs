@@ -42,7 +42,9 @@ impl Dossier {
                 dossier.envelopes.extend(Envelope::from_json(&json));
             } else if row.kind == Kind::Sbom.name() {
                 let limit = repo_model::sbom_facts::MAX_BYTES as u64;
-                dossier.sboms.push(app.store.get(row.digest, limit).await?.to_vec());
+                dossier
+                    .sboms
+                    .push(app.store.get(row.digest, limit).await?.to_vec());
             }
         }
         Ok(dossier)
@@ -50,13 +52,18 @@ impl Dossier {
 
     /// As the policy wants it.
     pub fn as_evidence(&self) -> Evidence<'_> {
-        Evidence { head: &self.head, envelopes: &self.envelopes, sboms: &self.sboms }
+        Evidence {
+            head: &self.head,
+            envelopes: &self.envelopes,
+            sboms: &self.sboms,
+        }
     }
 }
 
 /// The head of a stored RPM.
 pub async fn read_head(app: &App, file: FileDigest) -> Result<Head, JobError> {
     let reader = app.store.blocking_reader(file).await?;
-    let head = tokio::task::spawn_blocking(move || Head::read(reader, &HeadLimits::default())).await??;
+    let head =
+        tokio::task::spawn_blocking(move || Head::read(reader, &HeadLimits::default())).await??;
     Ok(head)
 }

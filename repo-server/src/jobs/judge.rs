@@ -14,20 +14,27 @@ pub const NAME: &str = "judge";
 
 /// Runs it; the input is a build's number.
 pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
-    let build_id: u64 = job.input.parse().map_err(|_| JobError::Broken(format!("`{}` is no build", job.input)))?;
-    let decision = decide(&app, build_id).await?;
+    let build_id: u64 = job
+        .input
+        .parse()
+        .map_err(|_| JobError::Broken(format!("`{}` is no build", job.input)))?;
+    let (decision, judged) = decide(&app, build_id).await?;
     let stage = app.db.write(move |tx| {
         db::jobs::finish(tx, job.job_id)?;
-        settle(tx, build_id, decision)
+        settle(tx, build_id, decision, judged)
     });
     if let Some(stage) = stage.await? {
-        tracing::info!(build = build_id, stage = stage.name(), "build {build_id} is {stage}");
+        tracing::info!(
+            build = build_id,
+            stage = stage.name(),
+            "build {build_id} is {stage}"
+        );
     }
     Ok(())
 }
 
-/// The worst decision over the build's packages.
-async fn decide(app: &App, build_id: u64) -> Result<Decision, JobError> {
+/// The worst decision over the build's packages, and how many documents it rests on.
+async fn decide(app: &App, build_id: u64) -> Result<(Decision, usize), JobError> {
     let (packages, evidence) = app
         .db
         .read(move |connection| {
@@ -44,11 +51,12 @@ async fn decide(app: &App, build_id: u64) -> Result<Decision, JobError> {
             Decision::Reject(reasons) => add(&mut reject, reasons),
         }
     }
-    Ok(match (reject.is_empty(), hold.is_empty()) {
+    let decision = match (reject.is_empty(), hold.is_empty()) {
         (false, _) => Decision::Reject(reject),
         (true, false) => Decision::Hold(hold),
         (true, true) => Decision::Release,
-    })
+    };
+    Ok((decision, evidence.len()))
 }
 
 /// The same reason for several packages is told once.
@@ -64,9 +72,16 @@ fn settle(
     tx: &rusqlite::Transaction<'_>,
     build_id: u64,
     decision: Decision,
+    judged: usize,
 ) -> Result<Option<Stage>, DbError> {
     let build = db::builds::by_id(tx, build_id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     if build.stage != Stage::Received {
+        return Ok(None);
+    }
+    // Evidence is only ever added. What came while this was judged may be the rebuild that was missing,
+    // and nobody would ask again for a build that is held.
+    if db::evidence::of_build(tx, build_id)?.len() != judged {
+        super::enqueue_judge(tx, build_id)?;
         return Ok(None);
     }
     let event = match decision {

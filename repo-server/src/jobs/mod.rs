@@ -30,9 +30,21 @@ pub struct JobKind {
 
 /// Every kind of work.
 pub static JOBS: &[JobKind] = &[
-    JobKind { name: sbom::NAME, parallel: 2, run: |app, job| Box::pin(sbom::run(app, job)) },
-    JobKind { name: judge::NAME, parallel: 1, run: |app, job| Box::pin(judge::run(app, job)) },
-    JobKind { name: sign::NAME, parallel: 2, run: |app, job| Box::pin(sign::run(app, job)) },
+    JobKind {
+        name: sbom::NAME,
+        parallel: 2,
+        run: |app, job| Box::pin(sbom::run(app, job)),
+    },
+    JobKind {
+        name: judge::NAME,
+        parallel: 1,
+        run: |app, job| Box::pin(judge::run(app, job)),
+    },
+    JobKind {
+        name: sign::NAME,
+        parallel: 2,
+        run: |app, job| Box::pin(sign::run(app, job)),
+    },
     JobKind {
         name: crate::publish::NAME,
         parallel: 1,
@@ -92,16 +104,34 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(300);
 
 /// Asks for the SBOMs of a package.
 pub fn enqueue_sbom(tx: &Transaction<'_>, build_id: u64, package_id: u64) -> Result<(), DbError> {
-    db::jobs::enqueue(tx, sbom::NAME, &package_id.to_string(), Some(build_id), now_millis())
+    db::jobs::enqueue(
+        tx,
+        sbom::NAME,
+        &package_id.to_string(),
+        Some(build_id),
+        now_millis(),
+    )
 }
 
 /// Asks for a judgement of a build.
 pub fn enqueue_judge(tx: &Transaction<'_>, build_id: u64) -> Result<(), DbError> {
-    db::jobs::enqueue(tx, judge::NAME, &build_id.to_string(), Some(build_id), now_millis())
+    db::jobs::enqueue(
+        tx,
+        judge::NAME,
+        &build_id.to_string(),
+        Some(build_id),
+        now_millis(),
+    )
 }
 
 fn enqueue_sign(tx: &Transaction<'_>, build_id: u64) -> Result<(), DbError> {
-    db::jobs::enqueue(tx, sign::NAME, &build_id.to_string(), Some(build_id), now_millis())
+    db::jobs::enqueue(
+        tx,
+        sign::NAME,
+        &build_id.to_string(),
+        Some(build_id),
+        now_millis(),
+    )
 }
 
 /// Asks for a release of what is signed, after the configured delay.
@@ -120,7 +150,11 @@ pub async fn run(app: App, stop: CancellationToken) {
             Ok(Some(job)) => running.start(&app, &tasks, job),
             Ok(None) => wait(&app, &stop).await,
             Err(error) => {
-                tracing::error!(error = chain(&error), "cannot lease jobs: {}", chain(&error));
+                tracing::error!(
+                    error = chain(&error),
+                    "cannot lease jobs: {}",
+                    chain(&error)
+                );
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
@@ -132,9 +166,14 @@ pub async fn run(app: App, stop: CancellationToken) {
 /// Housekeeping that needs no row: leases that ended, uploads that went nowhere.
 pub async fn sweep(app: App, stop: CancellationToken) {
     let expiry = Duration::from_secs(app.config.server.upload_expiry_secs);
-    while tokio::time::timeout(Duration::from_secs(60), stop.cancelled()).await.is_err() {
+    while tokio::time::timeout(Duration::from_secs(60), stop.cancelled())
+        .await
+        .is_err()
+    {
         let spool = crate::layout::spool(&app.config.server.data_dir);
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || sweep_spool(&spool, expiry)).await {
+        if let Ok(Err(error)) =
+            tokio::task::spawn_blocking(move || sweep_spool(&spool, expiry)).await
+        {
             tracing::warn!(%error, "cannot sweep the spool: {error}");
         }
         match app.db.write(|tx| db::jobs::release(tx, Some(now()))).await {
@@ -143,7 +182,11 @@ pub async fn sweep(app: App, stop: CancellationToken) {
                 tracing::warn!(count, "{count} jobs did not end in time and run again");
                 app.jobs_changed.notify_one();
             }
-            Err(error) => tracing::error!(error = chain(&error), "cannot release jobs: {}", chain(&error)),
+            Err(error) => tracing::error!(
+                error = chain(&error),
+                "cannot release jobs: {}",
+                chain(&error)
+            ),
         }
     }
 }
@@ -159,7 +202,11 @@ impl Running {
     }
 
     fn busy(&self) -> Vec<&'static str> {
-        let full = |kind: &&JobKind| self.0.get(kind.name).is_some_and(|t| t.len() >= kind.parallel);
+        let full = |kind: &&JobKind| {
+            self.0
+                .get(kind.name)
+                .is_some_and(|t| t.len() >= kind.parallel)
+        };
         JOBS.iter().filter(full).map(|kind| kind.name).collect()
     }
 
@@ -182,7 +229,12 @@ async fn lease(app: &App, busy: &[&'static str]) -> Result<Option<JobRow>, DbErr
 
 /// Waits until a job may be due: something changed, or the next one's time has come.
 async fn wait(app: &App, stop: &CancellationToken) {
-    let due = app.db.read(db::jobs::next_run_at_millis).await.ok().flatten();
+    let due = app
+        .db
+        .read(db::jobs::next_run_at_millis)
+        .await
+        .ok()
+        .flatten();
     let millis = due.map_or(1_000, |due| (due - now_millis()).clamp(10, 1_000));
     let pause = Duration::from_millis(millis.unsigned_abs());
     tokio::select! {
@@ -195,7 +247,8 @@ async fn wait(app: &App, stop: &CancellationToken) {
 async fn attempt(app: App, kind: &'static JobKind, job: JobRow) {
     let started = std::time::Instant::now();
     let result = (kind.run)(app.clone(), job.clone()).await;
-    app.metrics.job_ended(kind.name, result.is_ok(), started.elapsed());
+    app.metrics
+        .job_ended(kind.name, result.is_ok(), started.elapsed());
     if let Err(error) = result {
         let message = chain(&error);
         tracing::warn!(
@@ -217,7 +270,11 @@ async fn attempt(app: App, kind: &'static JobKind, job: JobRow) {
             .await;
         if let Err(error) = put_back {
             // The lease ends by itself; the job then runs again.
-            tracing::error!(error = chain(&error), "cannot put a job back: {}", chain(&error));
+            tracing::error!(
+                error = chain(&error),
+                "cannot put a job back: {}",
+                chain(&error)
+            );
         }
     }
     app.jobs_changed.notify_one();
@@ -236,7 +293,9 @@ fn wake_judge(tx: &Transaction<'_>, job: &JobRow) -> Result<(), DbError> {
 }
 
 fn back_off(attempt: u32) -> Duration {
-    BACK_OFF.saturating_mul(1 << attempt.min(16)).min(MAX_BACK_OFF)
+    BACK_OFF
+        .saturating_mul(1 << attempt.min(16))
+        .min(MAX_BACK_OFF)
 }
 
 /// An error with its causes in one line.
@@ -258,7 +317,11 @@ mod tests {
     fn every_job_kind_has_a_name_of_its_own_and_can_run() {
         for (index, kind) in JOBS.iter().enumerate() {
             assert!(kind.parallel > 0, "{}", kind.name);
-            assert!(JOBS[..index].iter().all(|other| other.name != kind.name), "{}", kind.name);
+            assert!(
+                JOBS[..index].iter().all(|other| other.name != kind.name),
+                "{}",
+                kind.name
+            );
         }
     }
 

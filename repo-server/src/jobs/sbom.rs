@@ -15,7 +15,10 @@ pub const NAME: &str = "make-sbom";
 
 /// Runs it; the input is a package's number.
 pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
-    let package_id: u64 = job.input.parse().map_err(|_| JobError::Broken(format!("`{}` is no package", job.input)))?;
+    let package_id: u64 = job
+        .input
+        .parse()
+        .map_err(|_| JobError::Broken(format!("`{}` is no package", job.input)))?;
     let package = app
         .db
         .read(move |connection| db::builds::package(connection, package_id))

@@ -30,7 +30,10 @@ enum Outcome {
 
 /// Runs it; the input is a build's number.
 pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
-    let build_id: u64 = job.input.parse().map_err(|_| JobError::Broken(format!("`{}` is no build", job.input)))?;
+    let build_id: u64 = job
+        .input
+        .parse()
+        .map_err(|_| JobError::Broken(format!("`{}` is no build", job.input)))?;
     let (build, packages, evidence) = app
         .db
         .read(move |connection| {
@@ -54,11 +57,21 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
             let event = match outcome {
                 None => return Ok(()),
                 Some(Outcome::Signed) => Event::Signed,
-                Some(Outcome::Refused { held: true, reasons }) => Event::Held(reasons),
-                Some(Outcome::Refused { held: false, reasons }) => Event::Rejected(reasons),
+                Some(Outcome::Refused {
+                    held: true,
+                    reasons,
+                }) => Event::Held(reasons),
+                Some(Outcome::Refused {
+                    held: false,
+                    reasons,
+                }) => Event::Rejected(reasons),
             };
             let stage = db::builds::advance(tx, build_id, event, now())?;
-            tracing::info!(build = build_id, stage = stage.name(), "build {build_id} is {stage}");
+            tracing::info!(
+                build = build_id,
+                stage = stage.name(),
+                "build {build_id} is {stage}"
+            );
             if stage == Stage::Signed {
                 super::enqueue_publish(tx, delay_millis)?;
             }
@@ -126,7 +139,10 @@ fn transplant(
 }
 
 fn verify_file(file: &mut NamedTempFile, identity: &Identity, what: &str) -> Result<(), JobError> {
-    let refuse = |source| JobError::BadSignature { what: what.to_owned(), source };
+    let refuse = |source| JobError::BadSignature {
+        what: what.to_owned(),
+        source,
+    };
     file.rewind()?;
     let head = Head::read(&mut *file, &HeadLimits::default())?;
     let certificate = package_certificate(identity).map_err(refuse)?;
@@ -147,11 +163,16 @@ fn detached(
 ) -> Result<String, JobError> {
     let size_bytes = file.as_file().metadata()?.len();
     file.rewind()?;
-    let armored = client.sign_file(header, size_bytes, &mut *file).map_err(JobError::Signer)?;
+    let armored = client
+        .sign_file(header, size_bytes, &mut *file)
+        .map_err(JobError::Signer)?;
     file.rewind()?;
     package_certificate(identity)
         .and_then(|certificate| verify_detached(&mut *file, armored.as_bytes(), &certificate))
-        .map_err(|source| JobError::BadSignature { what: format!("{what}.asc"), source })?;
+        .map_err(|source| JobError::BadSignature {
+            what: format!("{what}.asc"),
+            source,
+        })?;
     Ok(armored)
 }
 
@@ -186,8 +207,18 @@ async fn store(
     let summary = record.summary_statement;
     let evidence = [
         about(Kind::VerificationSummary, "slsa-vsa-v1", summary, ENVELOPE),
-        about(Kind::SbomStatement, "in-toto-reference-v0.1", sbom_statement, ENVELOPE),
-        about(Kind::DetachedSignature, "openpgp", record.detached_signature, "application/pgp-signature"),
+        about(
+            Kind::SbomStatement,
+            "in-toto-reference-v0.1",
+            sbom_statement,
+            ENVELOPE,
+        ),
+        about(
+            Kind::DetachedSignature,
+            "openpgp",
+            record.detached_signature,
+            "application/pgp-signature",
+        ),
     ];
     app.db
         .write(move |tx| {

@@ -72,21 +72,33 @@ pub async fn make(
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         };
         let manifest = build_into(&inputs, &options, issued, &mut sink)?;
-        Ok(Metadata { repomd: manifest.repomd, files: sink.finished })
+        Ok(Metadata {
+            repomd: manifest.repomd,
+            files: sink.finished,
+        })
     })
     .await?
 }
 
 fn entry(package: &PackageRow) -> Result<(Entry, u64), JobError> {
-    let broken = |why: &str| JobError::Broken(format!("{} cannot be published: {why}", package.nevra));
-    let signed = package.signed.as_ref().ok_or_else(|| broken("it is not signed"))?;
+    let broken =
+        |why: &str| JobError::Broken(format!("{} cannot be published: {why}", package.nevra));
+    let signed = package
+        .signed
+        .as_ref()
+        .ok_or_else(|| broken("it is not signed"))?;
     let entry = Entry {
         nevra: package.nevra.clone(),
         file_digest: signed.file,
         sha512: None,
         file_size_bytes: signed.size_bytes,
-        href: package.href.parse().map_err(|_| broken("its path is not fit for metadata"))?,
-        added_at: package.added_at.ok_or_else(|| broken("it has no publish instant"))?,
+        href: package
+            .href
+            .parse()
+            .map_err(|_| broken("its path is not fit for metadata"))?,
+        added_at: package
+            .added_at
+            .ok_or_else(|| broken("it has no publish instant"))?,
     };
     Ok((entry, signed.head_bytes))
 }
@@ -100,7 +112,11 @@ struct StoredHeads {
 
 impl PackageSource for StoredHeads {
     fn load(&self, entry: &Entry) -> Result<Cow<'_, Package>, SourceError> {
-        let head_bytes = self.head_bytes.get(&entry.file_digest).copied().unwrap_or_default();
+        let head_bytes = self
+            .head_bytes
+            .get(&entry.file_digest)
+            .copied()
+            .unwrap_or_default();
         let start = self.store.get_start(entry.file_digest, head_bytes);
         let bytes = self.runtime.block_on(start)?;
         Ok(Cow::Owned(Package::from_head(&Head::parse(&bytes)?)?))
@@ -130,8 +146,13 @@ impl Sink for ScratchFiles {
         let Some(writer) = self.open.get_mut(file).and_then(Option::take) else {
             return Err(io::Error::other("a metadata file was finished twice"));
         };
-        let scratch = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-        self.finished.push(MetadataFile { record: record.clone(), scratch });
+        let scratch = writer
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        self.finished.push(MetadataFile {
+            record: record.clone(),
+            scratch,
+        });
         Ok(())
     }
 }

@@ -63,7 +63,12 @@ pub async fn ensure_release(app: &App) -> Result<(), DbError> {
 /// The plan that was begun, or a new one; none when there is nothing to publish.
 async fn plan(app: &App) -> Result<Option<Plan>, DbError> {
     let revoked = revoked(app);
-    let configured: HashSet<_> = app.config.repo.iter().map(|repo| repo.name.clone()).collect();
+    let configured: HashSet<_> = app
+        .config
+        .repo
+        .iter()
+        .map(|repo| repo.name.clone())
+        .collect();
     app.db
         .write(move |tx| {
             if let Some(plan) = db::releases::plan(tx)? {
@@ -74,7 +79,11 @@ async fn plan(app: &App) -> Result<Option<Plan>, DbError> {
             let mut builds = Vec::new();
             for build_id in db::builds::in_stage(tx, "signed")? {
                 let build = db::builds::by_id(tx, build_id)?;
-                builds.extend(build.filter(|b| configured.contains(&b.repo)).map(|b| b.build_id));
+                builds.extend(
+                    build
+                        .filter(|b| configured.contains(&b.repo))
+                        .map(|b| b.build_id),
+                );
             }
             let revokes = db::releases::has_any(tx, &revoked)?;
             if builds.is_empty() && newest.is_some() && !revokes {
@@ -95,19 +104,28 @@ async fn plan(app: &App) -> Result<Option<Plan>, DbError> {
 
 /// Headers of packages that the policy revokes: the signer signs no release with one of them.
 fn revoked(app: &App) -> Vec<HeaderDigest> {
-    app.policy.revoked.iter().map(|revocation| revocation.header_sha256).collect()
+    app.policy
+        .revoked
+        .iter()
+        .map(|revocation| revocation.header_sha256)
+        .collect()
 }
 
 /// Makes, stores, then has signed everything the plan names.
 async fn make(app: &App, plan: Plan) -> Result<NewRelease, JobError> {
     let release = plan.release;
-    let before = app.db.read(move |connection| db::releases::made(connection, release)).await?;
+    let before = app
+        .db
+        .read(move |connection| db::releases::made(connection, release))
+        .await?;
     let made = match before {
         Some(made) => made,
         None => {
             let made = content(app, &plan).await?;
             let kept = made.clone();
-            app.db.write(move |tx| db::releases::set_made(tx, release, &kept)).await?;
+            app.db
+                .write(move |tx| db::releases::set_made(tx, release, &kept))
+                .await?;
             made
         }
     };
@@ -116,7 +134,12 @@ async fn make(app: &App, plan: Plan) -> Result<NewRelease, JobError> {
     for armored in signatures {
         repomd_signatures.push(app.store.put(armored).await?);
     }
-    Ok(NewRelease { plan, made, envelope: app.store.put(envelope.to_json()).await?, repomd_signatures })
+    Ok(NewRelease {
+        plan,
+        made,
+        envelope: app.store.put(envelope.to_json()).await?,
+        repomd_signatures,
+    })
 }
 
 /// Renders and stores all that does not need a signature.
@@ -132,9 +155,13 @@ async fn content(app: &App, plan: &Plan) -> Result<MadeRelease, JobError> {
         }
     }
     let document = document(app, plan, &repos).await?;
-    let json = serde_json::to_vec(&document)
-        .map_err(|error| JobError::Broken(format!("the release document does not serialise: {error}")))?;
-    Ok(MadeRelease { document: app.store.put(json).await?, repos })
+    let json = serde_json::to_vec(&document).map_err(|error| {
+        JobError::Broken(format!("the release document does not serialise: {error}"))
+    })?;
+    Ok(MadeRelease {
+        document: app.store.put(json).await?,
+        repos,
+    })
 }
 
 async fn make_repo(
@@ -143,7 +170,11 @@ async fn make_repo(
     config: &RepoConfig,
     arch: Arch,
 ) -> Result<MadeRepo, JobError> {
-    let Change { mut packages, added, removed } = change(app, plan, config, &arch).await?;
+    let Change {
+        mut packages,
+        added,
+        removed,
+    } = change(app, plan, config, &arch).await?;
     packages.extend(added.iter().cloned());
     let codec = match config.metadata_codec {
         MetadataCodec::Zstd => crate::repodata::Codec::ZSTD,
@@ -152,7 +183,9 @@ async fn make_repo(
     let metadata = metadata::make(app, &packages, codec, plan.issued).await?;
     let mut files = Vec::new();
     for file in &metadata.files {
-        app.store.put_file(file.scratch.path(), file.record.digest).await?;
+        app.store
+            .put_file(file.scratch.path(), file.record.digest)
+            .await?;
         files.push(RepodataFileRow {
             name: file.record.name.clone(),
             file: file.record.digest,
@@ -197,17 +230,21 @@ async fn change(
                 None => Vec::new(),
             };
             let known: HashSet<u64> = members.iter().map(|package| package.package_id).collect();
-            let (gone, packages): (Vec<_>, Vec<_>) =
-                members.into_iter().partition(|package| revoked.contains(&package.header));
+            let (gone, packages): (Vec<_>, Vec<_>) = members
+                .into_iter()
+                .partition(|package| revoked.contains(&package.header));
             let mut added = Vec::new();
             for build_id in &plan.builds {
                 let build = db::builds::by_id(connection, *build_id)?;
                 if build.is_none_or(|build| build.repo != repo) {
                     continue;
                 }
-                let here = |p: &PackageRow| p.nevra.arch == "noarch" || p.nevra.arch == arch.as_str();
+                let here =
+                    |p: &PackageRow| p.nevra.arch == "noarch" || p.nevra.arch == arch.as_str();
                 let mut packages = db::builds::packages(connection, *build_id)?;
-                packages.retain(|p| here(p) && !known.contains(&p.package_id) && !revoked.contains(&p.header));
+                packages.retain(|p| {
+                    here(p) && !known.contains(&p.package_id) && !revoked.contains(&p.header)
+                });
                 for package in &mut packages {
                     // One publish instant for all that the release adds.
                     package.added_at = package.added_at.or(Some(plan.issued));
@@ -230,7 +267,10 @@ async fn document(app: &App, plan: &Plan, repos: &[MadeRepo]) -> Result<ReleaseD
             .db
             .read(move |connection| db::releases::by_id(connection, base))
             .await?
-            .map(|row| PreviousRelease { id: row.release, sha256: row.envelope }),
+            .map(|row| PreviousRelease {
+                id: row.release,
+                sha256: row.envelope,
+            }),
     };
     Ok(ReleaseDocument {
         schema: SCHEMA.to_owned(),
@@ -260,21 +300,33 @@ async fn sign(app: &App, made: &MadeRelease) -> Result<(Vec<String>, Envelope), 
     for repo in &made.repos {
         files.push(ReleaseFiles {
             repomd: Base64(app.store.get(repo.repomd, MAX_PART_BYTES).await?.to_vec()),
-            package_list: Base64(app.store.get(repo.package_list, MAX_PART_BYTES).await?.to_vec()),
+            package_list: Base64(
+                app.store
+                    .get(repo.package_list, MAX_PART_BYTES)
+                    .await?
+                    .to_vec(),
+            ),
         });
     }
     let socket = app.config.server.signer_socket.clone();
     let signed = tokio::task::spawn_blocking(move || {
         let mut client = Client::connect(&socket).map_err(JobError::Signer)?;
         let identity = client.identity().map_err(JobError::Signer)?;
-        let signed = client.sign_release(&json, &files).map_err(JobError::Signer)?;
+        let signed = client
+            .sign_release(&json, &files)
+            .map_err(JobError::Signer)?;
         if signed.repomd_signatures.len() != files.len() {
-            return Err(JobError::Broken("the signer gave another number of signatures than asked for".to_owned()));
+            return Err(JobError::Broken(
+                "the signer gave another number of signatures than asked for".to_owned(),
+            ));
         }
         for (file, armored) in files.iter().zip(&signed.repomd_signatures) {
             Certificate::from_bytes(identity.metadata_certificate.as_bytes())
                 .and_then(|key| verify_detached(file.repomd.0.as_slice(), armored.as_bytes(), &key))
-                .map_err(|source| JobError::BadSignature { what: "repomd.xml".to_owned(), source })?;
+                .map_err(|source| JobError::BadSignature {
+                    what: "repomd.xml".to_owned(),
+                    source,
+                })?;
         }
         Ok((signed.repomd_signatures, signed.envelope))
     });

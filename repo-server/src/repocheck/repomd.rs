@@ -212,10 +212,16 @@ mod tests {
         let [primary, odd] = &repomd.records[..] else {
             panic!("{repomd:?}");
         };
-        assert_eq!(primary.checksum.as_ref().unwrap().to_string(), "sha256:ab12");
+        assert_eq!(
+            primary.checksum.as_ref().unwrap().to_string(),
+            "sha256:ab12"
+        );
         assert_eq!(primary.base.as_deref(), Some("http://x/"));
         assert_eq!(primary.timestamp, Some(1_795_233_681));
-        assert_eq!((primary.size_bytes, primary.open_size_bytes), (Some(7), Some(9)));
+        assert_eq!(
+            (primary.size_bytes, primary.open_size_bytes),
+            (Some(7), Some(9))
+        );
         assert_eq!(odd.checksum, None);
         assert_eq!(
             &SAMPLE[odd.span.clone()],

@@ -1,0 +1,404 @@
+//! A directory of packages becomes a repository: `createrepo_c`'s job, and `modifyrepo_c`'s.
+//!
+//! The steps of a run: lock, scan, read what is not known, refuse bad and duplicate packages, build
+//! the metadata into a directory of its own, carry over what is not made from packages, switch,
+//! remember. Until the switch nothing that a client reads has changed; a run that fails or is killed
+//! leaves the old metadata as it was.
+
+mod duplicates;
+mod error;
+mod modify;
+mod old;
+mod read;
+mod repomd_edit;
+mod scan;
+mod state;
+mod switch;
+mod write;
+
+pub use duplicates::Duplicates;
+pub use error::{BadPackage, CreaterepoError, Duplicate, PackageError};
+pub use modify::{Addition, ModifyRequest, Removal, modifyrepo, read_addition, remove_record};
+pub use old::Retain;
+pub use scan::{Selection, read_package_list};
+pub use state::Reuse;
+pub use write::FileNames;
+
+use crate::repocheck::{Repomd, read_primary};
+use crate::repodata::{
+    ChecksumType, Codec, Entry, ExtraRecord, GroupForm, Inputs, Manifest, Options, Sha512Digest,
+    build_into, sort,
+};
+use duplicates::Resolved;
+use old::Old;
+use read::{Headers, Outcome};
+use repo_model::Timestamp;
+use repomd_edit::NewRecord;
+use state::{Known, KnownFiles, OldFrames, State};
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use write::Stage;
+
+/// What to do about packages that cannot be part of a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadPackages {
+    /// Change nothing.
+    Refuse,
+    /// Make the repository of the others; the summary names them.
+    Skip,
+}
+
+/// Where the packages are, as clients see it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Location {
+    /// Goes in front of each location: `Packages` or `https://…` is written as given.
+    pub prefix: String,
+    /// So many directories at the start of each path are left out.
+    pub cut_dirs: usize,
+}
+
+/// A group file (comps) to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How to compress it, when it is offered compressed.
+    pub codec: Codec,
+    /// In which forms it is offered.
+    pub form: GroupForm,
+}
+
+/// What to make of which directory.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The directory with the packages.
+    pub directory: PathBuf,
+    /// Where `repodata` goes; made when absent. Usually `directory`.
+    pub output: PathBuf,
+    /// Which packages.
+    pub selection: Selection,
+    /// Take the list of packages from the metadata that is there (`--recycle-pkglist`).
+    pub recycle_list: bool,
+    /// What of an earlier run is believed.
+    pub reuse: Reuse,
+    /// Carry over records that are not made from packages: groups, updateinfo, modules, ...
+    pub keep_additional: bool,
+    /// Which packages of one NEVRA are listed.
+    pub duplicates: Duplicates,
+    /// What to do about bad packages.
+    pub bad_packages: BadPackages,
+    /// Locations.
+    pub location: Location,
+    /// Codec, changelog limit, revision, tags.
+    pub metadata: Options,
+    /// Group file; replaces a carried one.
+    pub group_file: Option<GroupFile>,
+    /// Names of the metadata files.
+    pub names: FileNames,
+    /// How long superseded files stay.
+    pub retain: Retain,
+    /// Timestamp of the records, and revision unless one is set.
+    pub at: Timestamp,
+    /// No package is written as newer than this; reproducible builds give it.
+    pub latest_file_time: Option<Timestamp>,
+    /// Set the mtime of the metadata files to `at`.
+    pub stamp_files: bool,
+    /// The clock's time: decides what is young and what may still change unnoticed.
+    pub now: Timestamp,
+    /// Threads.
+    pub workers: NonZeroUsize,
+}
+
+/// Told how a run gets on; from several threads.
+pub trait Watch: Sync {
+    /// So many packages were found.
+    fn packages(&self, _count: u64) {}
+    /// One of them was read, or was known.
+    fn package_done(&self) {}
+    /// All were; the metadata is being written.
+    fn writing(&self) {}
+}
+
+/// Not interested.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {}
+
+/// What was made.
+#[derive(Debug)]
+pub struct Summary {
+    /// Packages listed.
+    pub packages: usize,
+    /// Paths below the directory of the packages that were read; the others were known.
+    pub read: Vec<String>,
+    /// Packages left out because they are bad; never without `BadPackages::Skip`.
+    pub skipped: Vec<BadPackage>,
+    /// Paths of files that are the same as another, with that other's path, which is listed.
+    pub same_files: Vec<(String, String)>,
+    /// Packages of a NEVRA that another file has too and that are listed or left out as asked.
+    pub duplicates: Vec<Duplicate>,
+    /// Types of old records that were not carried over.
+    pub dropped_records: Vec<String>,
+    /// A signature of the old repomd.xml was left out: sign the new one.
+    pub signature_dropped: bool,
+    /// Superseded metadata files that stay for now.
+    pub superseded_kept: usize,
+}
+
+/// Makes the metadata of a directory and puts it in place in one step.
+///
+/// On an error nothing that clients read has changed.
+pub fn createrepo(request: &Request, watch: &dyn Watch) -> Result<Summary, CreaterepoError> {
+    fs::create_dir_all(&request.output).map_err(|source| CreaterepoError::Write {
+        path: request.output.clone(),
+        source,
+    })?;
+    let _lock = switch::lock(&request.output)?;
+    let live = switch::live_directory(&request.output);
+    let mut state = match request.reuse {
+        Reuse::Nothing => State::default(),
+        Reuse::Unchanged | Reuse::KnownPaths => State::read(&request.output),
+    };
+    let old = old_metadata(request, &live)?;
+    let (outcome, resolved) = packages(request, old.as_ref(), &mut state, watch)?;
+    let listed = || resolved.listed.iter().map(|number| &outcome.files[*number]);
+    let entries = entries(request, listed())?;
+
+    watch.writing();
+    let frames = OldFrames::open(&live, &state.files, std::mem::take(&mut state.frames));
+    let stamp = request.stamp_files.then_some(request.at);
+    let mut stage = Stage::new(switch::stage_path(&live)?, request.names, stamp)?;
+    let headers = Headers::new(&request.directory, listed());
+    let manifest = build(request, &entries, &headers, &frames, &mut stage)?;
+    let dropped_records = finish(request, &manifest, old.as_ref(), &mut stage)?;
+    let kept = old::keep_files(
+        &live,
+        old.as_ref(),
+        request.retain,
+        system_time(request.now),
+        &mut stage,
+    )?;
+
+    let mut next = State::new(request.now.unix_secs());
+    next.files = stage.file_names();
+    next.frames = frames.into_saved(&stage.placed);
+    next.packages = outcome.files;
+    let failed = |source| CreaterepoError::Write {
+        path: live.clone(),
+        source,
+    };
+    switch::switch(&stage.directory, &live).map_err(failed)?;
+    if let Err(error) = next.write(&request.output) {
+        tracing::warn!("the next run will read all packages again: {error}");
+    }
+    Ok(Summary {
+        packages: entries.len(),
+        read: outcome.read,
+        skipped: outcome.bad,
+        same_files: resolved.same_files,
+        duplicates: resolved.duplicates,
+        dropped_records,
+        signature_dropped: kept.signature_dropped,
+        superseded_kept: kept.superseded,
+    })
+}
+
+/// The old repomd.xml. One that cannot be read stops only a run that needs it.
+fn old_metadata(request: &Request, live: &Path) -> Result<Option<Old>, CreaterepoError> {
+    match old::read(live) {
+        Err(error) if !request.keep_additional && !request.recycle_list => {
+            tracing::warn!("the old metadata is not looked at: {error}");
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
+/// Lists, reads and judges the packages.
+fn packages(
+    request: &Request,
+    old: Option<&Old>,
+    state: &mut State,
+    watch: &dyn Watch,
+) -> Result<(Outcome, Resolved), CreaterepoError> {
+    let known = KnownFiles::new(
+        request.reuse,
+        request.metadata.checksum == ChecksumType::Sha512,
+        state.scanned_at,
+        std::mem::take(&mut state.packages),
+    );
+    let mut selection = request.selection.clone();
+    if request.recycle_list {
+        selection.only = Some(recycled_list(request, old)?);
+    }
+    let (found, mut bad) = scan::scan(&request.directory, &selection)?;
+    let mut outcome = read::read_all(
+        &request.directory,
+        &found,
+        &known,
+        request.metadata.checksum,
+        request.workers,
+        watch,
+    );
+    bad.append(&mut outcome.bad);
+    bad.sort_by(|a, b| a.path.cmp(&b.path));
+    if !bad.is_empty() && request.bad_packages == BadPackages::Refuse {
+        return Err(CreaterepoError::BadPackages(bad));
+    }
+    outcome.bad = bad;
+    let resolved = duplicates::resolve(&outcome.files, request.duplicates)?;
+    Ok((outcome, resolved))
+}
+
+/// The locations that the metadata in place lists.
+fn recycled_list(request: &Request, old: Option<&Old>) -> Result<Vec<String>, CreaterepoError> {
+    let nothing = || CreaterepoError::NoRepository {
+        path: request.output.clone(),
+    };
+    let old = old.ok_or_else(nothing)?;
+    let primary = old.repomd.of_type("primary").next().ok_or_else(nothing)?;
+    let path = request.output.join(&primary.href);
+    let unusable = |why: String| CreaterepoError::OldMetadata {
+        path: path.clone(),
+        why,
+    };
+    let file = fs::File::open(&path).map_err(|error| unusable(error.to_string()))?;
+    let mut packed = crate::repocheck::Packed::new(Box::new(file), primary)
+        .map_err(|error| unusable(error.to_string()))?;
+    let mut list = Vec::new();
+    read_primary(&mut packed, |claim| list.push(claim.href))
+        .map_err(|error| unusable(error.to_string()))?;
+    Ok(list)
+}
+
+fn entries<'a>(
+    request: &Request,
+    listed: impl Iterator<Item = &'a Known>,
+) -> Result<Vec<Entry>, CreaterepoError> {
+    let mut bad = Vec::new();
+    let mut entries = Vec::new();
+    for known in listed {
+        let added_at = Timestamp::from_unix_secs(known.look.mtime.0);
+        match located(&request.location, &known.path).parse() {
+            Ok(href) => entries.push(Entry {
+                nevra: known.nevra.clone(),
+                file_digest: known.file_digest,
+                sha512: known.sha512.as_deref().and_then(sha512),
+                file_size_bytes: known.look.size_bytes,
+                href,
+                added_at: request
+                    .latest_file_time
+                    .map_or(added_at, |latest| added_at.min(latest)),
+            }),
+            Err(error) => bad.push(BadPackage {
+                path: known.path.clone(),
+                error: PackageError::Href(error),
+            }),
+        }
+    }
+    if !bad.is_empty() {
+        return Err(CreaterepoError::BadPackages(bad));
+    }
+    sort(&mut entries);
+    Ok(entries)
+}
+
+/// A digest that this program wrote as hex.
+fn sha512(digits: &str) -> Option<Sha512Digest> {
+    let mut bytes = [0; 64];
+    hex::decode_to_slice(digits, &mut bytes).ok()?;
+    Some(Sha512Digest::from_bytes(bytes))
+}
+
+fn located(location: &Location, path: &str) -> String {
+    let mut rest = path;
+    for _ in 0..location.cut_dirs {
+        rest = rest.split_once('/').map_or(rest, |(_, rest)| rest);
+    }
+    match location.prefix.trim_end_matches('/') {
+        "" => rest.to_owned(),
+        prefix => format!("{prefix}/{rest}"),
+    }
+}
+
+fn build(
+    request: &Request,
+    entries: &[Entry],
+    headers: &Headers<'_>,
+    frames: &OldFrames,
+    stage: &mut Stage,
+) -> Result<Manifest, CreaterepoError> {
+    let mut extras = Vec::new();
+    if let Some(group) = &request.group_file {
+        let bytes = fs::read(&group.path).map_err(|source| CreaterepoError::Input {
+            path: group.path.clone(),
+            source,
+        })?;
+        let name = group.path.file_name().unwrap_or_default().to_string_lossy();
+        let forms: &[(&str, Codec)] = match group.form {
+            GroupForm::PlainAndGzip => &[("group", Codec::None), ("group_gz", Codec::Gzip)],
+            GroupForm::Compressed => &[("group", group.codec)],
+        };
+        for (record_type, codec) in forms {
+            extras.push(ExtraRecord {
+                record_type: (*record_type).to_owned(),
+                file_name: name.clone().into_owned(),
+                bytes: bytes.clone(),
+                codec: *codec,
+            });
+        }
+    }
+    let inputs = Inputs {
+        entries,
+        packages: headers,
+        extras: &extras,
+        cache: frames,
+        workers: request.workers,
+    };
+    Ok(build_into(&inputs, &request.metadata, request.at, stage)?)
+}
+
+/// Writes repomd.xml with the carried records; returns the types of those left behind.
+fn finish(
+    request: &Request,
+    manifest: &Manifest,
+    old: Option<&Old>,
+    stage: &mut Stage,
+) -> Result<Vec<String>, CreaterepoError> {
+    let mut text = String::from_utf8_lossy(&manifest.repomd).into_owned();
+    for record in &manifest.records {
+        let name = stage.name_of(record);
+        text = text.replacen(
+            &format!("href=\"{}\"", record.name),
+            &format!("href=\"repodata/{name}\""),
+            1,
+        );
+    }
+    let mut carried: Vec<NewRecord> = Vec::new();
+    let mut dropped = Vec::new();
+    for record in old.iter().flat_map(|old| &old.repomd.records) {
+        let replaced = request.group_file.is_some() && old::is_group(&record.record_type);
+        if replaced || old::is_made_from_packages(&record.record_type) {
+            continue;
+        }
+        match old {
+            Some(old) if request.keep_additional => carried.push(old.carry(record, stage)?),
+            _ => dropped.push(record.record_type.clone()),
+        }
+    }
+    let repomd = Repomd::parse(text.as_bytes()).map_err(|source| CreaterepoError::OldRepomd {
+        path: stage.directory.join("repomd.xml"),
+        source,
+    })?;
+    let text = repomd_edit::edit(&text, &repomd, |_| true, carried);
+    stage.write("repomd.xml", text.as_bytes())?;
+    Ok(dropped)
+}
+
+fn system_time(at: Timestamp) -> SystemTime {
+    let secs = u64::try_from(at.unix_secs()).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(secs)
+}

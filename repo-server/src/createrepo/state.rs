@@ -1,0 +1,322 @@
+//! What a run leaves for the next one: which files it read with what result, and which compressed
+//! frame of its metadata stands where. `.hallmark-createrepo` beside `repodata`.
+//!
+//! It only saves work. A file is taken as known when its size, mtime and ctime are those of the
+//! time when it was read, and were older than that reading; a frame when its digest is right. A
+//! state that is lost, old or damaged costs one full run.
+
+use super::scan::{Found, Look};
+use crate::repodata::{Frame, FrameCache};
+use repo_model::{FileDigest, HeaderDigest, Nevra};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// The file's name, beside `repodata`.
+pub(super) const STATE_FILE: &str = ".hallmark-createrepo";
+/// Counts up when the form below changes.
+const FORMAT: u32 = 1;
+/// A frame larger than this is made anew.
+const FRAME_MAX_BYTES: u64 = 256 << 20;
+
+/// A package file that was read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Known {
+    /// Path below the directory.
+    pub path: String,
+    pub look: Look,
+    pub file_digest: FileDigest,
+    /// SHA-512 in hex, when it was wanted.
+    pub sha512: Option<String>,
+    pub header_digest: HeaderDigest,
+    pub nevra: Nevra,
+    /// BUILDTIME, seconds since 1970.
+    pub built_at: i64,
+}
+
+/// Where a frame stands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SavedFrame {
+    /// Digest of what went into it, hex.
+    pub key: FileDigest,
+    /// SHA-256 of its bytes.
+    pub digest: FileDigest,
+    /// Number in `State::files`.
+    pub file: usize,
+    pub offset: u64,
+    pub size_bytes: u64,
+    pub open_size_bytes: u64,
+}
+
+/// The whole state.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct State {
+    format: u32,
+    /// When the directory was scanned, seconds since 1970.
+    pub scanned_at: i64,
+    pub packages: Vec<Known>,
+    /// Names of metadata files in `repodata`.
+    pub files: Vec<String>,
+    pub frames: Vec<SavedFrame>,
+}
+
+impl State {
+    pub fn new(scanned_at: i64) -> Self {
+        Self {
+            format: FORMAT,
+            scanned_at,
+            ..Self::default()
+        }
+    }
+
+    /// Reads the state of an earlier run; an empty one when there is none that can be used.
+    pub fn read(output: &Path) -> Self {
+        let read = || -> io::Result<Self> {
+            let file = File::open(output.join(STATE_FILE))?;
+            let reader = BufReader::new(zstd::stream::read::Decoder::new(file)?);
+            Ok(serde_json::from_reader(reader)?)
+        };
+        match read() {
+            Ok(state) if state.format == FORMAT => state,
+            Ok(_) => Self::default(),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!("the state of the last run is not usable: {error}");
+                }
+                Self::default()
+            }
+        }
+    }
+
+    /// Writes it beside the metadata; the old one is replaced as a whole.
+    pub fn write(&self, output: &Path) -> io::Result<()> {
+        let path = output.join(STATE_FILE);
+        let unfinished = output.join(format!("{STATE_FILE}.new"));
+        let mut writer = io::BufWriter::new(zstd::stream::write::Encoder::new(
+            File::create(&unfinished)?,
+            1,
+        )?);
+        serde_json::to_writer(&mut writer, self)?;
+        writer
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?
+            .finish()?
+            .sync_all()?;
+        fs::rename(unfinished, path)
+    }
+}
+
+/// How far what is known about files is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reuse {
+    /// Everything is read.
+    Nothing,
+    /// What looks unchanged is not read again.
+    Unchanged,
+    /// What has a known path is not even looked at (`--skip-stat`).
+    KnownPaths,
+}
+
+/// Known files by path.
+pub(super) struct KnownFiles {
+    reuse: Reuse,
+    /// Whether a file without SHA-512 must be read again.
+    want_sha512: bool,
+    scanned_at: i64,
+    by_path: HashMap<String, Known>,
+}
+
+impl KnownFiles {
+    pub fn new(reuse: Reuse, want_sha512: bool, scanned_at: i64, packages: Vec<Known>) -> Self {
+        let packages = match reuse {
+            Reuse::Nothing => Vec::new(),
+            Reuse::Unchanged | Reuse::KnownPaths => packages,
+        };
+        Self {
+            reuse,
+            want_sha512,
+            scanned_at,
+            by_path: packages
+                .into_iter()
+                .map(|known| (known.path.clone(), known))
+                .collect(),
+        }
+    }
+
+    /// What is known of a file, when that still holds.
+    pub fn find(&self, found: &Found) -> Option<Known> {
+        let known = self.by_path.get(&found.relative)?;
+        if self.want_sha512 && known.sha512.is_none() {
+            return None;
+        }
+        // A file written in the second of the scan could have changed again unnoticed.
+        let settled = known.look.mtime.0 < self.scanned_at && known.look.ctime.0 < self.scanned_at;
+        let holds = match self.reuse {
+            Reuse::Nothing => false,
+            Reuse::Unchanged => settled && known.look == found.look,
+            Reuse::KnownPaths => true,
+        };
+        holds.then(|| known.clone())
+    }
+}
+
+/// Frames of the last run, read from its metadata files; remembers which frames this run uses.
+pub(super) struct OldFrames {
+    files: Vec<Option<File>>,
+    saved: HashMap<[u8; 32], SavedFrame>,
+    /// By key: digest and open size of each frame that was used or made.
+    used: Mutex<HashMap<[u8; 32], (FileDigest, u64)>>,
+}
+
+impl OldFrames {
+    /// `repodata`: where the files of the last run are.
+    pub fn open(repodata: &Path, files: &[String], frames: Vec<SavedFrame>) -> Self {
+        let open = |name: &String| {
+            let plain = !name.contains('/') && !name.starts_with('.');
+            let path: PathBuf = repodata.join(name);
+            plain.then(|| File::open(path).ok()).flatten()
+        };
+        Self {
+            files: files.iter().map(open).collect(),
+            saved: frames
+                .into_iter()
+                .map(|frame| (*frame.key.as_bytes(), frame))
+                .collect(),
+            used: Mutex::default(),
+        }
+    }
+
+    fn read(&self, key: &[u8; 32]) -> Option<Frame> {
+        let saved = self.saved.get(key)?;
+        let file = self.files.get(saved.file)?.as_ref()?;
+        if saved.size_bytes > FRAME_MAX_BYTES {
+            return None;
+        }
+        let mut bytes = vec![0; usize::try_from(saved.size_bytes).ok()?];
+        file.read_exact_at(&mut bytes, saved.offset).ok()?;
+        (FileDigest::of(&bytes) == saved.digest).then(|| Frame {
+            bytes: bytes.into(),
+            open_size_bytes: saved.open_size_bytes,
+        })
+    }
+
+    fn note(&self, key: &[u8; 32], frame: &Frame) {
+        let digest = FileDigest::from_bytes(Sha256::digest(&frame.bytes).into());
+        self.used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(*key, (digest, frame.open_size_bytes));
+    }
+
+    /// The frames of this run, sorted; `placed` tells where the bytes of a digest stand.
+    pub fn into_saved(self, placed: &HashMap<FileDigest, (usize, u64, u64)>) -> Vec<SavedFrame> {
+        let used = self
+            .used
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut saved: Vec<SavedFrame> = used
+            .into_iter()
+            .filter_map(|(key, (digest, open_size_bytes))| {
+                let (file, offset, size_bytes) = *placed.get(&digest)?;
+                Some(SavedFrame {
+                    key: FileDigest::from_bytes(key),
+                    digest,
+                    file,
+                    offset,
+                    size_bytes,
+                    open_size_bytes,
+                })
+            })
+            .collect();
+        saved.sort_by_key(|frame| (frame.file, frame.offset));
+        saved
+    }
+}
+
+impl FrameCache for OldFrames {
+    fn get(&self, key: &[u8; 32]) -> Option<Frame> {
+        let frame = self.read(key)?;
+        self.note(key, &frame);
+        Some(frame)
+    }
+
+    fn put(&self, key: &[u8; 32], frame: &Frame) {
+        self.note(key, frame);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(ctime: i64) -> (Known, Found) {
+        let look = Look {
+            size_bytes: 1,
+            mtime: (10, 0),
+            ctime: (ctime, 0),
+        };
+        let known = Known {
+            path: "a.rpm".to_owned(),
+            look,
+            file_digest: FileDigest::of(b"a"),
+            sha512: None,
+            header_digest: HeaderDigest::of(b"a"),
+            nevra: "a-1-1.noarch".parse().unwrap(),
+            built_at: 0,
+        };
+        let found = Found {
+            relative: "a.rpm".to_owned(),
+            look,
+        };
+        (known, found)
+    }
+
+    #[test]
+    fn a_file_is_known_only_while_it_looks_the_same_and_was_settled_when_read() {
+        let (settled, found) = known(20);
+        let files = |known: &Known, reuse| KnownFiles::new(reuse, false, 30, vec![known.clone()]);
+        assert!(files(&settled, Reuse::Unchanged).find(&found).is_some());
+        assert!(files(&settled, Reuse::Nothing).find(&found).is_none());
+        let mut touched = found.clone();
+        touched.look.ctime.1 = 1;
+        assert!(files(&settled, Reuse::Unchanged).find(&touched).is_none());
+        assert!(files(&settled, Reuse::KnownPaths).find(&touched).is_some());
+        let (fresh, found) = known(30);
+        assert!(files(&fresh, Reuse::Unchanged).find(&found).is_none());
+    }
+
+    #[test]
+    fn a_damaged_state_or_frame_is_as_good_as_none() {
+        let output = tempfile::tempdir().unwrap();
+        assert!(State::read(output.path()).packages.is_empty());
+        let mut state = State::new(30);
+        state.packages.push(known(20).0);
+        state.write(output.path()).unwrap();
+        assert_eq!(State::read(output.path()).packages.len(), 1);
+        fs::write(output.path().join(STATE_FILE), b"damaged").unwrap();
+        assert!(State::read(output.path()).packages.is_empty());
+
+        fs::write(output.path().join("primary"), b"0123456789").unwrap();
+        let saved = |key: &[u8], bytes: &[u8]| SavedFrame {
+            key: FileDigest::of(key),
+            digest: FileDigest::of(bytes),
+            file: 0,
+            offset: 2,
+            size_bytes: 3,
+            open_size_bytes: 9,
+        };
+        let frames = OldFrames::open(
+            output.path(),
+            &["primary".to_owned()],
+            vec![saved(b"right", b"234"), saved(b"wrong", b"xxx")],
+        );
+        let get = |key: &[u8]| frames.get(FileDigest::of(key).as_bytes());
+        assert_eq!(&*get(b"right").unwrap().bytes, b"234");
+        assert!(get(b"wrong").is_none() && get(b"other").is_none());
+    }
+}

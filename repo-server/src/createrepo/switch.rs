@@ -1,0 +1,170 @@
+//! The moment at which new metadata takes the old one's place, and the lock that keeps two runs
+//! apart. There is never a moment without `repodata/repomd.xml`.
+
+use super::error::CreaterepoError;
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::io::Errno;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Directories that a run makes and removes; only under the lock.
+const STAGE_PREFIX: &str = ".repodata-hallmark-";
+
+/// The right to change the metadata of a directory; ends when dropped.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _directory: File,
+}
+
+/// Takes the lock of `output` and sweeps what a crashed run has left.
+pub(super) fn lock(output: &Path) -> Result<Lock, CreaterepoError> {
+    let fail = |source| CreaterepoError::Directory {
+        path: output.to_owned(),
+        source,
+    };
+    let directory = File::open(output).map_err(fail)?;
+    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(Errno::WOULDBLOCK) => {
+            return Err(CreaterepoError::Busy {
+                path: output.to_owned(),
+            });
+        }
+        // Some network file systems cannot lock a directory; a run there is the user's risk.
+        Err(error) => tracing::warn!("cannot lock {}: {error}", output.display()),
+    }
+    Ok(Lock {
+        _directory: directory,
+    })
+}
+
+/// The place of the metadata: where `repodata` really is, if it is a symbolic link.
+pub(super) fn live_directory(output: &Path) -> PathBuf {
+    let repodata = output.join("repodata");
+    fs::canonicalize(&repodata).unwrap_or(repodata)
+}
+
+/// A name for a new staging directory beside `live`; removes those of crashed runs.
+pub(super) fn stage_path(live: &Path) -> Result<PathBuf, CreaterepoError> {
+    let parent = live.parent().unwrap_or(Path::new("."));
+    let fail = |source| CreaterepoError::Directory {
+        path: parent.to_owned(),
+        source,
+    };
+    for entry in fs::read_dir(parent).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let is_ours = entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(STAGE_PREFIX.as_bytes());
+        if is_ours && entry.file_type().map_err(fail)?.is_dir() {
+            fs::remove_dir_all(entry.path()).map_err(fail)?;
+        }
+    }
+    Ok(parent.join(format!("{STAGE_PREFIX}{}", std::process::id())))
+}
+
+/// Puts `stage` in the place of `live`; afterwards `stage` is gone.
+///
+/// `stage` must be complete and synced. After a crash at any point `live` holds a `repomd.xml`
+/// and all files that it names, old or new.
+pub(super) fn switch(stage: &Path, live: &Path) -> io::Result<()> {
+    sync_directory(stage)?;
+    let parent = live.parent().unwrap_or(Path::new("."));
+    if !live.exists() {
+        fs::rename(stage, live)?;
+        return sync_directory(parent);
+    }
+    match renameat_with(CWD, stage, CWD, live, RenameFlags::EXCHANGE) {
+        Ok(()) => {
+            sync_directory(parent)?;
+            fs::remove_dir_all(stage)
+        }
+        // The file system cannot exchange two names.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => file_by_file(stage, live),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Moves the files one by one, repomd.xml last, and removes those that are not new only then.
+fn file_by_file(stage: &Path, live: &Path) -> io::Result<()> {
+    let mut wanted = Vec::new();
+    for entry in fs::read_dir(stage)? {
+        wanted.push(entry?.file_name());
+    }
+    wanted.sort_by_key(|name| name == "repomd.xml");
+    for name in &wanted {
+        if name == "repomd.xml" {
+            sync_directory(live)?;
+        }
+        fs::rename(stage.join(name), live.join(name))?;
+    }
+    sync_directory(live)?;
+    for entry in fs::read_dir(live)? {
+        let entry = entry?;
+        if !wanted.contains(&entry.file_name()) && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    fs::remove_dir_all(stage)
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(root: &Path, name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let path = root.join(name);
+        fs::create_dir(&path).unwrap();
+        for (file, text) in files {
+            fs::write(path.join(file), text).unwrap();
+        }
+        path
+    }
+
+    #[test]
+    fn both_methods_leave_the_new_files_and_nothing_else() {
+        type Method = fn(&Path, &Path) -> io::Result<()>;
+        let methods: [(&str, Method); 2] = [("exchange", switch), ("file by file", file_by_file)];
+        for (method, switch) in methods {
+            let root = tempfile::tempdir().unwrap();
+            let live = directory(
+                root.path(),
+                "repodata",
+                &[("repomd.xml", "1"), ("old", "1")],
+            );
+            let stage = directory(root.path(), "stage", &[("repomd.xml", "2"), ("new", "2")]);
+            switch(&stage, &live).unwrap();
+            let mut names: Vec<_> = fs::read_dir(&live)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .collect();
+            names.sort();
+            assert_eq!(names, ["new", "repomd.xml"], "{method}");
+            assert_eq!(fs::read(live.join("repomd.xml")).unwrap(), b"2");
+            assert!(!stage.exists());
+        }
+    }
+
+    #[test]
+    fn a_second_run_is_told_to_wait_and_leftovers_are_swept() {
+        let root = tempfile::tempdir().unwrap();
+        let first = lock(root.path()).unwrap();
+        assert!(matches!(
+            lock(root.path()),
+            Err(CreaterepoError::Busy { .. })
+        ));
+        drop(first);
+        lock(root.path()).unwrap();
+        let left = directory(root.path(), ".repodata-hallmark-1", &[("x", "y")]);
+        let other = directory(root.path(), ".repodata-of-others", &[]);
+        stage_path(&root.path().join("repodata")).unwrap();
+        assert!(!left.exists() && other.exists());
+    }
+}

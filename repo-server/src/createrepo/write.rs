@@ -1,0 +1,198 @@
+//! The new metadata on its way to disk: a directory beside `repodata` that nobody reads yet.
+
+use super::error::CreaterepoError;
+use crate::repodata::{Record, Sink};
+use repo_model::{FileDigest, Timestamp};
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, FileTimes};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// How metadata files are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileNames {
+    /// `<digest>-primary.xml.zst`: a name never changes its content.
+    Unique,
+    /// `primary.xml.zst`: clients may mix an old repomd.xml with new files.
+    Simple,
+}
+
+/// The staging directory. A run that fails removes it; after a crash the next run does.
+pub(super) struct Stage {
+    pub directory: PathBuf,
+    names: FileNames,
+    /// Written to every file as its mtime.
+    stamp: Option<Timestamp>,
+    parts: Vec<Option<Part>>,
+    /// Final names by number of the file.
+    finished: Vec<Option<String>>,
+    /// Where pieces stand, by their digest: file, offset, size.
+    pub placed: HashMap<FileDigest, (usize, u64, u64)>,
+    taken: HashSet<String>,
+}
+
+struct Part {
+    path: PathBuf,
+    writer: BufWriter<File>,
+    size_bytes: u64,
+}
+
+impl Stage {
+    /// Makes the directory, which must not exist.
+    pub fn new(
+        directory: PathBuf,
+        names: FileNames,
+        stamp: Option<Timestamp>,
+    ) -> Result<Self, CreaterepoError> {
+        fs::create_dir(&directory).map_err(|source| CreaterepoError::Write {
+            path: directory.clone(),
+            source,
+        })?;
+        Ok(Self {
+            directory,
+            names,
+            stamp,
+            parts: Vec::new(),
+            finished: Vec::new(),
+            placed: HashMap::new(),
+            taken: HashSet::new(),
+        })
+    }
+
+    /// The files' names by their number; files that were never finished have none.
+    pub fn file_names(&self) -> Vec<String> {
+        self.finished
+            .iter()
+            .map(|name| name.clone().unwrap_or_default())
+            .collect()
+    }
+
+    /// The name under which a record's file is stored.
+    pub fn name_of(&self, record: &Record) -> String {
+        let name = record.name.rsplit('/').next().unwrap_or(&record.name);
+        match self.names {
+            FileNames::Unique => name.to_owned(),
+            FileNames::Simple => without_digest(name).to_owned(),
+        }
+    }
+
+    /// Whether a name is free in the directory.
+    pub fn claim(&mut self, name: &str) -> Result<(), CreaterepoError> {
+        if self.taken.insert(name.to_owned()) {
+            return Ok(());
+        }
+        Err(CreaterepoError::NameTaken {
+            name: name.to_owned(),
+        })
+    }
+
+    /// Whether a file of this name was put here.
+    pub fn has(&self, name: &str) -> bool {
+        self.taken.contains(name)
+    }
+
+    /// Writes a whole file, durably.
+    pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), CreaterepoError> {
+        self.claim(name)?;
+        let path = self.directory.join(name);
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(bytes)?;
+            self.seal(&file)
+        });
+        written.map_err(|source| CreaterepoError::Write { path, source })
+    }
+
+    /// Brings a file of the old metadata here, by a link where the file system can.
+    pub fn keep(&mut self, from: &Path, name: &str) -> Result<(), CreaterepoError> {
+        self.claim(name)?;
+        let path = self.directory.join(name);
+        fs::hard_link(from, &path)
+            .or_else(|_| {
+                fs::copy(from, &path)?;
+                let modified = fs::metadata(from)?.modified()?;
+                let file = File::options().write(true).open(&path)?;
+                file.set_modified(modified)?;
+                file.sync_all()
+            })
+            .map_err(|source| CreaterepoError::Write { path, source })
+    }
+
+    fn seal(&self, file: &File) -> io::Result<()> {
+        if let Some(stamp) = self.stamp {
+            let secs = u64::try_from(stamp.unix_secs()).unwrap_or(0);
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
+            file.set_times(FileTimes::new().set_modified(time).set_accessed(time))?;
+        }
+        file.sync_all()
+    }
+
+    fn part(&mut self, file: usize) -> io::Result<&mut Part> {
+        while self.parts.len() <= file {
+            self.parts.push(None);
+            self.finished.push(None);
+        }
+        let path = self.directory.join(format!(".part-{file}"));
+        let part = match self.parts[file].take() {
+            Some(part) => part,
+            None => Part {
+                writer: BufWriter::new(File::create(&path)?),
+                path,
+                size_bytes: 0,
+            },
+        };
+        Ok(self.parts[file].insert(part))
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // After the switch it is gone already.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+impl Sink for Stage {
+    fn append(&mut self, file: usize, bytes: &[u8]) -> io::Result<()> {
+        let part = self.part(file)?;
+        let offset = part.size_bytes;
+        part.writer.write_all(bytes)?;
+        part.size_bytes += bytes.len() as u64;
+        self.placed
+            .insert(FileDigest::of(bytes), (file, offset, bytes.len() as u64));
+        Ok(())
+    }
+
+    fn finish(&mut self, file: usize, record: &Record) -> io::Result<()> {
+        self.part(file)?;
+        let Some(part) = self.parts[file].take() else {
+            return Err(io::Error::other("the file was never begun"));
+        };
+        let name = self.name_of(record);
+        if !self.taken.insert(name.clone()) {
+            let text = format!("two metadata files are called `{name}`");
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+        }
+        let inner = part
+            .writer
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        self.seal(&inner)?;
+        fs::rename(&part.path, self.directory.join(&name))?;
+        self.finished[file] = Some(name);
+        Ok(())
+    }
+}
+
+/// Strips `<hex digest>-`, be it MD5, SHA-1, SHA-2.
+pub(super) fn without_digest(name: &str) -> &str {
+    match name.split_once('-') {
+        Some((digest, rest)) if is_digest(digest) && !rest.is_empty() => rest,
+        _ => name,
+    }
+}
+
+/// Whether a text has the form of a checksum in hex.
+pub(super) fn is_digest(text: &str) -> bool {
+    [32, 40, 56, 64, 96, 128].contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit())
+}

@@ -1,0 +1,259 @@
+//! Packages against what primary says of them: presence, size, checksum, identity, header range,
+//! signature.
+
+use super::lists::PackageClaim;
+use super::report::{Finding, Findings, Severity};
+use super::source::{Source, SourceError};
+use super::sums::{Algorithm, Tap, drain};
+use super::{CheckOptions, Packages, Watch, is_safe_href};
+use hallmark_signer::verify::{Certificate, verify_header_signature};
+use repo_model::rpm::{Head, HeadLimits, Package};
+use std::io::BufReader;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// A sample holds this many packages, spread over the list, and one in fifty of those beyond.
+const SAMPLE_PACKAGES: usize = 20;
+
+/// How many were found and how many were read.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub found: u64,
+    pub read: u64,
+    /// The server went away; what was not looked at is not counted as missing.
+    pub unreachable: Option<String>,
+}
+
+/// Looks at the packages as `options.packages` says.
+pub(super) fn check_packages(
+    source: &dyn Source,
+    claims: &[PackageClaim],
+    options: &CheckOptions,
+    watch: &dyn Watch,
+    findings: &mut Findings,
+) -> Counts {
+    let sample_step = sample_step(claims.len());
+    let is_read = |number: usize| match options.packages {
+        Packages::None => false,
+        Packages::Sample => number.is_multiple_of(sample_step),
+        Packages::All => true,
+    };
+    let work: Vec<usize> = (0..claims.len())
+        .filter(|number| {
+            options.packages != Packages::None && (is_read(*number) || source.tells_sizes_cheaply())
+        })
+        .collect();
+    let shared = Shared {
+        source,
+        options,
+        found: AtomicU64::new(0),
+        read: AtomicU64::new(0),
+        stop: AtomicBool::new(false),
+        unreachable: Mutex::new(None),
+        findings: Mutex::new(std::mem::take(findings)),
+    };
+    watch.packages(work.len() as u64);
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..options.workers.get().min(work.len()) {
+            scope.spawn(|| {
+                while let Some(number) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if shared.stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    shared.check(&claims[*number], is_read(*number));
+                    watch.package_done();
+                }
+            });
+        }
+    });
+    *findings = shared
+        .findings
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    Counts {
+        found: shared.found.into_inner(),
+        read: shared.read.into_inner(),
+        unreachable: shared
+            .unreachable
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner),
+    }
+}
+
+fn sample_step(packages: usize) -> usize {
+    let sample = SAMPLE_PACKAGES + packages / 50;
+    packages.div_ceil(sample).max(1)
+}
+
+struct Shared<'a> {
+    source: &'a dyn Source,
+    options: &'a CheckOptions,
+    found: AtomicU64,
+    read: AtomicU64,
+    stop: AtomicBool,
+    unreachable: Mutex<Option<String>>,
+    findings: Mutex<Findings>,
+}
+
+impl Shared<'_> {
+    fn error(&self, claim: &PackageClaim, code: &'static str, message: String) {
+        self.findings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add(Finding {
+                severity: Severity::Error,
+                code,
+                file: claim.href.clone(),
+                offset: None,
+                package: Some(claim.nevra()),
+                message,
+            });
+    }
+
+    fn source_error(&self, claim: &PackageClaim, error: &SourceError) {
+        match error {
+            SourceError::Unreachable(why) => {
+                self.stop.store(true, Ordering::Relaxed);
+                *self
+                    .unreachable
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner) = Some(why.clone());
+            }
+            SourceError::Missing => {
+                self.error(
+                    claim,
+                    "package-missing",
+                    "it is listed and does not exist".to_owned(),
+                );
+            }
+            SourceError::Refused { .. } | SourceError::Read(_) => {
+                self.error(claim, "package-unreadable", error.to_string());
+            }
+        }
+    }
+
+    fn check(&self, claim: &PackageClaim, read: bool) {
+        // Both were reported when primary was read.
+        if claim.base.is_some() || !is_safe_href(&claim.href) {
+            return;
+        }
+        let outcome = if read {
+            self.read(claim)
+        } else {
+            self.source.size_bytes(&claim.href).map(|size| {
+                if let Some(size) = size {
+                    self.compare_size(claim, size);
+                }
+            })
+        };
+        match outcome {
+            Ok(()) => {
+                self.found.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => self.source_error(claim, &error),
+        }
+    }
+
+    fn compare_size(&self, claim: &PackageClaim, size: u64) {
+        if let Some(claimed) = claim.size_bytes.filter(|claimed| *claimed != size) {
+            self.error(
+                claim,
+                "package-size",
+                format!("it has {size} bytes, primary says {claimed}"),
+            );
+        }
+    }
+
+    fn read(&self, claim: &PackageClaim) -> Result<(), SourceError> {
+        let stream = self.source.open(&claim.href)?;
+        let algorithm = claim
+            .checksum
+            .as_ref()
+            .map_or(Algorithm::Sha256, |sum| sum.algorithm);
+        let (tap, meter) = Tap::new(stream.reader, Some(algorithm), u64::MAX);
+        let mut reader = BufReader::with_capacity(64 << 10, tap);
+        let head = Head::read(&mut reader, &HeadLimits::default());
+        drain(&mut reader).map_err(SourceError::Read)?;
+        self.read.fetch_add(1, Ordering::Relaxed);
+        self.compare_size(claim, meter.size_bytes());
+        let found = meter.take_hex().unwrap_or_default();
+        match &claim.checksum {
+            Some(claimed) if claimed.hex != found => self.error(
+                claim,
+                "package-checksum",
+                format!("its checksum is {found}, primary says {claimed}"),
+            ),
+            _ => {}
+        }
+        match head {
+            Ok(head) => self.compare_head(claim, &head),
+            Err(error) => self.error(claim, "package-malformed", error.to_string()),
+        }
+        Ok(())
+    }
+
+    fn compare_head(&self, claim: &PackageClaim, head: &Head) {
+        let package = match Package::from_head(head) {
+            Ok(package) => package,
+            Err(error) => {
+                return self.error(claim, "package-malformed", error.to_string());
+            }
+        };
+        if !same_identity(claim, &package) {
+            let found = &package.nevra;
+            self.error(
+                claim,
+                "package-identity",
+                format!("its header says {found}, primary says {}", claim.nevra()),
+            );
+        }
+        let range = head.header_range();
+        match claim.header_range {
+            Some((start, end)) if (start, end) != (range.start, range.end) => self.error(
+                claim,
+                "package-header-range",
+                format!(
+                    "its header is at {}-{}, primary says {start}-{end}",
+                    range.start, range.end
+                ),
+            ),
+            _ => {}
+        }
+        if self.options.package_signatures {
+            let keys: Vec<Certificate> = self.options.key.iter().cloned().collect();
+            if let Err(error) = verify_header_signature(head, &keys) {
+                self.error(claim, "package-signature", error.to_string());
+            }
+        }
+    }
+}
+
+/// createrepo_c writes `src` for nosrc packages too.
+fn same_identity(claim: &PackageClaim, package: &Package) -> bool {
+    let evr = &package.nevra.evr;
+    let arch =
+        claim.arch == package.nevra.arch || (claim.arch == "src" && package.nevra.arch == "nosrc");
+    claim.name == package.nevra.name
+        && arch
+        && claim.version.version == evr.version
+        && claim.version.release == evr.release
+        && claim.version.epoch.parse() == Ok(evr.epoch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_spread_and_grows_slowly() {
+        for (packages, read) in [(1, 1), (20, 20), (100, 20), (60_000, 1_200)] {
+            let step = sample_step(packages);
+            let sampled = packages.div_ceil(step);
+            assert!(
+                sampled <= read + 20 && sampled * 2 >= read,
+                "{packages}: {sampled}"
+            );
+        }
+    }
+}
