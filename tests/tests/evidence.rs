@@ -363,3 +363,51 @@ fn what_differs_is_rebuilt_anew_by_a_retry_and_held_again() {
         String::from_utf8_lossy(&twice.stderr)
     );
 }
+
+#[test]
+fn what_the_policy_revokes_leaves_with_the_next_release_and_stays_in_the_old_one() {
+    require!(BUILDING);
+    let owned = World::start(&Options::two_rebuilders());
+    let world = owned.watch();
+    let build = world.publish(&[&packages::bundled_one("libtally")])[0].build;
+    let status = world.until_published(build);
+    let (gone, stays) = (&status.packages[0], &status.packages[1]);
+    let before = world.channel("preview");
+
+    let policy = world.dir().join("policy.toml");
+    let text = std::fs::read_to_string(&policy).expect("the policy is there");
+    let text = text.replacen("version = 1", "version = 2", 1);
+    let revoked = format!(
+        "[[revoked]]\nheader_sha256 = \"{}\"\nreason = \"a test\"\n",
+        gone.header
+    );
+    std::fs::write(&policy, format!("{text}\n{revoked}")).expect("the policy can be written");
+    for name in ["signer", "server"] {
+        world.crash(name);
+    }
+    world.until_ready();
+
+    let after = world.until("a release without the package", || {
+        match world.channel("preview") {
+            release if release > before => Ok(release),
+            release => Err(format!("still release {release}")),
+        }
+    });
+    let names = |base: &str| {
+        let repository = Repository::new(&world.http, base);
+        let mut names: Vec<_> = repository
+            .check_everything()
+            .into_iter()
+            .map(|p| p.name)
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(
+        names(&format!("/r/{after}/base/x86_64")),
+        [stays.nevra.name.as_str()]
+    );
+    let mut both = [gone.nevra.name.as_str(), stays.nevra.name.as_str()];
+    both.sort_unstable();
+    assert_eq!(names(&format!("/r/{before}/base/x86_64")), both);
+}
