@@ -4,7 +4,7 @@
 //! behind each `LicenseRef-…`.
 
 use super::stream::{self, Each};
-use super::{SbomFormat, origin, web_url};
+use super::{SbomFormat, web_url};
 use crate::SbomError;
 use crate::component::{Evidence, Scope};
 use crate::graph::{EdgeKind, Graph, Node, NodeKind, TOOL};
@@ -428,12 +428,6 @@ fn part<'a>(graph: &'a Graph<'a>, edition: &Edition, node: &'a Node<'a>) -> Comp
         }
     });
     part.hashes = node.hashes.map(hashes).unwrap_or_default();
-    part.external_references
-        .extend(origin::page(node).map(|url| Reference {
-            url: url.into(),
-            kind: "website",
-            hashes: Vec::new(),
-        }));
     part
 }
 

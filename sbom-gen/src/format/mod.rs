@@ -1,7 +1,6 @@
 //! The formats that documents are written in: one file and one row of [`SBOM_FORMATS`] each.
 
 mod cyclonedx;
-mod origin;
 mod spdx23;
 mod spdx3;
 mod spdx3_element;

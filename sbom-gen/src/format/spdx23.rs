@@ -1,7 +1,7 @@
 //! SPDX 2.3 as JSON (schema `spdx-schema.json` of 2.3; stricter still: pyspdxtools).
 
 use super::stream::{self, Each};
-use super::{SbomFormat, document_base, evidence_text, local_id, origin, web_url};
+use super::{SbomFormat, document_base, evidence_text, local_id, web_url};
 use crate::SbomError;
 use crate::graph::{EdgeKind, Graph, Node, TOOL};
 use crate::hashes::Hashes;
@@ -298,7 +298,7 @@ fn package<'a>(node: &'a Node<'a>, facts: &'a Facts) -> Package<'a> {
         files_analyzed: false,
         package_verification_code: None,
         checksums: node.hashes.map(checksums).unwrap_or_default(),
-        homepage: origin::page(node).map(Cow::Owned),
+        homepage: None,
         license_concluded: NOASSERTION,
         license_declared: node.licence.as_ref().map_or(NOASSERTION, |l| &l.expression),
         license_comments: node

@@ -14,7 +14,7 @@ use super::spdx3_element::{
     CREATION, Dictionary, Element, Extension, ExternalIdentifier, ExternalRef, Hash, PropertyEntry,
 };
 use super::stream::{self, Each};
-use super::{SbomFormat, document_base, evidence_text, local_id, origin, web_url};
+use super::{SbomFormat, document_base, evidence_text, local_id, web_url};
 use crate::SbomError;
 use crate::graph::{EdgeKind, Graph, Node, NodeKind, TOOL};
 use crate::hashes::Hashes;
@@ -58,20 +58,12 @@ struct Writer<'a> {
     licences: BTreeMap<&'a str, &'a Licence>,
     /// Files that hold parts, by path.
     holders: BTreeMap<&'a str, &'a FileRecord>,
-    /// Project pages of parts, with the name of the first part that has it.
-    origins: BTreeMap<String, String>,
 }
 
 impl<'a> Writer<'a> {
     fn new(graph: &'a Graph<'a>, address: String) -> Self {
         let licences = graph.nodes.iter().filter_map(|node| node.licence.as_ref());
         let holders = graph.nodes.iter().filter_map(|node| node.held_in);
-        let mut origins = BTreeMap::new();
-        for node in &graph.nodes {
-            if let Some(page) = origin::page(node) {
-                origins.entry(page).or_insert_with(|| node.full_name());
-            }
-        }
         Self {
             graph,
             address,
@@ -79,7 +71,6 @@ impl<'a> Writer<'a> {
                 .map(|licence| (licence.expression.as_str(), licence))
                 .collect(),
             holders: holders.map(|file| (file.path.as_str(), file)).collect(),
-            origins,
         }
     }
 
@@ -182,12 +173,7 @@ impl<'a> Writer<'a> {
             name: Some(vendor.into()),
             ..self.element("Organization", "Vendor")
         });
-        let origins = self.origins.iter().map(|(page, name)| Element {
-            name: Some(name.as_str().into()),
-            external_identifier: vec![ExternalIdentifier::new("other", page)],
-            ..self.element("Organization", &local_id("Origin", name, page))
-        });
-        std::iter::once(operator).chain(vendor).chain(origins)
+        std::iter::once(operator).chain(vendor)
     }
 
     /// Who built the package first, where that is someone else.
@@ -265,11 +251,7 @@ impl<'a> Writer<'a> {
     }
 
     fn node<'b>(&'b self, node: &'b Node<'a>) -> Element<'b> {
-        // Of a part without a registry nobody is known but who keeps it in the package.
-        let origin = origin::page(node).and_then(|page| {
-            let (page, name) = self.origins.get_key_value(&page)?;
-            Some(self.id(&local_id("Origin", name, page)))
-        });
+        // Who wrote a part is not known here; who keeps it in the package is.
         let supplier = self.id("Supplier");
         Element {
             name: Some(node.full_name().into()),
@@ -280,7 +262,7 @@ impl<'a> Writer<'a> {
                 .iter()
                 .map(|purl| ExternalIdentifier::new("packageUrl", purl))
                 .collect(),
-            originated_by: vec![origin.unwrap_or_else(|| supplier.clone())],
+            originated_by: vec![supplier.clone()],
             supplied_by: Some(supplier),
             primary_purpose: Some(match node.kind {
                 _ if node.is_source_package() => "source",
