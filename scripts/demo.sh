@@ -207,7 +207,13 @@ for tool in rpmbuild bwrap curl jq; do
   command -v "$tool" >/dev/null || die "$tool is not installed" "scripts/install-deps.sh demo installs what the demo needs"
 done
 [ -x "$bin/hallmark" ] || die "$bin/hallmark is not built" "run: make demo"
+# Only what an earlier run made is emptied.
+if [ -n "${HALLMARK_DEMO_DIR:-}" ] && [ -e "$demo" ] && [ ! -e "$demo/.hallmark-demo" ] && [ -n "$(ls -A "$demo" 2>/dev/null)" ]; then
+  die "$demo has files that no demo made" "name an empty or new directory in HALLMARK_DEMO_DIR, or remove it yourself"
+fi
 rm -rf --one-file-system "$demo"
+mkdir -p "$demo"
+: > "$demo/.hallmark-demo"
 port=$(free_port)
 url=http://127.0.0.1:$port
 

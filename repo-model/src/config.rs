@@ -94,6 +94,8 @@ pub struct ServerConfig {
     /// Proxies in front of the server: for requests from these addresses the client is the one
     /// that `X-Forwarded-For` names last.
     pub trusted_proxies: Vec<IpAddr>,
+    /// Connections at once; further clients wait. Each may need a file descriptor or two.
+    pub max_connections: usize,
     /// Largest blob, bytes.
     pub max_blob_bytes: u64,
     /// A half-uploaded blob is removed after this many seconds without progress.
@@ -124,6 +126,7 @@ impl Default for ServerConfig {
                 .filter_map(|c| c.parse().ok())
                 .collect(),
             trusted_proxies: Vec::new(),
+            max_connections: 4_096,
             max_blob_bytes: 16 << 30,
             upload_expiry_secs: 86_400,
             lease_secs: 60,

@@ -10,11 +10,14 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// Most disk space for cached metadata frames: those of some ten repositories of 20,000 packages.
 const FRAME_CACHE_BYTES: u64 = 512 << 20;
+
+/// Uploaded packages that are checked at once.
+const CHECKS: usize = 4;
 
 /// Shared state; cheap to clone.
 #[derive(Clone)]
@@ -36,6 +39,8 @@ pub struct Inner {
     pub rebuilds_changed: Notify,
     /// Blobs that are being uploaded right now.
     pub uploads: Mutex<HashSet<PathBuf>>,
+    /// Places for uploaded packages that are being checked.
+    pub checks: Semaphore,
     /// Metadata frames of earlier releases, so that a release renders what it changes.
     pub frames: crate::repodata::DirectoryFrameCache,
     /// Counters for `/metrics`.
@@ -154,6 +159,7 @@ impl App {
             jobs_changed: Notify::new(),
             rebuilds_changed: Notify::new(),
             uploads: Mutex::default(),
+            checks: Semaphore::new(CHECKS),
             frames,
             metrics: crate::http::metrics::Metrics::default(),
             handed_out: crate::http::pairs::HandedOut::default(),

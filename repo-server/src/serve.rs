@@ -3,7 +3,6 @@
 use crate::app::{App, ServeError};
 use crate::{http, jobs, publish};
 use repo_model::config::Config;
-use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -24,23 +23,20 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     let jobs = tokio::spawn(jobs::run(app.clone(), stop.clone()));
     let sweep = tokio::spawn(jobs::sweep(app.clone(), stop.clone()));
     let limit = Duration::from_secs(app.config.server.shutdown_secs);
-    let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
-    let told = stop.clone();
-    let serving = tokio::spawn(async move {
-        axum::serve(listener, service)
-            .with_graceful_shutdown(async move { told.cancelled().await })
-            .await
-    });
+    let limits = http::listen::Limits::of(app.config.server.max_connections);
+    let serving = tokio::spawn(http::listen::serve(
+        listener,
+        http::router(app),
+        limits,
+        stop.clone(),
+    ));
     stop.cancelled().await;
     tracing::info!(
         "stopping: requests and jobs that run have {} s",
         limit.as_secs()
     );
     let all = async {
-        let served = serving
-            .await
-            .map_err(std::io::Error::other)
-            .and_then(|result| result);
+        let served = serving.await.map_err(std::io::Error::other);
         let _ = jobs.await;
         let _ = sweep.await;
         served

@@ -63,6 +63,29 @@ impl Store {
         Ok(Self(Arc::new(backend)))
     }
 
+    /// Removes what uploads left behind that a kill or a power cut ended: the local backend writes to
+    /// `NAME#NUMBER` first. Blocking; only names that are older than `age` are touched.
+    pub fn sweep_local(directory: &Path, age: std::time::Duration) -> std::io::Result<u64> {
+        let mut removed = 0;
+        for shelf in std::fs::read_dir(directory.join("sha256"))
+            .into_iter()
+            .flatten()
+        {
+            for entry in std::fs::read_dir(shelf?.path())? {
+                let entry = entry?;
+                if !entry.file_name().as_encoded_bytes().contains(&b'#') {
+                    continue;
+                }
+                let modified = entry.metadata()?.modified()?;
+                if modified.elapsed().unwrap_or_default() > age {
+                    std::fs::remove_file(entry.path())?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
     /// Size of an object in bytes, if it is there.
     pub async fn size_bytes(&self, digest: FileDigest) -> Result<Option<u64>, StoreError> {
         match self.0.head(&key(digest)).await {
@@ -211,6 +234,7 @@ fn missing(digest: FileDigest, error: object_store::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     #[tokio::test]
     async fn an_object_is_stored_once_and_read_back_whole_or_in_part() {
@@ -230,6 +254,25 @@ mod tests {
             store.get(other, 1).await,
             Err(StoreError::Missing { .. })
         ));
+    }
+
+    #[tokio::test]
+    async fn half_written_objects_are_swept_and_whole_ones_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::local(directory.path()).unwrap();
+        let digest = store.put("whole").await.unwrap();
+        let whole = directory.path().join(key(digest).as_ref());
+        let half = PathBuf::from(format!("{}#3", whole.display()));
+        std::fs::write(&half, "wh").unwrap();
+        let hour = std::time::Duration::from_secs(3_600);
+        assert_eq!(Store::sweep_local(directory.path(), hour).unwrap(), 0);
+        let old = std::time::SystemTime::now() - hour * 2;
+        std::fs::File::open(&half)
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+        assert_eq!(Store::sweep_local(directory.path(), hour).unwrap(), 1);
+        assert!(whole.exists() && !half.exists());
     }
 
     #[tokio::test]

@@ -46,6 +46,8 @@ fn a_package_that_lacks_a_rebuild_is_not_served_until_it_has_it() {
     let anonymous = world.http.with_token(None);
     let repository = Repository::new(&anonymous, BASE);
     assert_eq!(repository.packages(), []);
+    let source = format!("/evidence/sha256/{}", status.source_file);
+    assert_eq!(anonymous.get(&source).status, 404, "nor is its source");
     for package in &status.packages {
         assert_eq!(package.signed_file, None);
         for end in ["", ".asc", ".cdx.json", ".vsa.json"] {
@@ -68,6 +70,7 @@ fn a_package_that_lacks_a_rebuild_is_not_served_until_it_has_it() {
 
     world.start_process("rebuilder-b");
     let status = world.until_published(build);
+    assert_eq!(anonymous.get(&source).status, 200);
     assert_eq!(repository.check_everything().len(), status.packages.len());
     check_evidence(&world, &status);
     check_command(&world, &status);

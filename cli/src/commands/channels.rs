@@ -100,7 +100,11 @@ pub fn channels(args: &ChannelsArgs) -> Result<(), Failure> {
     if args.json {
         return output::json(&channels);
     }
-    let mut rows = vec![["CHANNEL", "RELEASE", "SINCE"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["CHANNEL", "RELEASE", "SINCE", "NEXT"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     rows.extend(channels.iter().map(|channel| {
         let release = channel
             .release
@@ -108,7 +112,11 @@ pub fn channels(args: &ChannelsArgs) -> Result<(), Failure> {
         let since = channel
             .moved_at
             .map_or_else(String::new, |at| at.to_string());
-        vec![channel.channel.to_string(), release, since]
+        let next = match channel.follows {
+            true => "moves to each new release",
+            false => "stays until it is moved",
+        };
+        vec![channel.channel.to_string(), release, since, next.to_owned()]
     }));
     output::raw(output::table(&rows).as_bytes())
 }

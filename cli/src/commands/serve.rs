@@ -27,12 +27,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let config = config_file::read(&args.config.config)?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let stop = CancellationToken::new();
         stop_on_signals(&stop)
             .map_err(|error| Failure::failed(format!("cannot listen for signals: {error}")))?;
         repo_server::serve(config, stop).await.map_err(failure)
-    })
+    });
+    // What did not end in its time is not waited for: it runs again at the next start.
+    runtime.shutdown_background();
+    served
 }
 
 fn failure(error: ServeError) -> Failure {

@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[command(after_help = "\
 EXAMPLES:
   # A token for a build system
-  hallmark token create --name koji --scope publish --expires-days 365
+  hallmark token create --name koji --scope publish --expires-days 90
 
   # All tokens, and an end to one
   hallmark token list
@@ -28,8 +28,8 @@ enum Command {
     /// Make a token; it is printed once and kept nowhere
     #[command(after_help = "\
 EXAMPLES:
-  # May upload builds to one repository for a year
-  hallmark token create --name koji --scope publish --repo base --expires-days 365
+  # May upload builds to one repository for a quarter
+  hallmark token create --name koji --scope publish --repo base --expires-days 90
 
   # May retry builds and move channels; into a file that only its owner reads
   (umask 077; hallmark token create --name alice --scope operate > token)")]
@@ -70,9 +70,9 @@ struct CreateArgs {
     /// Only this repository may be published to; without it every one may
     #[arg(long, value_name = "NAME")]
     repo: Option<RepoName>,
-    /// It ends by itself after so many days; without it, never
-    #[arg(long, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    expires_days: Option<u32>,
+    /// It ends by itself after so many days; 0: never
+    #[arg(long, value_name = "D", default_value_t = 365, value_parser = clap::value_parser!(u32).range(0..=36_500))]
+    expires_days: u32,
     #[command(flatten)]
     config: ConfigArg,
 }
@@ -117,9 +117,10 @@ async fn run_create(args: &CreateArgs) -> Result<(), Failure> {
         )));
     }
     let now = now();
-    let expires_at = args
-        .expires_days
-        .map(|days| now.plus_secs(i64::from(days) * 86_400));
+    let expires_at = match args.expires_days {
+        0 => None,
+        days => Some(now.plus_secs(i64::from(days) * 86_400)),
+    };
     let token = tokens::create(
         &config.server.data_dir,
         &args.name,

@@ -118,6 +118,9 @@ pub struct ChannelStatus {
     pub release: Option<ReleaseId>,
     /// When it moved last.
     pub moved_at: Option<Timestamp>,
+    /// Whether it moves to each new release by itself; one that was moved back does not.
+    #[serde(default)]
+    pub follows: bool,
 }
 
 /// `GET /api/v1/releases`: newest first.

@@ -332,20 +332,6 @@ pub fn package(connection: &Connection, package_id: u64) -> Result<Option<Packag
         .optional()?)
 }
 
-/// The published package at this path.
-pub fn published_at(
-    connection: &Connection,
-    repo: &RepoName,
-    href: &str,
-) -> Result<Option<PackageRow>, DbError> {
-    let sql = format!(
-        "SELECT {PACKAGE_COLUMNS} FROM packages WHERE repo = ?1 AND href = ?2 AND retired = 0 AND added_at IS NOT NULL"
-    );
-    Ok(connection
-        .query_row(&sql, params![repo.as_str(), href], package_row)
-        .optional()?)
-}
-
 /// Records what signing made; the second of two identical calls changes nothing.
 pub fn set_signed(
     tx: &Transaction<'_>,

@@ -5,11 +5,13 @@ use repo_model::wire::status::ChannelStatus;
 use repo_model::{ChannelName, ReleaseId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-/// Makes the configured channels; those that exist stay where they point.
+/// Makes the configured channels; those that exist stay where they point. Only the first may follow
+/// new releases: one that was first in an earlier configuration stops.
 pub fn ensure(tx: &Transaction<'_>, channels: &[ChannelName]) -> Result<(), DbError> {
     for (index, channel) in channels.iter().enumerate() {
         tx.execute(
-            "INSERT INTO channels (channel, follows) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            "INSERT INTO channels (channel, follows) VALUES (?1, ?2)
+             ON CONFLICT DO UPDATE SET follows = follows AND excluded.follows",
             params![channel.as_str(), index == 0],
         )?;
     }
@@ -18,8 +20,9 @@ pub fn ensure(tx: &Transaction<'_>, channels: &[ChannelName]) -> Result<(), DbEr
 
 /// All channels by name.
 pub fn all(connection: &Connection) -> Result<Vec<ChannelStatus>, DbError> {
-    let mut statement = connection
-        .prepare_cached("SELECT channel, release_id, moved_at FROM channels ORDER BY channel")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT channel, release_id, moved_at, follows FROM channels ORDER BY channel",
+    )?;
     let rows = statement.query_map([], |row| {
         Ok(ChannelStatus {
             channel: parsed(row, "channel")?,
@@ -27,9 +30,34 @@ pub fn all(connection: &Connection) -> Result<Vec<ChannelStatus>, DbError> {
             moved_at: row
                 .get::<_, Option<i64>>("moved_at")?
                 .map(Timestamp::from_unix_secs),
+            follows: row.get("follows")?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The release that a channel points to, and since when.
+pub fn pointed(
+    connection: &Connection,
+    channel: &ChannelName,
+) -> Result<Option<(ReleaseId, Timestamp)>, DbError> {
+    let sql = "SELECT release_id, moved_at FROM channels
+               WHERE channel = ?1 AND release_id IS NOT NULL AND moved_at IS NOT NULL";
+    let found = connection.query_row(sql, [channel.as_str()], |row| {
+        let since = Timestamp::from_unix_secs(row.get("moved_at")?);
+        Ok((ReleaseId(row.get("release_id")?), since))
+    });
+    Ok(found.optional()?)
+}
+
+/// The newest release that a channel ever pointed to: a client may still hold its metadata.
+pub fn newest_ever(
+    connection: &Connection,
+    channel: &ChannelName,
+) -> Result<Option<ReleaseId>, DbError> {
+    let sql = "SELECT max(to_release) FROM channel_moves WHERE channel = ?1";
+    let newest: Option<u64> = connection.query_row(sql, [channel.as_str()], |row| row.get(0))?;
+    Ok(newest.map(ReleaseId))
 }
 
 /// Where a channel points: `None` when there is no such channel, `Some(None)` before its first
@@ -48,7 +76,8 @@ pub fn pointer(
 /// Moves a channel from `seen` to `to`; `false` when somebody else moved it first.
 ///
 /// A channel moved to the newest release follows later ones if it is the `first` of the
-/// configuration; one moved back stays until it is moved again.
+/// configuration; one moved back stays until it is moved again. The instant of a move is later than
+/// that of the move before, so that `Last-Modified` tells them apart.
 pub fn swap(
     tx: &Transaction<'_>,
     channel: &ChannelName,
@@ -60,7 +89,8 @@ pub fn swap(
 ) -> Result<bool, DbError> {
     let seen = seen.map(|release| release.0);
     let moved = tx.execute(
-        "UPDATE channels SET release_id = ?3, moved_at = ?4, follows = ?5 WHERE channel = ?1 AND release_id IS ?2",
+        "UPDATE channels SET release_id = ?3, moved_at = max(?4, coalesce(moved_at + 1, ?4)), follows = ?5
+         WHERE channel = ?1 AND release_id IS ?2",
         params![channel.as_str(), seen, to.0, now.unix_secs(), follows],
     )?;
     if moved == 0 {

@@ -108,9 +108,11 @@ pub fn of_build(connection: &Connection, build_id: u64) -> Result<Vec<EvidenceRo
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The media type of a public document; `None` when this digest is not evidence.
+/// The media type of a public document; `None` when this digest is not evidence. A source package is
+/// public once its build is: a fix may be under embargo until then.
 pub fn media_type(connection: &Connection, digest: FileDigest) -> Result<Option<String>, DbError> {
-    let sql = "SELECT media_type FROM evidence WHERE digest = ?1 LIMIT 1";
+    let sql = "SELECT e.media_type FROM evidence e JOIN builds b ON b.build_id = e.build_id
+               WHERE e.digest = ?1 AND (e.kind <> 'source' OR b.stage = 'published') LIMIT 1";
     Ok(connection
         .query_row(sql, [digest.to_hex()], |row| row.get(0))
         .optional()?)

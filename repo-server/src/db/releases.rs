@@ -322,6 +322,20 @@ pub fn insert(tx: &Transaction<'_>, new: &NewRelease) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Whether this release has a package with one of these headers.
+pub fn holds(
+    connection: &Connection,
+    release: ReleaseId,
+    headers: &[HeaderDigest],
+) -> Result<bool, DbError> {
+    let sql =
+        "SELECT EXISTS (SELECT 1 FROM members m JOIN packages p ON p.package_id = m.package_id
+        WHERE m.added_release <= ?2 AND (m.removed_release IS NULL OR m.removed_release > ?2)
+          AND p.header_digest IN (SELECT value FROM json_each(?1)))";
+    let headers = to_json(&headers, "list")?;
+    Ok(connection.query_row(sql, params![headers, release.0], |row| row.get(0))?)
+}
+
 /// Whether the newest release has a package with one of these headers.
 pub fn has_any(connection: &Connection, headers: &[HeaderDigest]) -> Result<bool, DbError> {
     let sql =
@@ -331,15 +345,18 @@ pub fn has_any(connection: &Connection, headers: &[HeaderDigest]) -> Result<bool
     Ok(connection.query_row(sql, [headers], |row| row.get(0))?)
 }
 
-/// The metadata file of this name, whichever release had it.
+/// The metadata file of this name, if release `newest` or one before it had it.
 pub fn repodata_file(
     connection: &Connection,
     repo: &RepoName,
     arch: &Arch,
     name: &str,
+    newest: ReleaseId,
 ) -> Result<Option<RepodataFileRow>, DbError> {
-    let sql = "SELECT name, file, size_bytes FROM repodata_files WHERE repo = ?1 AND arch = ?2 AND name = ?3";
-    let found = connection.query_row(sql, params![repo.as_str(), arch.as_str(), name], |row| {
+    let sql = "SELECT name, file, size_bytes FROM repodata_files
+               WHERE repo = ?1 AND arch = ?2 AND name = ?3 AND release_id <= ?4";
+    let wanted = params![repo.as_str(), arch.as_str(), name, newest.0];
+    let found = connection.query_row(sql, wanted, |row| {
         Ok(RepodataFileRow {
             name: row.get("name")?,
             file: parsed(row, "file")?,
@@ -347,6 +364,27 @@ pub fn repodata_file(
         })
     });
     Ok(found.optional()?)
+}
+
+/// The package at this path, if release `newest` or one before it had it in this repository.
+pub fn package_at(
+    connection: &Connection,
+    repo: &RepoName,
+    arch: &Arch,
+    href: &str,
+    newest: ReleaseId,
+) -> Result<Option<PackageRow>, DbError> {
+    let columns = package_columns("p");
+    let sql = format!(
+        "SELECT {columns} FROM packages p JOIN members m ON m.package_id = p.package_id
+         WHERE p.repo = ?1 AND p.href = ?3 AND p.retired = 0
+           AND m.repo = ?1 AND m.arch = ?2 AND m.added_release <= ?4"
+    );
+    let wanted = params![repo.as_str(), arch.as_str(), href, newest.0];
+    Ok(connection
+        .prepare_cached(&sql)?
+        .query_row(wanted, package_row)
+        .optional()?)
 }
 
 /// The media type of a release's own documents; `None` when this digest is none of them.

@@ -187,6 +187,7 @@ CREATE TABLE channel_moves (
     moved_at     INTEGER NOT NULL,
     actor        TEXT NOT NULL
 ) STRICT;
+CREATE INDEX channel_moves_by_release ON channel_moves (channel, to_release);
 
 CREATE TABLE audit (
     audit_id INTEGER PRIMARY KEY,

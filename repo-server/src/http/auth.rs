@@ -46,6 +46,11 @@ impl Bearer {
         self.demand(self.scopes.contains(&Scope::Operate), "operate")
     }
 
+    /// Refuses a token that cannot read what is not public.
+    pub fn may_read(&self) -> Result<(), ApiError> {
+        self.demand(self.scopes.contains(&Scope::Read), "read")
+    }
+
     fn demand(&self, may: bool, scope: &str) -> Result<(), ApiError> {
         if may {
             return Ok(());

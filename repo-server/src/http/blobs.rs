@@ -65,7 +65,8 @@ pub async fn put(
     })
 }
 
-/// `GET` and `HEAD /api/v1/blobs/{sha256}`: for tokens, and for the rebuilder that works on it.
+/// `GET` and `HEAD /api/v1/blobs/{sha256}`: for tokens that may read, and for the rebuilder that works on
+/// it; any token may ask whether a blob is here.
 pub async fn get(
     State(app): State<App>,
     method: Method,
@@ -75,7 +76,12 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let digest = parse(&digest)?;
-    if bearer.is_none() {
+    if let Some(bearer) = &bearer {
+        // Whether a blob is here is asked before each upload.
+        if method != Method::HEAD {
+            bearer.may_read()?;
+        }
+    } else {
         let path = uri.path_and_query().map_or("", |path| path.as_str());
         let name = worker(&app, &headers, method.as_str(), path, FileDigest::of(b"")).await?;
         let rebuilder = name.clone();

@@ -46,6 +46,7 @@ enum Moved {
     Done,
     NoChannel,
     NoRelease,
+    Revoked,
     OtherFirst,
 }
 
@@ -60,6 +61,7 @@ pub async fn move_pointer(
     bearer.may_operate()?;
     let channel = parse(&channel)?;
     let (name, actor, to) = (channel.clone(), bearer.name().to_owned(), request.to);
+    let revoked: Vec<_> = app.policy.revoked.iter().map(|r| r.header_sha256).collect();
     let first = app.config.server.channels.first() == Some(&channel);
     let moved = app
         .db
@@ -69,6 +71,9 @@ pub async fn move_pointer(
             }
             if db::releases::by_id(tx, request.to)?.is_none() {
                 return Ok(Moved::NoRelease);
+            }
+            if db::releases::holds(tx, request.to, &revoked)? {
+                return Ok(Moved::Revoked);
             }
             // A channel moved back stays there; at the newest release it follows again.
             let newest = db::releases::newest(tx)?.map(|release| release.release);
@@ -96,6 +101,11 @@ pub async fn move_pointer(
         }
         Moved::NoChannel => Err(ApiError::not_found(format!("there is no channel {name}"))),
         Moved::NoRelease => Err(ApiError::not_found(format!("there is no release {to}"))),
+        Moved::Revoked => {
+            let message = format!("release {to} holds a package that the policy revokes");
+            Err(ApiError::client(StatusCode::CONFLICT, "revoked", message)
+                .hint("move the channel to a release that was made after the revocation"))
+        }
         Moved::OtherFirst => {
             let message = format!("channel {name} was moved by somebody else meanwhile");
             Err(

@@ -144,6 +144,10 @@ pub async fn as_json(response: Response) -> Response {
 
 impl From<DbError> for ApiError {
     fn from(error: DbError) -> Self {
+        if let DbError::Sqlite(rusqlite::Error::ToSqlConversionFailure(_)) = &error {
+            // Numbers here end at 2^63; nothing is called by a larger one.
+            return Self::not_found("there is nothing with this number");
+        }
         Self::internal(&error)
     }
 }

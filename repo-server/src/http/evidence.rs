@@ -16,7 +16,10 @@ pub async fn get(
     Path(digest): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let missing = || ApiError::not_found(format!("no evidence has digest {digest}"));
+    let missing = || {
+        ApiError::not_found(format!("no public evidence has digest {digest}"))
+            .hint("a source package is public once its build is published")
+    };
     let wanted: FileDigest = digest.parse().map_err(|_| missing())?;
     let media_type = app
         .db

@@ -9,11 +9,16 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tower_http::timeout::TimeoutBody;
 
 /// Most that is thrown away, bytes: four parts of an upload.
 const MAX_BYTES: u64 = 64 << 20;
 /// A client that sends nothing for so long is not waited for.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
+/// Nor is one that takes longer than this for all of it.
+const MAX_TIME: Duration = Duration::from_secs(30);
+/// A client that stops in the middle of a body for so long is cut off; what came of an upload is kept.
+const MAX_STALL: Duration = Duration::from_secs(60);
 
 /// The other end of a body that was handed on.
 #[derive(Clone)]
@@ -23,6 +28,7 @@ impl Leftover {
     /// The request with its body shared.
     pub fn of(request: Request) -> (Request, Self) {
         let (parts, body) = request.into_parts();
+        let body = Body::new(TimeoutBody::new(MAX_STALL, body));
         let leftover = Self(Arc::new(Mutex::new(body.into_data_stream())));
         (
             Request::from_parts(parts, Body::from_stream(leftover.clone())),
@@ -31,7 +37,11 @@ impl Leftover {
     }
 
     /// Reads on until the end, a limit, or a failure.
-    pub async fn discard(mut self) {
+    pub async fn discard(self) {
+        let _ = tokio::time::timeout(MAX_TIME, self.read_on()).await;
+    }
+
+    async fn read_on(mut self) {
         let mut left = MAX_BYTES;
         while let Ok(Some(Ok(chunk))) = tokio::time::timeout(MAX_PAUSE, self.next()).await {
             left = left.saturating_sub(chunk.len() as u64);

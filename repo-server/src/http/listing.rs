@@ -51,7 +51,7 @@ pub async fn serve(
                 link,
             ]
         }
-        "repodata" => metadata_files(app, place, repo).await?,
+        "repodata" => metadata_files(app, place, release, repo).await?,
         "Packages" => letters(&packages(app, place, release).await?),
         rest => files(rest, &packages(app, place, release).await?)
             .ok_or_else(|| ApiError::not_found(format!("there is no directory {rest} here")))?,
@@ -128,6 +128,7 @@ fn files(directory: &str, packages: &[PackageRow]) -> Option<Vec<Entry>> {
 async fn metadata_files(
     app: &App,
     place: &Place,
+    release: ReleaseId,
     repo: &ReleaseRepoRow,
 ) -> Result<Vec<Entry>, ApiError> {
     let repomd = app.store.get(repo.repomd, MAX_REPOMD_BYTES).await?;
@@ -147,7 +148,9 @@ async fn metadata_files(
         let (repo, arch, full) = (place.repo.clone(), place.arch.clone(), name.clone());
         let file = app
             .db
-            .read(move |connection| db::releases::repodata_file(connection, &repo, &arch, &full))
+            .read(move |connection| {
+                db::releases::repodata_file(connection, &repo, &arch, &full, release)
+            })
             .await?;
         entries.extend(file.map(|file| Entry {
             name: name.trim_start_matches("repodata/").to_owned(),

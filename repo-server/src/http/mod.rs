@@ -10,6 +10,7 @@ mod evidence;
 mod health;
 pub mod keys;
 mod leftover;
+pub mod listen;
 mod listing;
 mod metalink;
 pub mod metrics;

@@ -1,7 +1,7 @@
 //! The published tree: `/{channel}/{repo}/{arch}/…` moves with the channel, `/r/{release}/{repo}/{arch}/…`
 //! never changes. Only `repomd.xml`, its signature and the metalink are names that move; every other
-//! name means the same bytes for ever and is found whichever release has it, so that a client with an
-//! old `repomd.xml` never meets a 404.
+//! name means the same bytes for ever and is found if any release has it that the channel ever pointed
+//! to, so that a client with an old `repomd.xml` never meets a 404.
 
 use super::content::{Caching, Object, answer};
 use super::error::ApiError;
@@ -15,7 +15,8 @@ use crate::db::{self, DbError};
 use axum::extract::{ConnectInfo, OriginalUri, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use repo_model::{Arch, ChannelName, ReleaseId, RepoName};
+use repo_model::{Arch, ChannelName, ReleaseId, RepoName, Timestamp};
+use rusqlite::Connection;
 use sbom_gen::SBOM_FORMATS;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -123,6 +124,8 @@ fn without_slash(path: &str) -> ApiError {
 struct Found {
     release: ReleaseRow,
     repo: ReleaseRepoRow,
+    /// Since when the place means it; unknown for a release that a channel has left.
+    since: Option<Timestamp>,
 }
 
 /// The client itself, seen through a proxy that is trusted to name it.
@@ -203,26 +206,51 @@ async fn find(app: &App, place: &Place, instead: Option<ReleaseId>) -> Result<Fo
     let found = app
         .db
         .read(move |connection| {
-            let release = match (&place.root, instead) {
-                (_, Some(release)) => Some(release),
-                (Root::Pinned(release), None) => Some(*release),
-                (Root::Channel(channel), None) => {
-                    db::channels::pointer(connection, channel)?.flatten()
+            let (wanted, moved_at) = match &place.root {
+                Root::Pinned(release) => (Some(*release), None),
+                Root::Channel(channel) => {
+                    let pointed = db::channels::pointed(connection, channel)?;
+                    let now = pointed.map(|(release, _)| release);
+                    let still = instead.is_none() || instead == now;
+                    (
+                        instead.or(now),
+                        pointed.map(|(_, since)| since).filter(|_| still),
+                    )
                 }
             };
-            let Some(release) = release else {
+            let Some(wanted) = wanted else {
                 return Ok(None);
             };
-            let row = db::releases::by_id(connection, release)?;
-            let repo = db::releases::repo(connection, release, &place.repo, &place.arch)?;
-            Ok::<_, DbError>(row.zip(repo))
+            let Some(release) = db::releases::by_id(connection, wanted)? else {
+                return Ok(None);
+            };
+            let repo = db::releases::repo(connection, wanted, &place.repo, &place.arch)?;
+            let since = match &place.root {
+                Root::Pinned(_) => Some(release.issued),
+                Root::Channel(_) => moved_at,
+            };
+            Ok::<_, DbError>(repo.map(|repo| Found {
+                release,
+                repo,
+                since,
+            }))
         })
         .await?;
-    let (release, repo) = found.ok_or_else(|| {
+    found.ok_or_else(|| {
         ApiError::not_found(format!("there is no repository at {base}"))
             .hint("GET /api/v1/releases names every repository and release")
-    })?;
-    Ok(Found { release, repo })
+    })
+}
+
+/// The newest release whose files are found at a place: the pinned one, or the newest that the channel
+/// ever pointed to. `None` when there is no such place.
+fn horizon(connection: &Connection, root: &Root) -> Result<Option<ReleaseId>, DbError> {
+    match root {
+        Root::Channel(channel) => db::channels::newest_ever(connection, channel),
+        Root::Pinned(release) => {
+            Ok(db::releases::by_id(connection, *release)?.map(|row| row.release))
+        }
+    }
 }
 
 async fn pointer(
@@ -238,16 +266,25 @@ async fn pointer(
     };
     let object = Object::find(app, digest, media_type, caching).await?;
     Ok(Object {
-        modified: Some(found.release.issued),
+        modified: found.since,
         ..object
     })
 }
 
 async fn metadata_file(app: &App, place: &Place) -> Result<Object, ApiError> {
-    let (repo, arch, name) = (place.repo.clone(), place.arch.clone(), place.rest.clone());
+    let wanted = place.clone();
     let file = app
         .db
-        .read(move |connection| db::releases::repodata_file(connection, &repo, &arch, &name))
+        .read(move |connection| match horizon(connection, &wanted.root)? {
+            None => Ok(None),
+            Some(newest) => db::releases::repodata_file(
+                connection,
+                &wanted.repo,
+                &wanted.arch,
+                &wanted.rest,
+                newest,
+            ),
+        })
         .await?
         .ok_or_else(|| {
             ApiError::not_found(format!("there is no {} in this repository", place.rest))
@@ -274,17 +311,19 @@ async fn package_file(app: &App, place: &Place) -> Result<Object, ApiError> {
         || ApiError::not_found(format!("there is no {} in this repository", place.rest));
     let end = place.rest.find(".rpm").ok_or_else(not_found)? + ".rpm".len();
     let (href, suffix) = place.rest.split_at(end);
-    let (repo, href, arch) = (place.repo.clone(), href.to_owned(), place.arch.clone());
+    let (wanted, href) = (place.clone(), href.to_owned());
     let suffix_kind = beside(suffix).ok_or_else(not_found)?;
     let found = app
         .db
         .read(move |connection| {
-            let Some(package) = db::builds::published_at(connection, &repo, &href)? else {
+            let Some(newest) = horizon(connection, &wanted.root)? else {
                 return Ok(None);
             };
-            if package.nevra.arch != "noarch" && package.nevra.arch != arch.as_str() {
+            let (repo, arch) = (&wanted.repo, &wanted.arch);
+            let Some(package) = db::releases::package_at(connection, repo, arch, &href, newest)?
+            else {
                 return Ok(None);
-            }
+            };
             let digest = match suffix_kind {
                 Beside::Package => None,
                 Beside::Document(kind, label) => {

@@ -114,6 +114,8 @@ async fn read_rpm(
     if app.store.size_bytes(digest).await?.is_none() {
         return Err(IntakeError::Missing { role, digest });
     }
+    // A head may have 64 MiB: so many are in memory at once and no more.
+    let _place = app.checks.acquire().await;
     let reader = app.store.blocking_reader(digest).await?;
     tokio::task::spawn_blocking(move || check(reader, digest, role))
         .await

@@ -166,6 +166,12 @@ pub async fn run(app: App, stop: CancellationToken) {
 /// Housekeeping that needs no row: leases that ended, uploads that went nowhere.
 pub async fn sweep(app: App, stop: CancellationToken) {
     let expiry = Duration::from_secs(app.config.server.upload_expiry_secs);
+    let objects = crate::layout::objects(&app.config.server.data_dir);
+    let swept =
+        tokio::task::spawn_blocking(move || crate::store::Store::sweep_local(&objects, expiry));
+    if let Ok(Err(error)) = swept.await {
+        tracing::warn!(%error, "cannot sweep the object store: {error}");
+    }
     while tokio::time::timeout(Duration::from_secs(60), stop.cancelled())
         .await
         .is_err()

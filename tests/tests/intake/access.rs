@@ -34,6 +34,13 @@ fn every_refusal_of_the_api_is_json_with_a_code() {
             404,
         ),
         ("POST", "/api/v1/builds/999999/retry", "{}", 404),
+        ("GET", "/api/v1/builds/18446744073709551615", "", 404),
+        (
+            "POST",
+            "/api/v1/channels/preview/move",
+            "{\"to\": 18446744073709551615}",
+            404,
+        ),
         ("POST", "/api/v1/worker/lease", "{}", 401),
     ] {
         let answer = world.http.send(
@@ -133,6 +140,18 @@ fn without_a_good_token_nothing_is_taken() {
             .status,
         201
     );
+
+    // What is not public is for tokens that may read; whether it is here, every uploader may ask.
+    let here = for_old.send("HEAD", &blob, &[], b"");
+    assert_eq!(here.status, 200);
+    assert_refused(
+        &for_old.get(&blob),
+        403,
+        "forbidden",
+        &["lacks the scope read"],
+    );
+    let reader = with(&world.new_token("reader", &["--scope", "read"]));
+    assert_eq!(reader.get(&blob).body, build.source);
 
     let number = builds_of(&world, "tokens")[0].build;
     let retry = with(&publish).post_json(&format!("/api/v1/builds/{number}/retry"), &());

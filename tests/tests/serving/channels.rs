@@ -81,6 +81,27 @@ fn promotion_and_rollback_move_a_pointer_and_rewrite_nothing() {
             .status,
         404
     );
+    let newest = Repository::new(&world.http, BASE)
+        .check_everything()
+        .into_iter()
+        .find(|package| package.href.contains("3.0"))
+        .expect("it is published");
+    let in_newest = |root: &str| {
+        let path = format!("/{root}/base/x86_64/{}", newest.href);
+        world.http.get(&path).status
+    };
+    assert_eq!(in_newest("preview"), 200);
+    let first = format!("r/{}", releases[0]);
+    for root in [
+        "stable",
+        "nonsense",
+        "r/1",
+        &first,
+        "r/999",
+        "r/18446744073709551615",
+    ] {
+        assert_eq!(in_newest(root), 404, "{root} never had it");
+    }
 
     world.hallmark_ok(&[
         "promote",
@@ -89,6 +110,7 @@ fn promotion_and_rollback_move_a_pointer_and_rewrite_nothing() {
         "--release",
         &releases[0].to_string(),
     ]);
+    assert_eq!(in_newest("stable"), 404, "not promoted yet");
     assert_eq!(world.channel("stable"), releases[0]);
     assert_eq!(stable.check_everything().len(), 1);
     let first = stable.repomd();
@@ -102,8 +124,19 @@ fn promotion_and_rollback_move_a_pointer_and_rewrite_nothing() {
         assert_eq!(world.http.get(&stable.path(&package.href)).status, 200);
     }
 
+    let repomd = stable.path("repodata/repomd.xml");
+    let seen = world.http.get(&repomd).header("last-modified").to_owned();
     world.hallmark_ok(&["rollback", "stable"]);
     assert_eq!(world.channel("stable"), releases[0]);
+    let since = world
+        .http
+        .send("GET", &repomd, &[("if-modified-since", &seen)], b"");
+    assert_eq!(since.status, 200, "moved back is moved since {seen}");
+    assert_eq!(
+        in_newest("stable"),
+        200,
+        "who has the metadata gets the file"
+    );
     assert_eq!(stable.repomd(), first, "byte for byte as it was");
     let asc = world.http.fetch(&stable.path("repodata/repomd.xml.asc"));
     assert_eq!(

@@ -16,6 +16,7 @@ fn home_page(words: Words, site: &Site<'_>) -> String {
                 channel: name.parse().unwrap(),
                 release: release.map(ReleaseId),
                 moved_at: release.map(|_| at(120)),
+                follows: false,
             }
         });
     let repos = repos(20_011);
