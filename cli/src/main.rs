@@ -13,8 +13,8 @@ mod testing;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    buildinfo, channels, config, createrepo, evidence, modifyrepo, publish, repo_check, repofile,
-    sbom, serve, status, token,
+    buildinfo, channels, config, createrepo, evidence, mergerepo, modifyrepo, publish, repo_check,
+    repofile, sbom, serve, status, token,
 };
 use failure::Failure;
 use std::process::ExitCode;
@@ -88,8 +88,10 @@ enum Command {
     Sbom(sbom::Args),
     /// Make the metadata of a directory of packages
     Createrepo(Box<createrepo::Args>),
-    /// Add a record to a repository's metadata, or remove one
+    /// Add records to a repository's metadata, or remove them
     Modifyrepo(modifyrepo::Args),
+    /// Make one repository of several, without touching their packages
+    Mergerepo(Box<mergerepo::Args>),
     /// Look at repositories, ours or anybody's
     Repo(repo_check::Args),
 }
@@ -125,6 +127,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Sbom(args) => sbom::run(args),
         Command::Createrepo(args) => createrepo::run(args),
         Command::Modifyrepo(args) => modifyrepo::run(args),
+        Command::Mergerepo(args) => mergerepo::run(args),
         Command::Repo(args) => repo_check::run(args),
     }
 }

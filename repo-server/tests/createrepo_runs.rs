@@ -106,7 +106,7 @@ fn a_damaged_metadata_file_or_state_costs_a_full_run_and_nothing_else() {
     run(&request).unwrap();
     assert_eq!(repomd(root.path()), whole);
     assert!(checked(root.path()).passed);
-    fs::write(root.path().join(".hallmark-createrepo"), b"nonsense").unwrap();
+    fs::write(state_of(root.path()), b"nonsense").unwrap();
     assert_eq!(run(&request).unwrap().read.len(), 4);
     assert_eq!(repomd(root.path()), whole);
 }

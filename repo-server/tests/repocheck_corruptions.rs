@@ -358,7 +358,7 @@ impl<R: std::io::Read> TakeBytes for R {
 fn options(packages: Packages) -> CheckOptions {
     CheckOptions {
         packages,
-        key: None,
+        keys: Vec::new(),
         package_signatures: false,
         now: now(),
         workers: NonZeroUsize::new(2).unwrap(),

@@ -52,7 +52,7 @@ fn key(home: &Path) -> Certificate {
 fn check(directory: &Path, key: &Certificate, package_signatures: bool) -> Report {
     let options = CheckOptions {
         packages: Packages::All,
-        key: Some(key.clone()),
+        keys: vec![key.clone()],
         package_signatures,
         now: now(),
         workers: NonZeroUsize::MIN,

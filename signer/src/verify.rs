@@ -2,7 +2,9 @@
 //! server does before it stores anything, and what the signer does with its own work.
 //!
 //! Stricter than rpm: *every* signature in the signature header must verify with a known
-//! certificate (rpm 6 refuses a package with one it cannot check), and there must be one.
+//! certificate (rpm 6 refuses a package with one it cannot check), and there must be one. What rpm
+//! takes from other signers is taken here too: versions 4 and 6, SHA-256, SHA-384 and SHA-512. Our
+//! own signatures are version 4 with SHA-256.
 
 use crate::keys::openpgp::{OpenPgpError, SignatureHasher, system_time};
 use repo_model::Timestamp;
@@ -12,11 +14,12 @@ use repo_model::rpm::tag;
 use sequoia_openpgp as openpgp;
 
 use openpgp::cert::Cert;
+use openpgp::cert::CertParser;
 use openpgp::cert::amalgamation::key::PrimaryKey as _;
 use openpgp::packet::{Packet, Signature};
 use openpgp::parse::{PacketParser, PacketParserResult, Parse as _};
 use openpgp::policy::StandardPolicy;
-use openpgp::types::SignatureType;
+use openpgp::types::{HashAlgorithm, SignatureType};
 use std::io::{self, Read};
 
 /// A signature does not hold. The sender's fault unless it is [`VerifyError::Io`]; do not retry.
@@ -68,6 +71,22 @@ impl Certificate {
             .map_err(|error| VerifyError::Certificate(error.into()))
     }
 
+    /// Reads all certificates of a file, armoured or binary, as distributions publish several in one.
+    /// Unreadable ones among them are an error.
+    pub fn all_from_bytes(bytes: &[u8]) -> Result<Vec<Self>, VerifyError> {
+        let certificate = |error: openpgp::anyhow::Error| VerifyError::Certificate(error.into());
+        let mut all = Vec::new();
+        for block in armored_blocks(bytes) {
+            for cert in CertParser::from_bytes(block).map_err(certificate)? {
+                all.push(Self(cert.map_err(certificate)?.strip_secret_key_material()));
+            }
+        }
+        match all.is_empty() {
+            true => Self::from_bytes(bytes).map(|one| vec![one]),
+            false => Ok(all),
+        }
+    }
+
     /// The fingerprint in upper-case hex.
     pub fn fingerprint(&self) -> String {
         self.0.fingerprint().to_hex()
@@ -103,17 +122,43 @@ pub fn verify_header_signature(
     head: &Head,
     certificates: &[Certificate],
 ) -> Result<usize, VerifyError> {
-    let mut message = SignatureHasher::new()?;
-    message.update(head.main_bytes());
+    verify_signatures(head, certificates, OldStyle::Refuse)
+}
+
+/// The same for packages that anybody has signed: what rpm 4 signed over header and payload is
+/// passed over, as long as there is a signature over the header.
+pub fn verify_foreign_signature(
+    head: &Head,
+    certificates: &[Certificate],
+) -> Result<usize, VerifyError> {
+    verify_signatures(head, certificates, OldStyle::PassOver)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OldStyle {
+    Refuse,
+    PassOver,
+}
+
+fn verify_signatures(
+    head: &Head,
+    certificates: &[Certificate],
+    old_style: OldStyle,
+) -> Result<usize, VerifyError> {
     let mut distinct: Vec<Vec<u8>> = Vec::new();
     for found in found_signatures(head) {
         if [tag::SIG_PGP, tag::SIG_GPG, tag::SIG_PGP5].contains(&found.tag) {
+            if old_style == OldStyle::PassOver {
+                continue;
+            }
             return Err(VerifyError::OldStyle { tag: found.tag });
         }
         if distinct.contains(&found.packet) {
             continue;
         }
         let signature = one_signature(&found.packet)?;
+        let mut message = SignatureHasher::of(&signature)?;
+        message.update(head.main_bytes());
         let place = format!(" in tag {}", found.tag);
         check(&signature, &message, certificates, &place)?;
         distinct.push(found.packet);
@@ -126,12 +171,21 @@ pub fn verify_header_signature(
 
 /// Checks one detached signature, armoured or binary, over everything that `message` yields.
 pub fn verify_detached(
-    mut message: impl Read,
+    message: impl Read,
     signature: &[u8],
     certificate: &Certificate,
 ) -> Result<(), VerifyError> {
+    verify_detached_by_any(message, signature, std::slice::from_ref(certificate))
+}
+
+/// The same where any of `certificates` may have made it.
+pub fn verify_detached_by_any(
+    mut message: impl Read,
+    signature: &[u8],
+    certificates: &[Certificate],
+) -> Result<(), VerifyError> {
     let signature = one_signature(signature)?;
-    let mut hasher = SignatureHasher::new()?;
+    let mut hasher = SignatureHasher::of(&signature)?;
     let mut buffer = vec![0; 1 << 16];
     loop {
         match message.read(&mut buffer) {
@@ -141,7 +195,7 @@ pub fn verify_detached(
             Err(error) => return Err(error.into()),
         }
     }
-    check(&signature, &hasher, std::slice::from_ref(certificate), "")
+    check(&signature, &hasher, certificates, "")
 }
 
 fn check(
@@ -163,7 +217,34 @@ fn check(
     })
 }
 
-/// Reads exactly one binary-document signature with our hash.
+/// The armoured blocks of a file, each from its begin line on; the whole file when it has none.
+fn armored_blocks(bytes: &[u8]) -> Vec<&[u8]> {
+    const BEGIN: &[u8] = b"-----BEGIN PGP";
+    let mut starts: Vec<usize> = bytes
+        .windows(BEGIN.len())
+        .enumerate()
+        .filter(|(_, window)| *window == BEGIN)
+        .map(|(at, _)| at)
+        .collect();
+    if starts.is_empty() {
+        return vec![bytes];
+    }
+    starts.push(bytes.len());
+    starts
+        .windows(2)
+        .map(|pair| &bytes[pair[0]..pair[1]])
+        .collect()
+}
+
+/// What rpm accepts: SHA-1 and MD5 can be forged, and SHA-224 nobody signs packages with.
+fn is_accepted_hash(algorithm: HashAlgorithm) -> bool {
+    matches!(
+        algorithm,
+        HashAlgorithm::SHA256 | HashAlgorithm::SHA384 | HashAlgorithm::SHA512
+    )
+}
+
+/// Reads exactly one binary-document signature with a hash that is accepted.
 fn one_signature(bytes: &[u8]) -> Result<Signature, VerifyError> {
     let malformed = |why: &str| VerifyError::Malformed {
         why: why.to_owned(),
@@ -184,8 +265,17 @@ fn one_signature(bytes: &[u8]) -> Result<Signature, VerifyError> {
     if signature.typ() != SignatureType::Binary {
         return Err(malformed("not over a binary document"));
     }
-    if signature.version() != 4 || signature.hash_algo() != crate::keys::openpgp::HASH {
-        return Err(malformed("not a version 4 signature with SHA-256"));
+    if ![4, 6].contains(&signature.version()) {
+        let version = signature.version();
+        return Err(malformed(&format!(
+            "a version {version} signature: want 4 or 6"
+        )));
+    }
+    if !is_accepted_hash(signature.hash_algo()) {
+        let hash = signature.hash_algo();
+        return Err(malformed(&format!(
+            "it is over {hash}: want SHA256, SHA384 or SHA512"
+        )));
     }
     Ok(signature)
 }

@@ -1,22 +1,25 @@
 //! `hallmark createrepo`: the metadata of a directory of packages.
 
 pub use super::createrepo_args::Args;
-use crate::failure::Failure;
+use super::upstream::cache_directory;
+use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::progress::Progress;
 use repo_model::Timestamp;
 use repo_server::createrepo::{
-    BadPackages, CreaterepoError, Duplicates, FileNames, GroupFile, Location, Request, Retain,
-    Reuse, Selection, Summary, Watch, createrepo, read_package_list,
+    BadPackages, CreaterepoError, Duplicates, FileNames, GroupFile, Location, MergeError, Request,
+    Retain, Reuse, Selection, Summary, Watch, createrepo, read_package_list, state_file,
 };
+use repo_server::repocheck::SourceError;
 use repo_server::repodata::{Codec, GroupForm, Options, Profile};
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    args.upstream.check(args.quiet)?;
+    args.upstream.check()?;
     let request = request(args)?;
     let bar = Bar::default();
     let outcome = createrepo(&request, &bar);
@@ -53,7 +56,7 @@ fn request(args: &Args) -> Result<Request, Failure> {
     };
     if args.repomd_checksum.is_some_and(|sum| sum != args.checksum) {
         return Err(Failure::usage(
-            "--repomd-checksum and --checksum cannot differ",
+            "--repomd-checksum other than --checksum is not supported, because one checksum serves both",
         ));
     }
     let metadata = metadata(args)?;
@@ -62,15 +65,20 @@ fn request(args: &Args) -> Result<Request, Failure> {
         codec: args.compress_type.unwrap_or(metadata.codec),
         form: profile(args).map_or(GroupForm::Compressed, |profile| profile.groups),
     });
-    let directory = args.directory.clone();
+    let directory = match &args.basedir {
+        Some(base) => base.join(&args.directory),
+        None => args.directory.clone(),
+    };
     if !directory.is_dir() {
         return Err(Failure::usage(format!(
             "{} is no directory",
             directory.display()
         )));
     }
+    let output = args.outputdir.clone().unwrap_or_else(|| directory.clone());
     Ok(Request {
-        output: args.outputdir.clone().unwrap_or_else(|| directory.clone()),
+        state: state(args, &directory, &output)?,
+        output,
         directory,
         selection: selection(args)?,
         recycle_list: args.recycle_pkglist,
@@ -95,6 +103,7 @@ fn request(args: &Args) -> Result<Request, Failure> {
             cut_dirs: args.cut_dirs,
         },
         metadata,
+        database: (args.database || args.compatibility) && !args.no_database,
         group_file,
         names: if args.simple_md_filenames {
             FileNames::Simple
@@ -111,6 +120,17 @@ fn request(args: &Args) -> Result<Request, Failure> {
         now,
         workers: workers(args.workers),
     })
+}
+
+/// Where the run leaves what the next one can use. The directories are made first, since their real
+/// names are part of it.
+fn state(args: &Args, directory: &Path, output: &Path) -> Result<Option<PathBuf>, Failure> {
+    if let Err(error) = std::fs::create_dir_all(output) {
+        let output = output.display();
+        return Err(Failure::failed(format!("cannot make {output}: {error}")));
+    }
+    let cache = args.cachedir.clone().or_else(cache_directory);
+    Ok(cache.map(|cache| state_file(&cache, directory, output)))
 }
 
 fn profile(args: &Args) -> Option<&'static Profile> {
@@ -152,6 +172,11 @@ fn selection(args: &Args) -> Result<Selection, Failure> {
         .map(read_package_list)
         .transpose()
         .map_err(failure)?;
+    if let Some(url) = args.includepkg.iter().find(|path| path.contains("://")) {
+        return Err(Failure::usage(format!(
+            "--includepkg {url} is not supported, because packages must be below the directory: fetch it first"
+        )));
+    }
     let only = match (listed, args.includepkg.is_empty()) {
         (None, true) => None,
         (listed, _) => Some(
@@ -243,7 +268,18 @@ pub(super) fn failure(error: CreaterepoError) -> Failure {
         CreaterepoError::OldMetadata { .. } | CreaterepoError::OldRepomd { .. } => {
             Failure::failed(error).with_hint("a run without --update makes the metadata anew")
         }
-        CreaterepoError::Metadata(_) | CreaterepoError::Write { .. } => Failure::failed(error),
+        CreaterepoError::Merge {
+            source:
+                MergeError::Source {
+                    source: SourceError::Unreachable(_),
+                    ..
+                },
+            ..
+        } => Failure::new(Exit::Unreachable, error),
+        CreaterepoError::Merge { .. }
+        | CreaterepoError::Database { .. }
+        | CreaterepoError::Metadata(_)
+        | CreaterepoError::Write { .. } => Failure::failed(error),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The options of `hallmark createrepo`: createrepo_c's names, and what becomes of each.
 
+use super::upstream::{NO_DICTIONARIES, checksum, codec, refuse};
 use crate::failure::Failure;
-use crate::output;
 use repo_server::createrepo::Duplicates;
 use repo_server::repodata::{ChecksumType, Codec, DistroTag, PROFILES, Profile};
 use std::path::PathBuf;
@@ -25,12 +25,15 @@ EXAMPLES:
 
 The options are createrepo_c's, with the same meaning. The new metadata takes the place of the old
 in one step. A bad package, or two different packages of one NEVRA, stop the run and change nothing,
-unless --skip-bad or --duplicated-nevra say otherwise. What --update needs to know is kept in
-.hallmark-createrepo beside repodata; without that file everything is read.")]
+unless --skip-bad or --duplicated-nevra say otherwise. What --update needs to know is kept outside the
+repository, in --cachedir; without it everything is read. Nothing but repodata appears in DIR.")]
 pub struct Args {
     /// Directory with the packages
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
+    /// Look for DIR below this directory
+    #[arg(long, value_name = "DIR")]
+    pub basedir: Option<PathBuf>,
     /// Put repodata into this directory instead of DIR
     #[arg(short, long, value_name = "DIR")]
     pub outputdir: Option<PathBuf>,
@@ -43,6 +46,10 @@ pub struct Args {
     /// With --update: take the list of packages from the metadata that is there
     #[arg(long, requires = "update", conflicts_with_all = ["pkglist", "includepkg"])]
     pub recycle_pkglist: bool,
+    /// Keep what --update needs to know in this directory [default: HALLMARK_CACHE, /var/cache/hallmark or
+    /// ~/.cache/hallmark]
+    #[arg(short, long, value_name = "DIR")]
+    pub cachedir: Option<PathBuf>,
     /// Leave out packages whose path matches this pattern of `*` and `?`; may be repeated
     #[arg(short = 'x', long, value_name = "PATTERN")]
     pub excludes: Vec<String>,
@@ -80,7 +87,7 @@ pub struct Args {
     /// Clients to write for: el7, el8 or modern; sets compression and the form of groups
     #[arg(long, value_name = "NAME", value_parser = profile, help_heading = "Metadata")]
     pub profile: Option<&'static Profile>,
-    /// The same as --profile el7
+    /// For yum: the same as --profile el7 --database
     #[arg(long, conflicts_with = "profile", help_heading = "Metadata")]
     pub compatibility: bool,
     /// sha256 or sha512
@@ -102,6 +109,12 @@ pub struct Args {
         help_heading = "Metadata"
     )]
     pub xz: bool,
+    /// Also write sqlite databases, which yum reads faster than XML; with gz, or xz if all is xz
+    #[arg(short, long, conflicts_with = "no_database", help_heading = "Metadata")]
+    pub database: bool,
+    /// Do not write them (default)
+    #[arg(long, help_heading = "Metadata")]
+    pub no_database: bool,
     /// Also write zchunk files, which dnf fetches in parts
     #[arg(long, help_heading = "Metadata")]
     pub zck: bool,
@@ -192,22 +205,14 @@ pub struct Args {
 /// Options of createrepo_c that change nothing here, or that we do not have.
 #[derive(Debug, clap::Args)]
 pub struct Upstream {
-    #[arg(long, hide = true)]
-    no_database: bool,
     #[arg(short, long, hide = true)]
     pretty: bool,
     #[arg(long, hide = true)]
     error_exit_val: bool,
     #[arg(long, hide = true)]
     local_sqlite: bool,
-    #[arg(short, long, hide = true, value_name = "DIR")]
-    cachedir: Option<PathBuf>,
-    #[arg(short, long, hide = true)]
-    database: bool,
     #[arg(short = 'u', long, hide = true)]
     baseurl: Option<String>,
-    #[arg(long, hide = true)]
-    basedir: Option<PathBuf>,
     #[arg(long, hide = true)]
     update_md_path: Vec<PathBuf>,
     #[arg(long, hide = true)]
@@ -215,40 +220,49 @@ pub struct Upstream {
     #[arg(long, hide = true)]
     deltas: bool,
     #[arg(long, hide = true)]
+    oldpackagedirs: Vec<PathBuf>,
+    #[arg(long, hide = true)]
+    num_deltas: Option<u64>,
+    #[arg(long, hide = true)]
+    max_delta_rpm_size: Option<u64>,
+    #[arg(long, hide = true)]
     no_pretty: bool,
     #[arg(long, hide = true)]
     zck_dict_dir: Option<PathBuf>,
 }
 
 impl Upstream {
-    /// Refuses what would change the outcome; says what has no effect.
-    pub fn check(&self, quiet: bool) -> Result<(), Failure> {
-        let refused = [
-            (
-                self.database,
-                "--database",
-                "sqlite files are not written; every client since yum 3 reads XML",
-            ),
+    /// Refuses what would change the outcome.
+    pub fn check(&self) -> Result<(), Failure> {
+        const NO_DELTAS: &str =
+            "no client fetches delta packages any more; --zck makes metadata small to fetch";
+        refuse(&[
             (
                 self.baseurl.is_some(),
                 "--baseurl",
                 "packages are served beside their metadata; --location-prefix moves them below it",
             ),
             (
-                self.basedir.is_some(),
-                "--basedir",
-                "give the directory itself",
-            ),
-            (
                 !self.update_md_path.is_empty(),
                 "--update-md-path",
-                "--update uses what the last run left beside repodata",
+                "--update uses what the last run over this directory left in the cache",
             ),
-            (self.split, "--split", "media sets are not supported"),
             (
-                self.deltas,
-                "--deltas",
-                "delta packages are not supported; --zck makes metadata small to fetch",
+                self.split,
+                "--split",
+                "nobody reads media sets any more; make one repository for each directory",
+            ),
+            (self.deltas, "--deltas", NO_DELTAS),
+            (
+                !self.oldpackagedirs.is_empty(),
+                "--oldpackagedirs",
+                NO_DELTAS,
+            ),
+            (self.num_deltas.is_some(), "--num-deltas", NO_DELTAS),
+            (
+                self.max_delta_rpm_size.is_some(),
+                "--max-delta-rpm-size",
+                NO_DELTAS,
             ),
             (
                 self.no_pretty,
@@ -258,38 +272,10 @@ impl Upstream {
             (
                 self.zck_dict_dir.is_some(),
                 "--zck-dict-dir",
-                "zchunk is written without dictionaries",
+                NO_DICTIONARIES,
             ),
-        ];
-        for (given, name, why) in refused {
-            if given {
-                return Err(Failure::usage(format!("{name} is not supported")).with_hint(why));
-            }
-        }
-        if self.cachedir.is_some() && !quiet {
-            output::note(
-                "note: --cachedir has no effect: --update keeps what it needs beside repodata",
-            );
-        }
-        Ok(())
+        ])
     }
-}
-
-/// gz, zstd, xz or none, in createrepo_c's spelling.
-pub fn codec(name: &str) -> Result<Codec, String> {
-    match name {
-        "gz" | "gzip" => Ok(Codec::Gzip),
-        "zstd" | "zst" => Ok(Codec::ZSTD),
-        "xz" => Ok(Codec::Xz),
-        "none" => Ok(Codec::None),
-        _ => Err("the codecs are gz, zstd, xz and none".to_owned()),
-    }
-}
-
-/// sha256 or sha512.
-pub fn checksum(name: &str) -> Result<ChecksumType, String> {
-    name.parse()
-        .map_err(|_| "the checksums are sha256 and sha512".to_owned())
 }
 
 fn profile(name: &str) -> Result<&'static Profile, String> {
@@ -341,8 +327,6 @@ mod tests {
     fn values_are_read_as_createrepo_c_spells_them() {
         assert_eq!(age("2h"), Ok(Duration::from_secs(7_200)));
         assert!(age("2").is_err() && age("h").is_err() && age("99999999999999999999d").is_err());
-        assert_eq!(codec("gz"), Ok(Codec::Gzip));
-        assert!(codec("lzma").is_err());
         let tag = distro("cpe:/o:x,Name").unwrap();
         assert_eq!(
             (tag.cpe_id.as_deref(), &*tag.text),

@@ -1,11 +1,12 @@
-//! `hallmark modifyrepo`: one record of a repository's metadata comes or goes.
+//! `hallmark modifyrepo`: records of a repository's metadata come or go.
 
 use super::createrepo::{failure, now, source_date_epoch};
-use super::createrepo_args::{checksum, codec};
+use super::modifyrepo_batch::{Section, parse};
+use super::upstream::{NO_DICTIONARIES, checksum, codec, refuse};
 use crate::failure::Failure;
 use crate::output;
 use repo_server::createrepo::{
-    Addition, FileNames, ModifyRequest, Removal, modifyrepo, read_addition, remove_record,
+    Addition, Change, FileNames, ModifyRequest, Removal, modifyrepo, read_addition,
 };
 use repo_server::repodata::{ChecksumType, Codec};
 use std::path::{Path, PathBuf};
@@ -23,14 +24,20 @@ EXAMPLES:
   # Take the advisories away again
   hallmark modifyrepo --remove updateinfo /srv/repo/repodata
 
-All other records stay as they are, byte for byte. A signature of repomd.xml must be made anew.")]
+  # Several changes at once: a section for each file, its options as keys
+  printf '[comps.xml]\\ntype=group\\n[productid]\\nremove=true\\n' > changes
+  hallmark modifyrepo --batchfile changes /srv/repo/repodata
+
+All other records stay as they are, byte for byte, and repomd.xml is replaced once. A signature of
+repomd.xml must be made anew.")]
 pub struct Args {
-    /// The file to list, compressed or not; with --remove the type of the record to remove
-    #[arg(value_name = "FILE|TYPE")]
-    input: String,
-    /// The repository, or its repodata
-    #[arg(value_name = "REPODATA")]
-    repodata: PathBuf,
+    /// The file to list, compressed or not; with --remove the type of the record to remove. Then the
+    /// repository, or its repodata
+    #[arg(value_name = "[FILE|TYPE] REPODATA", num_args = 1..=2, required = true)]
+    paths: Vec<PathBuf>,
+    /// Make the changes that this file lists
+    #[arg(short = 'f', long, value_name = "FILE", conflicts_with_all = ["remove", "mdtype", "new_name"])]
+    batchfile: Option<PathBuf>,
     /// Remove the record of the type given
     #[arg(long, conflicts_with_all = ["mdtype", "new_name", "compress_type"])]
     remove: bool,
@@ -52,51 +59,113 @@ pub struct Args {
     /// sha256 or sha512
     #[arg(short = 's', long, value_name = "TYPE", default_value = "sha256", value_parser = checksum)]
     checksum: ChecksumType,
+    /// Also list a zchunk form, which dnf fetches in parts
+    #[arg(long)]
+    zck: bool,
     /// Put the checksum into the file's name (default)
     #[arg(long, conflicts_with = "simple_md_filenames")]
     unique_md_filenames: bool,
     /// Do not put the checksum into the file's name
     #[arg(long)]
     simple_md_filenames: bool,
+    /// Name each file that is read
+    #[arg(short, long)]
+    verbose: bool,
+    #[arg(long, hide = true)]
+    zck_dict_dir: Option<PathBuf>,
 }
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    refuse(&[(
+        args.zck_dict_dir.is_some(),
+        "--zck-dict-dir",
+        NO_DICTIONARIES,
+    )])?;
+    let (sections, repodata) = sections(args)?;
     let request = ModifyRequest {
-        repository: repository(&args.repodata),
-        names: if args.simple_md_filenames {
-            FileNames::Simple
-        } else {
-            FileNames::Unique
-        },
-        checksum: args.checksum,
+        repository: repository(repodata),
         at: source_date_epoch()?.unwrap_or_else(now),
     };
-    let removal = if args.remove {
-        remove_record(&request, &args.input)
-    } else {
-        addition(args).and_then(|addition| modifyrepo(&request, addition))
-    };
-    report(&removal.map_err(failure)?);
+    let mut changes = Vec::with_capacity(sections.len());
+    for section in &sections {
+        changes.push(if section.remove {
+            Change::Remove(section.input.clone())
+        } else {
+            Change::Add(addition(args, section)?)
+        });
+    }
+    report(&modifyrepo(&request, changes).map_err(failure)?);
     Ok(())
 }
 
-fn addition(args: &Args) -> Result<Addition, repo_server::createrepo::CreaterepoError> {
-    let (name, bytes) = read_addition(Path::new(&args.input))?;
-    let file_name = args.new_name.clone().unwrap_or(name);
-    let record_type = match &args.mdtype {
+/// What is to be done, and to which repository.
+fn sections(args: &Args) -> Result<(Vec<Section>, &Path), Failure> {
+    match (&args.batchfile, args.paths.as_slice()) {
+        (Some(batch), [repodata]) => {
+            let cannot = |why: String| {
+                Failure::usage(format!(
+                    "cannot use the batch file {}: {why}",
+                    batch.display()
+                ))
+            };
+            let text = std::fs::read_to_string(batch).map_err(|error| cannot(error.to_string()))?;
+            Ok((parse(&text).map_err(cannot)?, repodata))
+        }
+        (None, [input, repodata]) => {
+            let Some(input) = input.to_str() else {
+                return Err(Failure::usage(format!("{} is not UTF-8", input.display())));
+            };
+            let section = Section {
+                input: input.to_owned(),
+                remove: args.remove,
+                mdtype: args.mdtype.clone(),
+                new_name: args.new_name.clone(),
+                compress: None,
+                compress_type: None,
+                checksum: None,
+                unique_names: None,
+                zck: None,
+            };
+            Ok((vec![section], repodata))
+        }
+        (Some(_), _) => Err(Failure::usage(
+            "with --batchfile, want the repository alone",
+        )),
+        (None, _) => Err(Failure::usage(
+            "want a file, or with --remove a type, and the repository",
+        )),
+    }
+}
+
+fn addition(args: &Args, section: &Section) -> Result<Addition, Failure> {
+    let (name, bytes) = read_addition(Path::new(&section.input)).map_err(failure)?;
+    if args.verbose {
+        output::note(format!("read {}, {} bytes", section.input, bytes.len()));
+    }
+    let file_name = section.new_name.clone().unwrap_or(name);
+    let record_type = match &section.mdtype {
         Some(record_type) => record_type.clone(),
         None => file_name.split('.').next().unwrap_or_default().to_owned(),
     };
+    let is_compressed = section.compress.unwrap_or(!args.no_compress);
+    let unique = section.unique_names.unwrap_or(!args.simple_md_filenames);
     Ok(Addition {
         record_type,
         file_name,
         bytes,
-        codec: if args.no_compress {
-            Codec::None
+        codec: if is_compressed {
+            section.compress_type.unwrap_or(args.compress_type)
         } else {
-            args.compress_type
+            Codec::None
         },
+        checksum: section.checksum.unwrap_or(args.checksum),
+        names: if unique {
+            FileNames::Unique
+        } else {
+            FileNames::Simple
+        },
+        zchunk: section.zck.unwrap_or(args.zck),
     })
 }
 

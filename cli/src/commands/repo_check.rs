@@ -53,10 +53,10 @@ struct CheckArgs {
     /// Which packages to look at: none, sample or all
     #[arg(long, value_name = "WHICH", default_value = "sample", value_parser = packages)]
     packages: Packages,
-    /// The OpenPGP key that must have signed repomd.xml
+    /// OpenPGP keys, of which one must have signed repomd.xml; may be repeated
     #[arg(long, value_name = "FILE")]
-    gpgkey: Option<PathBuf>,
-    /// The key must have signed each package that is read, too
+    gpgkey: Vec<PathBuf>,
+    /// The keys must have made every signature of each package that is read, too
     #[arg(long, requires = "gpgkey")]
     package_signatures: bool,
     /// Threads that read packages [default: as many as there are processors]
@@ -79,7 +79,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let source = source(&args.location)?;
     let options = CheckOptions {
         packages: args.packages,
-        key: args.gpgkey.as_deref().map(key).transpose()?,
+        keys: keys(&args.gpgkey)?,
         package_signatures: args.package_signatures,
         now: now(),
         workers: workers(args.workers),
@@ -103,7 +103,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn source(location: &str) -> Result<Box<dyn Source>, Failure> {
+/// A directory, or what lies below a URL.
+pub(super) fn source(location: &str) -> Result<Box<dyn Source>, Failure> {
     let path = match location.strip_prefix("file://") {
         Some(path) => path,
         None if location.contains("://") => return Ok(Box::new(HttpSource::new(location)?)),
@@ -115,11 +116,16 @@ fn source(location: &str) -> Result<Box<dyn Source>, Failure> {
     Ok(Box::new(Directory::new(path)))
 }
 
-fn key(path: &Path) -> Result<Certificate, Failure> {
-    let unusable =
-        |why: String| Failure::usage(format!("cannot use the key {}: {why}", path.display()));
-    let bytes = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-    Certificate::from_bytes(&bytes).map_err(|error| unusable(crate::failure::chain(&error)))
+fn keys(paths: &[PathBuf]) -> Result<Vec<Certificate>, Failure> {
+    let mut keys = Vec::new();
+    for path in paths {
+        let unusable =
+            |why: String| Failure::usage(format!("cannot use the key {}: {why}", path.display()));
+        let bytes = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+        let read = Certificate::all_from_bytes(&bytes);
+        keys.append(&mut read.map_err(|error| unusable(crate::failure::chain(&error)))?);
+    }
+    Ok(keys)
 }
 
 /// The report for people: a line for each finding, a line at the end.

@@ -126,6 +126,24 @@ pub enum CreaterepoError {
         /// The name.
         name: String,
     },
+    /// A repository's fault, or its server's.
+    #[error("cannot merge {repository}")]
+    Merge {
+        /// Its path or URL.
+        repository: String,
+        /// Why.
+        #[source]
+        source: super::merge::MergeError,
+    },
+    /// Ours or the disk's fault; the old metadata is untouched.
+    #[error("cannot make the database {record_type}")]
+    Database {
+        /// `primary_db`, `filelists_db` or `other_db`.
+        record_type: String,
+        /// What went wrong.
+        #[source]
+        source: super::database::DatabaseError,
+    },
     /// See there.
     #[error(transparent)]
     Metadata(#[from] MetadataError),

@@ -5,8 +5,11 @@
 //! remember. Until the switch nothing that a client reads has changed; a run that fails or is killed
 //! leaves the old metadata as it was.
 
+mod database;
 mod duplicates;
 mod error;
+mod finish;
+mod merge;
 mod modify;
 mod old;
 mod read;
@@ -16,24 +19,26 @@ mod state;
 mod switch;
 mod write;
 
+pub use database::DatabaseError;
 pub use duplicates::Duplicates;
 pub use error::{BadPackage, CreaterepoError, Duplicate, PackageError};
-pub use modify::{Addition, ModifyRequest, Removal, modifyrepo, read_addition, remove_record};
+pub use merge::{Conflicts, MergeError, MergeInput, MergeRequest, MergeSummary, Method, mergerepo};
+pub use modify::{Addition, Change, ModifyRequest, Removal, modifyrepo, read_addition};
 pub use old::Retain;
 pub use scan::{Selection, read_package_list};
-pub use state::Reuse;
+pub use state::{Reuse, state_file};
 pub use write::FileNames;
 
-use crate::repocheck::{Repomd, read_primary};
+use crate::repocheck::read_primary;
 use crate::repodata::{
     ChecksumType, Codec, Entry, ExtraRecord, GroupForm, Inputs, Manifest, Options, Sha512Digest,
     build_into, sort,
 };
 use duplicates::Resolved;
+use finish::{Ending, is_carried};
 use old::Old;
 use read::{Headers, Outcome};
 use repo_model::Timestamp;
-use repomd_edit::NewRecord;
 use state::{Known, KnownFiles, OldFrames, State};
 use std::fs;
 use std::num::NonZeroUsize;
@@ -83,6 +88,8 @@ pub struct Request {
     pub recycle_list: bool,
     /// What of an earlier run is believed.
     pub reuse: Reuse,
+    /// Where a run leaves for the next one what it has read; without, the next run reads everything.
+    pub state: Option<PathBuf>,
     /// Carry over records that are not made from packages: groups, updateinfo, modules, ...
     pub keep_additional: bool,
     /// Which packages of one NEVRA are listed.
@@ -93,6 +100,8 @@ pub struct Request {
     pub location: Location,
     /// Codec, changelog limit, revision, tags.
     pub metadata: Options,
+    /// Also write sqlite databases, for clients of yum's age.
+    pub database: bool,
     /// Group file; replaces a carried one.
     pub group_file: Option<GroupFile>,
     /// Names of the metadata files.
@@ -158,9 +167,9 @@ pub fn createrepo(request: &Request, watch: &dyn Watch) -> Result<Summary, Creat
     })?;
     let _lock = switch::lock(&request.output)?;
     let live = switch::live_directory(&request.output);
-    let mut state = match request.reuse {
-        Reuse::Nothing => State::default(),
-        Reuse::Unchanged | Reuse::KnownPaths => State::read(&request.output),
+    let mut state = match (request.reuse, &request.state) {
+        (Reuse::Nothing, _) | (_, None) => State::default(),
+        (Reuse::Unchanged | Reuse::KnownPaths, Some(path)) => State::read(path),
     };
     let old = old_metadata(request, &live)?;
     let (outcome, resolved) = packages(request, old.as_ref(), &mut state, watch)?;
@@ -173,7 +182,7 @@ pub fn createrepo(request: &Request, watch: &dyn Watch) -> Result<Summary, Creat
     let mut stage = Stage::new(switch::stage_path(&live)?, request.names, stamp)?;
     let headers = Headers::new(&request.directory, listed());
     let manifest = build(request, &entries, &headers, &frames, &mut stage)?;
-    let dropped_records = finish(request, &manifest, old.as_ref(), &mut stage)?;
+    let dropped_records = finish(request, manifest, old.as_ref(), &mut stage)?;
     let kept = old::keep_files(
         &live,
         old.as_ref(),
@@ -191,8 +200,11 @@ pub fn createrepo(request: &Request, watch: &dyn Watch) -> Result<Summary, Creat
         source,
     };
     switch::switch(&stage.directory, &live).map_err(failed)?;
-    if let Err(error) = next.write(&request.output) {
-        tracing::warn!("the next run will read all packages again: {error}");
+    if let Some(path) = &request.state
+        && let Err(error) = next.write(path)
+    {
+        let path = path.display();
+        tracing::warn!("the next run will read all packages again: cannot write {path}: {error}");
     }
     Ok(Summary {
         packages: entries.len(),
@@ -364,37 +376,29 @@ fn build(
 /// Writes repomd.xml with the carried records; returns the types of those left behind.
 fn finish(
     request: &Request,
-    manifest: &Manifest,
+    manifest: Manifest,
     old: Option<&Old>,
     stage: &mut Stage,
 ) -> Result<Vec<String>, CreaterepoError> {
-    let mut text = String::from_utf8_lossy(&manifest.repomd).into_owned();
-    for record in &manifest.records {
-        let name = stage.name_of(record);
-        text = text.replacen(
-            &format!("href=\"{}\"", record.name),
-            &format!("href=\"repodata/{name}\""),
-            1,
-        );
-    }
-    let mut carried: Vec<NewRecord> = Vec::new();
-    let mut dropped = Vec::new();
-    for record in old.iter().flat_map(|old| &old.repomd.records) {
-        let replaced = request.group_file.is_some() && old::is_group(&record.record_type);
-        if replaced || old::is_made_from_packages(&record.record_type) {
-            continue;
+    let ending = Ending {
+        options: &request.metadata,
+        at: request.at,
+        database: request.database,
+    };
+    let wanted = |record_type: &str| is_carried(record_type, request.group_file.is_some());
+    let mut records = manifest.records;
+    let (mut carried, mut dropped) = (Vec::new(), Vec::new());
+    match old {
+        Some(old) if request.keep_additional => {
+            carried = ending.carry(old, wanted, &mut records, stage)?;
         }
-        match old {
-            Some(old) if request.keep_additional => carried.push(old.carry(record, stage)?),
-            _ => dropped.push(record.record_type.clone()),
+        Some(old) => {
+            let types = old.repomd.records.iter().map(|record| &record.record_type);
+            dropped.extend(types.filter(|kind| wanted(kind)).cloned());
         }
+        None => {}
     }
-    let repomd = Repomd::parse(text.as_bytes()).map_err(|source| CreaterepoError::OldRepomd {
-        path: stage.directory.join("repomd.xml"),
-        source,
-    })?;
-    let text = repomd_edit::edit(&text, &repomd, |_| true, carried);
-    stage.write("repomd.xml", text.as_bytes())?;
+    ending.write(records, carried, stage)?;
     Ok(dropped)
 }
 

@@ -1,17 +1,18 @@
-//! Adding and removing single records of a repository's metadata, `modifyrepo_c`'s job.
+//! Adding and removing single records of a repository's metadata, `modifyrepo_c`'s job. Any number of
+//! changes is one step: `repomd.xml` is replaced once.
 
 use super::error::CreaterepoError;
 use super::old::{self, Old};
 use super::repomd_edit::{NewRecord, edit};
 use super::switch::{live_directory, lock, sync_directory};
 use super::write::{FileNames, without_digest};
-use crate::repocheck::{Packed, RecordClaim};
+use crate::repocheck::{Packed, RecordClaim, Repomd};
 use crate::repodata::{
-    ChecksumType, Codec, Entry, ExtraRecord, Inputs, NoFrameCache, Options, build,
+    ChecksumType, Codec, ExtraRecord, Inputs, NoFrameCache, Options, Repodata, build,
 };
 use repo_model::rpm::Package;
 use repo_model::{FileDigest, Timestamp};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
@@ -28,6 +29,21 @@ pub struct Addition {
     pub bytes: Vec<u8>,
     /// How to compress it.
     pub codec: Codec,
+    /// The checksum of the new record.
+    pub checksum: ChecksumType,
+    /// Name of the new file.
+    pub names: FileNames,
+    /// Also add a zchunk form.
+    pub zchunk: bool,
+}
+
+/// One change of the list of records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Adds a record, or puts it in the place of those of its type.
+    Add(Addition),
+    /// Removes the records of this type; `Err(NoRecord)` when there are none.
+    Remove(String),
 }
 
 /// Largest file that is added.
@@ -40,15 +56,8 @@ pub fn read_addition(path: &Path) -> Result<(String, Vec<u8>), CreaterepoError> 
         source,
     };
     let unclaimed = RecordClaim {
-        record_type: String::new(),
-        checksum: None,
-        open_checksum: None,
-        href: String::new(),
-        base: None,
-        timestamp: None,
-        size_bytes: None,
         open_size_bytes: Some(ADDITION_MAX_BYTES),
-        span: 0..0,
+        ..RecordClaim::unclaimed("")
     };
     let file = File::open(path).map_err(input)?;
     let mut bytes = Vec::new();
@@ -68,11 +77,7 @@ pub fn read_addition(path: &Path) -> Result<(String, Vec<u8>), CreaterepoError> 
 pub struct ModifyRequest {
     /// The directory that holds `repodata`.
     pub repository: PathBuf,
-    /// Name of the new file.
-    pub names: FileNames,
-    /// The checksum of the new record.
-    pub checksum: ChecksumType,
-    /// Timestamp of the new record.
+    /// Timestamp of new records.
     pub at: Timestamp,
 }
 
@@ -85,129 +90,180 @@ pub struct Removal {
     pub signature_stale: bool,
 }
 
-/// Adds a record, or puts it in the place of those of its type.
+/// Makes the changes, in order, all at once or not at all.
 ///
-/// The new file is in place before `repomd.xml` names it, and old ones go after that.
-pub fn modifyrepo(request: &ModifyRequest, addition: Addition) -> Result<Removal, CreaterepoError> {
-    let (name, bytes, element) = render(request, &addition)?;
-    let record_type = addition.record_type;
-    change(request, Some((&name, &bytes)), |old| {
+/// New files are in place before `repomd.xml` names them, and old ones go after that.
+pub fn modifyrepo(
+    request: &ModifyRequest,
+    changes: Vec<Change>,
+) -> Result<Removal, CreaterepoError> {
+    let mut steps = Vec::with_capacity(changes.len());
+    for change in changes {
+        steps.push(match change {
+            Change::Add(addition) => Step::Add(rendered(request, addition)?),
+            Change::Remove(record_type) => Step::Remove(record_type),
+        });
+    }
+    let _lock = lock(&request.repository)?;
+    let live = live_directory(&request.repository);
+    let before = read(request, &live)?;
+    let text = edited(&before, &live, &steps)?;
+    put_all(&live, &steps, &text)?;
+    let after = read(request, &live)?;
+    Ok(removed(&live, &before, &after))
+}
+
+/// A change with its bytes.
+enum Step {
+    /// Files by name, and the records over them.
+    Add(Vec<(String, Vec<u8>, NewRecord)>),
+    Remove(String),
+}
+
+/// The files and `<data>` elements of an addition.
+fn rendered(
+    request: &ModifyRequest,
+    addition: Addition,
+) -> Result<Vec<(String, Vec<u8>, NewRecord)>, CreaterepoError> {
+    let names = addition.names;
+    let record_type = addition.record_type.clone();
+    let made = metadata_of(request, addition)?;
+    let text = String::from_utf8_lossy(&made.repomd).into_owned();
+    let unusable = |source| CreaterepoError::OldRepomd {
+        path: request.repository.join("repodata/repomd.xml"),
+        source,
+    };
+    let repomd = Repomd::parse(&made.repomd).map_err(unusable)?;
+    let zchunk_type = format!("{record_type}_zck");
+    let mut parts = Vec::new();
+    for file in made.files {
+        let kind = file.record.record_type;
+        if kind != record_type && kind != zchunk_type {
+            continue;
+        }
+        let Some(claim) = repomd.of_type(&kind).next() else {
+            continue;
+        };
+        let unique = claim.href.trim_start_matches("repodata/");
+        let name = match names {
+            FileNames::Unique => unique,
+            FileNames::Simple => without_digest(unique),
+        };
+        let element = text[claim.span.clone()].replacen(unique, name, 1);
         let record = NewRecord {
-            record_type: record_type.clone(),
+            record_type: kind,
             element,
         };
-        let keep = |claim: &RecordClaim| claim.record_type != record_type;
-        Ok(edit(old.text(), &old.repomd, keep, vec![record]))
-    })
+        parts.push((name.to_owned(), file.bytes, record));
+    }
+    Ok(parts)
 }
 
-/// Removes the records of a type; `Err(NoRecord)` when there are none.
-pub fn remove_record(
-    request: &ModifyRequest,
-    record_type: &str,
-) -> Result<Removal, CreaterepoError> {
-    change(request, None, |old| {
-        if old.repomd.of_type(record_type).next().is_none() {
-            return Err(CreaterepoError::NoRecord {
-                record_type: record_type.to_owned(),
-            });
-        }
-        let keep = |claim: &RecordClaim| claim.record_type != record_type;
-        Ok(edit(old.text(), &old.repomd, keep, Vec::new()))
-    })
-}
-
-/// The name in `repodata`, the bytes and the `<data>` element of a new record.
-fn render(
-    request: &ModifyRequest,
-    addition: &Addition,
-) -> Result<(String, Vec<u8>, String), CreaterepoError> {
+/// An empty repository with this record: its repomd.xml holds the elements as they are to be.
+fn metadata_of(request: &ModifyRequest, addition: Addition) -> Result<Repodata, CreaterepoError> {
+    let options = Options {
+        checksum: addition.checksum,
+        zchunk: addition.zchunk,
+        ..Options::default()
+    };
     let extra = ExtraRecord {
-        record_type: addition.record_type.clone(),
-        file_name: addition.file_name.clone(),
-        bytes: addition.bytes.clone(),
+        record_type: addition.record_type,
+        file_name: addition.file_name,
+        bytes: addition.bytes,
         codec: addition.codec,
     };
-    let none: [Entry; 0] = [];
     let packages: HashMap<FileDigest, Package> = HashMap::new();
     let inputs = Inputs {
-        entries: &none,
+        entries: &[],
         packages: &packages,
         extras: &[extra],
         cache: &NoFrameCache,
         workers: NonZeroUsize::MIN,
     };
-    // An empty repository with this record: its repomd.xml holds the element as we write it.
-    let options = Options {
-        checksum: request.checksum,
-        ..Options::default()
-    };
-    let made = build(&inputs, &options, request.at)?;
-    let text = String::from_utf8_lossy(&made.repomd).into_owned();
-    let unusable = |why: &str| CreaterepoError::OldMetadata {
-        path: request.repository.join(&addition.file_name),
-        why: why.to_owned(),
-    };
-    let repomd = crate::repocheck::Repomd::parse(&made.repomd)
-        .map_err(|error| unusable(&error.to_string()))?;
-    let claim = repomd
-        .of_type(&addition.record_type)
-        .next()
-        .ok_or_else(|| unusable("it was not written"))?;
-    let file = made
-        .files
-        .into_iter()
-        .find(|file| file.record.name == claim.href)
-        .ok_or_else(|| unusable("it was not written"))?;
-    let unique = claim.href.trim_start_matches("repodata/");
-    let name = match request.names {
-        FileNames::Unique => unique,
-        FileNames::Simple => without_digest(unique),
-    };
-    let element = text[claim.span.clone()].replacen(unique, name, 1);
-    Ok((name.to_owned(), file.bytes, element))
+    Ok(build(&inputs, &options, request.at)?)
 }
 
-fn change(
-    request: &ModifyRequest,
-    file: Option<(&str, &[u8])>,
-    edited: impl FnOnce(&Old) -> Result<String, CreaterepoError>,
-) -> Result<Removal, CreaterepoError> {
-    let _lock = lock(&request.repository)?;
-    let live = live_directory(&request.repository);
-    let Some(before) = old::read(&live)? else {
-        return Err(CreaterepoError::NoRepository {
-            path: request.repository.clone(),
-        });
-    };
-    let text = edited(&before)?;
+fn read(request: &ModifyRequest, live: &Path) -> Result<Old, CreaterepoError> {
+    old::read(live)?.ok_or_else(|| CreaterepoError::NoRepository {
+        path: request.repository.clone(),
+    })
+}
+
+/// The text of `repomd.xml` after all steps.
+fn edited(before: &Old, live: &Path, steps: &[Step]) -> Result<String, CreaterepoError> {
+    let mut text = before.text().to_owned();
+    for step in steps {
+        let repomd =
+            Repomd::parse(text.as_bytes()).map_err(|source| CreaterepoError::OldRepomd {
+                path: live.join("repomd.xml"),
+                source,
+            })?;
+        let (gone, added) = match step {
+            Step::Add(parts) => {
+                let gone: BTreeSet<&str> = parts.iter().map(|p| p.2.record_type.as_str()).collect();
+                let added = parts.iter().map(|(_, _, record)| record.clone()).collect();
+                (gone, added)
+            }
+            Step::Remove(record_type) => {
+                if repomd.of_type(record_type).next().is_none() {
+                    return Err(CreaterepoError::NoRecord {
+                        record_type: record_type.clone(),
+                    });
+                }
+                (BTreeSet::from([record_type.as_str()]), Vec::new())
+            }
+        };
+        // A zchunk form of what goes would be of another content.
+        let goes = |kind: &str| {
+            gone.contains(kind)
+                || kind
+                    .strip_suffix("_zck")
+                    .is_some_and(|plain| gone.contains(plain))
+        };
+        text = edit(&text, &repomd, |claim| !goes(&claim.record_type), added);
+    }
+    Ok(text)
+}
+
+/// Puts the files of all steps in place, then `repomd.xml`.
+fn put_all(live: &Path, steps: &[Step], text: &str) -> Result<(), CreaterepoError> {
     let write = |name: &str, bytes: &[u8]| {
-        put(&live, name, bytes).map_err(|source| CreaterepoError::Write {
+        put(live, name, bytes).map_err(|source| CreaterepoError::Write {
             path: live.join(name),
             source,
         })
     };
-    if let Some((name, bytes)) = file {
-        write(name, bytes)?;
+    let mut written = BTreeSet::new();
+    for step in steps {
+        let Step::Add(parts) = step else { continue };
+        for (name, bytes, _) in parts {
+            // What a later step removes again never comes to the disk.
+            if !text.contains(&format!("\"repodata/{name}\"")) {
+                continue;
+            }
+            if !written.insert(name) {
+                return Err(CreaterepoError::NameTaken { name: name.clone() });
+            }
+            write(name, bytes)?;
+        }
     }
-    write("repomd.xml", text.as_bytes())?;
-    let Some(after) = old::read(&live)? else {
-        return Err(CreaterepoError::NoRepository {
-            path: request.repository.clone(),
-        });
-    };
+    write("repomd.xml", text.as_bytes())
+}
+
+/// Removes the files that only the old `repomd.xml` names.
+fn removed(live: &Path, before: &Old, after: &Old) -> Removal {
     let mut removal = Removal {
         signature_stale: live.join("repomd.xml.asc").exists(),
         ..Removal::default()
     };
-    let named: Vec<&str> = names(&after).collect();
-    for name in names(&before).filter(|name| !named.contains(name)) {
+    let named: Vec<&str> = names(after).collect();
+    for name in names(before).filter(|name| !named.contains(name)) {
         match fs::remove_file(live.join(name)) {
             Ok(()) => removal.files.push(name.to_owned()),
             Err(error) => tracing::warn!("cannot remove {name}: {error}"),
         }
     }
-    Ok(removal)
+    removal
 }
 
 fn names(old: &Old) -> impl Iterator<Item = &str> {

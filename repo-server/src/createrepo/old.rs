@@ -84,6 +84,11 @@ impl Old {
         is_here.then_some(name)
     }
 
+    /// Where a record's file is; none when it is elsewhere.
+    pub fn path_of(&self, record: &RecordClaim) -> Option<PathBuf> {
+        self.file_name(record).map(|name| self.directory.join(name))
+    }
+
     /// Brings a record and its file into the new metadata, after a check of its checksum.
     pub fn carry(
         &self,

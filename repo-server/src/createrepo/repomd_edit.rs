@@ -3,6 +3,7 @@
 use crate::repocheck::{RecordClaim, Repomd};
 
 /// A record to add: its type, and its `<data>` element.
+#[derive(Debug, Clone)]
 pub(super) struct NewRecord {
     pub record_type: String,
     pub element: String,

@@ -1,5 +1,6 @@
 //! What a run leaves for the next one: which files it read with what result, and which compressed
-//! frame of its metadata stands where. `.hallmark-createrepo` beside `repodata`.
+//! frame of its metadata stands where. A file outside the published directory, unless its owner wants
+//! it there ([`state_file`] names it).
 //!
 //! It only saves work. A file is taken as known when its size, mtime and ctime are those of the
 //! time when it was read, and were older than that reading; a frame when its digest is right. A
@@ -17,12 +18,26 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// The file's name, beside `repodata`.
-pub(super) const STATE_FILE: &str = ".hallmark-createrepo";
 /// Counts up when the form below changes.
 const FORMAT: u32 = 1;
 /// A frame larger than this is made anew.
 const FRAME_MAX_BYTES: u64 = 256 << 20;
+
+/// The file in a cache directory that holds what runs over `directory` into `output` leave.
+///
+/// Both are made absolute, so that the same directories are meant from wherever a run starts.
+pub fn state_file(cache: &Path, directory: &Path, output: &Path) -> PathBuf {
+    let mut hash = Sha256::new();
+    for path in [directory, output] {
+        let whole = fs::canonicalize(path)
+            .or_else(|_| std::path::absolute(path))
+            .unwrap_or_else(|_| path.to_owned());
+        hash.update(whole.as_os_str().as_encoded_bytes());
+        hash.update([0]);
+    }
+    let digest = FileDigest::from_bytes(hash.finalize().into()).to_hex();
+    cache.join(format!("createrepo-{}.zst", &digest[..32]))
+}
 
 /// A package file that was read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -75,9 +90,9 @@ impl State {
     }
 
     /// Reads the state of an earlier run; an empty one when there is none that can be used.
-    pub fn read(output: &Path) -> Self {
+    pub fn read(path: &Path) -> Self {
         let read = || -> io::Result<Self> {
-            let file = File::open(output.join(STATE_FILE))?;
+            let file = File::open(path)?;
             let reader = BufReader::new(zstd::stream::read::Decoder::new(file)?);
             Ok(serde_json::from_reader(reader)?)
         };
@@ -93,10 +108,12 @@ impl State {
         }
     }
 
-    /// Writes it beside the metadata; the old one is replaced as a whole.
-    pub fn write(&self, output: &Path) -> io::Result<()> {
-        let path = output.join(STATE_FILE);
-        let unfinished = output.join(format!("{STATE_FILE}.new"));
+    /// Writes it, for its owner's eyes; the old one is replaced as a whole.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let unfinished = path.with_extension("new");
         let mut writer = io::BufWriter::new(zstd::stream::write::Encoder::new(
             File::create(&unfinished)?,
             1,
@@ -293,13 +310,14 @@ mod tests {
     #[test]
     fn a_damaged_state_or_frame_is_as_good_as_none() {
         let output = tempfile::tempdir().unwrap();
-        assert!(State::read(output.path()).packages.is_empty());
+        let path = output.path().join("cache/state.zst");
+        assert!(State::read(&path).packages.is_empty());
         let mut state = State::new(30);
         state.packages.push(known(20).0);
-        state.write(output.path()).unwrap();
-        assert_eq!(State::read(output.path()).packages.len(), 1);
-        fs::write(output.path().join(STATE_FILE), b"damaged").unwrap();
-        assert!(State::read(output.path()).packages.is_empty());
+        state.write(&path).unwrap();
+        assert_eq!(State::read(&path).packages.len(), 1);
+        fs::write(&path, b"damaged").unwrap();
+        assert!(State::read(&path).packages.is_empty());
 
         fs::write(output.path().join("primary"), b"0123456789").unwrap();
         let saved = |key: &[u8], bytes: &[u8]| SavedFrame {

@@ -68,6 +68,11 @@ impl Stage {
             .collect()
     }
 
+    /// How many files were begun: the number of the next.
+    pub fn file_count(&self) -> usize {
+        self.parts.len()
+    }
+
     /// The name under which a record's file is stored.
     pub fn name_of(&self, record: &Record) -> String {
         let name = record.name.rsplit('/').next().unwrap_or(&record.name);

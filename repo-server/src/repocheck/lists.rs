@@ -3,9 +3,13 @@
 use super::sums::{Algorithm, Checksum};
 use super::xml::{Start, Token, XmlError, XmlReader, shortened};
 use std::io::BufRead;
+use std::ops::Range;
 
 /// Most packages that are read; Debian and Fedora have some ten thousand.
 const PACKAGES_MAX: u64 = 5_000_000;
+
+/// What the prefix `rpm` stands for in primary, where it is declared.
+const RPM_NAMESPACE: &str = "http://linux.duke.edu/metadata/rpm";
 
 /// What primary says about one package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +25,10 @@ pub(crate) struct PackageClaim {
     pub base: Option<String>,
     /// Bytes of the main header in the file.
     pub header_range: Option<(u64, u64)>,
+    /// `<time file=>`, seconds since 1970; 0 when absent or no number.
+    pub file_time: i64,
+    /// Where its `location` element stands.
+    pub location_span: Range<u64>,
     /// Where its element starts.
     pub offset: u64,
 }
@@ -73,12 +81,24 @@ pub(crate) fn read_primary(
     input: impl BufRead,
     mut take: impl FnMut(PackageClaim),
 ) -> Result<Announced, XmlError> {
+    read_primary_spans(input, |claim, _| {
+        take(claim);
+        Ok(())
+    })
+}
+
+/// The same; `take` also gets where each element stands, and may refuse it.
+pub(crate) fn read_primary_spans(
+    input: impl BufRead,
+    mut take: impl FnMut(PackageClaim, Range<u64>) -> Result<(), XmlError>,
+) -> Result<Announced, XmlError> {
     each_package(input, "metadata", |start, xml| {
         // Old repositories may hold other types (`patch`); only packages count.
         let is_rpm = start.attribute("type")?.is_none_or(|kind| kind == "rpm");
         let claim = package_claim(xml)?;
         if is_rpm {
-            take(claim);
+            let span = claim.offset..xml.end_offset();
+            take(claim, span)?;
         }
         Ok(())
     })
@@ -89,6 +109,15 @@ pub(crate) fn read_listed(
     input: impl BufRead,
     root: &str,
     mut take: impl FnMut(ListedPackage),
+) -> Result<Announced, XmlError> {
+    read_listed_spans(input, root, |listed, _| take(listed))
+}
+
+/// The same; `take` also gets where each element stands.
+pub(crate) fn read_listed_spans(
+    input: impl BufRead,
+    root: &str,
+    mut take: impl FnMut(ListedPackage, Range<u64>),
 ) -> Result<Announced, XmlError> {
     each_package(input, root, |start, xml| {
         let mut listed = ListedPackage {
@@ -110,12 +139,14 @@ pub(crate) fn read_listed(
                 Token::End | Token::Eof => break,
             }
         }
-        take(listed);
+        let span = listed.offset..xml.end_offset();
+        take(listed, span);
         Ok(())
     })
 }
 
-fn each_package<R: BufRead>(
+/// Reads a list: `package` gets the start of each `<package>` and reads up to its end.
+pub(crate) fn each_package<R: BufRead>(
     input: R,
     root: &str,
     mut package: impl FnMut(&Start, &mut XmlReader<R>) -> Result<(), XmlError>,
@@ -130,6 +161,10 @@ fn each_package<R: BufRead>(
                 if start.name() != root {
                     let name = shortened(start.name());
                     return Err(xml.fault(format!("the root element is `{name}`, want `{root}`")));
+                }
+                let namespace = start.attribute("xmlns:rpm")?;
+                if namespace.is_some_and(|namespace| namespace != RPM_NAMESPACE) {
+                    return Err(xml.fault("the prefix `rpm` stands for an unknown namespace"));
                 }
                 announced = Announced(start.number("packages")?);
             }
@@ -195,10 +230,17 @@ fn primary_field<R: BufRead>(
             claim.size_bytes = child.number("package")?;
             xml.skip()?;
         }
+        "time" => {
+            let file = child.attribute("file")?.unwrap_or_default();
+            claim.file_time = file.trim().parse().unwrap_or(0);
+            xml.skip()?;
+        }
         "location" => {
             claim.href = child.required("href")?;
             claim.base = child.attribute("xml:base")?;
+            let from = xml.start_offset();
             xml.skip()?;
+            claim.location_span = from..xml.end_offset();
         }
         "format" => header_range(claim, xml)?,
         _ => xml.skip()?,
@@ -224,7 +266,8 @@ fn header_range<R: BufRead>(
     }
 }
 
-fn version(start: &Start) -> Result<Version, XmlError> {
+/// Reads the attributes of a `version` element.
+pub(crate) fn version(start: &Start) -> Result<Version, XmlError> {
     Ok(Version {
         epoch: start.attribute("epoch")?.unwrap_or_else(|| "0".to_owned()),
         version: start.required("ver")?,

@@ -37,13 +37,17 @@ pub use source::{Directory, Source, SourceError, Stream};
 pub use sums::{Algorithm, Checksum};
 pub use xml::{XmlError, XmlProblem};
 
-pub(crate) use lists::read_primary;
+pub(crate) use lists::{
+    ListedPackage, PackageClaim, Version, each_package, read_listed_spans, read_primary,
+    read_primary_spans, version as read_version,
+};
 pub(crate) use packed::Packed;
 pub(crate) use sums::{Tap, drain};
+pub(crate) use xml::{Start, Token, XmlReader};
 
 pub use hallmark_signer::verify::{Certificate, VerifyError};
 
-use hallmark_signer::verify::verify_detached;
+use hallmark_signer::verify::verify_detached_by_any;
 use repo_model::Timestamp;
 use report::Findings;
 use std::io::Read;
@@ -70,9 +74,9 @@ pub enum Packages {
 pub struct CheckOptions {
     /// Which packages to look at.
     pub packages: Packages,
-    /// The key that must have signed repomd.xml; none: its signature is not looked at.
-    pub key: Option<Certificate>,
-    /// Whether `key` must have signed every package that is read.
+    /// The keys, of which one must have signed repomd.xml; none: its signature is not looked at.
+    pub keys: Vec<Certificate>,
+    /// Whether `keys` must have made every signature of each package that is read.
     pub package_signatures: bool,
     /// Now: records must not be from the future.
     pub now: Timestamp,
@@ -135,8 +139,8 @@ fn check_into(
             return Ok(());
         }
     };
-    if let Some(key) = &options.key {
-        report.signature_verified = check_signature(source, &text, key, findings)?;
+    if !options.keys.is_empty() {
+        report.signature_verified = check_signature(source, &text, &options.keys, findings)?;
     }
     let repomd = match Repomd::parse(&text) {
         Ok(repomd) => repomd,
@@ -167,7 +171,7 @@ fn check_into(
 fn check_signature(
     source: &dyn Source,
     repomd: &[u8],
-    key: &Certificate,
+    keys: &[Certificate],
     findings: &mut Findings,
 ) -> Result<bool, CheckError> {
     let path = format!("{REPOMD}.asc");
@@ -179,7 +183,7 @@ fn check_signature(
             return Ok(false);
         }
     };
-    match verify_detached(repomd, &signature, key) {
+    match verify_detached_by_any(repomd, &signature, keys) {
         Ok(()) => Ok(true),
         Err(error) => {
             findings.error("signature-bad", &path, error.to_string());
@@ -189,7 +193,11 @@ fn check_signature(
 }
 
 /// A whole file of bounded size.
-fn read_small(source: &dyn Source, path: &str, limit_bytes: u64) -> Result<Vec<u8>, SourceError> {
+pub(crate) fn read_small(
+    source: &dyn Source,
+    path: &str,
+    limit_bytes: u64,
+) -> Result<Vec<u8>, SourceError> {
     let mut bytes = Vec::new();
     let stream = source.open(path)?;
     stream

@@ -6,7 +6,7 @@ use super::report::{Finding, Findings, Severity};
 use super::source::{Source, SourceError};
 use super::sums::{Algorithm, Tap, drain};
 use super::{CheckOptions, Packages, Watch, is_safe_href};
-use hallmark_signer::verify::{Certificate, verify_header_signature};
+use hallmark_signer::verify::verify_foreign_signature;
 use repo_model::rpm::{Head, HeadLimits, Package};
 use std::io::BufReader;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -221,8 +221,7 @@ impl Shared<'_> {
             _ => {}
         }
         if self.options.package_signatures {
-            let keys: Vec<Certificate> = self.options.key.iter().cloned().collect();
-            if let Err(error) = verify_header_signature(head, &keys) {
+            if let Err(error) = verify_foreign_signature(head, &self.options.keys) {
                 self.error(claim, "package-signature", error.to_string());
             }
         }

@@ -44,6 +44,23 @@ pub struct RecordClaim {
     pub span: Range<usize>,
 }
 
+impl RecordClaim {
+    /// A file of which nothing is known but its type.
+    pub fn unclaimed(record_type: &str) -> Self {
+        Self {
+            record_type: record_type.to_owned(),
+            checksum: None,
+            open_checksum: None,
+            href: String::new(),
+            base: None,
+            timestamp: None,
+            size_bytes: None,
+            open_size_bytes: None,
+            span: 0..0,
+        }
+    }
+}
+
 impl Repomd {
     /// Reads the text of a `repomd.xml`.
     ///
@@ -101,17 +118,8 @@ impl Repomd {
 
 fn record(data: &Start, xml: &mut XmlReader<&[u8]>) -> Result<RecordClaim, XmlError> {
     let start = xml.start_offset() as usize;
-    let mut record = RecordClaim {
-        record_type: data.required("type")?,
-        checksum: None,
-        open_checksum: None,
-        href: String::new(),
-        base: None,
-        timestamp: None,
-        size_bytes: None,
-        open_size_bytes: None,
-        span: start..start,
-    };
+    let mut record = RecordClaim::unclaimed(&data.required("type")?);
+    record.span = start..start;
     loop {
         match xml.next()? {
             Token::Start(child) => field(&mut record, &child, xml)?,

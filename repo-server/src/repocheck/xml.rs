@@ -32,8 +32,9 @@ pub enum XmlProblem {
     /// The bytes could not be read or decompressed.
     #[error("cannot be read: {0}")]
     Read(#[source] std::sync::Arc<io::Error>),
-    /// `<!DOCTYPE`: the way to entity bombs, and in no metadata.
-    #[error("it has a document type")]
+    /// `<!DOCTYPE x [...]>`: the way to entity bombs, and in no metadata. One that only names a public
+    /// document type, as comps files have it, is passed over; nothing is ever fetched for it.
+    #[error("it has a document type with declarations of its own")]
     DocumentType,
     /// `&name;` that is not predefined.
     #[error("it uses the unknown entity `{0}`")]
@@ -228,8 +229,12 @@ impl<R: BufRead> XmlReader<R> {
                     Err(problem) => return fail(problem),
                 },
                 Ok(Event::Eof) => Kind::Eof,
-                Ok(Event::DocType(_)) => return fail(XmlProblem::DocumentType),
-                Ok(Event::Comment(_) | Event::PI(_) | Event::Decl(_)) => continue,
+                Ok(Event::DocType(text)) if self.had_root || text.contains('[') => {
+                    return fail(XmlProblem::DocumentType);
+                }
+                Ok(Event::DocType(_) | Event::Comment(_) | Event::PI(_) | Event::Decl(_)) => {
+                    continue;
+                }
                 Err(quick_xml::Error::Io(error))
                     if error.kind() == io::ErrorKind::QuotaExceeded =>
                 {
@@ -391,6 +396,8 @@ mod tests {
 
     #[test]
     fn hostile_documents_are_refused_with_their_place() {
+        let harmless = b"<!DOCTYPE comps PUBLIC \"-//x//EN\" \"comps.dtd\"><comps/>";
+        assert_eq!(shown(harmless).unwrap(), "<comps></>");
         let bomb = b"<!DOCTYPE x [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]><x>&b;</x>";
         let deep = "<a>".repeat(DEPTH_MAX + 1);
         let mut long = b"<x>".to_vec();

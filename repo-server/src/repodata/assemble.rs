@@ -54,7 +54,7 @@ impl FileInProgress {
     }
 
     /// A zchunk file, made of zstd frames.
-    fn new_zchunk(file: usize, record_type: &str, checksum: ChecksumType) -> Self {
+    pub fn new_zchunk(file: usize, record_type: &str, checksum: ChecksumType) -> Self {
         Self {
             file,
             record_type: format!("{record_type}_zck"),
@@ -95,7 +95,7 @@ impl FileInProgress {
     }
 
     /// Completes the file; `open` is its content where it is known already.
-    fn finish_with(
+    pub fn finish_with(
         mut self,
         stem: &str,
         open: Option<OpenContent>,
@@ -255,7 +255,7 @@ pub(super) fn encode(
         .map_err(|source| compress_error(record_type, source))
 }
 
-fn compress_error(record_type: &str, source: io::Error) -> MetadataError {
+pub(super) fn compress_error(record_type: &str, source: io::Error) -> MetadataError {
     MetadataError::Compress {
         record_type: record_type.to_owned(),
         source,

@@ -10,7 +10,7 @@ use super::cache::FrameCache;
 use super::checksum::ChecksumType;
 use super::entry::{Entry, PackageSource};
 use super::error::MetadataError;
-use super::extras::write_extra;
+use super::extras::write_extras;
 use super::options::{ExtraRecord, Options};
 use super::repomd::{self, Record, sort_records};
 use repo_model::Timestamp;
@@ -130,10 +130,7 @@ pub fn build_into(
 ) -> Result<Manifest, MetadataError> {
     check_list(inputs.entries, options.checksum)?;
     let mut records = write_package_files(inputs, options, sink)?;
-    for extra in inputs.extras {
-        let record = write_extra(extra, options.checksum, records.len(), sink)?;
-        records.push(record);
-    }
+    write_extras(inputs.extras, options, &mut records, sink)?;
     sort_records(&mut records);
     Ok(Manifest {
         repomd: repomd::render(&records, options, at)?,

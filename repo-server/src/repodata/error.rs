@@ -128,6 +128,17 @@ pub enum MetadataError {
         #[source]
         source: io::Error,
     },
+    /// The disk's fault, or the other repository changed meanwhile; retry.
+    #[error("cannot read what {record_type} of another repository says of {name}")]
+    Fragment {
+        /// `primary`, `filelists` or `other`.
+        record_type: String,
+        /// Name of the package.
+        name: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// Ours: a worker thread ended without a result.
     #[error("a rendering worker ended early")]
     Worker,

@@ -5,7 +5,7 @@ use super::build::Sink;
 use super::checksum::{ChecksumType, Hasher};
 use super::codec::{Codec, Frame};
 use super::error::MetadataError;
-use super::options::ExtraRecord;
+use super::options::{ExtraRecord, Options};
 use super::repomd::{OpenContent, Record, extra_file_name, record_name};
 use super::zchunk;
 use std::io::{self, Read};
@@ -14,8 +14,79 @@ use std::io::{self, Read};
 /// file of a distribution is some 100 MB.
 const OPEN_SIZE_MAX_BYTES: u64 = 4 << 30;
 
+/// Writes all further records behind `records`, and each as zchunk too where the options say so.
+pub(super) fn write_extras(
+    extras: &[ExtraRecord],
+    options: &Options,
+    records: &mut Vec<Record>,
+    sink: &mut dyn Sink,
+) -> Result<(), MetadataError> {
+    for extra in extras {
+        let record = write_extra(extra, options.checksum, records.len(), sink)?;
+        let zchunk = options.zchunk && has_zchunk_form(extra, extras);
+        let open = record.content();
+        records.push(record);
+        if zchunk {
+            let record = write_zchunk(extra, open, options.checksum, records.len(), sink)?;
+            records.push(record);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a record is worth a zchunk form: not what is a form of another record already.
+fn has_zchunk_form(extra: &ExtraRecord, all: &[ExtraRecord]) -> bool {
+    let is_form = is_another_form(&extra.record_type);
+    let zchunk_type = format!("{}_zck", extra.record_type);
+    let is_open = extra.codec != Codec::None || carried_suffix(&extra.file_name).is_none();
+    is_open && !is_form && !all.iter().any(|other| other.record_type == zchunk_type)
+}
+
+/// Whether a record type names another form of the record without its suffix.
+pub(crate) fn is_another_form(record_type: &str) -> bool {
+    ["_zck", "_gz", "_xz", "_bz2", "_zst", "_db"]
+        .iter()
+        .any(|suffix| record_type.ends_with(suffix))
+}
+
+/// The suffix of a file that is compressed already.
+fn carried_suffix(name: &str) -> Option<&'static str> {
+    [".gz", ".zst", ".xz", ".bz2", ".zck"]
+        .into_iter()
+        .find(|suffix| name.ends_with(suffix))
+}
+
+/// Writes the zchunk form of a record whose content is given.
+pub(crate) fn write_zchunk_of(
+    extra: &ExtraRecord,
+    checksum: ChecksumType,
+    file: usize,
+    sink: &mut dyn Sink,
+) -> Result<Record, MetadataError> {
+    let mut hasher = Hasher::new(checksum);
+    hasher.update(&extra.bytes);
+    write_zchunk(extra, OpenContent::of(hasher), checksum, file, sink)
+}
+
+fn write_zchunk(
+    extra: &ExtraRecord,
+    open: OpenContent,
+    checksum: ChecksumType,
+    file: usize,
+    sink: &mut dyn Sink,
+) -> Result<Record, MetadataError> {
+    let stem = extra_file_name(extra)?;
+    let mut progress = FileInProgress::new_zchunk(file, &extra.record_type, checksum);
+    let mut encoder = encoder(Codec::ZSTD, &extra.record_type)?;
+    for piece in zchunk::pieces(&extra.bytes) {
+        let frame = encode(&mut encoder, piece, &extra.record_type)?;
+        progress.append(&frame, piece, sink)?;
+    }
+    progress.finish_with(&format!("{stem}.zck"), Some(open), sink)
+}
+
 /// Writes one record as file number `file`.
-pub(super) fn write_extra(
+fn write_extra(
     extra: &ExtraRecord,
     checksum: ChecksumType,
     file: usize,

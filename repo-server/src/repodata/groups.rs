@@ -21,21 +21,25 @@ fn may_open(name: &str) -> bool {
 
 /// The groups of a sorted list, in order; none for an empty list.
 pub(super) fn groups(entries: &[Entry]) -> Vec<Range<usize>> {
+    groups_of(entries.len(), |number| &entries[number].nevra.name)
+}
+
+/// The groups of `count` packages whose names are sorted.
+pub(super) fn groups_of<'a>(count: usize, name: impl Fn(usize) -> &'a str) -> Vec<Range<usize>> {
     let mut groups = Vec::new();
     let mut start = 0;
-    for next in 1..entries.len() {
+    for next in 1..count {
         let size = next - start;
         let full = size >= GROUP_PACKAGES_MAX;
-        let border = size >= GROUP_PACKAGES_MIN
-            && entries[next].nevra.name != entries[next - 1].nevra.name
-            && may_open(&entries[next].nevra.name);
+        let border =
+            size >= GROUP_PACKAGES_MIN && name(next) != name(next - 1) && may_open(name(next));
         if full || border {
             groups.push(start..next);
             start = next;
         }
     }
-    if start < entries.len() {
-        groups.push(start..entries.len());
+    if start < count {
+        groups.push(start..count);
     }
     groups
 }

@@ -34,6 +34,7 @@ mod error;
 mod extras;
 mod filelists;
 mod filelists_ext;
+mod fragments;
 mod frames;
 mod groups;
 mod kinds;
@@ -42,6 +43,7 @@ mod other;
 mod primary;
 mod profile;
 mod repomd;
+mod stream;
 mod xml;
 mod zchunk;
 
@@ -58,3 +60,8 @@ pub use options::{DistroTag, ExtraRecord, Options};
 pub use profile::{Clash, GroupForm, PROFILES, Profile, UnknownProfileError};
 pub use repomd::{OpenContent, Record};
 pub use zchunk::ZchunkHeader;
+
+pub(crate) use extras::{is_another_form, write_zchunk_of};
+pub(crate) use fragments::{Fragments, build_fragments_into};
+pub(crate) use repomd::rendered;
+pub(crate) use stream::{StreamedRecord, write_stream};

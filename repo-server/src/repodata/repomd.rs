@@ -65,6 +65,11 @@ impl OpenContent {
 }
 
 impl Record {
+    /// The checksum in hex digits, as it is written.
+    pub(crate) fn checksum_hex(&self) -> String {
+        checksum(&self.digest, self.sha512.as_ref()).1
+    }
+
     /// What the file decompresses to: itself, when it is not compressed.
     pub(super) fn content(&self) -> OpenContent {
         self.open.unwrap_or(OpenContent {
@@ -167,6 +172,16 @@ pub(super) fn sort_records(records: &mut [Record]) {
         let key = |record: &Record| class(&record.record_type);
         (key(a), &a.record_type, &a.name).cmp(&(key(b), &b.record_type, &b.name))
     });
+}
+
+/// `repomd.xml` over records whose names are final; sorts them.
+pub(crate) fn rendered(
+    records: &mut [Record],
+    options: &Options,
+    at: Timestamp,
+) -> Result<Vec<u8>, MetadataError> {
+    sort_records(records);
+    render(records, options, at)
 }
 
 /// Writes `repomd.xml`; every record gets the instant `at` as its timestamp.

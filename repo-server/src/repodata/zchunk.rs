@@ -95,6 +95,48 @@ impl Draft {
     }
 }
 
+/// A piece that is cut by content has at least this many bytes, unless it is the last.
+const PIECE_MIN_BYTES: usize = 8 << 10;
+/// And at most this many.
+const PIECE_MAX_BYTES: usize = 256 << 10;
+/// One place in this many is a border.
+const PLACES_PER_BORDER: u64 = 32 << 10;
+
+/// Cuts a text where its content says so: a change moves the borders near it alone. For records
+/// that have no packages to be cut at, such as advisories.
+pub(super) fn pieces(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (piece, after) = rest.split_at(border(rest));
+        rest = after;
+        Some(piece)
+    })
+}
+
+/// Where the first piece ends: at a place decided by the 64 bytes before it ("gear" hash).
+fn border(text: &[u8]) -> usize {
+    let end = text.len().min(PIECE_MAX_BYTES);
+    let mut hash = 0_u64;
+    for (at, byte) in text[..end].iter().enumerate() {
+        hash = (hash << 1).wrapping_add(spread(*byte));
+        if at + 1 >= PIECE_MIN_BYTES && hash >> (64 - PLACES_PER_BORDER.ilog2()) == 0 {
+            return at + 1;
+        }
+    }
+    end
+}
+
+/// A well-mixed number for each byte (the finalizer of splitmix64).
+fn spread(byte: u8) -> u64 {
+    let mut mixed = (u64::from(byte) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
 fn put_number(out: &mut Vec<u8>, mut number: u64) {
     while number > 0x7F {
         out.push((number & 0x7F) as u8);
@@ -175,6 +217,29 @@ mod tests {
         }
         assert_eq!(take_number(&mut &[0; 12][..]), None);
         assert_eq!(take_number(&mut &[1][..]), None);
+    }
+
+    #[test]
+    fn a_change_of_a_text_changes_the_pieces_near_it_alone() {
+        let advisory = |n: usize| format!("<update><id>X-{n}</id><n>{}</n></update>\n", n * n);
+        let text: String = (0..60_000).map(advisory).collect();
+        let before: std::collections::HashSet<&[u8]> = pieces(text.as_bytes()).collect();
+        assert!(before.len() > 40, "{} pieces", before.len());
+        assert_eq!(
+            pieces(text.as_bytes()).collect::<Vec<_>>().concat(),
+            text.as_bytes()
+        );
+        for piece in pieces(text.as_bytes()) {
+            assert!(piece.len() <= PIECE_MAX_BYTES);
+        }
+        let at = text.find("<update><id>X-30000<").unwrap();
+        let changed = format!("{}{}{}", &text[..at], advisory(70_000), &text[at..]);
+        let new = pieces(changed.as_bytes())
+            .filter(|piece| !before.contains(piece))
+            .count();
+        assert!((1..=3).contains(&new), "{new} new pieces");
+        assert_eq!(pieces(b"").count(), 0);
+        assert_eq!(pieces(b"x").collect::<Vec<_>>(), [b"x"]);
     }
 
     #[test]

@@ -51,11 +51,13 @@ pub fn request(directory: &Path) -> Request {
         selection: Selection::default(),
         recycle_list: false,
         reuse: Reuse::Nothing,
+        state: Some(state_of(directory)),
         keep_additional: false,
         duplicates: Duplicates::Refuse,
         bad_packages: BadPackages::Refuse,
         location: Location::default(),
         metadata: Options::default(),
+        database: false,
         group_file: None,
         names: FileNames::Unique,
         retain: Retain::default(),
@@ -65,6 +67,11 @@ pub fn request(directory: &Path) -> Request {
         now: now(),
         workers: NonZeroUsize::new(2).unwrap(),
     }
+}
+
+/// Where runs over a directory leave their state in tests.
+pub fn state_of(directory: &Path) -> PathBuf {
+    directory.join(".cache-of-the-test")
 }
 
 pub fn run(request: &Request) -> Result<Summary, CreaterepoError> {
@@ -110,7 +117,7 @@ pub fn repomd(directory: &Path) -> String {
 pub fn checked(directory: &Path) -> Report {
     let options = CheckOptions {
         packages: Packages::All,
-        key: None,
+        keys: Vec::new(),
         package_signatures: false,
         now: now(),
         workers: NonZeroUsize::new(2).unwrap(),

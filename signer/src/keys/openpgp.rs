@@ -285,6 +285,19 @@ impl SignatureHasher {
         Ok(Self(builder.for_signature(4)))
     }
 
+    /// An empty message, hashed as `signature` wants it: version 6 puts its salt before the message.
+    pub(crate) fn of(signature: &Signature) -> Result<Self, OpenPgpError> {
+        let builder = signature
+            .hash_algo()
+            .context()
+            .map_err(library("start a hash"))?;
+        let mut context = builder.for_signature(signature.version());
+        if let Signature::V6(signature) = signature {
+            context.update(signature.salt());
+        }
+        Ok(Self(context))
+    }
+
     /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);

@@ -1,0 +1,153 @@
+//! Which packages of which repository are listed.
+
+use super::MergeRequest;
+use super::source::{Package, Repository};
+use crate::createrepo::error::{CreaterepoError, Duplicate};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// Which package is taken of those with one name and architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// The one that comes first: in the first repository that has any.
+    First,
+    /// The one whose file is youngest.
+    Youngest,
+    /// The one with the highest version.
+    Highest,
+    /// All whose version or release differs.
+    All,
+}
+
+/// What to do about different packages of one NEVRA in several repositories.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conflicts {
+    /// List the first repository's; the summary names the others.
+    First,
+    /// Change nothing.
+    Refuse,
+    /// List them all, where `Method::All` lists several of one name.
+    All,
+}
+
+/// What is listed: number of the repository and of the package in it, sorted by NEVRA and pkgid.
+pub(super) struct Chosen {
+    pub packages: Vec<(usize, usize)>,
+    pub conflicts: Vec<Duplicate>,
+}
+
+/// Chooses by `request.method`; what is left out because of another repository's package of the
+/// same NEVRA and different content is in `conflicts`.
+pub(super) fn choose(
+    request: &MergeRequest,
+    repositories: &[Repository],
+) -> Result<Chosen, CreaterepoError> {
+    let package = |place: &(usize, usize)| &repositories[place.0].packages[place.1];
+    let wanted = wanted(request, repositories);
+    let conflicts = conflicts(repositories, &wanted);
+    if request.conflicts == Conflicts::Refuse && !conflicts.is_empty() {
+        return Err(CreaterepoError::Duplicates(conflicts));
+    }
+    let mut packages = match request.method {
+        Method::All if request.conflicts == Conflicts::All => wanted,
+        Method::All => {
+            let mut seen = BTreeSet::new();
+            let mut first = wanted;
+            first.retain(|place| seen.insert(&package(place).nevra));
+            first
+        }
+        Method::First | Method::Youngest | Method::Highest => {
+            best_of_each(request.method, repositories, &wanted)
+        }
+    };
+    packages.sort_by(|a, b| {
+        let (first, second) = (package(a), package(b));
+        (&first.nevra, &first.pkgid, a).cmp(&(&second.nevra, &second.pkgid, b))
+    });
+    one_place_each(repositories, &packages)?;
+    Ok(Chosen {
+        packages,
+        conflicts,
+    })
+}
+
+/// All packages of the architectures, each file once.
+fn wanted(request: &MergeRequest, repositories: &[Repository]) -> Vec<(usize, usize)> {
+    let mut seen = HashSet::new();
+    let mut wanted = Vec::new();
+    for (number, repository) in repositories.iter().enumerate() {
+        for (place, package) in repository.packages.iter().enumerate() {
+            let architectures = request.architectures.as_ref();
+            let is_wanted = architectures.is_none_or(|list| list.contains(&package.nevra.arch));
+            if is_wanted && seen.insert(package.pkgid.as_str()) {
+                wanted.push((number, place));
+            }
+        }
+    }
+    wanted
+}
+
+fn best_of_each(
+    method: Method,
+    repositories: &[Repository],
+    wanted: &[(usize, usize)],
+) -> Vec<(usize, usize)> {
+    let package = |place: &(usize, usize)| &repositories[place.0].packages[place.1];
+    let beats = |new: &Package, old: &Package| match method {
+        Method::Youngest => new.file_time > old.file_time,
+        Method::Highest => new.nevra.evr > old.nevra.evr,
+        Method::First | Method::All => false,
+    };
+    let mut best: HashMap<(&str, &str), (usize, usize)> = HashMap::new();
+    for place in wanted {
+        let new = package(place);
+        let key = (new.nevra.name.as_str(), new.nevra.arch.as_str());
+        let kept = best.entry(key).or_insert(*place);
+        if beats(new, package(kept)) {
+            *kept = *place;
+        }
+    }
+    best.into_values().collect()
+}
+
+fn conflicts(repositories: &[Repository], wanted: &[(usize, usize)]) -> Vec<Duplicate> {
+    let mut first: BTreeMap<_, &(usize, usize)> = BTreeMap::new();
+    let mut conflicts = Vec::new();
+    let shown = |place: &(usize, usize)| {
+        let repository = &repositories[place.0];
+        format!(
+            "{}/{}",
+            repository.label.trim_end_matches('/'),
+            repository.packages[place.1].href
+        )
+    };
+    for place in wanted {
+        let nevra = &repositories[place.0].packages[place.1].nevra;
+        match first.get(nevra) {
+            Some(other) => conflicts.push(Duplicate {
+                nevra: nevra.clone(),
+                first: shown(other),
+                second: shown(place),
+            }),
+            None => {
+                first.insert(nevra, place);
+            }
+        }
+    }
+    conflicts
+}
+
+/// Two packages cannot be fetched from one place.
+fn one_place_each(
+    repositories: &[Repository],
+    packages: &[(usize, usize)],
+) -> Result<(), CreaterepoError> {
+    let mut places = HashSet::with_capacity(packages.len());
+    for (repository, number) in packages {
+        let package = &repositories[*repository].packages[*number];
+        if !places.insert((package.base.as_deref(), package.href.as_str())) {
+            let href = package.href.clone();
+            return Err(crate::repodata::MetadataError::DuplicateHref { href }.into());
+        }
+    }
+    Ok(())
+}
