@@ -36,6 +36,7 @@ test: ## everything that is checked on each change
 	@scripts/timed.sh 'tests' scripts/run-tests.sh $(cargo_build)
 
 test-full: export HALLMARK_TEST_FULL := 1
+test-full: export HALLMARK_FUZZ_SECS := 60
 test-full: test ## `test` and all that is too slow for each change
 
 lint: ## formatting, clippy, licences and sources of dependencies, shell scripts
@@ -72,6 +73,7 @@ build:
 client-root:
 	@scripts/timed.sh 'client root' scripts/make-forky.sh >/dev/null || [ $$? = 3 ]
 	@scripts/timed.sh 'python checkers' tests/lab/make-venv.sh >/dev/null || echo 'test: no Python checkers; the tests that need them are skipped' >&2
+	@scripts/timed.sh 'createrepo_c of PyPI' tests/lab/make-venv.sh createrepo >/dev/null || echo 'test: no createrepo_c of PyPI; the tests that need it are skipped' >&2
 
 # Fails when a package that should be reproducible is not, or the one that must not be is.
 test-packages:
@@ -83,4 +85,4 @@ clean: ## remove what was built
 	@cargo clean
 
 clean-cache: ## remove the client root, fetched sources and checkers from the cache folder
-	@rm -rf --one-file-system '$(HALLMARK_CACHE)'/{forky,forky.*,sources,venv}
+	@rm -rf --one-file-system '$(HALLMARK_CACHE)'/{forky,forky.*,sources,venv,venv-createrepo}

@@ -31,6 +31,7 @@ test	gnupg sqv?	gnupg2 sequoia-sqv?	independent checks of our signatures
 test	softhsm2	softhsm	a token for the PKCS #11 backend
 test	dnf zypper?	dnf zypper?	clients of this machine
 test	createrepo-c	createrepo_c	the reference for repodata
+test	zchunk?	zchunk?	judges of zchunk files
 test	python3 python3-venv	python3	reference libraries in Python
 test	shellcheck?	ShellCheck?	make lint
 test	mmdebstrap? uidmap?	-	the root with the newest clients

@@ -65,6 +65,7 @@ fn every_command_explains_itself_with_examples() {
         "evidence",
         "createrepo",
         "modifyrepo",
+        "mergerepo",
         "repo check",
     ] {
         assert!(

@@ -12,8 +12,16 @@ fn hallmark(args: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    // Not the cache of whoever runs the tests.
+    command.env("HALLMARK_CACHE", cache());
     command.args(args);
     command
+}
+
+fn cache() -> &'static Path {
+    static CACHE: std::sync::LazyLock<tempfile::TempDir> =
+        std::sync::LazyLock::new(|| tempfile::tempdir().unwrap());
+    CACHE.path()
 }
 
 fn ran(args: &[&str]) -> Output {
@@ -126,9 +134,16 @@ fn options_that_cannot_be_kept_are_refused_and_not_ignored() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().to_str().unwrap();
     for args in [
-        &["--database"][..],
-        &["--baseurl", "http://x/"],
+        &["--baseurl", "http://x/"][..],
         &["--deltas"],
+        &["--num-deltas", "2"],
+        &["--update-md-path", "x", "--update"],
+        &["--no-pretty"],
+        &["--split"],
+        &["--zck-dict-dir", "x"],
+        &["--includepkg", "http://x/a.rpm"],
+        &["--checksum", "sha1"],
+        &["--general-compress-type", "zck"],
         &["--checksum", "md5"],
         &["--compress-type", "bz2"],
         &["--skip-stat"],
@@ -140,7 +155,10 @@ fn options_that_cannot_be_kept_are_refused_and_not_ignored() {
         all.extend(args);
         let output = ran(&all);
         assert_eq!(code(&output), 2, "{args:?}: {output:?}");
+        assert!(output.stdout.is_empty() && stderr(&output).starts_with("error: "));
     }
+    let output = ran(&["createrepo", directory, "--split"]);
+    assert!(stderr(&output).contains("--split is not supported, because"));
     assert!(!root.path().join("repodata").exists());
     for (location, wanted) in [
         ("/nonexistent", 2),
@@ -152,5 +170,113 @@ fn options_that_cannot_be_kept_are_refused_and_not_ignored() {
             wanted,
             "{location}"
         );
+    }
+}
+
+#[test]
+fn the_directory_stays_clean_and_the_cache_goes_where_it_is_told() {
+    let root = tempfile::tempdir().unwrap();
+    let (repository, cache) = (root.path().join("r"), root.path().join("c"));
+    fs::create_dir(&repository).unwrap();
+    let arguments = [
+        "createrepo",
+        "--quiet",
+        "--basedir",
+        root.path().to_str().unwrap(),
+        "-d",
+        "r",
+        "--cachedir",
+    ];
+    let output = hallmark(&arguments).arg(&cache).output().unwrap();
+    assert_eq!(code(&output), 0, "{output:?}");
+    let names: Vec<_> = fs::read_dir(&repository)
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["repodata"]);
+    assert_eq!(fs::read_dir(&cache).unwrap().count(), 1);
+    assert!(repomd(&repository).contains("type=\"other_db\""));
+}
+
+#[test]
+fn repositories_are_merged_and_several_records_change_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
+    for name in ["a", "b"] {
+        fs::create_dir(root.path().join(name)).unwrap();
+        let output = ran(&["createrepo", "--quiet", &path(name)]);
+        assert_eq!(code(&output), 0, "{output:?}");
+    }
+    fs::write(path("comps.xml"), "<comps/>").unwrap();
+    fs::write(path("updateinfo.xml"), "<updates/>").unwrap();
+    let batch = format!(
+        "# both\n[{}]\ntype=group\ncompress-type=gz\n[{}]\nzck=true\n",
+        path("comps.xml"),
+        path("updateinfo.xml")
+    );
+    fs::write(path("batch"), batch).unwrap();
+    let output = ran(&[
+        "modifyrepo",
+        "--batchfile",
+        &path("batch"),
+        &path("a/repodata"),
+    ]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let text = repomd(&root.path().join("a"));
+    for wanted in [
+        "\"group\"",
+        "\"updateinfo\"",
+        "\"updateinfo_zck\"",
+        "comps.xml.gz",
+    ] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+    fs::write(path("batch"), "[x]\ntypo=1\n").unwrap();
+    let output = ran(&["modifyrepo", "--batchfile", &path("batch"), &path("a")]);
+    assert_eq!(code(&output), 2);
+    assert!(
+        stderr(&output).contains("line 2: the key `typo` is unknown"),
+        "{}",
+        stderr(&output)
+    );
+
+    let output = ran(&[
+        "mergerepo",
+        "--repo",
+        &path("a"),
+        "--repo",
+        &path("b"),
+        "-o",
+        &path("m"),
+    ]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert!(
+        stderr(&output).ends_with("0 packages\n"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(repomd(&root.path().join("m")).contains("\"group\""));
+    for (arguments, wanted, says) in [
+        (&["--koji"][..], 2, "--koji is not supported, because"),
+        (&["--conflicts", "all"], 2, "needs --all"),
+        (
+            &["--repo", "http://127.0.0.1:1/x"],
+            3,
+            "cannot merge http://127.0.0.1:1/x",
+        ),
+        (&["--repo", "/nonexistent"], 2, "no directory"),
+    ] {
+        let out = path("never");
+        let first = path("a");
+        let mut all = vec!["mergerepo", "--repo", &first, "-o", &out];
+        all.extend(arguments);
+        let output = ran(&all);
+        assert_eq!(code(&output), wanted, "{arguments:?}: {output:?}");
+        assert!(
+            stderr(&output).contains(says),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(!Path::new(&out).join("repodata").exists());
     }
 }

@@ -255,8 +255,6 @@ fn records_that_are_not_made_from_packages_are_carried_by_an_update_and_named_ot
     assert!(stems(root.path()).contains(&"comps.xml.gz".to_owned()));
     let modify = ModifyRequest {
         repository: root.path().to_owned(),
-        names: FileNames::Unique,
-        checksum: ChecksumType::Sha256,
         at: now(),
     };
     let addition = |text: &str| Addition {
@@ -264,9 +262,13 @@ fn records_that_are_not_made_from_packages_are_carried_by_an_update_and_named_ot
         file_name: "updateinfo.xml".to_owned(),
         bytes: text.as_bytes().to_vec(),
         codec: Codec::ZSTD,
+        checksum: ChecksumType::Sha256,
+        names: FileNames::Unique,
+        zchunk: false,
     };
-    modifyrepo(&modify, addition("<updates/>")).unwrap();
-    let removal = modifyrepo(&modify, addition("<updates><update/></updates>")).unwrap();
+    let add = |text: &str| modifyrepo(&modify, vec![Change::Add(addition(text))]).unwrap();
+    add("<updates/>");
+    let removal = add("<updates><update/></updates>");
     assert_eq!(removal.files.len(), 1);
     let report = checked(root.path());
     assert!(report.passed, "{:#?}", report.findings);
@@ -296,7 +298,7 @@ fn records_that_are_not_made_from_packages_are_carried_by_an_update_and_named_ot
     let summary = run(&request).unwrap();
     assert_eq!(summary.dropped_records, ["group", "group_gz", "updateinfo"]);
     assert!(matches!(
-        remove_record(&modify, "updateinfo"),
+        modifyrepo(&modify, vec![Change::Remove("updateinfo".to_owned())]),
         Err(CreaterepoError::NoRecord { .. })
     ));
 }

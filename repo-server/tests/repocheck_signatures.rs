@@ -88,6 +88,30 @@ fn a_key_that_is_given_must_have_signed_this_very_repomd() {
         "{:#?}",
         report.findings
     );
+    // gpg's own choice, and the other strong ones, count as well; what can be forged does not.
+    for (digest, wanted) in [
+        ("SHA512", true),
+        ("SHA384", true),
+        ("SHA256", true),
+        ("SHA224", false),
+    ] {
+        fs::remove_file(repository.join("repodata/repomd.xml.asc")).unwrap();
+        let digest_option = format!("--digest-algo={digest}");
+        gpg(&home, &["--armor", &digest_option, "--detach-sign", path]);
+        let report = check(&repository, &signing, false);
+        assert_eq!(
+            report.signature_verified, wanted,
+            "{digest}: {:#?}",
+            report.findings
+        );
+        let findings = format!("{:?}", report.findings);
+        assert!(wanted || findings.contains("SHA224"), "{findings}");
+    }
+    fs::remove_file(repository.join("repodata/repomd.xml.asc")).unwrap();
+    gpg(
+        &home,
+        &["--armor", "--digest-algo=SHA512", "--detach-sign", path],
+    );
     let report = check(&repository, &other, false);
     assert_eq!(codes(&report), ["signature-bad"].into());
     assert!(!report.signature_verified);

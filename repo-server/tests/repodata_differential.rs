@@ -1,7 +1,8 @@
 //! Field by field against createrepo_c, on every real package it accepts and on packages that
 //! rpmbuild makes to be difficult.
 //!
-//! `CREATEREPO_C` names another createrepo_c than the one in PATH.
+//! Run against every createrepo_c there is: this machine's (`CREATEREPO_C` names another), PyPI's, and the
+//! client root's.
 //!
 //! Deliberate differences, all asserted below:
 //!
@@ -22,6 +23,7 @@ use quick_xml::events::{BytesStart, Event};
 use repo_model::rpm::{Head, Package};
 use repo_model::{FileDigest, Timestamp};
 use repo_server::repodata::{Codec, Entry, NoFrameCache, build, sort};
+use repodata_support::reference::Reference;
 use repodata_support::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -115,10 +117,13 @@ fn open(
 }
 
 /// Runs createrepo_c over a directory and returns its three files.
-fn createrepo_c(tool: &str, directory: &Path) -> [String; 3] {
-    let output = Command::new(tool)
-        .args(["--quiet", "--no-database", "--simple-md-filenames"])
-        .arg(directory)
+fn createrepo_c(tool: &Reference, directory: &Path) -> [String; 3] {
+    let output = tool
+        .command(
+            "createrepo_c",
+            directory,
+            &["--quiet", "--no-database", "--simple-md-filenames", "@"],
+        )
         .output()
         .unwrap();
     assert!(
@@ -253,11 +258,6 @@ fn compare(
     deliberate
 }
 
-fn tool() -> Option<String> {
-    let tool = std::env::var("CREATEREPO_C").unwrap_or_else(|_| "createrepo_c".to_owned());
-    has_tool(&tool).then_some(tool)
-}
-
 fn lost_latin1(theirs: &str, ours: &str) -> bool {
     let kept: String = ours
         .chars()
@@ -274,8 +274,8 @@ fn is_archive_size_of_v6(theirs: &str, ours: &str) -> bool {
 }
 
 /// createrepo_c before 1.0 marks no requirement of %pretrans and %posttrans.
-fn is_pre_of_trans(tool: &str, theirs: &str, ours: &str) -> bool {
-    !writes_as_1_2(tool)
+fn is_pre_of_trans(tool: &Reference, theirs: &str, ours: &str) -> bool {
+    !tool.writes_as_1_2()
         && ["at-pretrans", "at-posttrans", "foog", "fooh"]
             .iter()
             .any(|name| theirs.contains(name))
@@ -289,36 +289,36 @@ fn every_real_package_gets_the_metadata_that_createrepo_c_gives_it() {
         eprintln!("SKIPPED: the set of real packages is not beside the repository");
         return;
     }
-    let Some(tool) = tool() else { return };
+    for tool in Reference::all() {
+        compare_real_packages(&tool, &rpms);
+    }
+}
+
+fn compare_real_packages(tool: &Reference, rpms: &Path) {
     let directory = tempfile::tempdir().unwrap();
     // Not rpm 3 packages: below createrepo_c, librpm 4 adds the package's own provide to them, and
     // with librpm 6 their unversioned provides are lost.
     for format in ["v4", "v6"] {
         copy_rpms(&rpms.join(format), &directory.path().join(format));
     }
-    let theirs = createrepo_c(&tool, directory.path());
+    let theirs = createrepo_c(tool, directory.path());
     let ours = ours(directory.path(), &theirs[0]);
     let deliberate = compare(&theirs, &ours, |theirs, ours| {
         lost_latin1(theirs, ours)
             || is_archive_size_of_v6(theirs, ours)
-            || is_pre_of_trans(&tool, theirs, ours)
+            || is_pre_of_trans(tool, theirs, ours)
     });
     let count = ours[0].matches("<package ").count();
-    eprintln!("{count} packages compared; deliberate differences: {deliberate:#?}");
+    let label = &tool.label;
+    eprintln!("{label}: {count} packages compared; deliberate differences: {deliberate:#?}");
     assert!(count >= 50, "only {count} packages were compared");
-    if writes_as_1_2(&tool) {
+    if tool.writes_as_1_2() {
         let bytes_differ = differing_packages(&theirs, &ours);
         assert!(
             bytes_differ <= deliberate.len(),
             "{bytes_differ} packages differ in bytes"
         );
     }
-}
-
-/// createrepo_c 1.x writes empty elements as a pair of tags, as we do; 0.x does not.
-fn writes_as_1_2(tool: &str) -> bool {
-    let output = Command::new(tool).arg("--version").output().unwrap();
-    String::from_utf8_lossy(&output.stdout).contains("Version: 1.")
 }
 
 /// How many pieces for one package differ in bytes, over all three files. The order of packages is
@@ -427,7 +427,6 @@ ln -s ../bin/difficult %{buildroot}/usr/lib/sendmail
 
 #[test]
 fn a_difficult_package_differs_from_createrepo_c_only_where_that_is_wrong() {
-    let Some(tool) = tool() else { return };
     if !has_tool("rpmbuild") {
         return;
     }
@@ -451,12 +450,17 @@ fn a_difficult_package_differs_from_createrepo_c_only_where_that_is_wrong() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    for tool in Reference::all() {
+        compare_difficult_packages(&tool, top.path());
+    }
+}
 
+fn compare_difficult_packages(tool: &Reference, top: &Path) {
     let directory = tempfile::tempdir().unwrap();
     for built in ["RPMS", "SRPMS"] {
-        copy_rpms(&top.path().join(built), directory.path());
+        copy_rpms(&top.join(built), directory.path());
     }
-    let theirs = createrepo_c(&tool, directory.path());
+    let theirs = createrepo_c(tool, directory.path());
     let ours = ours(directory.path(), &theirs[0]);
     assert_eq!(
         ours[0].matches("<package ").count(),
@@ -472,9 +476,9 @@ fn a_difficult_package_differs_from_createrepo_c_only_where_that_is_wrong() {
     let deliberate = compare(&theirs, &ours, |theirs, ours| {
         is_nosrc(theirs, ours)
             || is_beyond_2038(theirs, ours)
-            || is_pre_of_trans(&tool, theirs, ours)
+            || is_pre_of_trans(tool, theirs, ours)
     });
     // nosrc: once in each file; 2038: the two newer entries of that day, in each package's changelog.
-    let expected = 3 + 2 * 2 + if writes_as_1_2(&tool) { 0 } else { 2 };
+    let expected = 3 + 2 * 2 + if tool.writes_as_1_2() { 0 } else { 2 };
     assert_eq!(deliberate.len(), expected, "{deliberate:#?}");
 }

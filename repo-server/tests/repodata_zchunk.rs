@@ -170,6 +170,133 @@ fn one_more_package_costs_a_client_a_few_chunks() {
     assert_eq!(chunks, 0);
 }
 
+/// Bytes that Debian's `zck_delta_size` says a client with `old` has to fetch for `new`.
+fn measured_delta(old: &[u8], new: &[u8]) -> u64 {
+    let directory = tempfile::tempdir().unwrap();
+    let paths = ["old.zck", "new.zck"].map(|name| directory.path().join(name));
+    fs::write(&paths[0], old).unwrap();
+    fs::write(&paths[1], new).unwrap();
+    let output = output_of(Command::new("zck_delta_size").args(&paths));
+    // "Would download 3456 of 78901 bytes", then how many chunks.
+    let line = output
+        .lines()
+        .find(|line| line.starts_with("Would download"));
+    let line = line.unwrap_or_else(|| panic!("{output}"));
+    line.split_whitespace().nth(2).unwrap().parse().unwrap()
+}
+
+#[test]
+fn zck_delta_size_measures_a_small_delta_after_a_change_of_one_package_or_advisory() {
+    if !has_tool("zck_delta_size") {
+        return;
+    }
+    let advisories = |count: usize| -> Vec<u8> {
+        let one = |n: usize| {
+            let mix = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            format!(
+                "<update><id>X-{n}</id><title>{mix:x} {:x}</title></update>\n",
+                mix.rotate_left(17)
+            )
+        };
+        let all: String = (0..count).map(one).collect();
+        format!("<updates>\n{all}</updates>\n").into_bytes()
+    };
+    let make = |entries: &[_], packages: &_, count: usize| {
+        let extras = [repo_server::repodata::ExtraRecord {
+            record_type: "updateinfo".to_owned(),
+            file_name: "updateinfo.xml".to_owned(),
+            bytes: advisories(count),
+            codec: Codec::ZSTD,
+        }];
+        let inputs = repo_server::repodata::Inputs {
+            extras: &extras,
+            ..inputs(entries, packages, &repo_server::repodata::NoFrameCache, 2)
+        };
+        let at = repo_model::Timestamp::from_unix_secs(PUBLISHED);
+        repo_server::repodata::build(&inputs, &zchunk(Codec::ZSTD), at).unwrap()
+    };
+    let (all, packages) = listed((0..5_000).map(numbered));
+    let mut fewer = all.clone();
+    fewer.remove(2_500);
+    let (before, after) = (
+        make(&fewer, &packages, 20_000),
+        make(&all, &packages, 20_001),
+    );
+    for kind in [
+        "primary_zck",
+        "filelists_zck",
+        "other_zck",
+        "updateinfo_zck",
+    ] {
+        let new = file_of(&after, kind);
+        let delta = measured_delta(file_of(&before, kind), new);
+        eprintln!("{kind}: {delta} of {} bytes", new.len());
+        assert!(
+            delta * 5 < new.len() as u64,
+            "{kind}: {delta} of {}",
+            new.len()
+        );
+        assert_eq!(
+            delta,
+            delta_bytes(file_of(&before, kind), new).0,
+            "{kind}: both ways of counting"
+        );
+    }
+}
+
+#[test]
+fn groups_advisories_and_modules_have_a_zchunk_form_that_unzck_gives_back() {
+    if !has_tool("unzck") {
+        return;
+    }
+    let (entries, packages) = listed([package("p")]);
+    let text = "<x>group & co</x>\n".repeat(30_000).into_bytes();
+    let extra = |record_type: &str, file_name: &str, bytes: &[u8], codec| {
+        repo_server::repodata::ExtraRecord {
+            record_type: record_type.to_owned(),
+            file_name: file_name.to_owned(),
+            bytes: bytes.to_vec(),
+            codec,
+        }
+    };
+    let extras = [
+        extra("group", "comps.xml", &text, Codec::None),
+        extra("group_gz", "comps.xml", &text, Codec::Gzip),
+        extra("modules", "modules.yaml", b"---\n...\n", Codec::Xz),
+        extra("updateinfo", "updateinfo.xml", b"", Codec::ZSTD),
+    ];
+    let inputs = repo_server::repodata::Inputs {
+        extras: &extras,
+        ..inputs(&entries, &packages, &repo_server::repodata::NoFrameCache, 1)
+    };
+    let at = repo_model::Timestamp::from_unix_secs(PUBLISHED);
+    let repodata = repo_server::repodata::build(&inputs, &zchunk(Codec::ZSTD), at).unwrap();
+    let repomd = String::from_utf8(repodata.repomd.clone()).unwrap();
+    assert!(!repomd.contains("group_gz_zck"));
+    for extra in [&extras[0], &extras[2], &extras[3]] {
+        let kind = format!("{}_zck", extra.record_type);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file.zck");
+        fs::write(&path, file_of(&repodata, &kind)).unwrap();
+        let open = Command::new("unzck").arg("-c").arg(&path).output().unwrap();
+        assert!(
+            open.status.success() && open.stdout == extra.bytes,
+            "{kind}"
+        );
+        let record = &repodata
+            .files
+            .iter()
+            .find(|f| f.record.record_type == kind)
+            .unwrap()
+            .record;
+        assert_eq!(
+            record.open.unwrap().digest,
+            repo_model::FileDigest::of(&extra.bytes)
+        );
+        assert!(record.header.is_some() && repomd.contains(&record.name));
+    }
+}
+
 #[test]
 fn chunks_are_the_frames_of_the_zstd_file() {
     let (entries, packages) = listed((0..700).map(numbered));

@@ -1,13 +1,28 @@
 #!/bin/sh
-# Makes the Python environment that holds the SBOM validators of the tests, outside the source
-# tree, and prints its directory. Run it again at no cost: a finished one is left as it is.
+# Makes a Python environment that the tests use, outside the source tree, and prints its directory. Run
+# it again at no cost: a finished one is left as it is.  make-venv.sh [sbom|createrepo]
 #
-# Where: $HALLMARK_VENV, else $HALLMARK_CACHE/venv, else /var/cache/hallmark/venv.
+#   sbom        the SBOM validators (the default): $HALLMARK_VENV, else $HALLMARK_CACHE/venv
+#   createrepo  the newest createrepo_c, the reference for metadata: $HALLMARK_CACHE/venv-createrepo
+#
+# $HALLMARK_CACHE is /var/cache/hallmark when unset.
 set -eu
 
-packages='cyclonedx-python-lib[validation]==11.12.0 spdx-tools==0.8.5 ntia-conformance-checker==6.0.0'
-
-venv=${HALLMARK_VENV:-${HALLMARK_CACHE:-/var/cache/hallmark}/venv}
+cache=${HALLMARK_CACHE:-/var/cache/hallmark}
+case ${1:-sbom} in
+    sbom)
+        packages='cyclonedx-python-lib[validation]==11.12.0 spdx-tools==0.8.5 ntia-conformance-checker==6.0.0'
+        venv=${HALLMARK_VENV:-$cache/venv}
+        ;;
+    createrepo)
+        packages='createrepo_c==1.2.5'
+        venv=$cache/venv-createrepo
+        ;;
+    *)
+        echo "error: no environment is called $1: want sbom or createrepo" >&2
+        exit 2
+        ;;
+esac
 # The stamp holds the pins it was made from, so that changing a pin makes it anew.
 stamp=$venv/.hallmark-pins
 
@@ -22,7 +37,11 @@ python3 -m venv "$venv"
 # Word splitting is wanted: one argument for each pinned package.
 # shellcheck disable=SC2086
 "$venv/bin/pip" install --quiet --no-input $packages >&2
-"$venv/bin/python" - >&2 <<'PY'
+# An environment that does not work has no stamp, and is made anew.
+if [ "${1:-sbom}" = createrepo ]; then
+    "$venv/bin/createrepo_c" --version >&2
+else
+    "$venv/bin/python" - >&2 <<'PY'
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from spdx_tools.spdx.parser.parse_anything import parse_file
@@ -32,5 +51,6 @@ from ntia_conformance_checker import SbomChecker
 JsonStrictValidator(SchemaVersion.V1_6)
 JsonStrictValidator(SchemaVersion.V1_7)
 PY
+fi
 printf '%s' "$packages" >"$stamp"
 echo "$venv"

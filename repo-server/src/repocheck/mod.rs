@@ -45,7 +45,7 @@ pub(crate) use packed::Packed;
 pub(crate) use sums::{Tap, drain};
 pub(crate) use xml::{Start, Token, XmlReader};
 
-pub use hallmark_signer::verify::{Certificate, VerifyError};
+pub use hallmark_signer::verify::{Certificate, VerifyError, verify_foreign_signature};
 
 use hallmark_signer::verify::verify_detached_by_any;
 use repo_model::Timestamp;

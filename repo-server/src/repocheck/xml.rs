@@ -171,7 +171,7 @@ impl<R: BufRead> XmlReader<R> {
             inner,
             left_bytes: TOKEN_MAX_BYTES,
         });
-        reader.config_mut().check_comments = false;
+        reader.config_mut().check_comments = true;
         Self {
             reader,
             buffer: Vec::new(),
@@ -222,6 +222,9 @@ impl<R: BufRead> XmlReader<R> {
                 Ok(Event::Start(tag)) => Kind::Start(tag.into_owned()),
                 Ok(Event::Empty(tag)) => Kind::Empty(tag.into_owned()),
                 Ok(Event::End(_)) => Kind::End,
+                Ok(Event::Text(text)) if text.contains("]]>") => {
+                    return fail(XmlProblem::Malformed("`]]>` stands in a text".to_owned()));
+                }
                 Ok(Event::Text(text)) => Kind::Text(text.xml10_content().into_owned()),
                 Ok(Event::CData(text)) => Kind::Text(text.xml10_content().into_owned()),
                 Ok(Event::GeneralRef(name)) => match resolve(&name) {
@@ -231,6 +234,10 @@ impl<R: BufRead> XmlReader<R> {
                 Ok(Event::Eof) => Kind::Eof,
                 Ok(Event::DocType(text)) if self.had_root || text.contains('[') => {
                     return fail(XmlProblem::DocumentType);
+                }
+                Ok(Event::Decl(_)) if self.had_root => {
+                    let text = "an XML declaration stands inside it".to_owned();
+                    return fail(XmlProblem::Malformed(text));
                 }
                 Ok(Event::DocType(_) | Event::Comment(_) | Event::PI(_) | Event::Decl(_)) => {
                     continue;
@@ -255,6 +262,9 @@ impl<R: BufRead> XmlReader<R> {
             Kind::Start(tag) | Kind::Empty(tag) => {
                 if self.depth >= DEPTH_MAX {
                     return fail(XmlProblem::Depth);
+                }
+                if let Err(problem) = check_tag(&tag) {
+                    return fail(problem);
                 }
                 if self.depth == 0 && self.had_root {
                     return fail(XmlProblem::Malformed("a second root element".to_owned()));
@@ -351,6 +361,41 @@ fn resolve(name: &quick_xml::events::BytesRef<'_>) -> Result<String, XmlProblem>
     }
 }
 
+/// Checks what the parser leaves to the reader of each attribute: a tag may be passed over here, and
+/// still be read by clients, whose parsers are strict.
+fn check_tag(tag: &BytesStart<'_>) -> Result<(), XmlProblem> {
+    let malformed = |text: String| Err(XmlProblem::Malformed(text));
+    let name = tag.name();
+    if !is_name(name.as_ref()) {
+        return malformed(format!("`{}` is no name", shortened(name.as_ref())));
+    }
+    for attribute in tag.attributes() {
+        let attribute = attribute.map_err(|error| XmlProblem::Malformed(error.to_string()))?;
+        let (key, value) = (attribute.key.as_ref(), &attribute.value);
+        if !is_name(key) {
+            return malformed(format!("`{}` is no name", shortened(key)));
+        }
+        if value.contains('<') {
+            return malformed(format!("the value of `{}` holds `<`", shortened(key)));
+        }
+        check_characters(value)?;
+        if value.contains('&') {
+            let open = quick_xml::escape::unescape(value)
+                .map_err(|error| XmlProblem::Malformed(error.to_string()))?;
+            check_characters(&open)?;
+        }
+    }
+    Ok(())
+}
+
+/// XML names, as far as ASCII goes.
+fn is_name(name: &str) -> bool {
+    let mut characters = name.chars();
+    let is_start = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':' || !c.is_ascii();
+    characters.next().is_some_and(is_start)
+        && characters.all(|c| is_start(c) || c.is_ascii_digit() || c == '-' || c == '.')
+}
+
 fn check_characters(text: &str) -> Result<(), XmlProblem> {
     let forbidden = |c: char| {
         (c < ' ' && !matches!(c, '\t' | '\n' | '\r')) || matches!(c, '\u{fffe}' | '\u{ffff}')
@@ -409,6 +454,14 @@ mod tests {
             (b"<x>a&#27;b</x>", "forbidden character U+001B"),
             (b"<x>", "ends inside 1 open"),
             (b"<x><y></x>", "not well-formed"),
+            (b"<x><y a='\x1b'/></x>", "forbidden character U+001B"),
+            (b"<x><y a='&#27;'/></x>", "forbidden character U+001B"),
+            (b"<x><y a='<'/></x>", "holds `<`"),
+            (b"<x><y a='1' a='2'/></x>", "not well-formed"),
+            (b"<x><1/></x>", "is no name"),
+            (b"<x>a]]>b</x>", "`]]>`"),
+            (b"<x><!-- a -- b --></x>", "not well-formed"),
+            (b"<x><?xml version=\"1.0\"?></x>", "declaration"),
             (b"<x/><y/>", "second root"),
             (b"", "no element"),
             (b"<x/>tail", "outside the root"),

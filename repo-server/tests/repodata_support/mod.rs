@@ -1,6 +1,8 @@
 //! Packages made by hand, and small tools, for the tests of repository metadata.
 #![allow(dead_code)] // each test binary uses a part of it
 
+pub mod reference;
+
 use repo_model::rpm::{
     ChangelogEntry, Dependency, DependencyFlags, FileEntry, FileKind, Package, RpmFormat,
 };

@@ -2,6 +2,7 @@
 //! the channels; and that nobody ever sees a torn repository.
 
 mod channels;
+mod check;
 mod races;
 
 use hallmark_tests::http::{Answer, Http};

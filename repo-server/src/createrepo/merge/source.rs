@@ -143,12 +143,23 @@ impl Repository {
             .map(|(place, package)| (digits(&package.pkgid), place))
             .collect();
         let mut spans: Vec<(usize, Range<u64>)> = Vec::new();
+        let mut disagrees = None;
         read_listed_spans(text, LISTS[number].1, |listed: ListedPackage, span| {
             let id = listed.pkgid.to_ascii_lowercase();
             if let Some(place) = places.get(id.as_str()) {
+                if !is_of(&listed, &self.packages[*place].nevra) {
+                    disagrees.get_or_insert((listed.offset, *place));
+                }
                 spans.push((*place, span));
             }
         })?;
+        if let Some((offset, place)) = disagrees {
+            let nevra = &self.packages[place].nevra;
+            return Err(XmlError {
+                offset,
+                problem: XmlProblem::Meaning(format!("its pkgid is that of {nevra} in primary")),
+            });
+        }
         for (place, span) in spans {
             let slot = &mut self.packages[place].spans[number];
             if slot.is_none() {
@@ -199,6 +210,15 @@ impl Repository {
         spool.read_exact_at(&mut text, span.start)?;
         Ok(text)
     }
+}
+
+/// Whether an element of filelists or other names this package.
+fn is_of(listed: &ListedPackage, nevra: &Nevra) -> bool {
+    listed.name == nevra.name
+        && listed.arch == nevra.arch
+        && listed.version.epoch.parse() == Ok(nevra.evr.epoch)
+        && listed.version.version == nevra.evr.version
+        && listed.version.release == nevra.evr.release
 }
 
 /// Whether `kind` is `of` or `of` with `_gz`, `_xz`, `_zck` behind.
