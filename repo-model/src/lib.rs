@@ -17,6 +17,7 @@ pub mod sbom_facts;
 pub mod stage;
 pub mod statement;
 pub mod timestamp;
+pub mod trust;
 pub mod verdict;
 pub mod wire;
 
