@@ -101,7 +101,7 @@ public_url = "$url"
 title = "Hallmark demo"
 data_dir = "$demo/server"
 signer_socket = "$demo/signer.sock"
-policy_file = "$demo/policy.toml"
+policy_file = "$demo/policy/policy.toml"
 
 [[repo]]
 name = "base"
@@ -110,8 +110,9 @@ arches = ["$arch"]
 [signer]
 socket = "$demo/signer.sock"
 state_dir = "$demo/signer"
-policy_file = "$demo/policy.toml"
+policy_file = "$demo/policy/policy.toml"
 END
+  sign_policy
   for name in a b; do
     cat > "$demo/rebuilder-$name.toml" <<END
 [rebuilder]
@@ -122,6 +123,22 @@ key_file = "$demo/keys/rebuilder-$name.key"
 work_dir = "$demo/rebuilder-$name"
 END
   done
+}
+
+# The policy is what two of three people say it is. Their keys would be kept offline.
+sign_policy() {
+  local name keys=()
+  for name in alice bob carol; do
+    "$bin/hallmark-signer" root keygen "$demo/keys/$name.key" >/dev/null
+    keys+=(--key "$demo/keys/$name.pub")
+  done
+  "$bin/hallmark-signer" root init "$demo/policy" "${keys[@]}" --threshold 2 >/dev/null
+  "$bin/hallmark-signer" root policy "$demo/policy" "$demo/policy.toml" >/dev/null
+  for name in alice bob; do
+    "$bin/hallmark-signer" root sign "$demo/policy" --key "$demo/keys/$name.key" >/dev/null
+  done
+  "$bin/hallmark-signer" root verify "$demo/policy" >&2
+  "$bin/hallmark-signer" root pin "$demo/policy/1.root.json" --config "$demo/hallmark.toml" >/dev/null
 }
 
 start_all() {

@@ -120,7 +120,7 @@ impl Default for ServerConfig {
             title: "Hallmark".to_owned(),
             data_dir: "/var/lib/hallmark".into(),
             signer_socket: "/run/hallmark/signer.sock".into(),
-            policy_file: "/etc/hallmark/policy.toml".into(),
+            policy_file: "/etc/hallmark/policy/policy.toml".into(),
             channels: ["preview", "stable"]
                 .iter()
                 .filter_map(|c| c.parse().ok())
@@ -195,8 +195,11 @@ pub struct SignerConfig {
     pub socket: PathBuf,
     /// Keys and journal; readable by the signer's user only.
     pub state_dir: PathBuf,
-    /// The policy.
+    /// The policy. Its signatures lie in the same directory: see [`crate::trust`].
     pub policy_file: PathBuf,
+    /// Takes the policy as it is, signed by nobody. For development only: whoever can write the
+    /// file decides what is signed.
+    pub unsigned_policy: bool,
     /// URI that names this signer in its summaries.
     pub verifier_id: String,
     /// Name in the OpenPGP certificates made by `hallmark-signer init`.
@@ -222,7 +225,8 @@ impl Default for SignerConfig {
         Self {
             socket: "/run/hallmark/signer.sock".into(),
             state_dir: "/var/lib/hallmark-signer".into(),
-            policy_file: "/etc/hallmark/policy.toml".into(),
+            policy_file: "/etc/hallmark/policy/policy.toml".into(),
+            unsigned_policy: false,
             verifier_id: "https://hallmark.example/signer".to_owned(),
             user_id: "Hallmark repository <packages@hallmark.example>".to_owned(),
             key_algorithm: KeyAlgorithm::default(),

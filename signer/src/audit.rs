@@ -56,6 +56,7 @@ fn decided(event: &Event) -> Option<(FileDigest, FileDigest, Outcome)> {
             Some((*request, *policy, outcome))
         }
         Event::Started { .. }
+        | Event::PolicyRead { .. }
         | Event::LimitReached { .. }
         | Event::FileSigned { .. }
         | Event::FileRefused { .. }

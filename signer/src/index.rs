@@ -1,6 +1,6 @@
 //! What the journal says, in memory: which packages were signed, with what, and the last release.
 
-use crate::journal::{Event, Record};
+use crate::journal::{Event, PolicyInUse, Record};
 use repo_model::policy::Reason;
 use repo_model::{Evr, FileDigest, HeaderDigest, Nevra, ReleaseId, Timestamp};
 use std::collections::HashMap;
@@ -37,16 +37,16 @@ pub struct Index {
     /// Highest version signed, by name and architecture.
     highest: HashMap<(String, String), Evr>,
     last_release: Option<SignedRelease>,
-    /// Highest policy version that was used; 0 when none was.
-    highest_policy: u64,
+    /// The policy that was used last: none that goes back is ever used.
+    policy: Option<PolicyInUse>,
 }
 
 impl Index {
     /// Takes in one record.
     pub fn note(&mut self, record: &Record) {
         match &record.event {
-            Event::Started { policy_version, .. } => {
-                self.highest_policy = self.highest_policy.max(*policy_version);
+            Event::Started { policy, .. } | Event::PolicyRead { policy } => {
+                self.policy = Some(policy.clone());
             }
             Event::PackageSigned {
                 header,
@@ -117,9 +117,9 @@ impl Index {
         self.last_release
     }
 
-    /// Highest policy version that was used; 0 when none was.
-    pub fn highest_policy(&self) -> u64 {
-        self.highest_policy
+    /// The policy that was used last, which is the newest that was ever used.
+    pub fn policy(&self) -> Option<&PolicyInUse> {
+        self.policy.as_ref()
     }
 
     /// How many packages were signed.

@@ -14,7 +14,7 @@
 
 mod record;
 
-pub use self::record::{Event, Record};
+pub use self::record::{Event, PolicyInUse, Record};
 use crate::flush::{Flusher, Ticket};
 use repo_model::{FileDigest, Timestamp};
 use std::fs::{File, OpenOptions};

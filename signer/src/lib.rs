@@ -4,11 +4,13 @@
 //! | who | uses |
 //! |---|---|
 //! | `hallmark-signer` | [`keys::init`], [`server::run`], [`journal::verify`] |
+//! | the holders of the root keys | [`ceremony`]: whoever signs the policy |
 //! | the repository server | [`client::Client`] to ask, [`verify`] to check the answer before it is stored |
 //!
 //! Trusted for: signing only what the policy allows. Not trusted for availability. It never keeps a
 //! payload and never speaks to a network.
 
+pub mod ceremony;
 pub mod client;
 pub mod desk;
 mod flush;
@@ -19,6 +21,7 @@ pub mod keys;
 mod notify;
 mod patience;
 pub mod protect;
+pub mod rules;
 pub mod sandbox;
 pub mod server;
 pub mod verify;

@@ -4,6 +4,7 @@
 
 mod audit;
 mod output;
+mod root;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -50,7 +51,7 @@ Examples:
   hallmark-signer init --config /etc/hallmark/hallmark.toml
   HALLMARK_SIGNER__KEY_ALGORITHM=rsa4096 hallmark-signer init")]
     Init(ConfigArg),
-    /// Serve signatures on the Unix socket until SIGTERM or SIGINT.
+    /// Serve signatures on the Unix socket until SIGTERM or SIGINT; SIGHUP reads the policy again.
     #[command(after_help = "\
 Examples:
   hallmark-signer serve --config /etc/hallmark/hallmark.toml
@@ -72,6 +73,22 @@ Examples:
   hallmark-signer audit verify --config /etc/hallmark/hallmark.toml"
     )]
     Audit(Audit),
+    /// Make, sign and check the documents that say which policy holds.
+    #[command(
+        subcommand,
+        after_help = "\
+k of n people decide on the policy, with keys that are kept offline. In order: keygen (each), init, policy,
+sign (k of them), verify; then `pin` once on the signer's machine. To change the policy: policy, sign (k),
+copy the directory to the signer, SIGHUP. To change who decides: rotate, sign.
+
+Examples:
+  hallmark-signer root keygen alice.key
+  hallmark-signer root init policy --key alice.pub --key bob.pub --key carol.pub --threshold 2
+  hallmark-signer root policy policy policy.toml
+  hallmark-signer root sign policy --key alice.key
+  hallmark-signer root verify policy"
+    )]
+    Root(root::Root),
 }
 
 #[derive(Debug, Subcommand)]
@@ -200,6 +217,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(config) => serve(&config.read()?),
         Command::Identity(config) => identity(&config.read()?),
         Command::Audit(command) => audit(command),
+        Command::Root(command) => root::run(command),
     }
 }
 
@@ -234,13 +252,17 @@ fn audit(command: Audit) -> Result<(), Failure> {
     }
 }
 
-fn init(config: &SignerConfig) -> Result<(), Failure> {
+/// The wall clock.
+fn now() -> anyhow::Result<Timestamp> {
     let since_1970 = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let secs = i64::try_from(since_1970.as_secs()).context("the clock is wrong")?;
-    let outcome =
-        keys::init(config, Timestamp::from_unix_secs(secs)).context("cannot make the keys")?;
+    Ok(Timestamp::from_unix_secs(secs))
+}
+
+fn init(config: &SignerConfig) -> Result<(), Failure> {
+    let outcome = keys::init(config, now()?).context("cannot make the keys")?;
     let dir = config.state_dir.display();
     if outcome.made.is_empty() {
         output::note(&format!(
@@ -273,6 +295,8 @@ fn serve(config: &SignerConfig) -> Result<(), Failure> {
             .and_then(|_| signal_hook::flag::register(signal, stop.flag()))
             .context("cannot listen to signals")?;
     }
+    signal_hook::flag::register(libc::SIGHUP, stop.reread_flag())
+        .context("cannot listen to signals")?;
     let served = Server::open(config).and_then(|server| {
         protect::from_swap();
         server.serve(&stop)
@@ -290,7 +314,7 @@ fn identity(config: &SignerConfig) -> Result<(), Failure> {
     let asked = Client::connect(&config.socket).and_then(|mut client| client.identity());
     let identity = match asked {
         Ok(identity) => identity,
-        Err(_) => desk::identity_from_files(config)
+        Err(_) => desk::identity_from_files(config, now()?)
             .map_err(|error| Failure::Configuration(error.into()))?,
     };
     let json = serde_json::to_string_pretty(&identity).context("cannot write JSON")?;

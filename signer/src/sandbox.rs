@@ -1,7 +1,8 @@
 //! The signer locks itself in: after keys and journal are open and the socket is bound it gives up
 //! what it does not need, so that a bug in reading hostile headers cannot be used to reach out.
 //!
-//! * Landlock: no file can be opened but those below `state_dir`, no TCP.
+//! * Landlock: no file can be opened but those below `state_dir` and, to read, those beside the
+//!   policy; no TCP.
 //! * seccomp: no socket but Unix ones, no new program, no tracing, no io_uring (which could open
 //!   sockets past the filter), no kernel interfaces that a signer has no use for.
 //!
@@ -92,8 +93,11 @@ fn apply_landlock(config: &SignerConfig) -> Result<RulesetStatus, RulesetError> 
         .create()?;
     let journal = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::WriteFile | AccessFs::Truncate;
     let socket_dir = config.socket.parent().unwrap_or(Path::new("/"));
-    let allowed: [(&Path, BitFlags<AccessFs>); 2] = [
+    let policy_dir = config.policy_file.parent().unwrap_or(Path::new("."));
+    let allowed: [(&Path, BitFlags<AccessFs>); 3] = [
         (&config.state_dir, journal),
+        // To read the policy again.
+        (policy_dir, AccessFs::ReadFile.into()),
         // To take the socket away at the end.
         (socket_dir, AccessFs::RemoveFile.into()),
     ];
@@ -166,6 +170,7 @@ mod tests {
         let config = SignerConfig {
             state_dir: dir.path().to_owned(),
             socket: dir.path().join("socket"),
+            policy_file: dir.path().join("policy.toml"),
             ..SignerConfig::default()
         };
         // In a thread of its own: nothing lifts a sandbox.

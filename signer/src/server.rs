@@ -63,9 +63,9 @@ pub enum ServeError {
     Sandbox(#[from] SandboxError),
 }
 
-/// Tells a running server to stop; clones tell the same one.
+/// Tells a running server what to do; clones tell the same one.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop(Arc<AtomicBool>, Arc<AtomicBool>);
 
 impl Stop {
     /// Asks the server to finish what it is doing and end.
@@ -81,6 +81,11 @@ impl Stop {
     /// The flag itself, for a signal handler to set.
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
+    }
+
+    /// Set by a signal handler, it makes the server read the policy again.
+    pub fn reread_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.1)
     }
 }
 
@@ -130,6 +135,9 @@ impl Server {
         notifier.tell("READY=1");
         let crowd = Crowd::default();
         while !stop.is_stopped() {
+            if stop.1.swap(false, Ordering::Relaxed) {
+                self.reread_policy();
+            }
             if let Some(stream) = self.accept()? {
                 self.admit(stream, &crowd, stop);
             }
@@ -146,6 +154,20 @@ impl Server {
             );
         }
         Ok(())
+    }
+
+    fn reread_policy(&self) {
+        match self.desk.reread_policy(now()) {
+            Ok(()) => {
+                let version = self.desk.identity().policy_version;
+                tracing::info!(policy.version = version, "policy {version} is in force");
+            }
+            Err(error) => tracing::error!(
+                alarm = "no-policy",
+                "ALARM: nothing is signed until a policy can be used: {}",
+                with_causes(&error)
+            ),
+        }
     }
 
     /// The next connection, or `None` when there was none for one tick.
@@ -265,17 +287,23 @@ fn converse(desk: &Desk, stream: UnixStream, stop: &Stop) -> Result<(), FrameErr
 
 /// The log tells all, the answer only that it is our fault.
 fn failed(error: &DeskError) -> Response {
+    tracing::error!("a request failed: {}", with_causes(error));
+    let message = match error {
+        DeskError::NoPolicy { .. } => error.to_string(),
+        _ => "the signer could not do it; its log says why".to_owned(),
+    };
+    Response::Failed { message }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
     let mut chain = error.to_string();
-    let mut source = std::error::Error::source(error);
+    let mut source = error.source();
     while let Some(next) = source {
         chain.push_str(": ");
         chain.push_str(&next.to_string());
         source = next.source();
     }
-    tracing::error!("a request failed: {chain}");
-    Response::Failed {
-        message: "the signer could not do it; its log says why".to_owned(),
-    }
+    chain
 }
 
 /// Binds the socket, 0660. Removes what an earlier run left only when nobody answers there.

@@ -8,6 +8,7 @@ use common::{
 use hallmark_signer::client::ClientError;
 use hallmark_signer::desk::{self, OpenError};
 use hallmark_signer::journal::{self, Event};
+use hallmark_signer::rules::RulesError;
 use hallmark_signer::server::{ServeError, Server};
 use hallmark_signer::verify::{Certificate, verify_header_signature};
 use repo_model::dsse::{Envelope, StatementPublicKey};
@@ -241,11 +242,11 @@ fn a_revoked_package_is_rejected_and_a_policy_cannot_go_back() {
     assert!(
         matches!(
             error,
-            ServeError::Open(OpenError::PolicyRollback {
+            ServeError::Open(OpenError::Rules(RulesError::Rollback {
                 found: 1,
                 used: 2,
                 ..
-            })
+            }))
         ),
         "{error}"
     );
@@ -280,7 +281,7 @@ fn the_journal_tells_who_confirmed_what() {
     assert_eq!(*summary, FileDigest::of(&signed.summary.to_json()));
     assert_eq!(nevra.to_string(), "assayed-1.0-1.noarch");
     assert_eq!(
-        desk::identity_from_files(&world.config)
+        desk::identity_from_files(&world.config, common::now())
             .unwrap()
             .policy_version,
         1

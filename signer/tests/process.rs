@@ -16,10 +16,11 @@ fn signer(world: &World, arguments: &[&str]) -> Command {
     let config = world.dir.path().join("hallmark.toml");
     let quoted = |path: &Path| serde_json::to_string(path).unwrap();
     let text = format!(
-        "[signer]\nsocket = {}\nstate_dir = {}\npolicy_file = {}\n",
+        "[signer]\nsocket = {}\nstate_dir = {}\npolicy_file = {}\nunsigned_policy = {}\n",
         quoted(&world.config.socket),
         quoted(&world.config.state_dir),
-        quoted(&world.config.policy_file)
+        quoted(&world.config.policy_file),
+        world.config.unsigned_policy
     );
     std::fs::write(&config, text).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_hallmark-signer"));

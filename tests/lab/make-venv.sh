@@ -2,7 +2,7 @@
 # Makes a Python environment that the tests use, outside the source tree, and prints its directory. Run
 # it again at no cost: a finished one is left as it is.  make-venv.sh [sbom|createrepo]
 #
-#   sbom        the SBOM validators (the default): $HALLMARK_VENV, else $HALLMARK_CACHE/venv
+#   sbom        the SBOM validators and the TUF client (the default): $HALLMARK_VENV, else $HALLMARK_CACHE/venv
 #   createrepo  the newest createrepo_c, the reference for metadata: $HALLMARK_CACHE/venv-createrepo
 #
 # $HALLMARK_CACHE is /var/cache/hallmark when unset.
@@ -11,7 +11,7 @@ set -eu
 cache=${HALLMARK_CACHE:-/var/cache/hallmark}
 case ${1:-sbom} in
     sbom)
-        packages='cyclonedx-python-lib[validation]==11.12.0 spdx-tools==0.8.5 ntia-conformance-checker==6.0.0'
+        packages='cyclonedx-python-lib[validation]==11.12.0 spdx-tools==0.8.5 ntia-conformance-checker==6.0.0 tuf==7.0.1'
         venv=${HALLMARK_VENV:-$cache/venv}
         ;;
     createrepo)
@@ -45,6 +45,7 @@ else
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from spdx_tools.spdx.parser.parse_anything import parse_file
+from tuf.ngclient import Updater
 
 from ntia_conformance_checker import SbomChecker
 

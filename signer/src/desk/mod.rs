@@ -14,15 +14,14 @@ use crate::index::Index;
 use crate::journal::{Event, Journal, JournalError, Written};
 use crate::keys::openpgp::OpenPgpError;
 use crate::keys::{self, KeyError, Keys, METADATA_KEY, PACKAGE_KEY};
+use crate::rules::{Rules, RulesError};
 use crate::verify::{Certificate, VerifyError, can_sign};
 use repo_model::config::SignerConfig;
-use repo_model::policy::{Policy, PolicyError};
 use repo_model::statement::StatementError;
 use repo_model::wire::signer::{Identity, Request, Response};
 use repo_model::{FileDigest, HeaderDigest, Timestamp};
 use std::io::{self, Read};
-use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// The signer cannot start. The operator's fault unless the source says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -33,34 +32,9 @@ pub enum OpenError {
     /// The journal is broken, busy or unreadable.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The policy file cannot be read.
-    #[error("cannot read the policy {}", path.display())]
-    PolicyFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The policy contradicts itself or is no policy.
-    #[error("the policy {} cannot be used", path.display())]
-    Policy {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: PolicyError,
-    },
-    /// An older policy than was used before.
-    #[error("the policy {} has version {found}, but version {used} was used before: a policy may not go back", path.display())]
-    PolicyRollback {
-        /// The file.
-        path: PathBuf,
-        /// In the file.
-        found: u64,
-        /// In the journal.
-        used: u64,
-    },
+    /// The policy, or what vouches for it.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
     /// Armour of our own keys could not be made.
     #[error(transparent)]
     OpenPgp(#[from] OpenPgpError),
@@ -94,6 +68,12 @@ pub enum DeskError {
     /// The file that follows a request stopped coming. The connection is of no more use.
     #[error("the file stopped coming")]
     Body(#[source] io::Error),
+    /// No policy is in force: the last one could not be read again, or has expired.
+    #[error("no policy is in force: {why}")]
+    NoPolicy {
+        /// Why.
+        why: String,
+    },
 }
 
 /// Journal and memory, always changed together.
@@ -112,14 +92,22 @@ impl Ledger {
     }
 }
 
+/// The policy in force and what the outside sees of it.
+#[derive(Debug, Clone)]
+struct InForce {
+    rules: Arc<Rules>,
+    identity: Identity,
+    /// Why the rules may not be used although they once could.
+    closed: Option<String>,
+}
+
 /// See the module's page. Shared by all connections.
 #[derive(Debug)]
 pub struct Desk {
     keys: Keys,
     package_certificate: Certificate,
-    policy: Policy,
-    policy_digest: FileDigest,
-    identity: Identity,
+    config: SignerConfig,
+    in_force: RwLock<InForce>,
     ledger: Mutex<Ledger>,
     limits: Limits,
 }
@@ -133,21 +121,13 @@ impl Desk {
                 return Err(OpenError::NotASigningKey { name });
             }
         }
-        let (policy, policy_digest) = read_policy(config)?;
-        let identity = identity(config, &keys, &policy, policy_digest)?;
         let mut index = Index::default();
         let journal = Journal::open(&config.state_dir, |record| index.note(record))?;
-        if policy.version < index.highest_policy() {
-            return Err(OpenError::PolicyRollback {
-                path: config.policy_file.clone(),
-                found: policy.version,
-                used: index.highest_policy(),
-            });
-        }
+        let rules = Rules::read(config, &index, now)?;
+        let identity = identity(config, &keys, &rules)?;
         let mut ledger = Ledger { journal, index };
         let started = Event::Started {
-            policy: policy_digest,
-            policy_version: policy.version,
+            policy: rules.in_use(),
             package_key: keys.package.fingerprint(),
             metadata_key: keys.metadata.fingerprint(),
             statement_key: keys.statement.public().key_id(),
@@ -158,12 +138,61 @@ impl Desk {
         Ok(Self {
             keys,
             package_certificate,
-            policy,
-            policy_digest,
-            identity,
+            config: config.clone(),
+            in_force: RwLock::new(InForce {
+                rules: Arc::new(rules),
+                identity,
+                closed: None,
+            }),
             ledger,
             limits: Limits::new(config, now),
         })
+    }
+
+    /// Reads the policy again. When it cannot be used, nothing is signed until one can: the
+    /// operator wanted another one, so the old one must not go on.
+    pub fn reread_policy(&self, now: Timestamp) -> Result<(), OpenError> {
+        let outcome = self.next_rules(now);
+        let mut in_force = self
+            .in_force
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(next) => *in_force = next,
+            Err(error) => {
+                in_force.closed = Some("it could not be read again, the log says why".to_owned());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn next_rules(&self, now: Timestamp) -> Result<InForce, OpenError> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let rules = Rules::read(&self.config, &ledger.index, now)?;
+        let policy = rules.in_use();
+        let written = ledger.record(now, Event::PolicyRead { policy })?;
+        drop(ledger);
+        written.durable()?;
+        Ok(InForce {
+            identity: identity(&self.config, &self.keys, &rules)?,
+            rules: Arc::new(rules),
+            closed: None,
+        })
+    }
+
+    /// The policy to judge by at `now`.
+    fn rules(&self, now: Timestamp) -> Result<Arc<Rules>, DeskError> {
+        let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = in_force.closed.clone() {
+            return Err(DeskError::NoPolicy { why });
+        }
+        match in_force.rules.expires() {
+            Some(end) if end <= now => Err(DeskError::NoPolicy {
+                why: format!("it expired at {end}"),
+            }),
+            _ => Ok(Arc::clone(&in_force.rules)),
+        }
     }
 
     /// Answers a request that carries all it needs.
@@ -180,21 +209,33 @@ impl Desk {
         if let Some(refusal) = self.too_many(&request, body, now)? {
             return Ok(refusal);
         }
+        let rules = match self.rules(now) {
+            Err(_) if matches!(request, Request::Identity) => {
+                return Ok(Response::Identity(self.identity()));
+            }
+            Err(error) => {
+                // The next request comes after the file.
+                let follows = bytes_after(&request);
+                io::copy(&mut body.take(follows), &mut io::sink()).map_err(DeskError::Body)?;
+                return Err(error);
+            }
+            Ok(rules) => rules,
+        };
         match request {
-            Request::Identity => Ok(Response::Identity(self.identity.clone())),
+            Request::Identity => Ok(Response::Identity(self.identity())),
             Request::SignPackage {
                 head,
                 envelopes,
                 sboms,
             } => {
                 let sboms: Vec<Vec<u8>> = sboms.into_iter().map(|sbom| sbom.0).collect();
-                package::sign(self, digest, &head.0, &envelopes, &sboms, now)
+                package::sign(self, &rules, digest, &head.0, &envelopes, &sboms, now)
             }
             Request::SignFile { header, size_bytes } => {
                 self.sign_file(header, size_bytes, body, now)
             }
             Request::SignRelease { document, repos } => {
-                release::sign(self, digest, &document.0, &repos, now)
+                release::sign(self, &rules, digest, &document.0, &repos, now)
             }
         }
     }
@@ -206,16 +247,16 @@ impl Desk {
         body: &mut dyn Read,
         now: Timestamp,
     ) -> Result<Option<Response>, DeskError> {
-        let (key, follows) = match request {
+        let key = match request {
             Request::Identity => return Ok(None),
-            Request::SignPackage { .. } => (Key::Package, 0),
-            Request::SignFile { size_bytes, .. } => (Key::Package, *size_bytes),
-            Request::SignRelease { .. } => (Key::Metadata, 0),
+            Request::SignPackage { .. } | Request::SignFile { .. } => Key::Package,
+            Request::SignRelease { .. } => Key::Metadata,
         };
         let Err(no) = self.limits.take(key, now) else {
             return Ok(None);
         };
         // The next request comes after the file.
+        let follows = bytes_after(request);
         io::copy(&mut body.take(follows), &mut io::sink()).map_err(DeskError::Body)?;
         let (key, per_minute) = (key.name(), no.per_minute);
         if no.alarm {
@@ -246,8 +287,9 @@ impl Desk {
     }
 
     /// Public keys and policy.
-    pub fn identity(&self) -> &Identity {
-        &self.identity
+    pub fn identity(&self) -> Identity {
+        let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
+        in_force.identity.clone()
     }
 
     /// Writes a record down and returns when it is on the disk.
@@ -262,42 +304,30 @@ impl Desk {
     }
 }
 
-/// Reads the policy file; its digest is over the bytes as they are.
-fn read_policy(config: &SignerConfig) -> Result<(Policy, FileDigest), OpenError> {
-    let path = || config.policy_file.clone();
-    let text =
-        std::fs::read_to_string(&config.policy_file).map_err(|source| OpenError::PolicyFile {
-            path: path(),
-            source,
-        })?;
-    let policy = Policy::from_toml(&text).map_err(|source| OpenError::Policy {
-        path: path(),
-        source,
-    })?;
-    Ok((policy, FileDigest::of(text.as_bytes())))
-}
-
-fn identity(
-    config: &SignerConfig,
-    keys: &Keys,
-    policy: &Policy,
-    policy_digest: FileDigest,
-) -> Result<Identity, OpenPgpError> {
+fn identity(config: &SignerConfig, keys: &Keys, rules: &Rules) -> Result<Identity, OpenPgpError> {
     Ok(Identity {
         package_certificate: keys.package.certificate_armor()?,
         metadata_certificate: keys.metadata.certificate_armor()?,
         statement_key: keys.statement.public().to_pem(),
         verifier_id: config.verifier_id.clone(),
-        policy: policy_digest,
-        policy_version: policy.version,
+        policy: rules.digest,
+        policy_version: rules.policy.version,
     })
 }
 
 /// The identity as the files say it, without opening the journal: for a signer that does not run.
-pub fn identity_from_files(config: &SignerConfig) -> Result<Identity, OpenError> {
+pub fn identity_from_files(config: &SignerConfig, now: Timestamp) -> Result<Identity, OpenError> {
     let keys = keys::load(config)?;
-    let (policy, digest) = read_policy(config)?;
-    Ok(identity(config, &keys, &policy, digest)?)
+    let rules = Rules::read(config, &Index::default(), now)?;
+    Ok(identity(config, &keys, &rules)?)
+}
+
+/// Bytes of the file that follows a request.
+fn bytes_after(request: &Request) -> u64 {
+    match request {
+        Request::SignFile { size_bytes, .. } => *size_bytes,
+        Request::Identity | Request::SignPackage { .. } | Request::SignRelease { .. } => 0,
+    }
 }
 
 /// A request that asks for what cannot be.

@@ -3,6 +3,7 @@
 use super::summary::{self, Judge};
 use super::{Desk, DeskError, bad_request};
 use crate::journal::Event;
+use crate::rules::Rules;
 use crate::verify::verify_header_signature;
 use repo_model::dsse::Envelope;
 use repo_model::policy::{self, Decision, Evidence, Judgement, OlderVersions, Reason};
@@ -16,6 +17,7 @@ use repo_model::{FileDigest, Timestamp};
 /// The same package with the same evidence may be asked again: each answer is valid by itself.
 pub(super) fn sign(
     desk: &Desk,
+    rules: &Rules,
     request: FileDigest,
     head: &[u8],
     envelopes: &[Envelope],
@@ -27,7 +29,7 @@ pub(super) fn sign(
         Err(error) => return Ok(bad_request(format!("the package's head: {error}"))),
     };
     let judgement = policy::judge(
-        &desk.policy,
+        &rules.policy,
         &Evidence {
             head: &head,
             envelopes,
@@ -36,14 +38,15 @@ pub(super) fn sign(
         now,
     );
     match judgement.decision.clone() {
-        Decision::Hold(reasons) => refuse(desk, request, &head, true, reasons, now),
-        Decision::Reject(reasons) => refuse(desk, request, &head, false, reasons, now),
-        Decision::Release => release(desk, request, &head, &judgement, sboms, now),
+        Decision::Hold(reasons) => refuse(desk, rules, request, &head, true, reasons, now),
+        Decision::Reject(reasons) => refuse(desk, rules, request, &head, false, reasons, now),
+        Decision::Release => release(desk, rules, request, &head, &judgement, sboms, now),
     }
 }
 
 fn refuse(
     desk: &Desk,
+    rules: &Rules,
     request: FileDigest,
     head: &Head,
     held: bool,
@@ -52,7 +55,7 @@ fn refuse(
 ) -> Result<Response, DeskError> {
     let header = head.header_digest();
     tracing::info!(package.header = %header, held, "package {header} is not signed: the policy says no");
-    let policy = desk.policy_digest;
+    let policy = rules.digest;
     let event = Event::PackageRefused {
         request,
         header,
@@ -66,6 +69,7 @@ fn refuse(
 
 fn release(
     desk: &Desk,
+    rules: &Rules,
     request: FileDigest,
     head: &Head,
     judgement: &Judgement,
@@ -76,8 +80,8 @@ fn release(
         Ok(package) => package,
         Err(error) => return Ok(bad_request(format!("the package's header: {error}"))),
     };
-    if let Some(reason) = older_version(desk, &package)? {
-        return refuse(desk, request, head, true, vec![reason], now);
+    if let Some(reason) = older_version(desk, rules, &package)? {
+        return refuse(desk, rules, request, head, true, vec![reason], now);
     }
     let signature = OpenPgpSignature {
         packet: desk.keys.package.sign(head.main_bytes(), now)?,
@@ -90,9 +94,9 @@ fn release(
     let signed_head = [head.lead(), &signature_header, head.main_bytes()].concat();
     check_own_work(desk, &signed_head, head)?;
     let judge = Judge {
-        verifier_id: &desk.identity.verifier_id,
-        policy: &desk.policy,
-        policy_digest: desk.policy_digest,
+        verifier_id: &desk.config.verifier_id,
+        policy: &rules.policy,
+        policy_digest: rules.digest,
     };
     let key = &desk.keys.statement;
     let summary = summary::verification_summary(judge, &package, judgement, now).sign(key)?;
@@ -101,7 +105,7 @@ fn release(
         request,
         header: package.header_digest,
         nevra: package.nevra.clone(),
-        policy: desk.policy_digest,
+        policy: rules.digest,
         inputs: judgement.inputs.clone(),
         confirmed_by: judgement.confirmed_by.clone(),
         signed_head: FileDigest::of(&signed_head),
@@ -123,8 +127,12 @@ fn release(
 }
 
 /// The policy's objection to a version lower than the highest signed before.
-fn older_version(desk: &Desk, package: &Package) -> Result<Option<Reason>, DeskError> {
-    if desk.policy.older_versions == OlderVersions::Allow {
+fn older_version(
+    desk: &Desk,
+    rules: &Rules,
+    package: &Package,
+) -> Result<Option<Reason>, DeskError> {
+    if rules.policy.older_versions == OlderVersions::Allow {
         return Ok(None);
     }
     let ledger = desk.ledger()?;

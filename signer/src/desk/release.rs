@@ -7,6 +7,7 @@ use super::{Desk, DeskError, bad_request};
 use crate::index::{Index, SignedRelease};
 use crate::journal::Event;
 use crate::keys::openpgp::SignatureHasher;
+use crate::rules::Rules;
 use repo_model::policy::{Policy, Reason};
 use repo_model::release::{
     ListedPackage, PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA, read_package_list,
@@ -40,13 +41,14 @@ impl From<String> for Objection {
 /// follow the same one.
 pub(super) fn sign(
     desk: &Desk,
+    rules: &Rules,
     request: FileDigest,
     document_json: &[u8],
     files: &[ReleaseFiles],
     now: Timestamp,
 ) -> Result<Response, DeskError> {
     let mut ledger = desk.ledger()?;
-    let document = match check(&ledger.index, &desk.policy, document_json, files, now) {
+    let document = match check(&ledger.index, &rules.policy, document_json, files, now) {
         Ok(document) => document,
         Err(objection) => {
             drop(ledger);

@@ -18,6 +18,25 @@ pub struct Record {
     pub event: Event,
 }
 
+/// The policy in use and what vouches for it; the last three only for a signed one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyInUse {
+    /// SHA-256 of the policy file.
+    pub digest: FileDigest,
+    /// The policy's version.
+    pub version: u64,
+    /// Digest of the newest root document, as signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<FileDigest>,
+    /// Its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root_version: Option<u64>,
+    /// Version of the targets document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets_version: Option<u64>,
+}
+
 /// What the signer did. Digests are SHA-256; `request` is that of the request's JSON.
 #[expect(
     clippy::large_enum_variant,
@@ -29,15 +48,18 @@ pub enum Event {
     /// The signer began to serve.
     Started {
         /// The policy in use.
-        policy: FileDigest,
-        /// Its version.
-        policy_version: u64,
+        policy: PolicyInUse,
         /// Fingerprint of the package key.
         package_key: String,
         /// Fingerprint of the metadata key.
         metadata_key: String,
         /// Key id of the statement key.
         statement_key: String,
+    },
+    /// The policy was read again.
+    PolicyRead {
+        /// The policy in use from now on.
+        policy: PolicyInUse,
     },
     /// A header was signed.
     PackageSigned {

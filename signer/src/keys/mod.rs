@@ -172,13 +172,7 @@ pub struct InitOutcome {
 /// missing. `now` becomes the keys' creation time.
 pub fn init(config: &SignerConfig, now: Timestamp) -> Result<InitOutcome, KeyError> {
     let dir = &config.state_dir;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(io_error("create", dir))?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
-        .map_err(io_error("restrict", dir))?;
+    make_state_dir(dir)?;
     let mut made = Vec::new();
     let store = backend::open(config)?;
     for name in [PACKAGE_KEY, METADATA_KEY] {
@@ -192,6 +186,16 @@ pub fn init(config: &SignerConfig, now: Timestamp) -> Result<InitOutcome, KeyErr
     let keys = load_from(&*store, dir)?;
     write_public_files(dir, &keys)?;
     Ok(InitOutcome { keys, made })
+}
+
+/// Makes the state directory, for its owner only.
+pub(crate) fn make_state_dir(dir: &Path) -> Result<(), KeyError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(io_error("create", dir))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(io_error("restrict", dir))
 }
 
 fn make_statement_key(dir: &Path) -> Result<bool, KeyError> {
@@ -265,7 +269,7 @@ fn open_file(path: &Path) -> Result<File, KeyError> {
     })
 }
 
-fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let file = open_file(path)?;
     let mode = file
         .metadata()
@@ -291,7 +295,7 @@ fn exists(path: &Path) -> Result<bool, KeyError> {
 }
 
 /// Creates a file whole or not at all; `false` when it was there already.
-fn create(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<bool, KeyError> {
+pub(crate) fn create(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<bool, KeyError> {
     let (temporary, path) = (dir.join(format!(".{name}.new")), dir.join(name));
     write_new(&temporary, bytes, mode)?;
     // A hard link refuses to replace, where a rename would not.

@@ -196,6 +196,7 @@ impl World {
             socket: dir.path().join("run/signer.sock"),
             state_dir: dir.path().join("state"),
             policy_file: dir.path().join("policy.toml"),
+            unsigned_policy: true,
             sandbox: false,
             ..SignerConfig::default()
         };
@@ -227,6 +228,14 @@ impl World {
         if let Some((stop, thread)) = self.running.take() {
             stop.stop();
             thread.join().unwrap();
+        }
+    }
+
+    /// Has the running signer read its policy again; returns at once.
+    pub fn reread(&self) {
+        if let Some((stop, _)) = &self.running {
+            stop.reread_flag()
+                .store(true, std::sync::atomic::Ordering::Relaxed);
         }
     }
 

@@ -50,6 +50,52 @@ pub fn ok<S: AsRef<OsStr>>(program: &str, arguments: &[S]) -> String {
     text(&output)
 }
 
+/// The Python of the test set-up if it has `module`; see `tests/lab/make-venv.sh`.
+pub fn python_with(module: &str) -> Option<String> {
+    let cache = std::env::var("HALLMARK_CACHE").unwrap_or_else(|_| "/var/cache/hallmark".into());
+    let venv = std::env::var("HALLMARK_VENV").unwrap_or_else(|_| format!("{cache}/venv"));
+    let python = format!("{venv}/bin/python");
+    let found = Path::new(&python).exists()
+        && run(&python, &["-c", &format!("import {module}")])
+            .status
+            .success();
+    if !found {
+        missing(&format!("the Python module {module} (in {venv})"));
+    }
+    found.then_some(python)
+}
+
+/// The program of `tests/oracles/NAME`, built now unless it was before. It is no part of the
+/// workspace, so that what it needs does not meet what we need; `None` without network.
+pub fn oracle(name: &str) -> Option<String> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/oracles")
+        .join(name);
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .unwrap()
+        .join("oracles")
+        .join(name);
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "--manifest-path"])
+        .arg(sources.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        .output()
+        .unwrap();
+    if !built.status.success() {
+        eprintln!("{}", text(&built));
+        missing(&format!("the oracle {name}, which cannot be built here,"));
+        return None;
+    }
+    Some(
+        target
+            .join(format!("debug/oracle-{name}"))
+            .display()
+            .to_string(),
+    )
+}
+
 /// Builds noarch packages of these names with rpmbuild; `None` without rpmbuild.
 pub fn built(dir: &Path, names: &[&str]) -> Option<Vec<Rpm>> {
     if !have("rpmbuild") {

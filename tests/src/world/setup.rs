@@ -85,7 +85,7 @@ pub(super) fn write_config(dir: &Path, options: &Options, address: &str) {
          lease_secs = {lease}\npublish_delay_millis = {delay}\n{more}\n\
          [[repo]]\nname = \"base\"\narches = [\"x86_64\"]\n\n\
          [[repo]]\nname = \"old\"\narches = [\"x86_64\"]\nmetadata_codec = \"gzip\"\n\n\
-         [signer]\nsocket = \"{socket}\"\nstate_dir = \"{state}\"\npolicy_file = \"{policy}\"\n",
+         [signer]\nsocket = \"{socket}\"\nstate_dir = \"{state}\"\npolicy_file = \"{policy}\"\nunsigned_policy = true\n",
         data = path("data"),
         socket = path("signer.sock"),
         policy = path("policy.toml"),
