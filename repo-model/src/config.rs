@@ -206,6 +206,8 @@ pub struct SignerConfig {
     pub user_id: String,
     /// Algorithm of the OpenPGP keys made by `hallmark-signer init`.
     pub key_algorithm: KeyAlgorithm,
+    /// Whether post-quantum signatures are made, and where they stand.
+    pub post_quantum: PostQuantum,
     /// Where the OpenPGP keys live.
     pub key_backend: KeyBackendName,
     /// The token, when `key_backend` is `pkcs11`.
@@ -230,6 +232,7 @@ impl Default for SignerConfig {
             verifier_id: "https://hallmark.example/signer".to_owned(),
             user_id: "Hallmark repository <packages@hallmark.example>".to_owned(),
             key_algorithm: KeyAlgorithm::default(),
+            post_quantum: PostQuantum::default(),
             key_backend: KeyBackendName::default(),
             pkcs11: None,
             allowed_uids: Vec::new(),
@@ -249,6 +252,21 @@ pub enum KeyAlgorithm {
     Ed25519,
     /// For every client.
     Rsa4096,
+}
+
+/// Post-quantum signatures: OpenPGP v6, ML-DSA-65+Ed25519.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PostQuantum {
+    /// None.
+    Off,
+    /// Beside packages and `repomd.xml`, as files that no client asks for by itself.
+    #[default]
+    Detached,
+    /// Those, and one in the header of each package. Only for repositories all of whose clients have
+    /// the post-quantum certificate: rpm 6 refuses a package with a signature that it could check
+    /// and has no key for.
+    Embedded,
 }
 
 /// Where OpenPGP keys live.

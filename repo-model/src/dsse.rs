@@ -197,6 +197,16 @@ impl Envelope {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
+    /// Adds the signature of one more party, in place of an older one of the same key.
+    pub fn add_signature(&mut self, key: &StatementKey) -> Result<(), DsseError> {
+        let payload = self.unverified_payload()?;
+        let made = key.sign(&self.payload_type, &payload);
+        let key_id = key.public().key_id();
+        self.signatures.retain(|old| old.keyid != key_id);
+        self.signatures.extend(made.signatures);
+        Ok(())
+    }
+
     /// The payload, if one of the signatures was made by `key` and the type is in-toto's.
     pub fn verified_by(&self, key: &StatementPublicKey) -> Result<Vec<u8>, DsseError> {
         if self.payload_type != IN_TOTO_PAYLOAD_TYPE {

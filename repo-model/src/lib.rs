@@ -5,6 +5,7 @@
 //! *and* the signer run, the release document, the stage machine, and the wire types.
 
 pub mod buildinfo;
+pub mod bundle;
 pub mod config;
 pub mod digest;
 pub mod dsse;

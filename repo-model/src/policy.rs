@@ -3,6 +3,9 @@
 //! [`judge`] looks at raw evidence only: the package's own head, envelopes as they were signed, SBOM
 //! documents as they are stored. It trusts no summary of them.
 
+pub mod waivers;
+
+use self::waivers::{Waived, WaiverSigner};
 use crate::dsse::{Envelope, StatementPublicKey};
 use crate::rpm::{Head, Package, lint, tag};
 use crate::statement::{self, Provenance, Rebuild, Statement};
@@ -50,9 +53,19 @@ pub struct Policy {
     /// Rebuilders whose statements count.
     #[serde(default)]
     pub rebuilders: Vec<KeyHolder>,
+    /// People of whom any two may set findings aside.
+    #[serde(default)]
+    pub waiver_signers: Vec<WaiverSigner>,
+    /// Waivers that hold for longer do not count, days.
+    #[serde(default = "default_waiver_days")]
+    pub max_waiver_days: u32,
     /// Packages that must never be signed (again), whatever evidence there is.
     #[serde(default)]
     pub revoked: Vec<Revocation>,
+}
+
+fn default_waiver_days() -> u32 {
+    90
 }
 
 /// What a verified rebuild that differs does when enough others agree.
@@ -144,6 +157,12 @@ pub enum PolicyError {
         /// The other.
         second: WorkerName,
     },
+    /// Whoever waives must not be whoever is waived.
+    #[error("the waiver key of {person} is listed as somebody else's key, too")]
+    WaiverKey {
+        /// Whose.
+        person: OperatorName,
+    },
 }
 
 impl Policy {
@@ -161,6 +180,15 @@ impl Policy {
                 return Err(PolicyError::SharedKey {
                     first: first.clone(),
                     second: holder.name.clone(),
+                });
+            }
+        }
+        let mut people: BTreeMap<String, &OperatorName> = BTreeMap::new();
+        for signer in &self.waiver_signers {
+            let key_id = signer.statement_key.key_id();
+            if seen.contains_key(&key_id) || people.insert(key_id, &signer.person).is_some() {
+                return Err(PolicyError::WaiverKey {
+                    person: signer.person.clone(),
                 });
             }
         }
@@ -191,7 +219,7 @@ impl Policy {
 pub struct Evidence<'a> {
     /// Lead, signature header and main header of the package that would be signed.
     pub head: &'a Head,
-    /// Envelopes: provenance and rebuilds, in any order; others are passed over.
+    /// Envelopes: provenance, rebuilds and waivers, in any order; others are passed over.
     pub envelopes: &'a [Envelope],
     /// SBOM documents, raw.
     pub sboms: &'a [Vec<u8>],
@@ -208,6 +236,8 @@ pub struct Judgement {
     pub inputs: Vec<FileDigest>,
     /// Remarks that do not change the decision.
     pub notes: Vec<Reason>,
+    /// What would have held it, had not two people set it aside.
+    pub waived: Vec<Waived>,
 }
 
 /// What to do with a package.
@@ -366,6 +396,8 @@ pub fn judge(policy: &Policy, evidence: &Evidence<'_>, now: Timestamp) -> Judgem
     }
     confirmed_by.sort();
     hold.extend(shortfall(policy, &confirmed_by));
+    let waived = waivers::set_aside(policy, evidence.envelopes, header, now, &mut hold);
+    waivers::count_in(&mut inputs, &waived);
     // Under `note` a dissent explains a shortfall: show it with the reasons then.
     if !hold.is_empty() {
         hold.append(&mut notes);
@@ -380,6 +412,7 @@ pub fn judge(policy: &Policy, evidence: &Evidence<'_>, now: Timestamp) -> Judgem
         confirmed_by,
         inputs,
         notes,
+        waived,
     }
 }
 

@@ -20,6 +20,8 @@ pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 pub const VSA: &str = "https://slsa.dev/verification_summary/v1";
 /// Predicate type of [`SbomReference`] (in-toto Reference 0.1): the document itself is stored by digest.
 pub const SBOM_REFERENCE: &str = "https://in-toto.io/attestation/reference/v0.1";
+/// Predicate type of [`PackageRelease`] (in-toto Release 0.1).
+pub const PACKAGE_RELEASE: &str = "https://in-toto.io/attestation/release/v0.1";
 /// Predicate type of the release document, see [`crate::release`].
 pub const RELEASE: &str = "https://hallmark.example/attestation/repo-release/v0.1";
 /// `buildType` of our provenance: one `rpmbuild --rebuild` of one SRPM as its buildinfo says.
@@ -330,6 +332,13 @@ pub struct SbomDocument {
     pub download_location: String,
     /// SHA-256 of the document.
     pub digest: DigestSet,
+}
+
+/// in-toto Release: the subject is the file that goes out under this package URL.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageRelease {
+    /// Package URL.
+    pub purl: String,
 }
 
 /// SLSA verification summary: the signer's judgement of one package.

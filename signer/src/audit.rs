@@ -189,7 +189,12 @@ impl Asked {
             && let Ok(package) = Package::from_head(&self.head)
             && let Some(reason) = index.objection(&package.nevra, package.header_digest)
         {
-            judgement.decision = Decision::Hold(vec![reason]);
+            let mut hold = vec![reason];
+            let header = package.header_digest;
+            judgement.set_aside(policy, &self.envelopes, header, time, &mut hold);
+            if !hold.is_empty() {
+                judgement.decision = Decision::Hold(hold);
+            }
         }
         Outcome::of(&judgement)
     }

@@ -87,11 +87,24 @@ pub struct SignedPackage {
     pub sbom_statement: Envelope,
 }
 
+/// What the signer made for a whole package file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignedFile {
+    /// Armoured signature over the file.
+    pub armored: String,
+    /// The same, post-quantum, unless that is off.
+    pub post_quantum: Option<String>,
+    /// Release statement.
+    pub statement: Envelope,
+}
+
 /// A release that may go out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SignedRelease {
     /// Armoured signature over each `repomd.xml`, in the document's order.
     pub repomd_signatures: Vec<String>,
+    /// The same, post-quantum; empty when that is off.
+    pub repomd_post_quantum: Vec<String>,
     /// The release document as a signed statement.
     pub envelope: Envelope,
 }
@@ -159,7 +172,7 @@ impl Client {
         }
     }
 
-    /// Has a whole signed package file signed once more, detached; returns the armoured signature.
+    /// Has a whole signed package file signed once more, detached.
     ///
     /// * `header`: the package; its header must have been signed by [`Client::sign_package`].
     /// * `file`: yields exactly `size_bytes` bytes.
@@ -168,7 +181,7 @@ impl Client {
         header: HeaderDigest,
         size_bytes: u64,
         file: impl Read,
-    ) -> Result<String, ClientError> {
+    ) -> Result<SignedFile, ClientError> {
         self.send(&Request::SignFile { header, size_bytes })?;
         match self.stream_file(size_bytes, file) {
             // It may have refused and closed before it had heard all.
@@ -176,7 +189,15 @@ impl Client {
             other => other?,
         }
         match self.reply()? {
-            Response::FileSigned { armored } => Ok(armored),
+            Response::FileSigned {
+                armored,
+                post_quantum,
+                statement,
+            } => Ok(SignedFile {
+                armored,
+                post_quantum,
+                statement,
+            }),
             other => Err(unexpected(&other)),
         }
     }
@@ -217,9 +238,11 @@ impl Client {
         match self.ask(&request)? {
             Response::ReleaseSigned {
                 repomd_signatures,
+                repomd_post_quantum,
                 envelope,
             } => Ok(SignedRelease {
                 repomd_signatures,
+                repomd_post_quantum,
                 envelope,
             }),
             other => Err(unexpected(&other)),

@@ -299,6 +299,7 @@ pub fn can_sign(certificate: &Certificate, now: Timestamp) -> bool {
 mod tests {
     use super::*;
     use crate::keys::openpgp::SigningKey;
+    use crate::keys::pqc::PqcKey;
     use repo_model::config::KeyAlgorithm;
 
     fn key() -> SigningKey {
@@ -336,6 +337,21 @@ mod tests {
                 "{what}"
             );
         }
+        let quantum = PqcKey::generate("A <a@b.example>", Timestamp::from_unix_secs(1_763_600_000));
+        let quantum = quantum.unwrap();
+        let quantum_certificate = Certificate::of(quantum.certificate());
+        let packet = quantum.sign(b"repomd", now).unwrap();
+        verify_detached(&b"repomd"[..], &packet, &quantum_certificate).unwrap();
+        for (what, message, certificate) in [
+            ("changed", &b"repomD"[..], &quantum_certificate),
+            ("other key", b"repomd", &certificate),
+        ] {
+            assert!(
+                verify_detached(message, &packet, certificate).is_err(),
+                "{what}"
+            );
+        }
+        assert!(can_sign(&quantum_certificate, now));
         assert!(can_sign(&certificate, now));
         assert!(!can_sign(
             &certificate,

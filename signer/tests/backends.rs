@@ -84,7 +84,7 @@ impl Program<'_> {
         let path = self.world.dir.path().join("hallmark.toml");
         let config = &self.world.config;
         let text = format!(
-            "[signer]\nsocket = {:?}\nstate_dir = {:?}\npolicy_file = {:?}\nkey_algorithm = {:?}\n{}",
+            "[signer]\nsocket = {:?}\nstate_dir = {:?}\npolicy_file = {:?}\nunsigned_policy = true\nkey_algorithm = {:?}\n{}",
             config.socket,
             config.state_dir,
             config.policy_file,

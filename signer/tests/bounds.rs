@@ -220,7 +220,7 @@ fn a_serving_signer_leaves_no_core_and_keeps_its_keys_out_of_swap() {
     own.socket = world.dir.path().join("second/signer.sock");
     own.state_dir = world.dir.path().join("state-2");
     let text = format!(
-        "[signer]\nsocket = {:?}\nstate_dir = {:?}\npolicy_file = {:?}\n",
+        "[signer]\nsocket = {:?}\nstate_dir = {:?}\npolicy_file = {:?}\nunsigned_policy = true\n",
         own.socket, own.state_dir, own.policy_file
     );
     std::fs::write(&config, text).unwrap();

@@ -124,7 +124,7 @@ fn gpg_and_sqv_accept_the_detached_signatures_and_nothing_changed() {
         .unwrap();
     let repomd = &draft.files[0].repomd.0;
     for (what, bytes, asc, certificate) in [
-        ("package", &file, &asc, PACKAGE_CERTIFICATE),
+        ("package", &file, &asc.armored, PACKAGE_CERTIFICATE),
         (
             "repomd.xml",
             repomd,

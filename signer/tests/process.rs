@@ -236,7 +236,7 @@ fn a_changed_journal_stops_the_signer_and_the_audit_names_the_line() {
     serving.kill();
     let text = std::fs::read_to_string(world.journal()).unwrap();
     let first = text.lines().next().unwrap();
-    let changed = first.replace("\"policy_version\":1", "\"policy_version\":0");
+    let changed = first.replace("\"version\":1", "\"version\":0");
     assert_ne!(first, changed);
     std::fs::write(world.journal(), text.replace(first, &changed)).unwrap();
     let audit = run(&world, &["audit", "verify"]);

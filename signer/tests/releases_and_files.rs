@@ -4,12 +4,12 @@
 mod common;
 
 use common::{Draft, Rpm, World, policy_text, tools};
-use hallmark_signer::client::{ClientError, SignedPackage};
+use hallmark_signer::client::{ClientError, SignedFile, SignedPackage};
 use hallmark_signer::verify::{Certificate, verify_detached};
 use repo_model::dsse::StatementPublicKey;
 use repo_model::policy::Reason;
 use repo_model::release::{PreviousRelease, ReleaseDocument};
-use repo_model::statement::{RELEASE, Statement};
+use repo_model::statement::{PACKAGE_RELEASE, PackageRelease, RELEASE, Statement, Subject};
 use repo_model::{FileDigest, Timestamp};
 
 /// The words of a refusal.
@@ -20,7 +20,7 @@ fn bad_request<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> String {
     message
 }
 
-fn sign_file(world: &World, rpm: &Rpm, bytes: &[u8]) -> Result<String, ClientError> {
+fn sign_file(world: &World, rpm: &Rpm, bytes: &[u8]) -> Result<SignedFile, ClientError> {
     world
         .client()
         .sign_file(rpm.header(), bytes.len() as u64, bytes)
@@ -45,13 +45,32 @@ fn only_the_very_file_whose_head_was_signed_is_signed_detached() {
     let file = rpm.with_signature(&world.sign(rpm).signature_header);
     let (package_certificate, _) = certificates(&world);
 
-    let armored = sign_file(&world, rpm, &file.bytes).unwrap();
+    let made = sign_file(&world, rpm, &file.bytes).unwrap();
     verify_detached(
         file.bytes.as_slice(),
-        armored.as_bytes(),
+        made.armored.as_bytes(),
         &package_certificate,
     )
     .unwrap();
+    let identity = world.client().identity().unwrap();
+    let post_quantum = identity.package_pqc_certificate.unwrap();
+    verify_detached(
+        file.bytes.as_slice(),
+        made.post_quantum.unwrap().as_bytes(),
+        &Certificate::from_bytes(post_quantum.as_bytes()).unwrap(),
+    )
+    .unwrap();
+    let key: StatementPublicKey = identity.statement_key.parse().unwrap();
+    let released =
+        Statement::<PackageRelease>::open(&made.statement, &key, PACKAGE_RELEASE).unwrap();
+    assert_eq!(
+        released.subject,
+        [Subject::signed_rpm(
+            "assayed-1.0-1.noarch.rpm",
+            FileDigest::of(&file.bytes),
+            rpm.header()
+        )]
+    );
 
     let with_changed_end = |change: fn(&mut Vec<u8>)| {
         let mut bytes = file.bytes.clone();
@@ -101,6 +120,7 @@ fn only_the_very_file_whose_head_was_signed_is_signed_detached() {
     assert_eq!(
         sign_file(&world, rpm, &file.bytes)
             .unwrap()
+            .armored
             .lines()
             .next()
             .unwrap(),

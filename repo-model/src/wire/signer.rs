@@ -101,11 +101,19 @@ pub enum Response {
     FileSigned {
         /// ASCII-armoured OpenPGP signature over the file.
         armored: String,
+        /// The same, post-quantum, unless that is off.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        post_quantum: Option<String>,
+        /// Release statement: names the file by its digest.
+        statement: Envelope,
     },
     /// The release may go out.
     ReleaseSigned {
         /// ASCII-armoured OpenPGP signature over each repomd.xml, in the document's order.
         repomd_signatures: Vec<String>,
+        /// The same, post-quantum; empty when that is off.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        repomd_post_quantum: Vec<String>,
         /// The release document as a signed statement.
         envelope: Envelope,
     },
@@ -136,6 +144,12 @@ pub struct Identity {
     pub package_certificate: String,
     /// OpenPGP certificate of the metadata key, armoured.
     pub metadata_certificate: String,
+    /// OpenPGP v6 certificate of the post-quantum package key, armoured, unless that is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package_pqc_certificate: Option<String>,
+    /// OpenPGP v6 certificate of the post-quantum metadata key, armoured, unless that is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata_pqc_certificate: Option<String>,
     /// Statement key, SPKI PEM.
     pub statement_key: String,
     /// URI that names this signer in its summaries.

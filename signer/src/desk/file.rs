@@ -1,9 +1,10 @@
 //! Signing a whole package file, detached: the only request that brings a payload. It is hashed as
 //! it streams by, once, and never kept.
 
-use super::{Desk, DeskError, bad_request};
+use super::{Desk, DeskError, bad_request, summary};
 use crate::journal::Event;
 use crate::keys::openpgp::SignatureHasher;
+use crate::keys::pqc::PqcHasher;
 use crate::verify::verify_header_signature;
 use repo_model::rpm::{Head, HeadLimits, Package};
 use repo_model::wire::signer::Response;
@@ -27,31 +28,48 @@ pub(super) fn sign(
     let mut body = Tee {
         inner: body.take(size_bytes),
         hasher: SignatureHasher::new()?,
+        post_quantum: match &desk.keys.post_quantum {
+            Some(_) => Some(PqcHasher::new()?),
+            None => None,
+        },
     };
     let verdict = inspect(desk, header, &mut body)?;
     io::copy(&mut body.inner, &mut io::sink()).map_err(DeskError::Body)?;
-    if let Err(reason) = verdict {
-        tracing::warn!(package.header = %header, "file of {header} is not signed: {reason}");
-        let event = Event::FileRefused {
-            header,
-            reason: reason.clone(),
-        };
-        desk.record(now, event)?;
-        return Ok(bad_request(reason));
-    }
+    let package = match verdict {
+        Ok(package) => package,
+        Err(reason) => {
+            tracing::warn!(package.header = %header, "file of {header} is not signed: {reason}");
+            let event = Event::FileRefused {
+                header,
+                reason: reason.clone(),
+            };
+            desk.record(now, event)?;
+            return Ok(bad_request(reason));
+        }
+    };
     let file = body.hasher.file_digest()?;
+    let post_quantum = match (&desk.keys.post_quantum, body.post_quantum) {
+        (Some(keys), Some(hasher)) => Some(keys.package.sign_armored(hasher, now)?),
+        _ => None,
+    };
     let armored = desk.keys.package.sign_armored(body.hasher, now)?;
     let signature = FileDigest::of(armored.as_bytes());
+    let statement = summary::package_release(&package, file).sign(&desk.keys.statement)?;
     desk.record(
         now,
         Event::FileSigned {
             header,
             file,
             signature,
+            statement: FileDigest::of(&statement.to_json()),
         },
     )?;
     tracing::info!(package.header = %header, package.file = %file, "signed file {file}");
-    Ok(Response::FileSigned { armored })
+    Ok(Response::FileSigned {
+        armored,
+        post_quantum,
+        statement,
+    })
 }
 
 /// `Ok(Err(reason))`: the file is not what was signed. `Err`: it did not arrive.
@@ -59,13 +77,13 @@ fn inspect(
     desk: &Desk,
     header: HeaderDigest,
     body: &mut Tee<'_>,
-) -> Result<Result<(), String>, DeskError> {
+) -> Result<Result<Package, String>, DeskError> {
     let head = match Head::read(&mut *body, &HeadLimits::default()) {
         Ok(head) => head,
         Err(error) => return Ok(Err(format!("the file's head: {error}"))),
     };
-    let payload = match check_head(desk, header, &head)? {
-        Ok(payload) => payload,
+    let (package, payload) = match check_head(desk, header, &head)? {
+        Ok(found) => found,
         Err(reason) => return Ok(Err(reason)),
     };
     let mut hasher = Sha256::new();
@@ -87,15 +105,15 @@ fn inspect(
             "the payload has SHA-256 {found}, its header says {payload}"
         )));
     }
-    Ok(Ok(()))
+    Ok(Ok(package))
 }
 
-/// The payload digest that the head names, if this very head was signed here.
+/// What the head says, and the payload digest that it names, if this very head was signed here.
 fn check_head(
     desk: &Desk,
     header: HeaderDigest,
     head: &Head,
-) -> Result<Result<FileDigest, String>, DeskError> {
+) -> Result<Result<(Package, FileDigest), String>, DeskError> {
     let found = head.header_digest();
     if found != header {
         return Ok(Err(format!("the file has header {found}, not {header}")));
@@ -111,27 +129,30 @@ fn check_head(
             "no head {head_digest} of package {header} was signed here"
         )));
     }
-    let ours = std::slice::from_ref(&desk.package_certificate);
-    if let Err(error) = verify_header_signature(head, ours) {
+    if let Err(error) = verify_header_signature(head, &desk.package_certificates) {
         return Ok(Err(error.to_string()));
     }
-    let payload = Package::from_head(head)
-        .ok()
-        .and_then(|package| package.payload_sha256)
-        .and_then(|digest| digest.parse().ok());
-    Ok(payload.ok_or_else(|| "the header names no SHA-256 of its payload".to_owned()))
+    let named = Package::from_head(head).ok().and_then(|package| {
+        let payload = package.payload_sha256.as_ref()?.parse().ok()?;
+        Some((package, payload))
+    });
+    Ok(named.ok_or_else(|| "the header names no SHA-256 of its payload".to_owned()))
 }
 
 /// Passes bytes on and hashes them for the signature.
 struct Tee<'a> {
     inner: io::Take<&'a mut dyn Read>,
     hasher: SignatureHasher,
+    post_quantum: Option<PqcHasher>,
 }
 
 impl Read for Tee<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..read]);
+        if let Some(hasher) = &mut self.post_quantum {
+            hasher.update(&buffer[..read]);
+        }
         Ok(read)
     }
 }

@@ -13,10 +13,11 @@ use self::limits::{Key, Limits};
 use crate::index::Index;
 use crate::journal::{Event, Journal, JournalError, Written};
 use crate::keys::openpgp::OpenPgpError;
+use crate::keys::pqc::PqcKey;
 use crate::keys::{self, KeyError, Keys, METADATA_KEY, PACKAGE_KEY};
 use crate::rules::{Rules, RulesError};
 use crate::verify::{Certificate, VerifyError, can_sign};
-use repo_model::config::SignerConfig;
+use repo_model::config::{PostQuantum, SignerConfig};
 use repo_model::statement::StatementError;
 use repo_model::wire::signer::{Identity, Request, Response};
 use repo_model::{FileDigest, HeaderDigest, Timestamp};
@@ -105,7 +106,8 @@ struct InForce {
 #[derive(Debug)]
 pub struct Desk {
     keys: Keys,
-    package_certificate: Certificate,
+    /// Those that signatures in a header may be by.
+    package_certificates: Vec<Certificate>,
     config: SignerConfig,
     in_force: RwLock<InForce>,
     ledger: Mutex<Ledger>,
@@ -133,11 +135,14 @@ impl Desk {
             statement_key: keys.statement.public().key_id(),
         };
         ledger.record(now, started)?.durable()?;
-        let package_certificate = Certificate::of(keys.package.certificate());
+        let mut package_certificates = vec![Certificate::of(keys.package.certificate())];
+        if let (PostQuantum::Embedded, Some(more)) = (config.post_quantum, &keys.post_quantum) {
+            package_certificates.push(Certificate::of(more.package.certificate()));
+        }
         let ledger = Mutex::new(ledger);
         Ok(Self {
             keys,
-            package_certificate,
+            package_certificates,
             config: config.clone(),
             in_force: RwLock::new(InForce {
                 rules: Arc::new(rules),
@@ -305,7 +310,11 @@ impl Desk {
 }
 
 fn identity(config: &SignerConfig, keys: &Keys, rules: &Rules) -> Result<Identity, OpenPgpError> {
+    let post_quantum = keys.post_quantum.as_ref();
+    let armor = |key: &PqcKey| key.certificate_armor();
     Ok(Identity {
+        package_pqc_certificate: post_quantum.map(|keys| armor(&keys.package)).transpose()?,
+        metadata_pqc_certificate: post_quantum.map(|keys| armor(&keys.metadata)).transpose()?,
         package_certificate: keys.package.certificate_armor()?,
         metadata_certificate: keys.metadata.certificate_armor()?,
         statement_key: keys.statement.public().to_pem(),

@@ -5,6 +5,7 @@ use super::{Desk, DeskError, bad_request};
 use crate::journal::Event;
 use crate::rules::Rules;
 use crate::verify::verify_header_signature;
+use repo_model::config::PostQuantum;
 use repo_model::dsse::Envelope;
 use repo_model::policy::{self, Decision, Evidence, Judgement, OlderVersions, Reason};
 use repo_model::rpm::signature::{OpenPgpSignature, with_openpgp};
@@ -40,7 +41,14 @@ pub(super) fn sign(
     match judgement.decision.clone() {
         Decision::Hold(reasons) => refuse(desk, rules, request, &head, true, reasons, now),
         Decision::Reject(reasons) => refuse(desk, rules, request, &head, false, reasons, now),
-        Decision::Release => release(desk, rules, request, &head, &judgement, sboms, now),
+        Decision::Release => {
+            let evidence = Evidence {
+                head: &head,
+                envelopes,
+                sboms,
+            };
+            release(desk, rules, request, &evidence, judgement, now)
+        }
     }
 }
 
@@ -71,23 +79,25 @@ fn release(
     desk: &Desk,
     rules: &Rules,
     request: FileDigest,
-    head: &Head,
-    judgement: &Judgement,
-    sboms: &[Vec<u8>],
+    evidence: &Evidence<'_>,
+    mut judgement: Judgement,
     now: Timestamp,
 ) -> Result<Response, DeskError> {
+    let (head, sboms) = (evidence.head, evidence.sboms);
     let package = match Package::from_head(head) {
         Ok(package) => package,
         Err(error) => return Ok(bad_request(format!("the package's header: {error}"))),
     };
     if let Some(reason) = older_version(desk, rules, &package)? {
-        return refuse(desk, rules, request, head, true, vec![reason], now);
+        let mut hold = vec![reason];
+        let (policy, header) = (&rules.policy, package.header_digest);
+        judgement.set_aside(policy, evidence.envelopes, header, now, &mut hold);
+        if !hold.is_empty() {
+            return refuse(desk, rules, request, head, true, hold, now);
+        }
     }
-    let signature = OpenPgpSignature {
-        packet: desk.keys.package.sign(head.main_bytes(), now)?,
-        legacy: Some(desk.keys.package.slot()),
-    };
-    let signature_header = match with_openpgp(head, &[signature]) {
+    let signatures = header_signatures(desk, head, now)?;
+    let signature_header = match with_openpgp(head, &signatures) {
         Ok(header) => header,
         Err(error) => return Ok(bad_request(format!("the signature header: {error}"))),
     };
@@ -99,7 +109,7 @@ fn release(
         policy_digest: rules.digest,
     };
     let key = &desk.keys.statement;
-    let summary = summary::verification_summary(judge, &package, judgement, now).sign(key)?;
+    let summary = summary::verification_summary(judge, &package, &judgement, now).sign(key)?;
     let sbom_statement = summary::sbom_reference(judge, &package, sboms).sign(key)?;
     let event = Event::PackageSigned {
         request,
@@ -108,11 +118,23 @@ fn release(
         policy: rules.digest,
         inputs: judgement.inputs.clone(),
         confirmed_by: judgement.confirmed_by.clone(),
+        waived: judgement.waived.clone(),
         signed_head: FileDigest::of(&signed_head),
         summary: FileDigest::of(&summary.to_json()),
         sbom_statement: FileDigest::of(&sbom_statement.to_json()),
     };
     desk.record(now, event)?;
+    for waived in &judgement.waived {
+        tracing::warn!(
+            package.nevra = %package.nevra,
+            alarm = "waived",
+            "ALARM: {} goes out although {}: {} (waiver {})",
+            package.nevra,
+            waived.finding,
+            waived.why,
+            waived.waiver
+        );
+    }
     tracing::info!(
         package.nevra = %package.nevra,
         package.header = %package.header_digest,
@@ -141,7 +163,28 @@ fn older_version(
         .objection(&package.nevra, package.header_digest))
 }
 
-/// Reads the signed head back as a client would: same main header, one signature, ours.
+/// One signature for each of the certificates that clients check headers with.
+fn header_signatures(
+    desk: &Desk,
+    head: &Head,
+    now: Timestamp,
+) -> Result<Vec<OpenPgpSignature>, DeskError> {
+    let main = head.main_bytes();
+    let mut signatures = vec![OpenPgpSignature {
+        packet: desk.keys.package.sign(main, now)?,
+        legacy: Some(desk.keys.package.slot()),
+    }];
+    if let (PostQuantum::Embedded, Some(keys)) = (desk.config.post_quantum, &desk.keys.post_quantum)
+    {
+        signatures.push(OpenPgpSignature {
+            packet: keys.package.sign(main, now)?,
+            legacy: None,
+        });
+    }
+    Ok(signatures)
+}
+
+/// Reads the signed head back as a client would: same main header, all signatures, ours.
 fn check_own_work(desk: &Desk, signed_head: &[u8], unsigned: &Head) -> Result<(), DeskError> {
     use crate::verify::VerifyError;
     let malformed = |why: String| DeskError::OwnWork(VerifyError::Malformed { why });
@@ -149,9 +192,10 @@ fn check_own_work(desk: &Desk, signed_head: &[u8], unsigned: &Head) -> Result<()
     if back.main_bytes() != unsigned.main_bytes() {
         return Err(malformed("the main header changed".to_owned()));
     }
-    let ours = std::slice::from_ref(&desk.package_certificate);
+    let ours = &desk.package_certificates;
+    let wanted = ours.len();
     match verify_header_signature(&back, ours).map_err(DeskError::OwnWork)? {
-        1 => Ok(()),
-        count => Err(malformed(format!("{count} signatures instead of one"))),
+        count if count == wanted => Ok(()),
+        count => Err(malformed(format!("{count} signatures instead of {wanted}"))),
     }
 }

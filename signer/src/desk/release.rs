@@ -7,6 +7,7 @@ use super::{Desk, DeskError, bad_request};
 use crate::index::{Index, SignedRelease};
 use crate::journal::Event;
 use crate::keys::openpgp::SignatureHasher;
+use crate::keys::pqc::PqcHasher;
 use crate::rules::Rules;
 use repo_model::policy::{Policy, Reason};
 use repo_model::release::{
@@ -56,7 +57,13 @@ pub(super) fn sign(
         }
     };
     let mut repomd_signatures = Vec::with_capacity(files.len());
+    let mut repomd_post_quantum = Vec::new();
     for repo in files {
+        if let Some(keys) = &desk.keys.post_quantum {
+            let mut hasher = PqcHasher::new()?;
+            hasher.update(&repo.repomd.0);
+            repomd_post_quantum.push(keys.metadata.sign_armored(hasher, now)?);
+        }
         let mut hasher = SignatureHasher::new()?;
         hasher.update(&repo.repomd.0);
         repomd_signatures.push(desk.keys.metadata.sign_armored(hasher, now)?);
@@ -77,6 +84,7 @@ pub(super) fn sign(
     tracing::info!(release.id = %id, "signed release {id}");
     Ok(Response::ReleaseSigned {
         repomd_signatures,
+        repomd_post_quantum,
         envelope,
     })
 }

@@ -7,11 +7,11 @@
 use repo_model::policy::{Judgement, Policy};
 use repo_model::rpm::Package;
 use repo_model::statement::{
-    BuilderId, DigestSet, Resource, SBOM_REFERENCE, SbomDocument, SbomReference, Statement,
-    Subject, VSA, VerificationSummary, sha256_set,
+    BuilderId, DigestSet, PACKAGE_RELEASE, PackageRelease, Resource, SBOM_REFERENCE, SbomDocument,
+    SbomReference, Statement, Subject, VSA, VerificationSummary, sha256_set,
 };
 use repo_model::{FileDigest, HeaderDigest, Nevra, Timestamp, sbom_facts};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Who judged by what; the same for all packages of one run.
@@ -61,13 +61,43 @@ pub fn verification_summary(
     Statement::new(VSA, vec![subject(package)], predicate)
 }
 
-/// `HALLMARK_REPRODUCED_k_OF_n`: k rebuilders confirmed the package, of n that the policy lists.
+/// `HALLMARK_REPRODUCED_k_OF_n`: k rebuilders confirmed the package, of n that the policy lists; not
+/// for a package that went out although rebuilds differ or are missing. `HALLMARK_WAIVED_CODE` for
+/// each finding that two people set aside: their waiver is among the inputs.
 fn levels(policy: &Policy, judgement: &Judgement) -> Vec<String> {
+    let waived: BTreeSet<_> = judgement
+        .waived
+        .iter()
+        .map(|one| one.finding.code())
+        .collect();
     let (confirmed, listed) = (judgement.confirmed_by.len(), policy.rebuilders.len());
-    if confirmed == 0 {
-        return Vec::new();
+    let doubted = waived.iter().any(|code| REBUILD_FINDINGS.contains(code));
+    let mut levels = Vec::new();
+    if confirmed > 0 && !doubted {
+        levels.push(format!("HALLMARK_REPRODUCED_{confirmed}_OF_{listed}"));
     }
-    vec![format!("HALLMARK_REPRODUCED_{confirmed}_OF_{listed}")]
+    let named = |code: &&str| format!("HALLMARK_WAIVED_{}", code.to_uppercase().replace('-', "_"));
+    levels.extend(waived.iter().map(named));
+    levels
+}
+
+/// Findings that speak against a reproducible build.
+const REBUILD_FINDINGS: [&str; 4] = [
+    "build-failed",
+    "operators-missing",
+    "rebuild-differs",
+    "rebuilds-missing",
+];
+
+/// Says that the signed file `file` is what goes out as this package: the one statement of ours whose
+/// subject a tool that knows no RPM can compare with the file.
+pub fn package_release(package: &Package, file: FileDigest) -> Statement<PackageRelease> {
+    let name = package.nevra.file_name();
+    let subject = Subject::signed_rpm(&name, file, package.header_digest);
+    let predicate = PackageRelease {
+        purl: package_url(&package.nevra),
+    };
+    Statement::new(PACKAGE_RELEASE, vec![subject], predicate)
 }
 
 /// One statement that names all SBOM documents of the package. Documents about other packages are

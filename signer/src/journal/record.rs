@@ -1,6 +1,7 @@
 //! What a line of the journal says.
 
 use repo_model::policy::Reason;
+use repo_model::policy::waivers::Waived;
 use repo_model::{FileDigest, HeaderDigest, Nevra, OperatorName, ReleaseId, Timestamp, WorkerName};
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +76,9 @@ pub enum Event {
         inputs: Vec<FileDigest>,
         /// Rebuilders that confirmed it, and who runs them.
         confirmed_by: Vec<(WorkerName, OperatorName)>,
+        /// Findings that two people set aside.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waived: Vec<Waived>,
         /// Lead, signature header and main header as signed.
         signed_head: FileDigest,
         /// Envelope of the verification summary.
@@ -110,6 +114,8 @@ pub enum Event {
         file: FileDigest,
         /// The armoured signature.
         signature: FileDigest,
+        /// Envelope of the release statement.
+        statement: FileDigest,
     },
     /// A file did not hold what was signed.
     FileRefused {

@@ -1,12 +1,13 @@
-//! The signer's three private keys and their files in `state_dir`.
+//! The signer's private keys and their files in `state_dir`.
 //!
 //! | file | holds | mode |
 //! |---|---|---|
 //! | `package-key.asc` | OpenPGP key that signs package headers and package files | 0600 |
 //! | `metadata-key.asc` | OpenPGP key that signs `repomd.xml` | 0600 |
 //! | `package-key.certificate.asc`, `metadata-key.certificate.asc` | instead of those two when the keys are in a token | 0600 |
+//! | `package-key-pqc.asc`, `metadata-key-pqc.asc` | post-quantum OpenPGP keys for the same, unless `signer.post_quantum` is off | 0600 |
 //! | `statement-key.pem` | P-256 key that signs statements, PKCS #8 | 0600 |
-//! | `RPM-GPG-KEY-packages.asc`, `RPM-GPG-KEY-metadata.asc`, `statement.pub` | public halves | 0644 |
+//! | `RPM-GPG-KEY-packages.asc`, `RPM-GPG-KEY-metadata.asc`, the same with `-pqc`, `statement.pub` | public halves | 0644 |
 //!
 //! A key file is created, never overwritten. The public files are made from the private ones and
 //! can be made again.
@@ -15,10 +16,12 @@ pub mod backend;
 mod file;
 pub mod openpgp;
 mod pkcs11;
+pub mod pqc;
 
 use self::openpgp::{OpenPgpError, SigningKey};
+use self::pqc::PqcKey;
 use repo_model::Timestamp;
-use repo_model::config::{KeyBackendName, SignerConfig};
+use repo_model::config::{KeyBackendName, PostQuantum, SignerConfig};
 use repo_model::dsse::{DsseError, StatementKey};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -30,6 +33,14 @@ use zeroize::Zeroizing;
 pub const PACKAGE_KEY: &str = "package-key.asc";
 /// File name of the metadata key.
 pub const METADATA_KEY: &str = "metadata-key.asc";
+/// File name of the post-quantum package key.
+pub const PACKAGE_PQC_KEY: &str = "package-key-pqc.asc";
+/// File name of the post-quantum metadata key.
+pub const METADATA_PQC_KEY: &str = "metadata-key-pqc.asc";
+/// File name of the post-quantum package certificate.
+pub const PACKAGE_PQC_CERTIFICATE: &str = "RPM-GPG-KEY-packages-pqc.asc";
+/// File name of the post-quantum metadata certificate.
+pub const METADATA_PQC_CERTIFICATE: &str = "RPM-GPG-KEY-metadata-pqc.asc";
 /// File name of the statement key.
 pub const STATEMENT_KEY: &str = "statement-key.pem";
 /// File name of the package certificate.
@@ -146,7 +157,7 @@ fn io_error<'p>(task: &'static str, path: &'p Path) -> impl FnOnce(io::Error) ->
     }
 }
 
-/// The three keys. `Debug` shows fingerprints only.
+/// The keys. `Debug` shows fingerprints only.
 #[derive(Debug, Clone)]
 pub struct Keys {
     /// Signs package headers and package files.
@@ -155,6 +166,17 @@ pub struct Keys {
     pub metadata: SigningKey,
     /// Signs statements.
     pub statement: StatementKey,
+    /// Signs the same as the first two; `None` when `signer.post_quantum` is off.
+    pub post_quantum: Option<PostQuantumKeys>,
+}
+
+/// The two post-quantum keys.
+#[derive(Debug, Clone)]
+pub struct PostQuantumKeys {
+    /// Signs package headers and package files.
+    pub package: PqcKey,
+    /// Signs `repomd.xml`.
+    pub metadata: PqcKey,
 }
 
 /// What [`init`] found or made.
@@ -183,7 +205,14 @@ pub fn init(config: &SignerConfig, now: Timestamp) -> Result<InitOutcome, KeyErr
     if make_statement_key(dir)? {
         made.push(STATEMENT_KEY);
     }
-    let keys = load_from(&*store, dir)?;
+    if config.post_quantum != PostQuantum::Off {
+        for name in [PACKAGE_PQC_KEY, METADATA_PQC_KEY] {
+            if make_post_quantum_key(dir, name, &config.user_id, now)? {
+                made.push(name);
+            }
+        }
+    }
+    let keys = load_from(&*store, config)?;
     write_public_files(dir, &keys)?;
     Ok(InitOutcome { keys, made })
 }
@@ -213,16 +242,51 @@ fn make_statement_key(dir: &Path) -> Result<bool, KeyError> {
     create(dir, STATEMENT_KEY, pem.as_bytes(), 0o600)
 }
 
+fn make_post_quantum_key(
+    dir: &Path,
+    name: &'static str,
+    user_id: &str,
+    now: Timestamp,
+) -> Result<bool, KeyError> {
+    if exists(&dir.join(name))? {
+        return Ok(false);
+    }
+    let open_pgp = |source| KeyError::OpenPgp { name, source };
+    let key = PqcKey::generate(user_id, now).map_err(open_pgp)?;
+    create(dir, name, &key.to_secret_armor().map_err(open_pgp)?, 0o600)
+}
+
 fn write_public_files(dir: &Path, keys: &Keys) -> Result<(), KeyError> {
     let armor = |name, key: &SigningKey| {
         key.certificate_armor()
             .map_err(|source| KeyError::OpenPgp { name, source })
     };
-    for (name, text) in [
+    let mut files = vec![
         (PACKAGE_CERTIFICATE, armor(PACKAGE_KEY, &keys.package)?),
         (METADATA_CERTIFICATE, armor(METADATA_KEY, &keys.metadata)?),
         (STATEMENT_PUBLIC, keys.statement.public().to_pem()),
-    ] {
+    ];
+    if let Some(post_quantum) = &keys.post_quantum {
+        for (name, file, key) in [
+            (
+                PACKAGE_PQC_KEY,
+                PACKAGE_PQC_CERTIFICATE,
+                &post_quantum.package,
+            ),
+            (
+                METADATA_PQC_KEY,
+                METADATA_PQC_CERTIFICATE,
+                &post_quantum.metadata,
+            ),
+        ] {
+            let armored = key.certificate_armor();
+            files.push((
+                file,
+                armored.map_err(|source| KeyError::OpenPgp { name, source })?,
+            ));
+        }
+    }
+    for (name, text) in files {
         let path = dir.join(name);
         if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
             continue;
@@ -237,10 +301,22 @@ fn write_public_files(dir: &Path, keys: &Keys) -> Result<(), KeyError> {
 
 /// Opens all keys, wherever the configuration says they are.
 pub fn load(config: &SignerConfig) -> Result<Keys, KeyError> {
-    load_from(&*backend::open(config)?, &config.state_dir)
+    load_from(&*backend::open(config)?, config)
 }
 
-fn load_from(store: &dyn backend::KeyStore, dir: &Path) -> Result<Keys, KeyError> {
+fn load_from(store: &dyn backend::KeyStore, config: &SignerConfig) -> Result<Keys, KeyError> {
+    let dir = &config.state_dir;
+    let post_quantum = |name| {
+        let bytes = read_private(&dir.join(name))?;
+        PqcKey::from_bytes(&bytes).map_err(|source| KeyError::OpenPgp { name, source })
+    };
+    let post_quantum = match config.post_quantum {
+        PostQuantum::Off => None,
+        PostQuantum::Detached | PostQuantum::Embedded => Some(PostQuantumKeys {
+            package: post_quantum(PACKAGE_PQC_KEY)?,
+            metadata: post_quantum(METADATA_PQC_KEY)?,
+        }),
+    };
     let pem = read_private(&dir.join(STATEMENT_KEY))?;
     let pem = std::str::from_utf8(&pem)
         .map_err(|_| KeyError::Statement(DsseError::Key { kind: "private" }))?;
@@ -248,6 +324,7 @@ fn load_from(store: &dyn backend::KeyStore, dir: &Path) -> Result<Keys, KeyError
         package: store.load(PACKAGE_KEY)?,
         metadata: store.load(METADATA_KEY)?,
         statement: StatementKey::from_pem(pem).map_err(KeyError::Statement)?,
+        post_quantum,
     })
 }
 
@@ -350,7 +427,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path());
         let first = init(&config, Timestamp::from_unix_secs(NOW)).unwrap();
-        assert_eq!(first.made, [PACKAGE_KEY, METADATA_KEY, STATEMENT_KEY]);
+        assert_eq!(
+            first.made,
+            [
+                PACKAGE_KEY,
+                METADATA_KEY,
+                STATEMENT_KEY,
+                PACKAGE_PQC_KEY,
+                METADATA_PQC_KEY
+            ]
+        );
         assert_ne!(
             first.keys.package.fingerprint(),
             first.keys.metadata.fingerprint()
@@ -365,7 +451,7 @@ mod tests {
             files
         };
         let before = listing();
-        assert_eq!(before.len(), 6);
+        assert_eq!(before.len(), 10);
         let second = init(&config, Timestamp::from_unix_secs(NOW + 1)).unwrap();
         assert!(second.made.is_empty());
         assert_eq!(listing(), before);

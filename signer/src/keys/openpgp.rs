@@ -48,6 +48,17 @@ pub enum OpenPgpError {
     /// Locked with a passphrase.
     #[error("the private key is locked with a passphrase")]
     Locked,
+    /// Our own signature does not verify.
+    #[error("the signature just made does not verify")]
+    OwnWork,
+    /// Not the kind of key that the file must hold.
+    #[error("a version {version} {algorithm} key: want version 6 and ML-DSA-65+Ed25519")]
+    NotPostQuantum {
+        /// OpenPGP version of the key.
+        version: u8,
+        /// Its algorithm.
+        algorithm: PublicKeyAlgorithm,
+    },
     /// A key that some client refuses.
     #[error(
         "a version {version} {algorithm} key cannot sign packages: want version 4 and RSA or EdDSA"
@@ -68,8 +79,15 @@ pub(crate) fn library(task: &'static str) -> impl FnOnce(openpgp::anyhow::Error)
     }
 }
 
+/// Packets in armour.
+pub(crate) fn armored(kind: armor::Kind, packets: &[u8]) -> std::io::Result<String> {
+    let mut writer = armor::Writer::new(Vec::new(), kind)?;
+    writer.write_all(packets)?;
+    Ok(String::from_utf8_lossy(&writer.finalize()?).into_owned())
+}
+
 /// The same for plain I/O into memory.
-fn memory(task: &'static str) -> impl FnOnce(std::io::Error) -> OpenPgpError {
+pub(crate) fn memory(task: &'static str) -> impl FnOnce(std::io::Error) -> OpenPgpError {
     move |source| OpenPgpError::Library {
         task,
         source: source.into(),
@@ -181,14 +199,12 @@ impl SigningKey {
     /// The certificate (public half) in armour.
     pub fn certificate_armor(&self) -> Result<String, OpenPgpError> {
         let task = "write a certificate";
-        let mut writer =
-            armor::Writer::new(Vec::new(), armor::Kind::PublicKey).map_err(memory(task))?;
+        let mut packets = Vec::new();
         // `serialize` never writes secret parts.
         self.certificate
-            .serialize(&mut writer)
+            .serialize(&mut packets)
             .map_err(library(task))?;
-        let armored = writer.finalize().map_err(memory(task))?;
-        Ok(String::from_utf8_lossy(&armored).into_owned())
+        armored(armor::Kind::PublicKey, &packets).map_err(memory(task))
     }
 
     /// The fingerprint in upper-case hex.
@@ -225,11 +241,7 @@ impl SigningKey {
         let signature = self.sign_hashed(hasher, now)?;
         let task = "write a signature";
         let packet = Packet::from(signature).to_vec().map_err(library(task))?;
-        let mut writer =
-            armor::Writer::new(Vec::new(), armor::Kind::Signature).map_err(memory(task))?;
-        writer.write_all(&packet).map_err(memory(task))?;
-        let armored = writer.finalize().map_err(memory(task))?;
-        Ok(String::from_utf8_lossy(&armored).into_owned())
+        armored(armor::Kind::Signature, &packet).map_err(memory(task))
     }
 
     /// Signs and checks its own work: a fault in the arithmetic must not leave the process.
@@ -296,6 +308,21 @@ impl SignatureHasher {
             context.update(signature.salt());
         }
         Ok(Self(context))
+    }
+
+    /// For a version 6 signature with this salt.
+    pub(crate) fn salted(salt: &[u8]) -> Result<Self, OpenPgpError> {
+        let builder = super::pqc::HASH
+            .context()
+            .map_err(library("start a hash"))?;
+        let mut context = builder.for_signature(6);
+        context.update(salt);
+        Ok(Self(context))
+    }
+
+    /// The state of the hash.
+    pub(crate) fn context(&self) -> Context {
+        self.0.clone()
     }
 
     /// Adds bytes.

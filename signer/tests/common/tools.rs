@@ -145,6 +145,41 @@ pub fn shared_unsigned() -> Option<Vec<(String, Rpm)>> {
     Some(manifest.lines().skip(1).filter_map(row).collect())
 }
 
+/// What stands before a command that runs in the Debian root which the test set-up caches, with `dir`
+/// as `/mnt` and no network; `None` when `program` is not there.
+pub fn in_forky(dir: &Path, program: &str) -> Option<Vec<String>> {
+    let root =
+        std::env::var("HALLMARK_FORKY").unwrap_or_else(|_| "/var/cache/hallmark/forky".to_owned());
+    if !Path::new(&root).join("usr/bin").join(program).exists() {
+        eprintln!("SKIPPED: {program} of the Debian root (no root at {root})");
+        return None;
+    }
+    if !have("bwrap") {
+        return None;
+    }
+    let dir = dir.to_str().unwrap();
+    let words = [
+        "bwrap",
+        "--unshare-net",
+        "--ro-bind",
+        &root,
+        "/",
+        "--bind",
+        dir,
+        "/mnt",
+        "--dev",
+        "/dev",
+        "--proc",
+        "/proc",
+        "--tmpfs",
+        "/tmp",
+        "--setenv",
+        "HOME",
+        "/tmp",
+    ];
+    Some(words.map(str::to_owned).to_vec())
+}
+
 /// One rpm to check packages with.
 pub struct RpmKeys {
     /// Shown in failures.
@@ -167,31 +202,11 @@ impl RpmKeys {
                 seen_as: dir.to_owned(),
             });
         }
-        let root = std::env::var("HALLMARK_FORKY")
-            .unwrap_or_else(|_| "/var/cache/hallmark/forky".to_owned());
-        if !Path::new(&root).join("usr/bin/rpmkeys").exists() {
-            eprintln!("SKIPPED: rpm 6 (no root at {root})");
-        } else if have("bwrap") {
-            let seen_as = PathBuf::from("/mnt");
-            let binds = [
-                "bwrap",
-                "--ro-bind",
-                &root,
-                "/",
-                "--bind",
-                dir.to_str().unwrap(),
-                "/mnt",
-            ];
-            let more = ["--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"];
-            let prefix = binds
-                .iter()
-                .chain(&more)
-                .map(|part| (*part).to_owned())
-                .collect();
+        if let Some(prefix) = in_forky(dir, "rpmkeys") {
             found.push(Self {
                 name: "rpm 6",
                 prefix,
-                seen_as,
+                seen_as: PathBuf::from("/mnt"),
             });
         }
         found
@@ -208,6 +223,12 @@ impl RpmKeys {
             words.push(argument.replace("DIR", &self.seen_as.display().to_string()));
         }
         run(&words[0], &words[1..])
+    }
+
+    /// Whether the key `file` can be imported.
+    pub fn imports(&self, database: &str, file: &str) -> bool {
+        let output = self.run(database, &["--import", &format!("DIR/{file}")]);
+        output.status.success()
     }
 
     /// Imports the key `file`, a path below the folder.
