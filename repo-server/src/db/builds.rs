@@ -324,6 +324,18 @@ pub fn packages(connection: &Connection, build_id: u64) -> Result<Vec<PackageRow
     Ok(packages)
 }
 
+/// The packages with this header that are not retired: the same bytes may be in several repositories.
+pub fn with_header(
+    connection: &Connection,
+    header: HeaderDigest,
+) -> Result<Vec<PackageRow>, DbError> {
+    let sql =
+        format!("SELECT {PACKAGE_COLUMNS} FROM packages WHERE header_digest = ?1 AND retired = 0");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map([header.to_hex()], package_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// One package.
 pub fn package(connection: &Connection, package_id: u64) -> Result<Option<PackageRow>, DbError> {
     let sql = format!("SELECT {PACKAGE_COLUMNS} FROM packages WHERE package_id = ?1");

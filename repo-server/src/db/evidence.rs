@@ -25,6 +25,12 @@ pub enum Kind {
     SbomStatement,
     /// OpenPGP signature over the signed file.
     DetachedSignature,
+    /// The signer's statement over the signed file.
+    ReleaseStatement,
+    /// What two people set aside.
+    Waiver,
+    /// One of the signer's statements as cosign reads it.
+    SigstoreBundle,
 }
 
 impl Kind {
@@ -40,6 +46,9 @@ impl Kind {
             Self::VerificationSummary => "verification-summary",
             Self::SbomStatement => "sbom-statement",
             Self::DetachedSignature => "detached-signature",
+            Self::ReleaseStatement => "release-statement",
+            Self::Waiver => "waiver",
+            Self::SigstoreBundle => "sigstore-bundle",
         }
     }
 }

@@ -17,7 +17,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, mpsc};
 
 /// Version of `schema.sql`, kept in SQLite's `user_version`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// The database could not do it. Ours; retrying is safe, nothing was written.

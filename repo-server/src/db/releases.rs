@@ -2,7 +2,7 @@
 //! member from the release that added it to the one that removed it.
 
 use super::builds::{PackageRow, package_columns, package_row};
-use super::{DbError, from_json, parsed, to_json};
+use super::{DbError, from_json, parsed, parsed_opt, to_json};
 use repo_model::wire::status::ReleaseRepoStatus;
 use repo_model::{Arch, FileDigest, HeaderDigest, ReleaseId, RepoName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -43,6 +43,8 @@ pub struct ReleaseRepoRow {
     pub repomd: FileDigest,
     /// `repomd.xml.asc`.
     pub repomd_signature: FileDigest,
+    /// Its post-quantum signature, unless the signer makes none.
+    pub repomd_post_quantum: Option<FileDigest>,
     /// Package list.
     pub package_list: FileDigest,
     /// Number of packages.
@@ -94,7 +96,7 @@ fn release_row(row: &Row<'_>) -> rusqlite::Result<ReleaseRow> {
 /// The repositories of a release, sorted.
 pub fn repos(connection: &Connection, release: ReleaseId) -> Result<Vec<ReleaseRepoRow>, DbError> {
     let mut statement = connection.prepare_cached(
-        "SELECT repo, arch, repomd, repomd_signature, package_list, packages FROM release_repos
+        "SELECT repo, arch, repomd, repomd_signature, repomd_post_quantum, package_list, packages FROM release_repos
          WHERE release_id = ?1 ORDER BY repo, arch",
     )?;
     let rows = statement.query_map([release.0], repo_row)?;
@@ -109,7 +111,7 @@ pub fn repo(
     arch: &Arch,
 ) -> Result<Option<ReleaseRepoRow>, DbError> {
     let sql =
-        "SELECT repo, arch, repomd, repomd_signature, package_list, packages FROM release_repos
+        "SELECT repo, arch, repomd, repomd_signature, repomd_post_quantum, package_list, packages FROM release_repos
                WHERE release_id = ?1 AND repo = ?2 AND arch = ?3";
     let found = connection.query_row(
         sql,
@@ -125,6 +127,7 @@ fn repo_row(row: &Row<'_>) -> rusqlite::Result<ReleaseRepoRow> {
         arch: parsed(row, "arch")?,
         repomd: parsed(row, "repomd")?,
         repomd_signature: parsed(row, "repomd_signature")?,
+        repomd_post_quantum: parsed_opt(row, "repomd_post_quantum")?,
         package_list: parsed(row, "package_list")?,
         packages: row.get("packages")?,
     })
@@ -228,6 +231,15 @@ pub struct MadeRepo {
     pub removed: Vec<u64>,
 }
 
+/// The detached signatures of one `repomd.xml`.
+#[derive(Debug, Clone, Copy)]
+pub struct RepomdSignatures {
+    /// OpenPGP v4.
+    pub classic: FileDigest,
+    /// OpenPGP v6, unless the signer makes none.
+    pub post_quantum: Option<FileDigest>,
+}
+
 /// A signed release, ready to be recorded.
 #[derive(Debug, Clone)]
 pub struct NewRelease {
@@ -237,8 +249,8 @@ pub struct NewRelease {
     pub made: MadeRelease,
     /// Signed statement.
     pub envelope: FileDigest,
-    /// Signature of each `repomd.xml`, in the document's order.
-    pub repomd_signatures: Vec<FileDigest>,
+    /// Signatures of each `repomd.xml`, in the document's order.
+    pub repomd_signatures: Vec<RepomdSignatures>,
 }
 
 /// What was made for a plan before, if it came that far.
@@ -275,14 +287,15 @@ pub fn insert(tx: &Transaction<'_>, new: &NewRelease) -> Result<(), DbError> {
     for (row, signature) in new.made.repos.iter().zip(&new.repomd_signatures) {
         let (repo, arch) = (row.repo.as_str(), row.arch.as_str());
         tx.execute(
-            "INSERT INTO release_repos (release_id, repo, arch, repomd, repomd_signature, package_list, packages)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO release_repos (release_id, repo, arch, repomd, repomd_signature, repomd_post_quantum, package_list, packages)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 release,
                 repo,
                 arch,
                 row.repomd.to_hex(),
-                signature.to_hex(),
+                signature.classic.to_hex(),
+                signature.post_quantum.map(|digest| digest.to_hex()),
                 row.package_list.to_hex(),
                 row.packages
             ],
@@ -392,7 +405,7 @@ pub fn media_type(connection: &Connection, digest: FileDigest) -> Result<Option<
     let sql = "SELECT 'application/vnd.dsse.envelope.v1+json' FROM releases WHERE envelope = ?1
         UNION SELECT 'text/plain; charset=utf-8' FROM release_repos WHERE package_list = ?1
         UNION SELECT 'application/xml' FROM release_repos WHERE repomd = ?1
-        UNION SELECT 'application/pgp-signature' FROM release_repos WHERE repomd_signature = ?1 LIMIT 1";
+        UNION SELECT 'application/pgp-signature' FROM release_repos WHERE repomd_signature = ?1 OR repomd_post_quantum = ?1 LIMIT 1";
     Ok(connection
         .query_row(sql, [digest.to_hex()], |row| row.get(0))
         .optional()?)

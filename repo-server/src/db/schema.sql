@@ -57,6 +57,7 @@ CREATE TABLE packages (
 ) STRICT;
 CREATE INDEX packages_by_build ON packages (build_id);
 CREATE INDEX packages_by_name ON packages (name);
+CREATE INDEX packages_by_header ON packages (header_digest);
 -- One NEVRA, one set of bytes.
 CREATE UNIQUE INDEX packages_by_nevra ON packages (repo, nevra) WHERE retired = 0;
 CREATE UNIQUE INDEX packages_by_href ON packages (repo, href) WHERE retired = 0;
@@ -140,6 +141,7 @@ CREATE TABLE release_repos (
     arch             TEXT NOT NULL,
     repomd           TEXT NOT NULL,
     repomd_signature TEXT NOT NULL,
+    repomd_post_quantum TEXT,              -- its post-quantum signature, unless the signer makes none
     package_list     TEXT NOT NULL,
     packages         INTEGER NOT NULL,
     PRIMARY KEY (release_id, repo, arch)

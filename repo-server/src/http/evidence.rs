@@ -1,13 +1,18 @@
-//! `/evidence/sha256/{digest}`: every document about a package, for anyone.
+//! `/evidence/sha256/{digest}`: every document about a package, for anyone; with `.sigstore.json` behind
+//! the digest of a statement, the same statement as a Sigstore bundle.
 
 use super::content::{Caching, Object, answer};
 use super::error::ApiError;
 use crate::app::App;
 use crate::db::{self, DbError};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method};
-use axum::response::Response;
-use repo_model::FileDigest;
+use axum::http::{HeaderMap, Method, header};
+use axum::response::{IntoResponse as _, Response};
+use repo_model::dsse::Envelope;
+use repo_model::{FileDigest, bundle};
+
+/// Largest statement, bytes.
+const MAX_ENVELOPE_BYTES: u64 = 16 << 20;
 
 /// Serves a document that is evidence, a release's envelope or its package list.
 pub async fn get(
@@ -20,7 +25,11 @@ pub async fn get(
         ApiError::not_found(format!("no public evidence has digest {digest}"))
             .hint("a source package is public once its build is published")
     };
-    let wanted: FileDigest = digest.parse().map_err(|_| missing())?;
+    let (name, bundled) = match digest.strip_suffix(bundle::FILE_SUFFIX) {
+        Some(name) => (name, true),
+        None => (digest.as_str(), false),
+    };
+    let wanted: FileDigest = name.parse().map_err(|_| missing())?;
     let media_type = app
         .db
         .read(move |connection| {
@@ -33,6 +42,27 @@ pub async fn get(
         .await
         .map_err(|error: DbError| ApiError::from(error))?
         .ok_or_else(missing)?;
+    if bundled {
+        return as_bundle(&app, wanted).await;
+    }
     let object = Object::find(&app, wanted, &media_type, Caching::Immutable).await?;
     answer(&app, &method, &headers, &object).await
+}
+
+async fn as_bundle(app: &App, digest: FileDigest) -> Result<Response, ApiError> {
+    let no_statement = || {
+        ApiError::not_found(format!("{digest} is no statement, so it has no bundle"))
+            .hint("bundles are made of provenance, rebuilds and the signer's statements")
+    };
+    let size_bytes = app.store.size_bytes(digest).await?;
+    if size_bytes.is_none_or(|bytes| bytes > MAX_ENVELOPE_BYTES) {
+        return Err(no_statement());
+    }
+    let json = app.store.get(digest, MAX_ENVELOPE_BYTES).await?;
+    let envelope = Envelope::from_json(&json).map_err(|_| no_statement())?;
+    let headers = [
+        (header::CONTENT_TYPE, bundle::MEDIA_TYPE),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+    ];
+    Ok((headers, bundle::of(&envelope)).into_response())
 }

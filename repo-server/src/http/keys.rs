@@ -62,14 +62,23 @@ pub async fn key(State(app): State<App>, Path(name): Path<String>) -> Result<Res
         ),
         "RPM-GPG-KEY-packages" => identity.package_certificate,
         "RPM-GPG-KEY-metadata" => identity.metadata_certificate,
+        // Apart from the others: gpg and older rpm cannot read them.
+        "RPM-GPG-KEY-packages-pqc" => identity
+            .package_pqc_certificate
+            .ok_or_else(|| none(&name))?,
+        "RPM-GPG-KEY-metadata-pqc" => identity
+            .metadata_pqc_certificate
+            .ok_or_else(|| none(&name))?,
         "statement.pub" => identity.statement_key,
-        _ => {
-            return Err(ApiError::not_found(format!("there is no key {name}")).hint(
-                "keys: RPM-GPG-KEY, RPM-GPG-KEY-packages, RPM-GPG-KEY-metadata, statement.pub",
-            ));
-        }
+        _ => return Err(none(&name)),
     };
     Ok(text_answer(text))
+}
+
+fn none(name: &str) -> ApiError {
+    ApiError::not_found(format!("there is no key {name}")).hint(
+        "keys: RPM-GPG-KEY, RPM-GPG-KEY-packages, RPM-GPG-KEY-metadata, statement.pub; the two in the middle with -pqc if the signer makes post-quantum signatures",
+    )
 }
 
 /// `…/repodata/repomd.xml.key`, which zypper looks for.

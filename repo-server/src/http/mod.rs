@@ -17,6 +17,7 @@ pub mod metrics;
 mod pages;
 pub mod pairs;
 mod tree;
+mod waivers;
 mod worker;
 
 use crate::app::App;
@@ -56,6 +57,7 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/builds", get(builds::list).post(builds::create))
         .route("/api/v1/builds/{build}", get(builds::one))
         .route("/api/v1/builds/{build}/retry", post(builds::retry))
+        .route("/api/v1/waivers", post(waivers::submit))
         .route("/api/v1/channels", get(channels::list))
         .route("/api/v1/channels/{channel}/history", get(channels::history))
         .route(

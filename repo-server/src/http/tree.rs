@@ -21,6 +21,9 @@ use sbom_gen::SBOM_FORMATS;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+/// The other signature of `repomd.xml`.
+const REPOMD_POST_QUANTUM: &str = "repodata/repomd.xml.pqc.asc";
+
 /// What the first part of a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Root {
@@ -158,11 +161,16 @@ async fn in_place(
             let object = pointer(app, place, &found, found.repo.repomd, "application/xml").await?;
             answer(app, method, headers, &object).await
         }
-        "repodata/repomd.xml.asc" => {
+        name @ ("repodata/repomd.xml.asc" | REPOMD_POST_QUANTUM) => {
             let seen =
                 viewer(client, place).and_then(|v| app.handed_out.recall(&v, Instant::now()));
             let found = find(app, place, seen).await?;
-            let signature = found.repo.repomd_signature;
+            let signature = match name {
+                REPOMD_POST_QUANTUM => found.repo.repomd_post_quantum.ok_or_else(|| {
+                    ApiError::not_found("this release has no post-quantum signatures")
+                })?,
+                _ => found.repo.repomd_signature,
+            };
             let object =
                 pointer(app, place, &found, signature, "application/pgp-signature").await?;
             answer(app, method, headers, &object).await
@@ -305,7 +313,7 @@ async fn metadata_file(app: &App, place: &Place) -> Result<Object, ApiError> {
     })
 }
 
-/// A package, or a document beside it: `foo.rpm.asc`, `foo.rpm.cdx.json`, `foo.rpm.vsa.json`.
+/// A package, or a document beside it: `foo.rpm.asc`, `foo.rpm.cdx.json`, `foo.rpm.sigstore.json`.
 async fn package_file(app: &App, place: &Place) -> Result<Object, ApiError> {
     let not_found =
         || ApiError::not_found(format!("there is no {} in this repository", place.rest));
@@ -366,7 +374,13 @@ fn beside(suffix: &str) -> Option<Beside> {
     match suffix {
         "" => Some(Beside::Package),
         ".asc" => Some(Beside::Document(Kind::DetachedSignature, "openpgp")),
+        ".pqc.asc" => Some(Beside::Document(Kind::DetachedSignature, "openpgp-pqc")),
         ".vsa.json" => Some(Beside::Document(Kind::VerificationSummary, "slsa-vsa-v1")),
+        ".sigstore.json" => Some(Beside::Document(
+            Kind::SigstoreBundle,
+            "in-toto-release-v0.1",
+        )),
+        ".vsa.sigstore.json" => Some(Beside::Document(Kind::SigstoreBundle, "slsa-vsa-v1")),
         suffix => SBOM_FORMATS
             .iter()
             .find(|format| format.file_suffix == suffix)
@@ -376,7 +390,8 @@ fn beside(suffix: &str) -> Option<Beside> {
 
 fn suffix_media_type(suffix: &str) -> &'static str {
     match suffix {
-        ".asc" => "application/pgp-signature",
+        ".asc" | ".pqc.asc" => "application/pgp-signature",
+        ".sigstore.json" | ".vsa.sigstore.json" => repo_model::bundle::MEDIA_TYPE,
         _ => "application/json",
     }
 }

@@ -12,11 +12,14 @@ use repo_model::rpm::{Head, HeadLimits};
 /// Largest statement, bytes.
 const MAX_ENVELOPE_BYTES: u64 = 16 << 20;
 
+/// Kinds of statements that the policy looks at.
+const JUDGED: [Kind; 3] = [Kind::Rebuild, Kind::Provenance, Kind::Waiver];
+
 /// All there is about one package.
 pub struct Dossier {
     /// Lead and headers of the unsigned file.
     pub head: Head,
-    /// Provenance and rebuild statements.
+    /// Provenance and rebuild statements, and waivers.
     pub envelopes: Vec<Envelope>,
     /// SBOM documents.
     pub sboms: Vec<Vec<u8>>,
@@ -36,7 +39,7 @@ impl Dossier {
         };
         let mine = |row: &&EvidenceRow| row.package_id.is_none_or(|id| id == package.package_id);
         for row in evidence.iter().filter(mine) {
-            if row.kind == Kind::Rebuild.name() || row.kind == Kind::Provenance.name() {
+            if JUDGED.iter().any(|kind| row.kind == kind.name()) {
                 let json = app.store.get(row.digest, MAX_ENVELOPE_BYTES).await?;
                 // What is no envelope proves nothing, and the policy says what is missing then.
                 dossier.envelopes.extend(Envelope::from_json(&json));

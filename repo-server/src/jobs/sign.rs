@@ -8,8 +8,9 @@ use crate::db::builds::{PackageRow, SignedFile};
 use crate::db::evidence::{EvidenceRow, Kind, NewEvidence};
 use crate::db::jobs::JobRow;
 use crate::db::{self, DbError};
-use hallmark_signer::client::{Client, ClientError, SignedPackage};
+use hallmark_signer::client::{Client, ClientError, SignedFile as FileSignatures, SignedPackage};
 use hallmark_signer::verify::{Certificate, VerifyError, verify_detached, verify_header_signature};
+use repo_model::bundle;
 use repo_model::policy::Reason;
 use repo_model::rpm::{Head, HeadLimits};
 use repo_model::stage::{Event, Stage};
@@ -114,11 +115,11 @@ async fn sign_one(app: &App, package: &PackageRow, dossier: Dossier) -> Result<(
             .map_err(JobError::Signer)?;
         let head_bytes = transplant(unsigned, &signed.signature_header, &mut file)?;
         verify_file(&mut file, &identity, &what)?;
-        let armored = detached(&mut client, header, &mut file, &identity, &what)?;
-        Ok::<_, JobError>((signed, armored, head_bytes, file))
+        let detached = detached(&mut client, header, &mut file, &identity, &what)?;
+        Ok::<_, JobError>((signed, detached, head_bytes, file))
     };
-    let (signed, armored, head_bytes, file) = tokio::task::spawn_blocking(task).await??;
-    store(app, package, signed, armored, head_bytes, file).await
+    let (signed, detached, head_bytes, file) = tokio::task::spawn_blocking(task).await??;
+    store(app, package, signed, detached, head_bytes, file).await
 }
 
 /// Writes lead + new signature header + main header + payload; gives the size of the head.
@@ -145,13 +146,17 @@ fn verify_file(file: &mut NamedTempFile, identity: &Identity, what: &str) -> Res
     };
     file.rewind()?;
     let head = Head::read(&mut *file, &HeadLimits::default())?;
-    let certificate = package_certificate(identity).map_err(refuse)?;
-    verify_header_signature(&head, &[certificate]).map_err(refuse)?;
+    let certificates = package_certificates(identity).map_err(refuse)?;
+    verify_header_signature(&head, &certificates).map_err(refuse)?;
     Ok(())
 }
 
-fn package_certificate(identity: &Identity) -> Result<Certificate, VerifyError> {
-    Certificate::from_bytes(identity.package_certificate.as_bytes())
+/// The certificate that every client has and, if there is one, the post-quantum one.
+fn package_certificates(identity: &Identity) -> Result<Vec<Certificate>, VerifyError> {
+    std::iter::once(&identity.package_certificate)
+        .chain(&identity.package_pqc_certificate)
+        .map(|armored| Certificate::from_bytes(armored.as_bytes()))
+        .collect()
 }
 
 fn detached(
@@ -160,27 +165,30 @@ fn detached(
     file: &mut NamedTempFile,
     identity: &Identity,
     what: &str,
-) -> Result<String, JobError> {
+) -> Result<FileSignatures, JobError> {
     let size_bytes = file.as_file().metadata()?.len();
     file.rewind()?;
-    let armored = client
+    let made = client
         .sign_file(header, size_bytes, &mut *file)
         .map_err(JobError::Signer)?;
-    file.rewind()?;
-    package_certificate(identity)
-        .and_then(|certificate| verify_detached(&mut *file, armored.as_bytes(), &certificate))
-        .map_err(|source| JobError::BadSignature {
-            what: format!("{what}.asc"),
-            source,
-        })?;
-    Ok(armored)
+    let refuse = |source| JobError::BadSignature {
+        what: format!("{what}.asc"),
+        source,
+    };
+    let certificates = package_certificates(identity).map_err(refuse)?;
+    let signatures = std::iter::once(&made.armored).chain(&made.post_quantum);
+    for (armored, certificate) in signatures.zip(&certificates) {
+        file.rewind()?;
+        verify_detached(&mut *file, armored.as_bytes(), certificate).map_err(refuse)?;
+    }
+    Ok(made)
 }
 
 async fn store(
     app: &App,
     package: &PackageRow,
     signed: SignedPackage,
-    armored: String,
+    detached: FileSignatures,
     head_bytes: u64,
     file: NamedTempFile,
 ) -> Result<(), JobError> {
@@ -191,10 +199,13 @@ async fn store(
         file: digest,
         size_bytes: file.as_file().metadata()?.len(),
         head_bytes,
-        detached_signature: app.store.put(armored).await?,
+        detached_signature: app.store.put(detached.armored).await?,
         summary_statement: app.store.put(signed.summary.to_json()).await?,
     };
     let sbom_statement = app.store.put(signed.sbom_statement.to_json()).await?;
+    let release_statement = app.store.put(detached.statement.to_json()).await?;
+    let summary_bundle = app.store.put(bundle::of(&signed.summary)).await?;
+    let release_bundle = app.store.put(bundle::of(&detached.statement)).await?;
     let (build_id, package_id) = (package.build_id, package.package_id);
     let about = move |kind, label: &str, digest: FileDigest, media_type| NewEvidence {
         build_id,
@@ -205,7 +216,7 @@ async fn store(
         media_type,
     };
     let summary = record.summary_statement;
-    let evidence = [
+    let mut evidence = vec![
         about(Kind::VerificationSummary, "slsa-vsa-v1", summary, ENVELOPE),
         about(
             Kind::SbomStatement,
@@ -219,7 +230,33 @@ async fn store(
             record.detached_signature,
             "application/pgp-signature",
         ),
+        about(
+            Kind::ReleaseStatement,
+            "in-toto-release-v0.1",
+            release_statement,
+            ENVELOPE,
+        ),
+        about(
+            Kind::SigstoreBundle,
+            "slsa-vsa-v1",
+            summary_bundle,
+            bundle::MEDIA_TYPE,
+        ),
+        about(
+            Kind::SigstoreBundle,
+            "in-toto-release-v0.1",
+            release_bundle,
+            bundle::MEDIA_TYPE,
+        ),
     ];
+    if let Some(post_quantum) = detached.post_quantum {
+        evidence.push(about(
+            Kind::DetachedSignature,
+            "openpgp-pqc",
+            app.store.put(post_quantum).await?,
+            "application/pgp-signature",
+        ));
+    }
     app.db
         .write(move |tx| {
             for new in &evidence {

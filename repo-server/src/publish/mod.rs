@@ -10,13 +10,14 @@ mod package_list;
 use crate::app::{App, now};
 use crate::db::builds::PackageRow;
 use crate::db::jobs::JobRow;
-use crate::db::releases::{MadeRelease, MadeRepo, NewRelease, Plan, RepodataFileRow};
+use crate::db::releases::{
+    MadeRelease, MadeRepo, NewRelease, Plan, RepodataFileRow, RepomdSignatures,
+};
 use crate::db::{self, DbError};
 use crate::jobs::JobError;
-use hallmark_signer::client::Client;
+use hallmark_signer::client::{Client, SignedRelease};
 use hallmark_signer::verify::{Certificate, verify_detached};
 use repo_model::config::{MetadataCodec, RepoConfig};
-use repo_model::dsse::Envelope;
 use repo_model::release::{PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA};
 use repo_model::stage::Event;
 use repo_model::wire::signer::{Base64, ReleaseFiles};
@@ -129,11 +130,19 @@ async fn make(app: &App, plan: Plan) -> Result<NewRelease, JobError> {
             made
         }
     };
-    let (signatures, envelope) = sign(app, &made).await?;
-    let mut repomd_signatures = Vec::with_capacity(signatures.len());
-    for armored in signatures {
-        repomd_signatures.push(app.store.put(armored).await?);
+    let signed = sign(app, &made).await?;
+    let mut post_quantum = signed.repomd_post_quantum.into_iter();
+    let mut repomd_signatures = Vec::with_capacity(signed.repomd_signatures.len());
+    for armored in signed.repomd_signatures {
+        repomd_signatures.push(RepomdSignatures {
+            classic: app.store.put(armored).await?,
+            post_quantum: match post_quantum.next() {
+                Some(armored) => Some(app.store.put(armored).await?),
+                None => None,
+            },
+        });
     }
+    let envelope = signed.envelope;
     Ok(NewRelease {
         plan,
         made,
@@ -294,7 +303,7 @@ async fn document(app: &App, plan: &Plan, repos: &[MadeRepo]) -> Result<ReleaseD
 const MAX_PART_BYTES: u64 = 128 << 20;
 
 /// Has the release signed, and verifies what comes back.
-async fn sign(app: &App, made: &MadeRelease) -> Result<(Vec<String>, Envelope), JobError> {
+async fn sign(app: &App, made: &MadeRelease) -> Result<SignedRelease, JobError> {
     let json = app.store.get(made.document, MAX_PART_BYTES).await?;
     let mut files = Vec::with_capacity(made.repos.len());
     for repo in &made.repos {
@@ -315,22 +324,39 @@ async fn sign(app: &App, made: &MadeRelease) -> Result<(Vec<String>, Envelope), 
         let signed = client
             .sign_release(&json, &files)
             .map_err(JobError::Signer)?;
-        if signed.repomd_signatures.len() != files.len() {
-            return Err(JobError::Broken(
-                "the signer gave another number of signatures than asked for".to_owned(),
-            ));
+        verify(
+            &files,
+            &signed.repomd_signatures,
+            &identity.metadata_certificate,
+        )?;
+        if let Some(certificate) = &identity.metadata_pqc_certificate {
+            verify(&files, &signed.repomd_post_quantum, certificate)?;
         }
-        for (file, armored) in files.iter().zip(&signed.repomd_signatures) {
-            Certificate::from_bytes(identity.metadata_certificate.as_bytes())
-                .and_then(|key| verify_detached(file.repomd.0.as_slice(), armored.as_bytes(), &key))
-                .map_err(|source| JobError::BadSignature {
-                    what: "repomd.xml".to_owned(),
-                    source,
-                })?;
-        }
-        Ok((signed.repomd_signatures, signed.envelope))
+        Ok(signed)
     });
     signed.await?
+}
+
+/// One signature for each `repomd.xml`, all made with this certificate.
+fn verify(
+    files: &[ReleaseFiles],
+    signatures: &[String],
+    certificate: &str,
+) -> Result<(), JobError> {
+    if signatures.len() != files.len() {
+        return Err(JobError::Broken(
+            "the signer gave another number of signatures than asked for".to_owned(),
+        ));
+    }
+    for (file, armored) in files.iter().zip(signatures) {
+        Certificate::from_bytes(certificate.as_bytes())
+            .and_then(|key| verify_detached(file.repomd.0.as_slice(), armored.as_bytes(), &key))
+            .map_err(|source| JobError::BadSignature {
+                what: "repomd.xml".to_owned(),
+                source,
+            })?;
+    }
+    Ok(())
 }
 
 /// The publish instant: release, members, stages and channels change together.
