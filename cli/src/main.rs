@@ -14,7 +14,7 @@ mod testing;
 use clap::{Parser, Subcommand};
 use commands::{
     buildinfo, channels, config, createrepo, evidence, mergerepo, modifyrepo, publish, repo_check,
-    repofile, sbom, serve, status, token,
+    repofile, sbom, serve, status, token, waiver,
 };
 use failure::Failure;
 use std::process::ExitCode;
@@ -72,6 +72,8 @@ enum Command {
     Status(status::Args),
     /// Have a held build tried again
     Retry(status::RetryArgs),
+    /// Let a held build out by the word of two people
+    Waiver(waiver::Args),
     /// Tell where each channel points
     Channels(channels::ChannelsArgs),
     /// List the releases
@@ -118,6 +120,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Publish(args) => publish::run(args),
         Command::Status(args) => status::run(args),
         Command::Retry(args) => status::retry(args),
+        Command::Waiver(args) => waiver::run(args),
         Command::Channels(args) => channels::channels(args),
         Command::Releases(args) => channels::releases(args),
         Command::Promote(args) => channels::promote(args),

@@ -171,7 +171,7 @@ pub struct Envelope {
     pub payload_type: String,
     /// The payload in standard base64.
     pub payload: String,
-    /// At least one signature over the pre-authentication encoding.
+    /// Signatures over the pre-authentication encoding; without one it proves nothing.
     pub signatures: Vec<EnvelopeSignature>,
 }
 
@@ -195,6 +195,15 @@ impl Envelope {
     /// The JSON that is stored and whose digest names the statement: one line, no final newline.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// An envelope that nobody has signed yet.
+    pub fn unsigned(payload_type: &str, payload: &[u8]) -> Self {
+        Self {
+            payload_type: payload_type.to_owned(),
+            payload: STANDARD.encode(payload),
+            signatures: Vec::new(),
+        }
     }
 
     /// Adds the signature of one more party, in place of an older one of the same key.

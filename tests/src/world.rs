@@ -41,6 +41,8 @@ pub struct Options {
     pub lease_secs: u32,
     /// `server.publish_delay_millis`.
     pub publish_delay_millis: u64,
+    /// More of the policy: its keys come before the tables.
+    pub more_policy: String,
     /// More lines for `[server]`.
     pub server_settings: &'static str,
     /// Whether the rebuilders are started at once.
@@ -56,6 +58,7 @@ impl Options {
             require_provenance: true,
             lease_secs: 60,
             publish_delay_millis: 100,
+            more_policy: String::new(),
             server_settings: "",
             start_rebuilders: true,
         }

@@ -9,8 +9,8 @@ use repo_model::dsse::{Envelope, StatementPublicKey};
 use repo_model::policy::Reason;
 use repo_model::release::ReleaseDocument;
 use repo_model::statement::{
-    PROVENANCE, Provenance, REBUILD, RELEASE, Rebuild, SBOM_REFERENCE, SbomReference, Statement,
-    VSA, VerificationSummary,
+    PACKAGE_RELEASE, PROVENANCE, PackageRelease, Provenance, REBUILD, RELEASE, Rebuild,
+    SBOM_REFERENCE, SbomReference, Statement, VSA, VerificationSummary,
 };
 use repo_model::wire::status::{BuildStatus, EvidenceLink, PackageStatus};
 use repo_model::{FileDigest, sbom_facts};
@@ -224,6 +224,17 @@ fn check_document(
             assert!(statement.is_about(package.header));
         }
         "detached-signature" => assert!(document.starts_with(b"-----BEGIN PGP SIGNATURE-----")),
+        "release-statement" => {
+            let envelope = Envelope::from_json(document).expect("an envelope");
+            let statement = Statement::<PackageRelease>::open(&envelope, signer, PACKAGE_RELEASE)
+                .expect("it verifies");
+            let served = package.signed_file.expect("it is signed").to_hex();
+            assert_eq!(statement.subject[0].digest["sha256"], served);
+        }
+        "sigstore-bundle" => {
+            let json: serde_json::Value = serde_json::from_slice(document).expect("JSON");
+            assert_eq!(json["mediaType"], repo_model::bundle::MEDIA_TYPE, "{label}");
+        }
         other => panic!("a document of unknown kind {other}"),
     }
 }

@@ -39,12 +39,13 @@ fn received(build: &BuildStatus) -> Step {
             .then(|| format!("provenance {}", link.label))
     }));
     // Kinds this version does not know are shown, not hidden.
-    const KNOWN: [&str; 5] = [
+    const KNOWN: [&str; 6] = [
         "sbom",
         "provenance",
         "rebuild",
         "verification-summary",
         "detached-signature",
+        "waiver",
     ];
     documents.extend(by_package(build, |link| {
         (!KNOWN.contains(&link.kind.as_str())).then(|| format!("{} {}", link.kind, link.label))
@@ -242,6 +243,8 @@ fn rebuild_row(build: &BuildStatus, rebuild: &RebuildStatus) -> RebuildRow {
     }
 }
 
+const WAIVED: &str = "The evidence does not satisfy the policy. Two people let it go out all the same; their waiver says what they set aside, why, and until when.";
+
 fn judged(build: &BuildStatus) -> Step {
     let (state, short, note) = match &build.stage {
         Stage::Received => (
@@ -270,15 +273,24 @@ fn judged(build: &BuildStatus) -> Step {
             "The server and the signer each judged the raw evidence and let it go out.",
         ),
     };
+    let mut documents = by_package(build, |link| {
+        (link.kind == "waiver").then(|| format!("waiver of {}", link.label))
+    });
+    let waived = !documents.is_empty() && state == State::Struck;
+    documents.extend(by_package(build, |link| {
+        (link.kind == "verification-summary").then(|| "verification summary".to_owned())
+    }));
+    let (short, note) = match waived {
+        true => ("waived", WAIVED),
+        false => (short, note),
+    };
     Step {
         id: "judged",
         label: "Judged",
         state,
         short: short.to_owned(),
         note: note.to_owned(),
-        documents: by_package(build, |link| {
-            (link.kind == "verification-summary").then(|| "verification summary".to_owned())
-        }),
+        documents,
         ..Step::default()
     }
 }

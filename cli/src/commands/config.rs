@@ -3,7 +3,7 @@
 use crate::config_file;
 use crate::failure::Failure;
 use crate::output;
-use repo_model::config::{Config, KeyAlgorithm, MetadataCodec};
+use repo_model::config::{Config, KeyAlgorithm, MetadataCodec, PostQuantum};
 use repo_model::policy::Policy;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -175,10 +175,17 @@ fn signer(config: &Config) -> Table {
         KeyAlgorithm::Ed25519 => "ed25519",
         KeyAlgorithm::Rsa4096 => "rsa4096",
     };
+    let post_quantum = match signer.post_quantum {
+        PostQuantum::Off => "off",
+        PostQuantum::Detached => "detached",
+        PostQuantum::Embedded => "embedded",
+    };
     table([
         ("socket", path(&signer.socket)),
         ("state_dir", path(&signer.state_dir)),
         ("policy_file", path(&signer.policy_file)),
+        ("unsigned_policy", signer.unsigned_policy.into()),
+        ("post_quantum", text(post_quantum)),
         ("verifier_id", text(&signer.verifier_id)),
         ("user_id", text(&signer.user_id)),
         ("key_algorithm", text(algorithm)),

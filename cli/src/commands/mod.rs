@@ -19,3 +19,4 @@ pub mod status;
 mod status_view;
 pub mod token;
 mod upstream;
+pub mod waiver;

@@ -48,8 +48,8 @@ pub(super) fn write_policy(dir: &Path, options: &Options, address: &str) -> Stri
     let k = options.min_rebuilders;
     let mut text = format!(
         "version = 1\nmin_rebuilders = {k}\nmin_operators = {k}\nrequire_provenance = {}\n\
-         sbom_formats = [\"cyclonedx-1.6\", \"spdx-2.3\"]\n\n",
-        options.require_provenance
+         sbom_formats = [\"cyclonedx-1.6\", \"spdx-2.3\"]\n{}\n",
+        options.require_provenance, options.more_policy
     );
     if options.require_provenance {
         text.push_str(&packages::builder_policy());

@@ -1,0 +1,206 @@
+//! `hallmark waiver`: two people let a held build out, by name, with a reason and an end.
+
+use crate::api::ServerArgs;
+use crate::failure::Failure;
+use crate::output;
+use repo_model::dsse::{Envelope, IN_TOTO_PAYLOAD_TYPE, StatementKey};
+use repo_model::policy::waivers::{WAIVABLE, Waiver};
+use repo_model::wire::status::BuildStatus;
+use repo_model::{OperatorName, Timestamp};
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Arguments of `hallmark waiver`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A waiver says that certain findings do not hold the packages of one build back. It takes two people whose keys
+the policy lists in [[waiver_signers]]; it has an end; and the package's verification summary names it for ever.
+
+EXAMPLES:
+  # Alice writes and signs it, Bob signs it too, anybody with an `operate` token hands it in
+  hallmark waiver create --build 17 --finding rebuild-differs --finding rebuilds-missing \\
+    --reason 'CVE-2026-1234: the fix cannot wait for the clock in the manual page' --days 7 -o waiver.json
+  hallmark waiver sign waiver.json --key alice.key
+  hallmark waiver sign waiver.json --key bob.key
+  hallmark waiver submit waiver.json")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Make a key for waivers, and print its table for the policy
+    #[command(after_help = "\
+EXAMPLES:
+  hallmark waiver keygen alice.key --person alice >> policy.toml")]
+    Keygen {
+        /// Where the private key goes; must not exist
+        file: PathBuf,
+        /// Whose it is: several keys of one person are one voice
+        #[arg(long, value_name = "NAME")]
+        person: OperatorName,
+    },
+    /// Write a waiver for all packages of one build; not signed yet
+    #[command(after_help = "\
+EXAMPLES:
+  hallmark waiver create --build 17 --finding sbom-missing --reason 'the tool is being mended' -o waiver.json")]
+    Create(CreateArgs),
+    /// Add one person's signature
+    #[command(after_help = "\
+Shows what it says first; look before you publish it.
+
+EXAMPLES:
+  hallmark waiver sign waiver.json --key alice.key")]
+    Sign {
+        /// The waiver; changed in place
+        file: PathBuf,
+        /// The private key
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Hand a signed waiver to the server, which has the build judged again
+    #[command(after_help = "\
+EXAMPLES:
+  HALLMARK_TOKEN=... hallmark waiver submit waiver.json")]
+    Submit {
+        /// The waiver
+        file: PathBuf,
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct CreateArgs {
+    /// Number of the build, as `hallmark status` shows it
+    #[arg(long, value_name = "N")]
+    build: u64,
+    /// Code of a finding that is set aside; may be given more than once
+    #[arg(long = "finding", value_name = "CODE", required = true, value_parser = WAIVABLE)]
+    findings: Vec<String>,
+    /// Why; shown to everybody
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// How long it counts, days; the policy has a limit
+    #[arg(long, default_value_t = 7, value_name = "N")]
+    days: u32,
+    /// Where it goes; must not exist
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    match &args.command {
+        Command::Keygen { file, person } => keygen(file, person),
+        Command::Create(args) => create(args),
+        Command::Sign { file, key } => sign(file, key),
+        Command::Submit { file, server } => {
+            let envelope = read(file)?;
+            server.client()?.post("/api/v1/waivers", &envelope)?;
+            output::note("the waiver was taken in; its builds are judged again");
+            Ok(())
+        }
+    }
+}
+
+fn keygen(file: &Path, person: &OperatorName) -> Result<(), Failure> {
+    let key = loop {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed)
+            .map_err(|error| Failure::failed(format!("no random bytes: {error}")))?;
+        if let Some(key) = StatementKey::from_seed(&seed) {
+            break key;
+        }
+    };
+    let pem = key.to_pem().map_err(Failure::failed)?;
+    write_new(file, pem.as_bytes(), 0o600)?;
+    let public = key.public().to_pem();
+    output::line(format!(
+        "[[waiver_signers]]\nperson = \"{person}\"\nstatement_key = \"\"\"\n{public}\"\"\"\n"
+    ))
+}
+
+fn create(args: &CreateArgs) -> Result<(), Failure> {
+    let path = format!("/api/v1/builds/{}", args.build);
+    let build: BuildStatus = args.server.client()?.get_json(&path)?;
+    let packages: Vec<_> = build
+        .packages
+        .into_iter()
+        .map(|package| (package.nevra, package.header))
+        .collect();
+    let now = now()?;
+    let waiver = Waiver {
+        findings: args.findings.iter().cloned().collect(),
+        reason: args.reason.clone(),
+        issued_on: now,
+        expires_on: now.plus_secs(i64::from(args.days) * 86_400),
+    };
+    let payload = serde_json::to_vec(&waiver.statement(&packages)).map_err(Failure::failed)?;
+    let envelope = Envelope::unsigned(IN_TOTO_PAYLOAD_TYPE, &payload);
+    write_new(&args.output, &envelope.to_json(), 0o644)?;
+    output::note(format!(
+        "{} is about {} packages of build {} and needs two signatures",
+        args.output.display(),
+        packages.len(),
+        args.build
+    ));
+    Ok(())
+}
+
+fn sign(file: &Path, key: &Path) -> Result<(), Failure> {
+    let mut envelope = read(file)?;
+    let mode = fs::metadata(key).map_err(|error| failed("read", key, &error))?;
+    if mode.permissions().mode() & 0o077 != 0 {
+        return Err(Failure::failed(format!(
+            "{} can be read by others: a private key must be readable by its owner only (chmod 600)",
+            key.display()
+        )));
+    }
+    let pem = fs::read_to_string(key).map_err(|error| failed("read", key, &error))?;
+    let key = StatementKey::from_pem(&pem).map_err(Failure::failed)?;
+    let payload = envelope.unverified_payload().map_err(Failure::failed)?;
+    let shown: serde_json::Value = serde_json::from_slice(&payload).map_err(Failure::failed)?;
+    output::json(&shown)?;
+    envelope.add_signature(&key).map_err(Failure::failed)?;
+    let temporary = file.with_extension("new");
+    fs::write(&temporary, envelope.to_json())
+        .and_then(|()| fs::rename(&temporary, file))
+        .map_err(|error| failed("write", file, &error))?;
+    let count = envelope.signatures.len();
+    output::note(format!("{} has {count} of 2 signatures", file.display()));
+    Ok(())
+}
+
+fn read(file: &Path) -> Result<Envelope, Failure> {
+    let json = fs::read(file).map_err(|error| failed("read", file, &error))?;
+    Envelope::from_json(&json).map_err(Failure::failed)
+}
+
+fn write_new(file: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(file)
+        .and_then(|mut file| file.write_all(bytes))
+        .map_err(|error| failed("write", file, &error))
+}
+
+fn failed(task: &str, file: &Path, error: &std::io::Error) -> Failure {
+    Failure::failed(format!("cannot {task} {}: {error}", file.display()))
+}
+
+fn now() -> Result<Timestamp, Failure> {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_err(Failure::failed)?;
+    let secs = i64::try_from(since.as_secs()).map_err(Failure::failed)?;
+    Ok(Timestamp::from_unix_secs(secs))
+}
