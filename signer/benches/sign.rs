@@ -1,6 +1,6 @@
 //! How fast small packages are judged and signed, beside `rpmsign`: 200 packages of one build, with
-//! two rebuild statements and two SBOMs each, over the signer's socket; and the parts of the work,
-//! one at a time.
+//! two rebuild statements and two SBOMs each, over the signer's socket; the parts of the work, one at
+//! a time; RSA-4096 beside the bare arithmetic; and a package of 2 GB beside a small one.
 //!
 //! `cargo bench -p hallmark-signer --bench sign`; prints one line a measurement.
 
@@ -8,8 +8,10 @@
 mod common;
 
 use common::{Rpm, World, now, rebuilds, sboms, tools};
+use repo_model::config::KeyAlgorithm;
 use repo_model::dsse::Envelope;
 use repo_model::policy::{self, Evidence, Policy};
+use repo_model::rpm::{Head, HeadLimits, Package};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -49,11 +51,96 @@ fn main() {
         .into_iter()
         .min()
         .unwrap_or_default();
-    if let Some(took) = rpmsign(world.dir.path(), &files) {
-        report("rpmsign, gpg with Ed25519", took);
+    for (name, prefix) in [
+        ("rpmsign of this machine", Some(Vec::new())),
+        ("rpmsign 6", tools::in_forky(world.dir.path(), "rpmsign")),
+    ] {
+        let took = prefix.and_then(|prefix| rpmsign(&prefix, world.dir.path(), &files));
+        let Some(took) = took else { continue };
+        report(&format!("{name}, gpg with Ed25519"), took);
         let factor = took.as_secs_f64() / fastest.as_secs_f64();
-        line(&format!("hallmark-signer is {factor:.0} times as fast"));
+        line(&format!(
+            "hallmark-signer is {factor:.0} times as fast as {name}"
+        ));
     }
+    rsa(&prepared);
+    large(&world, &prepared[0]);
+}
+
+/// RSA-4096: whole answers beside bare signatures. Only the first packages: it is slow.
+fn rsa(prepared: &[Prepared]) {
+    let mut world = World::prepared();
+    world.config.key_algorithm = KeyAlgorithm::Rsa4096;
+    hallmark_signer::keys::init(&world.config, now()).unwrap();
+    world.serve();
+    let few = &prepared[..20];
+    let keys = hallmark_signer::keys::load(&world.config).unwrap();
+    let time = now();
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for some in few.chunks(few.len().div_ceil(2)) {
+            let key = &keys.package;
+            scope.spawn(move || {
+                for one in some {
+                    key.sign(one.rpm.head.main_bytes(), time).unwrap();
+                }
+            });
+        }
+    });
+    let bare = started.elapsed();
+    let whole = through_the_socket(&world, few, 2);
+    let share = bare.as_secs_f64() / whole.as_secs_f64() * 100.0;
+    line(&format!(
+        "RSA-4096, 20 packages, 2 threads: bare signatures {:.0} ms, whole answers {:.0} ms: {share:.0} % of the limit",
+        bare.as_secs_f64() * 1e3,
+        whole.as_secs_f64() * 1e3
+    ));
+}
+
+/// The header of a package of 2 GB is signed as quickly as that of a small one.
+fn large(world: &World, small: &Prepared) {
+    let dir = world.dir.path();
+    let spec = "Name: large\nVersion: 1.0\nRelease: 1\nSummary: A test\nLicense: MIT\n\
+                BuildArch: noarch\n%define _binary_payload w.ufdio\n%description\nA test.\n%install\n\
+                mkdir -p %{buildroot}/usr/share/large\n\
+                truncate -s 2G %{buildroot}/usr/share/large/zeros\n%files\n/usr/share/large\n";
+    std::fs::write(dir.join("large.spec"), spec).unwrap();
+    let top = format!("_topdir {}", dir.join("rpmbuild").display());
+    let path = dir.join("large.spec");
+    tools::ok(
+        "rpmbuild",
+        &["-bb", "--define", &top, path.to_str().unwrap()],
+    );
+    let path = dir.join("rpmbuild/RPMS/noarch/large-1.0-1.noarch.rpm");
+    let size = std::fs::metadata(&path).unwrap().len();
+    let file = std::fs::File::open(&path).unwrap();
+    let head = Head::read(&file, &HeadLimits::default()).unwrap();
+    let package = Package::from_head(&head).unwrap();
+    let rpm = Rpm {
+        bytes: Vec::new(),
+        head,
+        package,
+    };
+    let large = Prepared {
+        head: rpm.head.to_bytes(),
+        envelopes: rebuilds(&rpm),
+        sboms: sboms(&rpm),
+        rpm,
+    };
+    let mut client = world.client();
+    let mut each = |one: &Prepared| {
+        let started = Instant::now();
+        for _ in 0..50 {
+            client
+                .sign_package(&one.head, &one.envelopes, &one.sboms)
+                .unwrap();
+        }
+        started.elapsed().as_secs_f64() * 1e6 / 50.0
+    };
+    let (of_small, of_large) = (each(small), each(&large));
+    line(&format!(
+        "a package of {size} bytes: {of_large:.0} µs; a small one: {of_small:.0} µs"
+    ));
 }
 
 /// The whole answer for each package, asked on so many connections side by side.
@@ -110,31 +197,63 @@ fn measured(what: &str, prepared: &[Prepared], each: impl Fn(&Prepared)) {
 }
 
 /// `None` without rpmsign or gpg.
-fn rpmsign(dir: &Path, files: &[PathBuf]) -> Option<Duration> {
-    if !(tools::have("rpmsign") && tools::have("gpg")) {
+///
+/// * `prefix`: what stands before each command; with one, `dir` is `/mnt`.
+fn rpmsign(prefix: &[String], dir: &Path, files: &[PathBuf]) -> Option<Duration> {
+    if prefix.is_empty() && !(tools::have("rpmsign") && tools::have("gpg")) {
         return None;
     }
-    let home = dir.join("gnupg");
+    let seen_as = |path: &Path| match (prefix.is_empty(), path.strip_prefix(dir)) {
+        (false, Ok(below)) => Path::new("/mnt").join(below).display().to_string(),
+        _ => path.display().to_string(),
+    };
+    let run = |words: &[&str]| {
+        let prefix = prefix.iter().map(String::as_str);
+        let words: Vec<_> = prefix.chain(words.iter().copied()).collect();
+        tools::ok(words[0], &words[1..])
+    };
+    let copies = dir.join(format!("copies{}", prefix.len()));
+    std::fs::create_dir(&copies).unwrap();
+    let copy = |file: &PathBuf| {
+        let to = copies.join(file.file_name().unwrap());
+        std::fs::copy(file, &to).unwrap();
+        to
+    };
+    let files: Vec<PathBuf> = files.iter().map(copy).collect();
+    let home = dir.join(format!("gnupg{}", prefix.len()));
     std::fs::create_dir(&home).unwrap();
     std::fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    let home = home.to_str().unwrap();
-    let make = ["--homedir", home, "--batch", "--passphrase", ""];
-    let key = ["--quick-gen-key", "bench@b.example", "ed25519", "sign"];
-    tools::ok("gpg", &[&make[..], &key].concat());
-    let found = tools::ok("sh", &["-c", "command -v gpg"]);
-    let macros = [
-        "_gpg_name bench@b.example".to_owned(),
-        format!("_gpg_path {home}"),
-        format!("__gpg {}", found.trim()),
+    let home = seen_as(&home);
+    let gpg = run(&["sh", "-c", "command -v gpg"]);
+    let sign = [
+        "rpmsign --addsign --define '_gpg_name bench@b.example'".to_owned(),
+        format!(
+            "--define '_gpg_path {home}' --define '__gpg {}'",
+            gpg.trim()
+        ),
+        files
+            .iter()
+            .map(|file| seen_as(file))
+            .collect::<Vec<_>>()
+            .join(" "),
     ];
-    let mut arguments = vec!["--addsign"];
-    arguments.extend(macros.iter().flat_map(|one| ["--define", one]));
-    arguments.extend(files.iter().map(|file| file.to_str().unwrap()));
-    let started = Instant::now();
-    tools::ok("rpmsign", &arguments);
-    let took = started.elapsed();
-    tools::run("gpgconf", &["--homedir", home, "--kill", "all"]);
-    Some(took)
+    // One process group, so that gpg's agent is the same for the key and the signatures.
+    let script = format!(
+        "set -e; export GNUPGHOME={home}
+         gpg -q --batch --passphrase '' --quick-gen-key bench@b.example ed25519 sign
+         date +%s%N > {home}/begin; {} > /dev/null; date +%s%N > {home}/end; gpgconf --kill all",
+        sign.join(" ")
+    );
+    run(&["sh", "-c", &script]);
+    let at = |name: &str| -> u64 {
+        let local = dir.join(format!("gnupg{}", prefix.len())).join(name);
+        std::fs::read_to_string(local)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap()
+    };
+    Some(Duration::from_nanos(at("end") - at("begin")))
 }
 
 /// 200 packages of one spec file; `None` without rpmbuild.
