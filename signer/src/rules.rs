@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 pub const PINNED_ROOT: &str = "pinned.root.json";
 /// Most root documents that are followed in one go: one a month for eighty years.
 const MAX_ROOTS: u64 = 1_000;
+/// How long before its end a policy is announced loudly, seconds: two weeks.
+const EXPIRY_WARNING_SECS: i64 = 14 * 86_400;
 
 /// The policy cannot be used; nothing is signed without one. The operator's fault, or an attack.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +145,26 @@ impl Rules {
     /// From then on the policy may not be used any more; `None`: it has no end.
     pub fn expires(&self) -> Option<Timestamp> {
         self.signed.as_ref().map(|signed| signed.vouched.expires)
+    }
+
+    /// Says in the log what is in force and until when; louder when the end is near.
+    pub fn announce(&self, now: Timestamp) {
+        let version = self.policy.version;
+        match self.expires() {
+            None => tracing::warn!(
+                policy.version = version,
+                "policy {version} is in force, signed by nobody: `signer.unsigned_policy` is on"
+            ),
+            Some(end) if end <= now.plus_secs(EXPIRY_WARNING_SECS) => tracing::warn!(
+                policy.version = version,
+                alarm = "policy-expires",
+                "ALARM: policy {version} expires at {end}, and then nothing is signed: have it signed again"
+            ),
+            Some(end) => tracing::info!(
+                policy.version = version,
+                "policy {version} is in force until {end}"
+            ),
+        }
     }
 
     /// For the journal.

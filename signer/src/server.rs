@@ -158,10 +158,7 @@ impl Server {
 
     fn reread_policy(&self) {
         match self.desk.reread_policy(now()) {
-            Ok(()) => {
-                let version = self.desk.identity().policy_version;
-                tracing::info!(policy.version = version, "policy {version} is in force");
-            }
+            Ok(()) => {}
             Err(error) => tracing::error!(
                 alarm = "no-policy",
                 "ALARM: nothing is signed until a policy can be used: {}",

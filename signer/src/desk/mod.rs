@@ -126,6 +126,7 @@ impl Desk {
         let mut index = Index::default();
         let journal = Journal::open(&config.state_dir, |record| index.note(record))?;
         let rules = Rules::read(config, &index, now)?;
+        rules.announce(now);
         let identity = identity(config, &keys, &rules)?;
         let mut ledger = Ledger { journal, index };
         let started = Event::Started {
@@ -179,6 +180,7 @@ impl Desk {
         let written = ledger.record(now, Event::PolicyRead { policy })?;
         drop(ledger);
         written.durable()?;
+        rules.announce(now);
         Ok(InForce {
             identity: identity(&self.config, &self.keys, &rules)?,
             rules: Arc::new(rules),
