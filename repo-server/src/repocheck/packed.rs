@@ -93,10 +93,17 @@ impl<'a> Packed<'a> {
         let limit = |claimed: Option<u64>| claimed.unwrap_or(UNCLAIMED_MAX_BYTES);
         let algorithm = claim.checksum.as_ref().map(|sum| sum.algorithm);
         let (tap, meter) = Tap::new(source, algorithm, limit(claim.size_bytes));
-        let decoder = Decoder::new(BufReader::with_capacity(64 << 10, tap))?;
+        let mut input = BufReader::with_capacity(64 << 10, tap);
+        // Its inside is not opened, so what is claimed of its content says nothing of what is read.
+        let is_zchunk = input.fill_buf()?.starts_with(b"\0ZCK1");
+        let decoder = Decoder::new(input)?;
         let is_compressed = !decoder.is_plain();
-        let open_algorithm = claim.open_checksum.as_ref().map(|sum| sum.algorithm);
-        let (open, open_meter) = Tap::new(decoder, open_algorithm, limit(claim.open_size_bytes));
+        let (open_sum, open_size) = match is_zchunk {
+            true => (None, claim.size_bytes),
+            false => (claim.open_checksum.as_ref(), claim.open_size_bytes),
+        };
+        let open_algorithm = open_sum.map(|sum| sum.algorithm);
+        let (open, open_meter) = Tap::new(decoder, open_algorithm, limit(open_size));
         Ok(Self {
             open: BufReader::with_capacity(64 << 10, open),
             meter,

@@ -9,7 +9,7 @@
 
 use super::{Database, DatabaseError};
 use crate::repocheck::{Start, Token, XmlError, XmlReader, each_package};
-use rusqlite::{CachedStatement, Transaction};
+use rusqlite::{Statement, Transaction};
 use std::collections::HashMap;
 use std::io::BufRead;
 
@@ -29,7 +29,7 @@ END;",
         let rows = transaction.prepare(
             "INSERT INTO filelist (pkgKey, dirname, filenames, filetypes) VALUES (?1, ?2, ?3, ?4)",
         )?;
-        let mut rows = CachedRows { rows };
+        let mut rows = FileRows(rows);
         fill(transaction, list, "filelists", |key, xml| {
             let files = files(xml)?;
             Ok(rows.files(key, &files))
@@ -71,8 +71,8 @@ fn fill(
         &mut XmlReader<&mut dyn BufRead>,
     ) -> Result<rusqlite::Result<()>, XmlError>,
 ) -> Result<(), DatabaseError> {
-    let mut packages: CachedStatement<'_> =
-        transaction.prepare_cached("INSERT INTO packages (pkgKey, pkgId) VALUES (?1, ?2)")?;
+    let mut packages =
+        transaction.prepare("INSERT INTO packages (pkgKey, pkgId) VALUES (?1, ?2)")?;
     let mut key = 0_i64;
     let mut outcome = Ok(());
     each_package(list, root, |start, xml| {
@@ -132,11 +132,10 @@ fn each_child<R: BufRead>(
     }
 }
 
-struct CachedRows<'a> {
-    rows: rusqlite::Statement<'a>,
-}
+/// Inserts rows of `filelist`.
+struct FileRows<'a>(Statement<'a>);
 
-impl CachedRows<'_> {
+impl FileRows<'_> {
     /// One row for each directory, in the order in which they first come.
     fn files(&mut self, key: i64, files: &[ListedFile]) -> rusqlite::Result<()> {
         let mut order: Vec<(&str, String, String)> = Vec::new();
@@ -155,7 +154,7 @@ impl CachedRows<'_> {
             letters.push(*letter);
         }
         for (directory, names, letters) in order {
-            self.rows.execute((key, directory, names, letters))?;
+            self.0.execute((key, directory, names, letters))?;
         }
         Ok(())
     }

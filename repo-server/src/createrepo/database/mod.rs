@@ -16,7 +16,7 @@ use crate::repodata::{Codec, Options, Record, StreamedRecord, write_stream};
 use rusqlite::{Connection, Transaction};
 use std::fs::{self, File};
 use std::io::BufRead;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The `dbversion` that clients ask for.
 const DATABASE_VERSION: i64 = 10;
@@ -92,7 +92,7 @@ pub(super) fn write(
 }
 
 impl Database {
-    fn make(&self, xml: &PathBuf, list_checksum: &str, path: &Path) -> Result<(), DatabaseError> {
+    fn make(&self, xml: &Path, list_checksum: &str, path: &Path) -> Result<(), DatabaseError> {
         let claim = RecordClaim::unclaimed(self.list);
         let mut list = Packed::new(Box::new(File::open(xml)?), &claim)?;
         let mut connection = Connection::open(path)?;
