@@ -220,10 +220,10 @@ impl Shared<'_> {
             ),
             _ => {}
         }
-        if self.options.package_signatures {
-            if let Err(error) = verify_foreign_signature(head, &self.options.keys) {
-                self.error(claim, "package-signature", error.to_string());
-            }
+        if self.options.package_signatures
+            && let Err(error) = verify_foreign_signature(head, &self.options.keys)
+        {
+            self.error(claim, "package-signature", error.to_string());
         }
     }
 }

@@ -160,7 +160,7 @@ mod tests {
             assert_eq!(record.size_bytes, sink.0.len() as u64);
             assert_eq!(record.content().digest, FileDigest::of(&content));
             assert_eq!(record.content().size_bytes, content.len() as u64);
-            assert_eq!(sink.1, [record.name.clone()]);
+            assert_eq!(sink.1.concat(), record.name);
             assert!(
                 record
                     .name
