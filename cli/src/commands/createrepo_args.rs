@@ -24,9 +24,10 @@ EXAMPLES:
   SOURCE_DATE_EPOCH=1763632800 hallmark createrepo /srv/repo
 
 The options are createrepo_c's, with the same meaning. The new metadata takes the place of the old
-in one step. A bad package, or two different packages of one NEVRA, stop the run and change nothing,
-unless --skip-bad or --duplicated-nevra say otherwise. What --update needs to know is kept outside the
-repository, in --cachedir; without it everything is read. Nothing but repodata appears in DIR.")]
+in one step. A bad package, or two different packages of one NEVRA, stop the run and change
+nothing, unless --skip-bad or --duplicated-nevra say otherwise. What --update needs to know is kept
+outside the repository, in --cachedir; without it everything is read. Nothing but repodata appears
+in DIR.")]
 pub struct Args {
     /// Directory with the packages
     #[arg(value_name = "DIR")]

@@ -13,7 +13,11 @@ use std::path::{Path, PathBuf};
 
 /// Arguments of `hallmark modifyrepo`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "hallmark modifyrepo [OPTIONS] <FILE> <REPODATA>
+       hallmark modifyrepo --remove <TYPE> <REPODATA>
+       hallmark modifyrepo [OPTIONS] --batchfile <FILE> <REPODATA>",
+    after_help = "\
 EXAMPLES:
   # List advisories; replaces those that are there
   hallmark modifyrepo updateinfo.xml /srv/repo/repodata
@@ -29,11 +33,12 @@ EXAMPLES:
   hallmark modifyrepo --batchfile changes /srv/repo/repodata
 
 All other records stay as they are, byte for byte, and repomd.xml is replaced once. A signature of
-repomd.xml must be made anew.")]
+repomd.xml must be made anew."
+)]
 pub struct Args {
-    /// The file to list, compressed or not; with --remove the type of the record to remove. Then the
+    /// The file to list, compressed or not, or with --remove the type of the record to remove; then the
     /// repository, or its repodata
-    #[arg(value_name = "[FILE|TYPE] REPODATA", num_args = 1..=2, required = true)]
+    #[arg(value_name = "PATH", num_args = 1..=2, required = true)]
     paths: Vec<PathBuf>,
     /// Make the changes that this file lists
     #[arg(short = 'f', long, value_name = "FILE", conflicts_with_all = ["remove", "mdtype", "new_name"])]
