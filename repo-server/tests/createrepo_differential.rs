@@ -9,6 +9,7 @@ mod repodata_support;
 use createrepo_support::*;
 use repo_server::createrepo::{BadPackages, Duplicates, GroupFile, Retain};
 use repo_server::repodata::{Codec, GroupForm};
+use repodata_support::reference::characters;
 use repodata_support::{decompressed, has_tool};
 use std::collections::BTreeSet;
 use std::fs;
@@ -48,21 +49,6 @@ fn createrepo_c_output(directory: &Path, args: &[&str]) -> std::process::Output 
         .arg(directory)
         .output()
         .unwrap()
-}
-
-/// Old createrepo_c writes `&#xED;` for `í` in attributes, which means the same.
-fn characters(text: &str) -> String {
-    let mut pieces = text.split("&#x");
-    let mut out = pieces.next().unwrap().to_owned();
-    for piece in pieces {
-        let (digits, rest) = piece.split_once(';').unwrap();
-        match char::from_u32(u32::from_str_radix(digits, 16).unwrap()) {
-            Some(c) if !c.is_ascii() => out.push(c),
-            _ => out.push_str(&format!("&#x{digits};")),
-        }
-        out.push_str(rest);
-    }
-    out
 }
 
 /// The `<package>` elements of one metadata file.

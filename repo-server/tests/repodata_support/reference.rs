@@ -80,3 +80,18 @@ impl Reference {
         String::from_utf8_lossy(&output.stdout).contains("Version: 1.")
     }
 }
+
+/// A createrepo_c with an old libxml2 writes `&#xED;` for `í` in attributes, which means the same.
+pub fn characters(text: &str) -> String {
+    let mut pieces = text.split("&#x");
+    let mut out = pieces.next().unwrap().to_owned();
+    for piece in pieces {
+        let (digits, rest) = piece.split_once(';').unwrap();
+        match char::from_u32(u32::from_str_radix(digits, 16).unwrap()) {
+            Some(c) if !c.is_ascii() => out.push(c),
+            _ => out.push_str(&format!("&#x{digits};")),
+        }
+        out.push_str(rest);
+    }
+    out
+}
