@@ -50,8 +50,9 @@ lint: ## formatting, clippy, licences and sources of dependencies, shell scripts
 audit: ## known vulnerabilities in dependencies (needs cargo-deny and the network)
 	@cargo deny check advisories
 
-bench: ## speed, side by side with the peers
+bench: ## speed, side by side with the peers (HALLMARK_BENCH_FULL=1: 60,000 packages too)
 	@scripts/timed.sh 'system packages' scripts/install-deps.sh bench
+	@$(MAKE) client-root
 	@cargo bench --locked --workspace
 
 docs: ## the book into target/book (needs mdbook) and the API reference into target/doc

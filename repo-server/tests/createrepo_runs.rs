@@ -8,6 +8,7 @@ use repo_model::Timestamp;
 use repo_server::createrepo::*;
 use repo_server::repodata::{ChecksumType, Codec, GroupForm};
 use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -59,6 +60,85 @@ fn equal_input_gives_equal_bytes_whatever_was_there_before() {
     run(&request).unwrap();
     assert_eq!(repomd(root.path()), first);
     assert!(first.contains("<revision>1763632800</revision>"));
+}
+
+/// Requests of all forms that a run can write.
+fn every_form(directory: &Path) -> Vec<Request> {
+    let mut forms = Vec::new();
+    for codec in [Codec::ZSTD, Codec::Gzip, Codec::Xz, Codec::None] {
+        for more in [false, true] {
+            let mut request = with_codec(directory, codec);
+            request.metadata.zchunk = more;
+            request.metadata.filelists_ext = more;
+            request.metadata.open_checksums = !more;
+            if more {
+                request.metadata.checksum = ChecksumType::Sha512;
+            }
+            request.at = Timestamp::from_unix_secs(1_763_632_800);
+            // Files are older than the second of the run then, and known to the next one.
+            request.now = request.now.plus_secs(1_000);
+            forms.push(request);
+        }
+    }
+    forms
+}
+
+#[test]
+fn any_sequence_of_updates_gives_the_bytes_of_a_run_from_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let (shown, aside) = (root.path().join("shown"), root.path().join("aside"));
+    for directory in [&shown, &aside] {
+        fs::create_dir(directory).unwrap();
+    }
+    let name = |number: usize| match number % 50 {
+        // A name that tells nothing of what is inside.
+        49 => format!("x{number}.rpm"),
+        _ => format!("p{number:03}-1.0-{number}.noarch.rpm"),
+    };
+    for number in 0..200 {
+        let bytes = rpm(&format!("p{number:03}"), &number.to_string());
+        fs::write(aside.join(name(number)), bytes).unwrap();
+    }
+    let mut shown_now = [false; 200];
+    let mut random = 0x2545_F491_4F6C_DD1D_u64;
+    for step in 0..6 {
+        for (number, shown_now) in shown_now.iter_mut().enumerate() {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            // Many at first, a few from then on.
+            if (step == 0 && number % 8 != 0) || random % 40 == 0 {
+                let (here, there) = (shown.join(name(number)), aside.join(name(number)));
+                match *shown_now {
+                    true => fs::rename(here, there).unwrap(),
+                    false => fs::rename(there, here).unwrap(),
+                }
+                *shown_now = !*shown_now;
+            }
+        }
+        for (form, request) in every_form(&shown).into_iter().enumerate() {
+            let (grown, fresh) = (
+                root.path().join(format!("grown-{form}")),
+                root.path().join(format!("fresh-{form}-{step}")),
+            );
+            let mut update = request.clone();
+            update.output = grown.clone();
+            update.state = Some(root.path().join(format!("state-{form}")));
+            update.reuse = Reuse::Unchanged;
+            let read = run(&update).unwrap().read.len();
+            let expected = shown_now.iter().filter(|shown| **shown).count();
+            assert!(
+                step == 0 || read < expected / 2,
+                "{read} of {expected} read"
+            );
+            let mut anew = request;
+            anew.output = fresh.clone();
+            anew.state = None;
+            assert_eq!(run(&anew).unwrap().packages, expected);
+            // It has every file's digest, so the files are equal too.
+            assert_eq!(repomd(&grown), repomd(&fresh), "form {form}, step {step}");
+        }
+    }
 }
 
 #[test]

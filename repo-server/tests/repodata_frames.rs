@@ -35,6 +35,13 @@ fn every_kind_of_options() -> Vec<Options> {
             ..options(codec)
         });
     }
+    for codec in [Codec::ZSTD, Codec::Gzip, Codec::Xz, Codec::None] {
+        all.push(Options {
+            open_checksums: false,
+            zchunk: true,
+            ..options(codec)
+        });
+    }
     all.extend(PROFILES.iter().map(repo_server::repodata::Profile::options));
     all
 }
@@ -325,5 +332,37 @@ fn the_first_bad_package_in_list_order_is_named_whatever_the_threads_do() {
                 .starts_with(&entries[700].nevra.to_string()),
             "{error}"
         );
+    }
+}
+
+#[test]
+fn without_open_checksums_the_files_are_the_same_and_only_repomd_says_less() {
+    let (entries, packages) = listed((0..300).map(numbered));
+    for codec in [Codec::ZSTD, Codec::Gzip, Codec::Xz, Codec::None] {
+        let with = Options {
+            zchunk: true,
+            ..options(codec)
+        };
+        let without = Options {
+            open_checksums: false,
+            ..with.clone()
+        };
+        let (with, without) = (
+            built(&entries, &packages, &with),
+            built(&entries, &packages, &without),
+        );
+        for (with, without) in with.files.iter().zip(&without.files) {
+            assert_eq!(with.record.name, without.record.name);
+            assert!(with.bytes == without.bytes, "{}", with.record.name);
+        }
+        let text = String::from_utf8(with.repomd).unwrap();
+        let fewer: String = text
+            .lines()
+            .filter(|line| !line.contains("<open-checksum"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        // The content of a file that is not compressed is the file: nothing is saved by leaving it out.
+        let expected = if codec == Codec::None { &text } else { &fewer };
+        assert_eq!(std::str::from_utf8(&without.repomd).unwrap(), expected);
     }
 }

@@ -127,7 +127,7 @@ fn every_file_is_named_by_its_digest_and_described_truly() {
             let open = decompressed(&record.name, bytes);
             match record.open {
                 Some(described) => {
-                    assert_eq!(described.digest, FileDigest::of(&open));
+                    assert_eq!(described.digest, Some(FileDigest::of(&open)));
                     assert_eq!(described.size_bytes, open.len() as u64);
                 }
                 None => assert_eq!(codec, Codec::None),

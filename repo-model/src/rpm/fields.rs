@@ -1,6 +1,7 @@
 //! From tags to the fields of [`Package`]: which tag wins, what absence means, what must agree.
 
 use super::error::{HeaderError, TagIn};
+use super::files::FileDetail;
 use super::header::{Header, is_text, type_name};
 use super::text::{present, text};
 use super::{ChangelogEntry, Dependency, DependencyFlags, Head, Package, RpmFormat, files, tag};
@@ -11,8 +12,8 @@ const SENSE_MISSINGOK: u32 = 1 << 19;
 /// RPMSENSE_STRONG: an old-style suggest that is a recommend.
 const SENSE_STRONG: u32 = 1 << 27;
 
-/// Reads all fields of a package.
-pub(super) fn package_fields(head: &Head) -> Result<Package, HeaderError> {
+/// Reads the fields of a package.
+pub(super) fn package_fields(head: &Head, detail: FileDetail) -> Result<Package, HeaderError> {
     let main = Typed(head.main());
     let source_rpm = main.string(tag::SOURCERPM)?;
     let is_source =
@@ -57,7 +58,7 @@ pub(super) fn package_fields(head: &Head) -> Result<Package, HeaderError> {
             .string(tag::PAYLOADSHA256ALT)?
             .map(|hex| hex.to_ascii_lowercase()),
         file_digest_algorithm: main.number(tag::FILEDIGESTALGO)?.map_or(1, saturate),
-        files: files::files(&main)?,
+        files: files::files(&main, detail)?,
         provides: dependencies(&main, PROVIDES)?,
         requires,
         conflicts: dependencies(&main, CONFLICTS)?,
@@ -114,9 +115,14 @@ impl Typed<'_> {
     }
 
     pub(super) fn texts(&self, tag: u32) -> Result<Vec<String>, HeaderError> {
+        Ok(self.raw_texts(tag)?.into_iter().map(text).collect())
+    }
+
+    /// The same, not yet made text.
+    pub(super) fn raw_texts(&self, tag: u32) -> Result<Vec<&[u8]>, HeaderError> {
         match self.0.entry(tag) {
             Some(entry) if !is_text(entry.kind) => Err(self.wrong_type(tag, "a string array")),
-            _ => Ok(self.0.strings(tag).into_iter().map(text).collect()),
+            _ => Ok(self.0.strings(tag)),
         }
     }
 

@@ -3,40 +3,80 @@
 
 use super::error::HeaderError;
 use super::fields::{Typed, saturate, timestamp};
+use super::text::{push_text, text};
 use super::{FileEntry, FileKind, tag};
+use std::vec::IntoIter;
 
 /// Bytes of all paths together; bounds what a long directory name times many files can ask for.
 /// The longest real list (a kernel's debug sources) takes about 10 MB.
 const PATHS_LIMIT_BYTES: usize = 256 << 20;
 
-/// The files in header order; empty when the package has none.
-pub(super) fn files(main: &Typed<'_>) -> Result<Vec<FileEntry>, HeaderError> {
-    let (names_tag, paths) = paths(main)?;
-    let columns = Columns::read(main, (names_tag, paths.len()))?;
-    Ok(paths
+/// How much of each file is read: a list of files is most of a header, and each text of it a piece of
+/// memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileDetail {
+    All,
+    /// Path, kind and flags, the digest if it is wanted; other texts are empty.
+    Listing {
+        digests: bool,
+    },
+}
+
+/// The files in header order; empty when the package has none. What is wrong with a list is an error
+/// whatever the detail.
+pub(super) fn files(main: &Typed<'_>, detail: FileDetail) -> Result<Vec<FileEntry>, HeaderError> {
+    let (names_tag, names) = names(main, detail)?;
+    let mut columns = Columns::read(main, (names_tag, names.len()), detail)?;
+    Ok(names
         .into_iter()
         .enumerate()
-        .map(|(number, path)| columns.file(number, path))
+        .map(|(number, name)| columns.file(number, name))
         .collect())
 }
 
-/// Directory with its slash, and base name.
-type PathParts = (String, String);
+/// Of one file.
+struct Name {
+    path: String,
+    /// Directory with its slash, and base name; both empty where only the path is wanted.
+    dir: String,
+    base: String,
+}
 
-fn paths(main: &Typed<'_>) -> Result<(u32, Vec<PathParts>), HeaderError> {
+impl Name {
+    fn new(dir: &str, base: &[u8], detail: FileDetail) -> Self {
+        let mut path = String::with_capacity(dir.len() + base.len());
+        path.push_str(dir);
+        push_text(&mut path, base);
+        match detail {
+            FileDetail::All => Self {
+                dir: dir.to_owned(),
+                base: path[dir.len()..].to_owned(),
+                path,
+            },
+            FileDetail::Listing { .. } => Self {
+                path,
+                dir: String::new(),
+                base: String::new(),
+            },
+        }
+    }
+}
+
+fn names(main: &Typed<'_>, detail: FileDetail) -> Result<(u32, Vec<Name>), HeaderError> {
     if main.0.has(tag::BASENAMES) {
-        return Ok((tag::BASENAMES, joined_paths(main)?));
+        return Ok((tag::BASENAMES, joined_names(main, detail)?));
     }
     let whole = main.texts(tag::OLDFILENAMES)?;
-    let split = |path: String| match path.rfind('/') {
-        Some(slash) => (path[..=slash].to_owned(), path[slash + 1..].to_owned()),
-        None => (String::new(), path),
+    let split = |path: String| {
+        let parts = path.rfind('/').map(|slash| path.split_at(slash + 1));
+        let (dir, base) = parts.unwrap_or(("", &path));
+        Name::new(dir, base.as_bytes(), detail)
     };
     Ok((tag::OLDFILENAMES, whole.into_iter().map(split).collect()))
 }
 
-fn joined_paths(main: &Typed<'_>) -> Result<Vec<PathParts>, HeaderError> {
-    let bases = main.texts(tag::BASENAMES)?;
+fn joined_names(main: &Typed<'_>, detail: FileDetail) -> Result<Vec<Name>, HeaderError> {
+    let bases = main.raw_texts(tag::BASENAMES)?;
     let dirs = main.texts(tag::DIRNAMES)?;
     let indexes = main.numbers(tag::DIRINDEXES)?;
     main.same_length(
@@ -44,7 +84,7 @@ fn joined_paths(main: &Typed<'_>) -> Result<Vec<PathParts>, HeaderError> {
         (tag::BASENAMES, bases.len()),
     )?;
     let mut bytes_left = PATHS_LIMIT_BYTES;
-    let mut paths = Vec::with_capacity(bases.len());
+    let mut names = Vec::with_capacity(bases.len());
     for (file, (base, index)) in bases.into_iter().zip(indexes).enumerate() {
         let dir = usize::try_from(index)
             .ok()
@@ -62,9 +102,9 @@ fn joined_paths(main: &Typed<'_>) -> Result<Vec<PathParts>, HeaderError> {
             .ok_or(HeaderError::PathsTooLong {
                 limit_bytes: PATHS_LIMIT_BYTES,
             })?;
-        paths.push((dir.clone(), base));
+        names.push(Name::new(dir, base, detail));
     }
-    Ok(paths)
+    Ok(names)
 }
 
 /// The lists beside the names. An absent one reads as zeros or empty texts, but for sizes and
@@ -75,14 +115,18 @@ struct Columns {
     flags: Vec<u64>,
     mtimes: Vec<u64>,
     inodes: Vec<u64>,
-    digests: Vec<String>,
-    links: Vec<String>,
-    users: Vec<String>,
-    groups: Vec<String>,
+    digests: IntoIter<String>,
+    links: IntoIter<String>,
+    users: IntoIter<String>,
+    groups: IntoIter<String>,
 }
 
 impl Columns {
-    fn read(main: &Typed<'_>, names: (u32, usize)) -> Result<Self, HeaderError> {
+    fn read(
+        main: &Typed<'_>,
+        names: (u32, usize),
+        detail: FileDetail,
+    ) -> Result<Self, HeaderError> {
         let sizes_tag = if main.0.has(tag::LONGFILESIZES) {
             tag::LONGFILESIZES
         } else {
@@ -95,33 +139,41 @@ impl Columns {
             }
             Ok(column)
         };
-        let texts = |tag: u32| {
-            let column = main.texts(tag)?;
+        let texts = |tag: u32, is_wanted: bool| {
+            let raw = main.raw_texts(tag)?;
             if main.0.has(tag) {
-                main.same_length((tag, column.len()), names)?;
+                main.same_length((tag, raw.len()), names)?;
             }
-            Ok(column)
+            let wanted = raw.into_iter().filter(|_| is_wanted).map(text);
+            Ok(wanted.collect::<Vec<_>>().into_iter())
         };
+        let all = detail == FileDetail::All;
         Ok(Self {
             sizes: numbers(sizes_tag, true)?,
             modes: numbers(tag::FILEMODES, true)?,
             flags: numbers(tag::FILEFLAGS, false)?,
             mtimes: numbers(tag::FILEMTIMES, false)?,
             inodes: numbers(tag::FILEINODES, false)?,
-            digests: texts(tag::FILEDIGESTS)?,
-            links: texts(tag::FILELINKTOS)?,
-            users: texts(tag::FILEUSERNAME)?,
-            groups: texts(tag::FILEGROUPNAME)?,
+            digests: texts(
+                tag::FILEDIGESTS,
+                detail != FileDetail::Listing { digests: false },
+            )?,
+            links: texts(tag::FILELINKTOS, all)?,
+            users: texts(tag::FILEUSERNAME, all)?,
+            groups: texts(tag::FILEGROUPNAME, all)?,
         })
     }
 
-    fn file(&self, number: usize, (dir, base): PathParts) -> FileEntry {
+    /// The next file; called in their order.
+    fn file(&mut self, number: usize, Name { path, dir, base }: Name) -> FileEntry {
         let int = |column: &[u64]| column.get(number).copied().unwrap_or(0);
-        let text = |column: &[String]| column.get(number).cloned().unwrap_or_default();
+        let text = |column: &mut IntoIter<String>| column.next().unwrap_or_default();
         // rpm stores the mode as 16 bits; some writers use a 32-bit tag.
         let mode = (int(&self.modes) & 0xffff) as u16;
+        let mut digest = text(&mut self.digests);
+        digest.make_ascii_lowercase();
         FileEntry {
-            path: format!("{dir}{base}"),
+            path,
             dir,
             base,
             size_bytes: int(&self.sizes),
@@ -129,10 +181,10 @@ impl Columns {
             kind: kind(mode),
             flags: saturate(int(&self.flags)),
             mtime: timestamp(int(&self.mtimes)),
-            digest: text(&self.digests).to_ascii_lowercase(),
-            link_target: text(&self.links),
-            user: text(&self.users),
-            group: text(&self.groups),
+            digest,
+            link_target: text(&mut self.links),
+            user: text(&mut self.users),
+            group: text(&mut self.groups),
             inode: saturate(int(&self.inodes)),
         }
     }

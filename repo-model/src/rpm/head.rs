@@ -216,7 +216,11 @@ fn read_header(
     Header::check(section, start, bytes)
 }
 
-/// Appends exactly `want` bytes; grows with what comes, not with what was announced.
+/// Memory that is taken on a header's word alone: enough for nearly all real ones.
+const RESERVED_BYTES: usize = 64 << 10;
+
+/// Appends exactly `want` bytes; beyond [`RESERVED_BYTES`] grows with what comes, not with what was
+/// announced.
 fn read_exactly(
     reader: &mut impl Read,
     place: &mut Place,
@@ -224,6 +228,7 @@ fn read_exactly(
     into: &mut Vec<u8>,
 ) -> Result<(), HeaderError> {
     let (section, offset) = (place.section, place.offset);
+    into.reserve(want.min(RESERVED_BYTES));
     let have = reader
         .take(want as u64)
         .read_to_end(into)

@@ -386,15 +386,20 @@ pub(super) fn alignment(kind: u32) -> u32 {
 }
 
 fn ints(kind: u32, data: &[u8]) -> impl Iterator<Item = u64> {
-    data.chunks_exact(alignment(kind) as usize).map(|chunk| {
-        chunk
-            .iter()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte))
-    })
+    data.chunks_exact(alignment(kind) as usize)
+        .map(|chunk| match *chunk {
+            [a, b, c, d] => u64::from(u32::from_be_bytes([a, b, c, d])),
+            [a, b] => u64::from(u16::from_be_bytes([a, b])),
+            _ => chunk
+                .iter()
+                .fold(0, |number, byte| number << 8 | u64::from(*byte)),
+        })
 }
 
 fn split_strings(data: &[u8], count: u32) -> Vec<&[u8]> {
-    data.split(|byte| *byte == 0).take(count as usize).collect()
+    let mut strings = Vec::with_capacity((count as usize).min(data.len()));
+    strings.extend(data.split(|byte| *byte == 0).take(count as usize));
+    strings
 }
 
 /// Bytes that `count` values of type `kind` take from `start` on.

@@ -1,5 +1,6 @@
 //! An RPM's header as typed fields: what metadata, SBOMs, comparison and lint read.
 
+use super::files::FileDetail;
 use super::{Head, HeaderError};
 use crate::{HeaderDigest, Nevra, Timestamp};
 use std::ops::Range;
@@ -207,6 +208,12 @@ impl Package {
     ///
     /// Errors name the tag; they are the package's fault and sending it again fails again.
     pub fn from_head(head: &Head) -> Result<Self, HeaderError> {
-        super::fields::package_fields(head)
+        super::fields::package_fields(head, FileDetail::All)
+    }
+
+    /// The same for who only lists packages: of the files path, kind, flags, numbers, and the digest if
+    /// `digests`; their other texts are empty. Fails where [`Self::from_head`] does, in half the time.
+    pub fn for_listing(head: &Head, digests: bool) -> Result<Self, HeaderError> {
+        super::fields::package_fields(head, FileDetail::Listing { digests })
     }
 }

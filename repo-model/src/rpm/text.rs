@@ -12,3 +12,11 @@ pub(super) fn text(bytes: &[u8]) -> String {
 pub(super) fn present(bytes: &[u8]) -> Option<String> {
     (!bytes.is_empty() && bytes != b"(none)").then(|| text(bytes))
 }
+
+/// Appends what [`text`] makes of the bytes.
+pub(super) fn push_text(out: &mut String, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => out.push_str(text),
+        Err(_) => out.extend(bytes.iter().map(|byte| char::from(*byte))),
+    }
+}

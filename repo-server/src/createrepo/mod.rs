@@ -9,6 +9,7 @@ mod database;
 mod duplicates;
 mod error;
 mod finish;
+mod frames;
 mod merge;
 mod modify;
 mod old;
@@ -16,6 +17,7 @@ mod read;
 mod repomd_edit;
 mod scan;
 mod state;
+mod state_form;
 mod switch;
 mod write;
 
@@ -36,10 +38,11 @@ use crate::repodata::{
 };
 use duplicates::Resolved;
 use finish::{Ending, is_carried};
+use frames::{MadeAhead, OldFrames};
 use old::Old;
-use read::{Headers, Outcome};
+use read::{Headers, Outcome, Reading};
 use repo_model::Timestamp;
-use state::{Known, KnownFiles, OldFrames, State};
+use state::{Known, KnownFiles, State};
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -172,15 +175,16 @@ pub fn createrepo(request: &Request, watch: &dyn Watch) -> Result<Summary, Creat
         (Reuse::Unchanged | Reuse::KnownPaths, Some(path)) => State::read(path),
     };
     let old = old_metadata(request, &live)?;
-    let (outcome, resolved) = packages(request, old.as_ref(), &mut state, watch)?;
+    let saved = std::mem::take(&mut state.frames);
+    let frames = OldFrames::open(&live, &state.files, saved, &request.output);
+    let (outcome, resolved) = packages(request, old.as_ref(), &mut state, &frames, watch)?;
     let listed = || resolved.listed.iter().map(|number| &outcome.files[*number]);
     let entries = entries(request, listed())?;
 
     watch.writing();
-    let frames = OldFrames::open(&live, &state.files, std::mem::take(&mut state.frames));
     let stamp = request.stamp_files.then_some(request.at);
     let mut stage = Stage::new(switch::stage_path(&live)?, request.names, stamp)?;
-    let headers = Headers::new(&request.directory, listed());
+    let headers = Headers::new(&request.directory, request.metadata.filelists_ext, listed());
     let manifest = build(request, &entries, &headers, &frames, &mut stage)?;
     let dropped_records = finish(request, manifest, old.as_ref(), &mut stage)?;
     let kept = old::keep_files(
@@ -234,9 +238,10 @@ fn packages(
     request: &Request,
     old: Option<&Old>,
     state: &mut State,
+    frames: &OldFrames,
     watch: &dyn Watch,
 ) -> Result<(Outcome, Resolved), CreaterepoError> {
-    let known = KnownFiles::new(
+    let mut known = KnownFiles::new(
         request.reuse,
         request.metadata.checksum == ChecksumType::Sha512,
         state.scanned_at,
@@ -247,14 +252,15 @@ fn packages(
         selection.only = Some(recycled_list(request, old)?);
     }
     let (found, mut bad) = scan::scan(&request.directory, &selection)?;
-    let mut outcome = read::read_all(
-        &request.directory,
-        &found,
-        &known,
-        request.metadata.checksum,
-        request.workers,
-        watch,
-    );
+    let reading = Reading {
+        root: &request.directory,
+        found: &found,
+        options: &request.metadata,
+        entry: &|known| entry(request, known),
+        frames: &MadeAhead(frames),
+        workers: request.workers,
+    };
+    let mut outcome = read::read_all(&reading, &mut known, watch)?;
     bad.append(&mut outcome.bad);
     bad.sort_by(|a, b| a.path.cmp(&b.path));
     if !bad.is_empty() && request.bad_packages == BadPackages::Refuse {
@@ -293,21 +299,11 @@ fn entries<'a>(
     let mut bad = Vec::new();
     let mut entries = Vec::new();
     for known in listed {
-        let added_at = Timestamp::from_unix_secs(known.look.mtime.0);
-        match located(&request.location, &known.path).parse() {
-            Ok(href) => entries.push(Entry {
-                nevra: known.nevra.clone(),
-                file_digest: known.file_digest,
-                sha512: known.sha512.as_deref().and_then(sha512),
-                file_size_bytes: known.look.size_bytes,
-                href,
-                added_at: request
-                    .latest_file_time
-                    .map_or(added_at, |latest| added_at.min(latest)),
-            }),
+        match entry(request, known) {
+            Ok(entry) => entries.push(entry),
             Err(error) => bad.push(BadPackage {
                 path: known.path.clone(),
-                error: PackageError::Href(error),
+                error,
             }),
         }
     }
@@ -316,6 +312,21 @@ fn entries<'a>(
     }
     sort(&mut entries);
     Ok(entries)
+}
+
+/// How a package is listed.
+fn entry(request: &Request, known: &Known) -> Result<Entry, PackageError> {
+    let added_at = Timestamp::from_unix_secs(known.look.mtime.0);
+    Ok(Entry {
+        nevra: known.nevra.clone(),
+        file_digest: known.file_digest,
+        sha512: known.sha512.as_deref().and_then(sha512),
+        file_size_bytes: known.look.size_bytes,
+        href: located(&request.location, &known.path).parse()?,
+        added_at: request
+            .latest_file_time
+            .map_or(added_at, |latest| added_at.min(latest)),
+    })
 }
 
 /// A digest that this program wrote as hex.

@@ -4,6 +4,7 @@
 use super::error::{BadPackage, CreaterepoError, PackageError};
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,7 @@ pub(super) struct Found {
 }
 
 /// What tells one state of a file from another without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Look {
     pub size_bytes: u64,
     /// Seconds and nanoseconds.
@@ -38,17 +39,13 @@ pub(super) struct Look {
 }
 
 impl Look {
-    fn of(data: &fs::Metadata) -> Self {
+    /// What the system says of a file.
+    pub fn of(data: &fs::Metadata) -> Self {
         Self {
             size_bytes: data.len(),
             mtime: (data.mtime(), data.mtime_nsec()),
             ctime: (data.ctime(), data.ctime_nsec()),
         }
-    }
-
-    /// Looks at a file again.
-    pub fn at(path: &Path) -> std::io::Result<Self> {
-        fs::metadata(path).map(|data| Self::of(&data))
     }
 }
 
@@ -73,7 +70,7 @@ pub(super) fn scan(root: &Path, selection: &Selection) -> Result<Scanned, Create
             for path in paths {
                 let path = path.trim_start_matches("./");
                 if seen.insert(path) {
-                    scan.take(&root.join(path));
+                    scan.take(&root.join(path), None);
                 }
             }
         }
@@ -114,7 +111,9 @@ impl Scan<'_> {
             } else if name.as_encoded_bytes().ends_with(b".rpm")
                 && !(self.selection.skip_symlinks && kind.is_symlink())
             {
-                self.take(&path);
+                // Through the directory that is open already; a link must be followed.
+                let known = kind.is_file().then(|| entry.metadata());
+                self.take(&path, known);
             }
         }
         for path in directories {
@@ -124,7 +123,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    fn take(&mut self, path: &Path) {
+    fn take(&mut self, path: &Path, data: Option<io::Result<fs::Metadata>>) {
         let relative = path.strip_prefix(self.root).unwrap_or(path);
         let Some(relative) = relative.to_str() else {
             return self.bad.push(BadPackage {
@@ -141,11 +140,12 @@ impl Scan<'_> {
         if excluded {
             return;
         }
-        let looked = fs::metadata(path).and_then(|data| {
+        let data = data.unwrap_or_else(|| fs::metadata(path));
+        let looked = data.and_then(|data| {
             if data.is_file() {
                 Ok(Look::of(&data))
             } else {
-                Err(std::io::Error::other("it is not a regular file"))
+                Err(io::Error::other("it is not a regular file"))
             }
         });
         match looked {

@@ -7,21 +7,13 @@
 //! state that is lost, old or damaged costs one full run.
 
 use super::scan::{Found, Look};
-use crate::repodata::{Frame, FrameCache};
+use super::state_form;
 use repo_model::{FileDigest, HeaderDigest, Nevra};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, BufReader};
-use std::os::unix::fs::FileExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-
-/// Counts up when the form below changes.
-const FORMAT: u32 = 1;
-/// A frame larger than this is made anew.
-const FRAME_MAX_BYTES: u64 = 256 << 20;
 
 /// The file in a cache directory that holds what runs over `directory` into `output` leave.
 ///
@@ -36,11 +28,11 @@ pub fn state_file(cache: &Path, directory: &Path, output: &Path) -> PathBuf {
         hash.update([0]);
     }
     let digest = FileDigest::from_bytes(hash.finalize().into()).to_hex();
-    cache.join(format!("createrepo-{}.zst", &digest[..32]))
+    cache.join(format!("createrepo-{}.state", &digest[..32]))
 }
 
 /// A package file that was read.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub(super) struct Known {
     /// Path below the directory.
     pub path: String,
@@ -55,7 +47,7 @@ pub(super) struct Known {
 }
 
 /// Where a frame stands.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub(super) struct SavedFrame {
     /// Digest of what went into it, hex.
     pub key: FileDigest,
@@ -69,9 +61,8 @@ pub(super) struct SavedFrame {
 }
 
 /// The whole state.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 pub(super) struct State {
-    format: u32,
     /// When the directory was scanned, seconds since 1970.
     pub scanned_at: i64,
     pub packages: Vec<Known>,
@@ -83,7 +74,6 @@ pub(super) struct State {
 impl State {
     pub fn new(scanned_at: i64) -> Self {
         Self {
-            format: FORMAT,
             scanned_at,
             ..Self::default()
         }
@@ -91,14 +81,11 @@ impl State {
 
     /// Reads the state of an earlier run; an empty one when there is none that can be used.
     pub fn read(path: &Path) -> Self {
-        let read = || -> io::Result<Self> {
-            let file = File::open(path)?;
-            let reader = BufReader::new(zstd::stream::read::Decoder::new(file)?);
-            Ok(serde_json::from_reader(reader)?)
-        };
-        match read() {
-            Ok(state) if state.format == FORMAT => state,
-            Ok(_) => Self::default(),
+        match fs::read(path) {
+            Ok(bytes) => state_form::decode(&bytes).unwrap_or_else(|| {
+                tracing::warn!("the state of the last run is of another version, or damaged");
+                Self::default()
+            }),
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
                     tracing::warn!("the state of the last run is not usable: {error}");
@@ -114,16 +101,8 @@ impl State {
             fs::create_dir_all(parent)?;
         }
         let unfinished = path.with_extension("new");
-        let mut writer = io::BufWriter::new(zstd::stream::write::Encoder::new(
-            File::create(&unfinished)?,
-            1,
-        )?);
-        serde_json::to_writer(&mut writer, self)?;
-        writer
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?
-            .finish()?
-            .sync_all()?;
+        // Not synced: what a crash leaves of it fails its digest and costs a full run.
+        fs::write(&unfinished, state_form::encode(self))?;
         fs::rename(unfinished, path)
     }
 }
@@ -165,9 +144,9 @@ impl KnownFiles {
         }
     }
 
-    /// What is known of a file, when that still holds.
-    pub fn find(&self, found: &Found) -> Option<Known> {
-        let known = self.by_path.get(&found.relative)?;
+    /// What is known of a file, when that still holds; once.
+    pub fn take(&mut self, found: &Found) -> Option<Known> {
+        let known = self.by_path.remove(&found.relative)?;
         if self.want_sha512 && known.sha512.is_none() {
             return None;
         }
@@ -178,92 +157,7 @@ impl KnownFiles {
             Reuse::Unchanged => settled && known.look == found.look,
             Reuse::KnownPaths => true,
         };
-        holds.then(|| known.clone())
-    }
-}
-
-/// Frames of the last run, read from its metadata files; remembers which frames this run uses.
-pub(super) struct OldFrames {
-    files: Vec<Option<File>>,
-    saved: HashMap<[u8; 32], SavedFrame>,
-    /// By key: digest and open size of each frame that was used or made.
-    used: Mutex<HashMap<[u8; 32], (FileDigest, u64)>>,
-}
-
-impl OldFrames {
-    /// `repodata`: where the files of the last run are.
-    pub fn open(repodata: &Path, files: &[String], frames: Vec<SavedFrame>) -> Self {
-        let open = |name: &String| {
-            let plain = !name.contains('/') && !name.starts_with('.');
-            let path: PathBuf = repodata.join(name);
-            plain.then(|| File::open(path).ok()).flatten()
-        };
-        Self {
-            files: files.iter().map(open).collect(),
-            saved: frames
-                .into_iter()
-                .map(|frame| (*frame.key.as_bytes(), frame))
-                .collect(),
-            used: Mutex::default(),
-        }
-    }
-
-    fn read(&self, key: &[u8; 32]) -> Option<Frame> {
-        let saved = self.saved.get(key)?;
-        let file = self.files.get(saved.file)?.as_ref()?;
-        if saved.size_bytes > FRAME_MAX_BYTES {
-            return None;
-        }
-        let mut bytes = vec![0; usize::try_from(saved.size_bytes).ok()?];
-        file.read_exact_at(&mut bytes, saved.offset).ok()?;
-        (FileDigest::of(&bytes) == saved.digest).then(|| Frame {
-            bytes: bytes.into(),
-            open_size_bytes: saved.open_size_bytes,
-        })
-    }
-
-    fn note(&self, key: &[u8; 32], frame: &Frame) {
-        let digest = FileDigest::from_bytes(Sha256::digest(&frame.bytes).into());
-        self.used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(*key, (digest, frame.open_size_bytes));
-    }
-
-    /// The frames of this run, sorted; `placed` tells where the bytes of a digest stand.
-    pub fn into_saved(self, placed: &HashMap<FileDigest, (usize, u64, u64)>) -> Vec<SavedFrame> {
-        let used = self
-            .used
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut saved: Vec<SavedFrame> = used
-            .into_iter()
-            .filter_map(|(key, (digest, open_size_bytes))| {
-                let (file, offset, size_bytes) = *placed.get(&digest)?;
-                Some(SavedFrame {
-                    key: FileDigest::from_bytes(key),
-                    digest,
-                    file,
-                    offset,
-                    size_bytes,
-                    open_size_bytes,
-                })
-            })
-            .collect();
-        saved.sort_by_key(|frame| (frame.file, frame.offset));
-        saved
-    }
-}
-
-impl FrameCache for OldFrames {
-    fn get(&self, key: &[u8; 32]) -> Option<Frame> {
-        let frame = self.read(key)?;
-        self.note(key, &frame);
-        Some(frame)
-    }
-
-    fn put(&self, key: &[u8; 32], frame: &Frame) {
-        self.note(key, frame);
+        holds.then_some(known)
     }
 }
 
@@ -297,18 +191,18 @@ mod tests {
     fn a_file_is_known_only_while_it_looks_the_same_and_was_settled_when_read() {
         let (settled, found) = known(20);
         let files = |known: &Known, reuse| KnownFiles::new(reuse, false, 30, vec![known.clone()]);
-        assert!(files(&settled, Reuse::Unchanged).find(&found).is_some());
-        assert!(files(&settled, Reuse::Nothing).find(&found).is_none());
+        assert!(files(&settled, Reuse::Unchanged).take(&found).is_some());
+        assert!(files(&settled, Reuse::Nothing).take(&found).is_none());
         let mut touched = found.clone();
         touched.look.ctime.1 = 1;
-        assert!(files(&settled, Reuse::Unchanged).find(&touched).is_none());
-        assert!(files(&settled, Reuse::KnownPaths).find(&touched).is_some());
+        assert!(files(&settled, Reuse::Unchanged).take(&touched).is_none());
+        assert!(files(&settled, Reuse::KnownPaths).take(&touched).is_some());
         let (fresh, found) = known(30);
-        assert!(files(&fresh, Reuse::Unchanged).find(&found).is_none());
+        assert!(files(&fresh, Reuse::Unchanged).take(&found).is_none());
     }
 
     #[test]
-    fn a_damaged_state_or_frame_is_as_good_as_none() {
+    fn a_damaged_state_is_as_good_as_none() {
         let output = tempfile::tempdir().unwrap();
         let path = output.path().join("cache/state.zst");
         assert!(State::read(&path).packages.is_empty());
@@ -318,23 +212,5 @@ mod tests {
         assert_eq!(State::read(&path).packages.len(), 1);
         fs::write(&path, b"damaged").unwrap();
         assert!(State::read(&path).packages.is_empty());
-
-        fs::write(output.path().join("primary"), b"0123456789").unwrap();
-        let saved = |key: &[u8], bytes: &[u8]| SavedFrame {
-            key: FileDigest::of(key),
-            digest: FileDigest::of(bytes),
-            file: 0,
-            offset: 2,
-            size_bytes: 3,
-            open_size_bytes: 9,
-        };
-        let frames = OldFrames::open(
-            output.path(),
-            &["primary".to_owned()],
-            vec![saved(b"right", b"234"), saved(b"wrong", b"xxx")],
-        );
-        let get = |key: &[u8]| frames.get(FileDigest::of(key).as_bytes());
-        assert_eq!(&*get(b"right").unwrap().bytes, b"234");
-        assert!(get(b"wrong").is_none() && get(b"other").is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::error::CreaterepoError;
 use crate::repodata::{Record, Sink};
-use repo_model::{FileDigest, Timestamp};
+use repo_model::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, FileTimes};
 use std::io::{self, BufWriter, Write};
@@ -27,9 +27,18 @@ pub(super) struct Stage {
     parts: Vec<Option<Part>>,
     /// Final names by number of the file.
     finished: Vec<Option<String>>,
-    /// Where pieces stand, by their digest: file, offset, size.
-    pub placed: HashMap<FileDigest, (usize, u64, u64)>,
+    /// Where the frames of groups stand, by their keys.
+    pub placed: HashMap<[u8; 32], Place>,
     taken: HashSet<String>,
+}
+
+/// Where a frame stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// Number of the file.
+    pub file: usize,
+    pub offset: u64,
+    pub size_bytes: u64,
 }
 
 struct Part {
@@ -160,12 +169,19 @@ impl Drop for Stage {
 impl Sink for Stage {
     fn append(&mut self, file: usize, bytes: &[u8]) -> io::Result<()> {
         let part = self.part(file)?;
-        let offset = part.size_bytes;
         part.writer.write_all(bytes)?;
         part.size_bytes += bytes.len() as u64;
-        self.placed
-            .insert(FileDigest::of(bytes), (file, offset, bytes.len() as u64));
         Ok(())
+    }
+
+    fn append_frame(&mut self, file: usize, key: &[u8; 32], bytes: &[u8]) -> io::Result<()> {
+        let place = Place {
+            file,
+            offset: self.part(file)?.size_bytes,
+            size_bytes: bytes.len() as u64,
+        };
+        self.placed.insert(*key, place);
+        self.append(file, bytes)
     }
 
     fn finish(&mut self, file: usize, record: &Record) -> io::Result<()> {

@@ -47,11 +47,6 @@ pub async fn make(
         entries.push(entry);
     }
     sort(&mut entries);
-    let source = StoredHeads {
-        store: app.store.clone(),
-        runtime: tokio::runtime::Handle::current(),
-        head_bytes: heads,
-    };
     let mut sink = ScratchFiles {
         directory: crate::layout::scratch(&app.config.server.data_dir),
         open: Vec::new(),
@@ -61,6 +56,12 @@ pub async fn make(
         codec,
         changelog_limit: Some(app.config.server.changelog_limit as usize),
         ..Options::default()
+    };
+    let source = StoredHeads {
+        store: app.store.clone(),
+        runtime: tokio::runtime::Handle::current(),
+        head_bytes: heads,
+        file_digests: options.filelists_ext,
     };
     let app = app.clone();
     tokio::task::spawn_blocking(move || {
@@ -108,6 +109,8 @@ struct StoredHeads {
     store: Store,
     runtime: tokio::runtime::Handle,
     head_bytes: HashMap<FileDigest, u64>,
+    /// Whether the metadata shows digests of files.
+    file_digests: bool,
 }
 
 impl PackageSource for StoredHeads {
@@ -119,7 +122,10 @@ impl PackageSource for StoredHeads {
             .unwrap_or_default();
         let start = self.store.get_start(entry.file_digest, head_bytes);
         let bytes = self.runtime.block_on(start)?;
-        Ok(Cow::Owned(Package::from_head(&Head::parse(&bytes)?)?))
+        Ok(Cow::Owned(Package::for_listing(
+            &Head::parse(&bytes)?,
+            self.file_digests,
+        )?))
     }
 }
 

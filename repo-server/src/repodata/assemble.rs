@@ -4,7 +4,7 @@ use super::build::{Inputs, Sink};
 use super::checksum::{ChecksumType, Hasher};
 use super::codec::{Codec, Encoder, Frame, XzStream};
 use super::error::MetadataError;
-use super::frames::for_each_group;
+use super::frames::{Made, for_each_group};
 use super::kinds::{Kind, kinds};
 use super::options::Options;
 use super::repomd::{OpenContent, Record, record_name};
@@ -17,8 +17,33 @@ pub(super) struct FileInProgress {
     record_type: String,
     body: Body,
     hasher: Hasher,
-    /// Hashes the content; `None` for a file that is not compressed, or when the caller knows it.
-    open: Option<Hasher>,
+    open: Open,
+}
+
+/// What is found out about a file's content.
+enum Open {
+    /// Nothing: the file is not compressed, or the caller knows it.
+    Nothing,
+    Size(u64),
+    Sums(Hasher),
+}
+
+impl Open {
+    fn add(&mut self, frame: &Frame, open: &[u8]) {
+        match self {
+            Self::Nothing => {}
+            Self::Size(bytes) => *bytes += frame.open_size_bytes,
+            Self::Sums(hasher) => hasher.update(open),
+        }
+    }
+
+    fn finish(self) -> Option<OpenContent> {
+        match self {
+            Self::Nothing => None,
+            Self::Size(bytes) => Some(OpenContent::of_size(bytes)),
+            Self::Sums(hasher) => Some(OpenContent::of(hasher)),
+        }
+    }
 }
 
 enum Body {
@@ -49,8 +74,20 @@ impl FileInProgress {
             record_type: record_type.to_owned(),
             body,
             hasher: Hasher::new(checksum),
-            open: (codec != Codec::None).then(|| Hasher::new(checksum)),
+            open: match codec {
+                Codec::None => Open::Nothing,
+                Codec::Zstd { .. } | Codec::Gzip | Codec::Xz => Open::Sums(Hasher::new(checksum)),
+            },
         })
+    }
+
+    /// The same, but its content is hashed only where the options want it.
+    fn of_packages(file: usize, kind: &Kind, options: &Options) -> Result<Self, MetadataError> {
+        let mut new = Self::new(file, kind.record_type, options.codec, options.checksum)?;
+        if !options.open_checksums && matches!(new.open, Open::Sums(_)) {
+            new.open = Open::Size(0);
+        }
+        Ok(new)
     }
 
     /// A zchunk file, made of zstd frames.
@@ -60,7 +97,7 @@ impl FileInProgress {
             record_type: format!("{record_type}_zck"),
             body: Body::Zchunk(Draft::default()),
             hasher: Hasher::new(checksum),
-            open: None,
+            open: Open::Nothing,
         }
     }
 
@@ -71,19 +108,32 @@ impl FileInProgress {
         open: &[u8],
         sink: &mut dyn Sink,
     ) -> Result<(), MetadataError> {
-        if let Some(hasher) = &mut self.open {
-            hasher.update(open);
-        }
+        self.append_keyed(frame, None, open, sink)
+    }
+
+    /// Adds a group's frame, and tells the sink whose it is.
+    fn append_group(&mut self, made: &Made, sink: &mut dyn Sink) -> Result<(), MetadataError> {
+        self.append_keyed(&made.frame, Some(&made.key), &made.open, sink)
+    }
+
+    fn append_keyed(
+        &mut self,
+        frame: &Frame,
+        key: Option<&[u8; 32]>,
+        open: &[u8],
+        sink: &mut dyn Sink,
+    ) -> Result<(), MetadataError> {
+        self.open.add(frame, open);
         match &mut self.body {
-            Body::Frames => self.emit(&frame.bytes, sink),
+            Body::Frames => self.emit(&frame.bytes, key, sink),
             Body::Xz(stream) => {
                 let made = stream
                     .write(open)
                     .map_err(|source| compress_error(&self.record_type, source))?;
-                self.emit(&made, sink)
+                self.emit(&made, None, sink)
             }
             Body::Zchunk(draft) => {
-                draft.push(frame);
+                draft.push(frame, key);
                 Ok(())
             }
         }
@@ -102,7 +152,7 @@ impl FileInProgress {
         sink: &mut dyn Sink,
     ) -> Result<Record, MetadataError> {
         let header = self.finish_body(sink)?;
-        let open = open.or(self.open.take().map(OpenContent::of));
+        let open = open.or(std::mem::replace(&mut self.open, Open::Nothing).finish());
         let file = self.hasher.clone().finish();
         let record = Record {
             name: record_name(&file, stem),
@@ -125,24 +175,32 @@ impl FileInProgress {
                 let made = stream
                     .finish()
                     .map_err(|source| compress_error(&self.record_type, source))?;
-                self.emit(&made, sink)?;
+                self.emit(&made, None, sink)?;
                 Ok(None)
             }
             Body::Zchunk(draft) => {
                 let (header, described, chunks) = draft.finish();
-                self.emit(&header, sink)?;
-                for chunk in &chunks {
-                    self.emit(&chunk.bytes, sink)?;
+                self.emit(&header, None, sink)?;
+                for (chunk, key) in &chunks {
+                    self.emit(&chunk.bytes, key.as_ref(), sink)?;
                 }
                 Ok(Some(described))
             }
         }
     }
 
-    fn emit(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), MetadataError> {
+    fn emit(
+        &mut self,
+        bytes: &[u8],
+        key: Option<&[u8; 32]>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), MetadataError> {
         self.hasher.update(bytes);
-        sink.append(self.file, bytes)
-            .map_err(|source| self.sink_error(source))
+        match key {
+            Some(key) => sink.append_frame(self.file, key, bytes),
+            None => sink.append(self.file, bytes),
+        }
+        .map_err(|source| self.sink_error(source))
     }
 
     fn sink_error(&self, source: io::Error) -> MetadataError {
@@ -162,12 +220,7 @@ pub(super) fn write_package_files(
     let kinds = kinds(options);
     let mut files = Vec::with_capacity(kinds.len());
     for (file, kind) in kinds.iter().enumerate() {
-        files.push(FileInProgress::new(
-            file,
-            kind.record_type,
-            options.codec,
-            options.checksum,
-        )?);
+        files.push(FileInProgress::of_packages(file, kind, options)?);
     }
     let zchunk_files: Vec<FileInProgress> = match options.zchunk {
         false => Vec::new(),
@@ -190,6 +243,8 @@ pub(super) fn write_package_files(
         files = fill(inputs, options, kinds, files, sink)?;
         let as_zstd = Options {
             codec: Codec::ZSTD,
+            // Of the same content as the other files.
+            open_checksums: false,
             ..options.clone()
         };
         fill(inputs, &as_zstd, kinds, zchunk_files, sink)?
@@ -233,7 +288,7 @@ fn fill(
     edge(&mut files, sink, &|kind| kind.header(inputs.entries.len()))?;
     for_each_group(inputs, options, |frames| {
         for (file, made) in files.iter_mut().zip(frames.iter().cycle()) {
-            file.append(&made.frame, &made.open, sink)?;
+            file.append_group(made, sink)?;
         }
         Ok(())
     })?;

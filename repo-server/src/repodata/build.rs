@@ -40,6 +40,12 @@ pub trait Sink {
     /// from 0 without gaps. Called at least once for each file, if with no bytes.
     fn append(&mut self, file: usize, bytes: &[u8]) -> io::Result<()>;
 
+    /// Adds a group's frame to the end of file number `file`; `key` is the one that a cache knows it by.
+    /// For sinks that serve as cache later; others need not care.
+    fn append_frame(&mut self, file: usize, _key: &[u8; 32], bytes: &[u8]) -> io::Result<()> {
+        self.append(file, bytes)
+    }
+
     /// File number `file` is complete; `record` has its name, digest and size.
     fn finish(&mut self, file: usize, record: &Record) -> io::Result<()>;
 }

@@ -7,8 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A store of frames by the digest of what went into them. Used from several threads.
 pub trait FrameCache: Sync {
-    /// The frame stored under `key`; `None` when there is none. A damaged frame does no harm: it
-    /// is noticed and rendered again.
+    /// The frame stored under `key`; `None` when there is none. Where frames can come to harm, as on a
+    /// disk, the cache notices: not every build looks inside them. Those that do render a damaged one
+    /// again.
     fn get(&self, key: &[u8; 32]) -> Option<Frame>;
 
     /// Remembers a frame; failing to is not an error of the build.

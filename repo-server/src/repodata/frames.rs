@@ -1,9 +1,9 @@
 //! Making the frames of groups: from the cache, or by loading, rendering and compressing; by several
 //! threads, handed over in list order.
 
-use super::assemble::{encode, encoder};
+use super::assemble::{compress_error, encode, encoder};
 use super::build::Inputs;
-use super::codec::{Codec, Encoder, Frame, decode};
+use super::codec::{Decoder, Encoder, Frame};
 use super::entry::Entry;
 use super::error::MetadataError;
 use super::groups::groups;
@@ -14,27 +14,60 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 
 /// One group's part of one file.
 pub(super) struct Made {
+    /// Digest of everything that the frame depends on.
+    pub key: [u8; 32],
     pub frame: Frame,
-    /// The frame's open bytes; empty when the codec is none and `frame` holds them.
+    /// The frame's open bytes; empty when nobody wants them.
     pub open: Vec<u8>,
 }
 
 type GroupResult = Result<Vec<Made>, MetadataError>;
+
+/// Buffers that were used before: a group takes about a megabyte, and memory that the system has to
+/// give anew costs more than what is done in it.
+#[derive(Default)]
+struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    fn take(&self) -> Vec<u8> {
+        let mut buffer = self.all().pop().unwrap_or_default();
+        buffer.clear();
+        buffer
+    }
+
+    fn give_back(&self, made: Vec<Made>) {
+        let used = made.into_iter().map(|made| made.open);
+        self.all()
+            .extend(used.filter(|buffer| buffer.capacity() > 0));
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        // Whatever a panic leaves here is a list of buffers.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Runs `take` for every group in order. The first failing group in list order decides the error,
 /// so that it does not depend on the threads.
 pub(super) fn for_each_group(
     inputs: &Inputs<'_>,
     options: &Options,
-    mut take: impl FnMut(Vec<Made>) -> Result<(), MetadataError>,
+    mut take: impl FnMut(&[Made]) -> Result<(), MetadataError>,
 ) -> Result<(), MetadataError> {
     let groups = groups(inputs.entries);
     let workers = inputs.workers.get().min(groups.len());
+    let buffers = &Buffers::default();
+    let take = |made: Vec<Made>| {
+        take(&made)?;
+        buffers.give_back(made);
+        Ok(())
+    };
     if workers <= 1 {
-        let mut maker = Maker::new(inputs, options)?;
+        let (mut maker, mut take) = (Maker::new(inputs, options, buffers)?, take);
         return groups
             .into_iter()
             .try_for_each(|group| take(maker.make(group)?));
@@ -44,7 +77,7 @@ pub(super) fn for_each_group(
         let (sender, receiver) = sync_channel(workers);
         for _ in 0..workers {
             let sender = sender.clone();
-            scope.spawn(move || work(inputs, options, groups, next, &sender));
+            scope.spawn(move || work(inputs, options, buffers, groups, next, &sender));
         }
         drop(sender);
         in_order(&receiver, groups.len(), take)
@@ -55,11 +88,13 @@ pub(super) fn for_each_group(
 fn work(
     inputs: &Inputs<'_>,
     options: &Options,
+    buffers: &Buffers,
     groups: &[Range<usize>],
     next: &AtomicUsize,
     sender: &SyncSender<(usize, GroupResult)>,
 ) {
-    let mut maker = Maker::new(inputs, options);
+    let new = || Maker::new(inputs, options, buffers);
+    let mut maker = new();
     loop {
         let number = next.fetch_add(1, Ordering::Relaxed);
         let Some(group) = groups.get(number) else {
@@ -68,7 +103,7 @@ fn work(
         let result = match &mut maker {
             Ok(maker) => maker.make(group.clone()),
             // Each group needs an answer; a compressor that could not be made is made anew.
-            Err(_) => Maker::new(inputs, options).and_then(|mut maker| maker.make(group.clone())),
+            Err(_) => new().and_then(|mut maker| maker.make(group.clone())),
         };
         if sender.send((number, result)).is_err() {
             return;
@@ -101,48 +136,53 @@ struct Maker<'a> {
     options: &'a Options,
     kinds: &'static [Kind],
     encoder: Encoder,
+    decoder: Decoder,
+    buffers: &'a Buffers,
 }
 
 impl<'a> Maker<'a> {
-    fn new(inputs: &'a Inputs<'a>, options: &'a Options) -> Result<Self, MetadataError> {
+    fn new(
+        inputs: &'a Inputs<'a>,
+        options: &'a Options,
+        buffers: &'a Buffers,
+    ) -> Result<Self, MetadataError> {
+        let codec = options.frame_codec();
         Ok(Self {
             inputs,
             options,
             kinds: kinds(options),
-            encoder: encoder(options.frame_codec(), "a group")?,
+            encoder: encoder(codec, "a group")?,
+            decoder: Decoder::new(codec).map_err(|source| compress_error("a group", source))?,
+            buffers,
         })
     }
 
     /// The group's frame for each kind, in the order of `kinds`.
     fn make(&mut self, group: Range<usize>) -> GroupResult {
         let entries = &self.inputs.entries[group];
-        let keys: Vec<[u8; 32]> = self
-            .kinds
-            .iter()
+        let kinds = self.kinds.iter();
+        let keys: Vec<[u8; 32]> = kinds
             .map(|kind| kind.frame_key(entries, self.options))
             .collect();
-        let cached: Vec<Option<Made>> = keys.iter().map(|key| self.cached(key)).collect();
-        let missing: Vec<usize> = (0..self.kinds.len())
-            .filter(|kind| cached[*kind].is_none())
+        let mut made: Vec<Option<Made>> = keys.iter().map(|key| self.cached(*key)).collect();
+        let missing: Vec<usize> = (0..made.len())
+            .filter(|kind| made[*kind].is_none())
             .collect();
-        let mut rendered = self.render(entries, &missing)?.into_iter();
-        let mut group = Vec::with_capacity(self.kinds.len());
-        for (made, (kind, key)) in cached.into_iter().zip(self.kinds.iter().zip(&keys)) {
-            group.push(match made {
-                Some(made) => made,
-                None => self.compress(kind, key, rendered.next().unwrap_or_default())?,
-            });
+        let rendered = self.render(entries, &missing)?;
+        for (kind, open) in missing.into_iter().zip(rendered) {
+            made[kind] = Some(self.compress(&self.kinds[kind], keys[kind], open)?);
         }
-        Ok(group)
+        Ok(made.into_iter().flatten().collect())
     }
 
-    fn cached(&self, key: &[u8; 32]) -> Option<Made> {
-        let frame = self.inputs.cache.get(key)?;
-        let open = match self.options.frame_codec() {
-            Codec::None => Vec::new(),
-            codec => decode(codec, &frame)?,
-        };
-        Some(Made { frame, open })
+    fn cached(&mut self, key: [u8; 32]) -> Option<Made> {
+        let frame = self.inputs.cache.get(&key)?;
+        let mut open = Vec::new();
+        if self.options.reads_open() {
+            open = self.buffers.take();
+            self.decoder.decode(&frame, &mut open)?;
+        }
+        Some(Made { key, frame, open })
     }
 
     /// Renders the kinds with these numbers; loads each package once, and one at a time.
@@ -152,7 +192,7 @@ impl<'a> Maker<'a> {
         }
         let mut xmls: Vec<(&Kind, Xml)> = missing
             .iter()
-            .map(|kind| (&self.kinds[*kind], Xml::default()))
+            .map(|kind| (&self.kinds[*kind], Xml::after(self.buffers.take())))
             .collect();
         for entry in entries {
             let package =
@@ -184,11 +224,11 @@ impl<'a> Maker<'a> {
     fn compress(
         &mut self,
         kind: &Kind,
-        key: &[u8; 32],
+        key: [u8; 32],
         open: Vec<u8>,
     ) -> Result<Made, MetadataError> {
         let frame = encode(&mut self.encoder, &open, kind.record_type)?;
-        self.inputs.cache.put(key, &frame);
-        Ok(Made { frame, open })
+        self.inputs.cache.put(&key, &frame);
+        Ok(Made { key, frame, open })
     }
 }

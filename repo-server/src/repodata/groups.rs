@@ -25,7 +25,7 @@ pub(super) fn groups(entries: &[Entry]) -> Vec<Range<usize>> {
 }
 
 /// The groups of `count` packages whose names are sorted.
-pub(super) fn groups_of<'a>(count: usize, name: impl Fn(usize) -> &'a str) -> Vec<Range<usize>> {
+pub(crate) fn groups_of<'a>(count: usize, name: impl Fn(usize) -> &'a str) -> Vec<Range<usize>> {
     let mut groups = Vec::new();
     let mut start = 0;
     for next in 1..count {

@@ -11,9 +11,9 @@ use repo_model::rpm::Package;
 use repo_model::{FileDigest, Timestamp};
 use sha2::{Digest, Sha256};
 
-/// Counts up when what a renderer writes changes, so that frames cached by an older program are
+/// Counts up when what a renderer or a compressor writes changes, so that frames cached by an older program are
 /// not used.
-const RENDERING: u32 = 2;
+const RENDERING: u32 = 3;
 
 /// One file that lists all packages.
 pub(super) struct Kind {
@@ -58,7 +58,11 @@ impl Kind {
     }
 
     /// The cache key of a group: SHA-256 over everything that its frame depends on.
-    pub fn frame_key(&self, group: &[Entry], options: &Options) -> [u8; 32] {
+    pub fn frame_key<'a>(
+        &self,
+        group: impl IntoIterator<Item = &'a Entry>,
+        options: &Options,
+    ) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(b"hallmark repodata frame\0");
         hash.update(RENDERING.to_be_bytes());

@@ -22,6 +22,7 @@
 //! Here live no clock, no database and no directories: packages come through [`PackageSource`],
 //! frames through [`FrameCache`], and bytes leave through [`Sink`].
 
+mod ahead;
 mod assemble;
 mod build;
 mod cache;
@@ -61,7 +62,9 @@ pub use profile::{Clash, GroupForm, PROFILES, Profile, UnknownProfileError};
 pub use repomd::{OpenContent, Record};
 pub use zchunk::ZchunkHeader;
 
+pub(crate) use ahead::{Ahead, Rendered, render};
 pub(crate) use extras::{is_another_form, write_zchunk_of};
 pub(crate) use fragments::{Fragments, build_fragments_into};
+pub(crate) use groups::groups_of;
 pub(crate) use repomd::rendered;
 pub(crate) use stream::{StreamedRecord, write_stream};

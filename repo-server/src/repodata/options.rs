@@ -15,6 +15,10 @@ pub struct Options {
     pub filelists_ext: bool,
     /// Also write each of these files as zchunk (`primary_zck`, ...), which dnf fetches in parts.
     pub zchunk: bool,
+    /// Write `<open-checksum>` of compressed primary, filelists and other, as createrepo_c does. It is over
+    /// the whole decompressed content, which begins with the number of packages: without it, the cost of
+    /// one package more does not grow with the content of all others. No client checks it.
+    pub open_checksums: bool,
     /// Changelog entries for each package, newest kept; `None` writes all of them.
     pub changelog_limit: Option<usize>,
     /// `<revision>`, a free text; `None` writes the publish instant in seconds since 1970.
@@ -35,6 +39,7 @@ impl Default for Options {
             checksum: ChecksumType::Sha256,
             filelists_ext: false,
             zchunk: false,
+            open_checksums: true,
             changelog_limit: Some(10),
             revision: None,
             content_tags: Vec::new(),
@@ -51,6 +56,15 @@ impl Options {
         match self.codec {
             Codec::Xz => Codec::ZSTD,
             codec @ (Codec::Zstd { .. } | Codec::Gzip | Codec::None) => codec,
+        }
+    }
+
+    /// Whether the content of frames is wanted: to compress it again, or to hash it.
+    pub(super) fn reads_open(&self) -> bool {
+        match self.codec {
+            Codec::None => false,
+            Codec::Xz => true,
+            Codec::Zstd { .. } | Codec::Gzip => self.open_checksums,
         }
     }
 }

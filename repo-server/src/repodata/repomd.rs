@@ -41,8 +41,8 @@ pub struct Record {
 /// What a compressed metadata file decompresses to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenContent {
-    /// SHA-256 of the decompressed content.
-    pub digest: FileDigest,
+    /// SHA-256 of the decompressed content; `None` where the options leave it out.
+    pub digest: Option<FileDigest>,
     /// SHA-512 of it: written instead, where the options say so.
     pub sha512: Option<Sha512Digest>,
     /// Bytes of the decompressed content.
@@ -57,8 +57,17 @@ impl OpenContent {
             size_bytes,
         } = hasher.finish();
         Self {
-            digest,
+            digest: Some(digest),
             sha512,
+            size_bytes,
+        }
+    }
+
+    /// Of which only the size is known.
+    pub(super) fn of_size(size_bytes: u64) -> Self {
+        Self {
+            digest: None,
+            sha512: None,
             size_bytes,
         }
     }
@@ -73,7 +82,7 @@ impl Record {
     /// What the file decompresses to: itself, when it is not compressed.
     pub(super) fn content(&self) -> OpenContent {
         self.open.unwrap_or(OpenContent {
-            digest: self.digest,
+            digest: Some(self.digest),
             sha512: self.sha512,
             size_bytes: self.size_bytes,
         })
@@ -246,8 +255,10 @@ fn render_record(xml: &mut Xml, record: &Record, at: Timestamp) {
     xml.raw("\">\n");
     let (checksum_type, digits) = checksum(&record.digest, record.sha512.as_ref());
     render_checksum(xml, "checksum", checksum_type, &digits);
-    if let Some(open) = &record.open {
-        let (checksum_type, digits) = checksum(&open.digest, open.sha512.as_ref());
+    if let Some(open) = &record.open
+        && let Some(digest) = &open.digest
+    {
+        let (checksum_type, digits) = checksum(digest, open.sha512.as_ref());
         render_checksum(xml, "open-checksum", checksum_type, &digits);
     }
     if let Some(header) = &record.header {

@@ -158,7 +158,7 @@ mod tests {
             let record = write_stream(wanted, &content[..], 0, &mut sink).unwrap();
             assert_eq!(record.digest, FileDigest::of(&sink.0));
             assert_eq!(record.size_bytes, sink.0.len() as u64);
-            assert_eq!(record.content().digest, FileDigest::of(&content));
+            assert_eq!(record.content().digest, Some(FileDigest::of(&content)));
             assert_eq!(record.content().size_bytes, content.len() as u64);
             assert_eq!(sink.1.concat(), record.name);
             assert!(

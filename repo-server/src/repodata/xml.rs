@@ -62,6 +62,11 @@ fn reference(byte: u8) -> &'static [u8] {
 }
 
 impl Xml {
+    /// Appends to what `out` holds already.
+    pub fn after(out: Vec<u8>) -> Self {
+        Self { out }
+    }
+
     /// Appends markup as it is.
     pub fn raw(&mut self, markup: &str) {
         self.out.extend_from_slice(markup.as_bytes());

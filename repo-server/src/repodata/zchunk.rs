@@ -43,17 +43,20 @@ pub struct ZchunkHeader {
 /// A zchunk file whose chunks are being collected.
 #[derive(Default)]
 pub(super) struct Draft {
-    chunks: Vec<Frame>,
+    chunks: Vec<Chunk>,
 }
+
+/// A frame, and the key of the group that it was made of.
+type Chunk = (Frame, Option<[u8; 32]>);
 
 impl Draft {
     /// Adds a chunk; the frame must be zstd without a dictionary.
-    pub fn push(&mut self, frame: &Frame) {
-        self.chunks.push(frame.clone());
+    pub fn push(&mut self, frame: &Frame, key: Option<&[u8; 32]>) {
+        self.chunks.push((frame.clone(), key.copied()));
     }
 
     /// The header, its description, and the chunks that follow it.
-    pub fn finish(self) -> (Vec<u8>, ZchunkHeader, Vec<Frame>) {
+    pub fn finish(self) -> (Vec<u8>, ZchunkHeader, Vec<Chunk>) {
         let mut data_hash = Sha256::new();
         let mut index = Vec::with_capacity(64 + self.chunks.len() * 40);
         put_number(&mut index, SHA256);
@@ -62,7 +65,7 @@ impl Draft {
         index.extend_from_slice(&[0; 32]);
         put_number(&mut index, 0);
         put_number(&mut index, 0);
-        for chunk in &self.chunks {
+        for (chunk, _) in &self.chunks {
             data_hash.update(&chunk.bytes);
             index.extend_from_slice(&Sha256::digest(&chunk.bytes));
             put_number(&mut index, chunk.bytes.len() as u64);
@@ -246,15 +249,16 @@ mod tests {
     fn a_header_is_described_and_damage_to_it_is_noticed() {
         let mut draft = Draft::default();
         for text in ["<a>", "b", "</a>"] {
-            draft.push(&Frame {
+            let frame = Frame {
                 bytes: text.as_bytes().into(),
                 open_size_bytes: 1_000,
-            });
+            };
+            draft.push(&frame, None);
         }
         let (mut file, described, chunks) = draft.finish();
         assert_eq!(described.size_bytes, file.len() as u64);
         assert_eq!(chunks.len(), 3);
-        for chunk in &chunks {
+        for (chunk, _) in &chunks {
             file.extend_from_slice(&chunk.bytes);
         }
         assert_eq!(describe(&file), Some(described.clone()));

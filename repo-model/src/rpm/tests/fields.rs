@@ -2,7 +2,7 @@
 
 use crate::rpm::testkit::{Field, Rpm};
 use crate::rpm::{
-    Dependency, DependencyFlags, FileKind, Head, HeaderError, Package, RpmFormat, tag,
+    Dependency, DependencyFlags, FileEntry, FileKind, Head, HeaderError, Package, RpmFormat, tag,
 };
 
 fn read(rpm: &Rpm) -> Result<Package, HeaderError> {
@@ -341,4 +341,51 @@ fn long_directories_times_many_files_do_not_fill_the_memory() {
         .set(tag::FILEMODES, Field::Int16(vec![0; count]))
         .set(tag::FILESIZES, Field::Int32(vec![0; count]));
     assert!(refusal(&rpm).contains("paths of all files take more than 268435456 bytes"));
+}
+
+#[test]
+fn a_listing_has_the_same_files_without_the_texts_that_no_list_shows() {
+    let rpm = Rpm::binary("probe")
+        .dir("/usr/share/probe")
+        .executable("/usr/bin/probe", b"x")
+        .symlink("/usr/bin/p", "probe")
+        .file("/var/log/probe", b"")
+        .flags(FileEntry::GHOST)
+        .bytes();
+    let head = Head::parse(&rpm).unwrap();
+    let whole = Package::from_head(&head).unwrap();
+    for digests in [false, true] {
+        let mut listed = Package::for_listing(&head, digests).unwrap();
+        for (listed, file) in listed.files.iter_mut().zip(&whole.files) {
+            assert_eq!(listed.digest, if digests { &*file.digest } else { "" });
+            let texts = [&listed.dir, &listed.base, &listed.user, &listed.link_target];
+            assert!(texts.into_iter().all(String::is_empty));
+            *listed = FileEntry {
+                path: listed.path.clone(),
+                kind: listed.kind,
+                flags: listed.flags,
+                ..file.clone()
+            };
+        }
+        assert_eq!(listed, whole);
+    }
+}
+
+#[test]
+fn a_listing_refuses_the_file_lists_that_a_whole_package_is_refused_for() {
+    for tag in [
+        tag::FILEUSERNAME,
+        tag::FILELINKTOS,
+        tag::FILEDIGESTS,
+        tag::FILEMODES,
+        tag::DIRINDEXES,
+    ] {
+        for lie in [Field::strings(["one", "two"]), Field::Int32(vec![1, 2])] {
+            let rpm = Rpm::binary("probe").file("/a", b"x").set(tag, lie);
+            let head = Head::parse(&rpm.bytes()).unwrap();
+            let refusal = Package::from_head(&head).unwrap_err().to_string();
+            let listed = Package::for_listing(&head, false).unwrap_err();
+            assert_eq!(listed.to_string(), refusal);
+        }
+    }
 }

@@ -1,0 +1,79 @@
+//! What a command costs: seconds of wall clock and of CPU, and peak memory, by looking at its process while it runs. Ours and
+//! theirs are measured alike.
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Cost of one run.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// Seconds.
+    pub wall: f64,
+    /// Seconds, of all threads.
+    pub cpu: f64,
+    /// MB of resident memory.
+    pub peak_mb: f64,
+}
+
+/// Runs a command that must succeed and that becomes the measured program by `exec`.
+pub fn run(command: &mut Command) -> Cost {
+    let begun = Instant::now();
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let process = format!("/proc/{}", child.id());
+    let mut peak_kb = 0.0_f64;
+    while !has_ended(&child) {
+        let status = fs::read_to_string(format!("{process}/status")).unwrap_or_default();
+        peak_kb = peak_kb.max(peak_of(&status).unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let wall = begun.elapsed().as_secs_f64();
+    // The process is a zombie now, and its times are final.
+    let cpu = cpu_of(&fs::read_to_string(format!("{process}/stat")).unwrap_or_default());
+    let output = child.wait_with_output().expect("a child");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Cost {
+        wall,
+        cpu,
+        peak_mb: peak_kb / 1_024.0,
+    }
+}
+
+fn has_ended(child: &Child) -> bool {
+    let pid = i32::try_from(child.id())
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("a process");
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    waitid(WaitId::Pid(pid), options)
+        .expect("own child")
+        .is_some()
+}
+
+/// proc(5): `VmHWM:     5432 kB`, of the program that runs since the last `exec`.
+fn peak_of(status: &str) -> Option<f64> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// proc(5): fields 14 and 15, user and system time in hundredths of a second.
+fn cpu_of(stat: &str) -> f64 {
+    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    let ticks = after_name.split(' ').skip(11).take(2);
+    ticks
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum::<f64>()
+        / 100.0
+}
