@@ -122,8 +122,8 @@ pub struct Args {
     /// Also write filelists with a digest for each file
     #[arg(long, help_heading = "Metadata")]
     pub filelists_ext: bool,
-    /// Leave out <open-checksum> of the package files: with --update one package more then costs a
-    /// third of the time. Clients check the files themselves, not what they decompress to
+    /// Leave out <open-checksum> of the package files: with --update one package more then costs
+    /// half the time. Clients check the files themselves, not what they decompress to
     #[arg(long, help_heading = "Metadata")]
     pub no_open_checksum: bool,
     /// List this comps file
