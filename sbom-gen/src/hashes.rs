@@ -4,6 +4,56 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
+/// A digest that documents have a name for. Ordered by length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Algorithm {
+    /// SHA-1.
+    Sha1,
+    /// SHA-224.
+    Sha224,
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+}
+
+impl Algorithm {
+    /// As CycloneDX writes it, such as `SHA-256`.
+    pub fn hyphenated(self) -> &'static str {
+        match self {
+            Self::Sha1 => "SHA-1",
+            Self::Sha224 => "SHA-224",
+            Self::Sha256 => "SHA-256",
+            Self::Sha384 => "SHA-384",
+            Self::Sha512 => "SHA-512",
+        }
+    }
+
+    /// As repository metadata and SPDX 3 write it, such as `sha256`.
+    pub fn lower(self) -> &'static str {
+        match self {
+            Self::Sha1 => "sha1",
+            Self::Sha224 => "sha224",
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// As SPDX 2.3 writes it, such as `SHA256`.
+    pub fn upper(self) -> &'static str {
+        match self {
+            Self::Sha1 => "SHA1",
+            Self::Sha224 => "SHA224",
+            Self::Sha256 => "SHA256",
+            Self::Sha384 => "SHA384",
+            Self::Sha512 => "SHA512",
+        }
+    }
+}
+
 /// The three digests of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hashes {
@@ -26,6 +76,15 @@ impl Hashes {
     /// SHA-512, 128 lowercase hex digits.
     pub fn sha512_hex(&self) -> String {
         hex::encode(self.sha512)
+    }
+
+    /// All of them as (algorithm, lowercase hex), sorted.
+    pub fn list(&self) -> [(Algorithm, String); 3] {
+        [
+            (Algorithm::Sha1, self.sha1_hex()),
+            (Algorithm::Sha256, self.sha256_hex()),
+            (Algorithm::Sha512, self.sha512_hex()),
+        ]
     }
 }
 

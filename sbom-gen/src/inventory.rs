@@ -5,6 +5,7 @@ use crate::inspect::{self, Findings};
 use crate::merge::{self, Conflict, Identity};
 use crate::payload::{self, Source, Visitor};
 use crate::{Component, Limits, Options, SbomError};
+use repo_model::buildinfo::BuildInfo;
 use repo_model::rpm::{FileKind, Head, HeadLimits, Package};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -40,6 +41,9 @@ pub struct Inventory {
     pub package: Package,
     /// SHA-256 of the compressed payload, lowercase hex; computed, whether or not the header has it.
     pub payload_sha256: String,
+    /// SHA-512 of main header and compressed payload, lowercase hex: of all that signing leaves as
+    /// it is.
+    pub content_sha512: String,
     /// Digests of the whole `.rpm`, when [`Options::file_hashes`] asked for them.
     pub rpm_hashes: Option<Hashes>,
     /// Regular files and links, sorted by path.
@@ -52,6 +56,19 @@ pub struct Inventory {
     pub conflicts: Vec<Conflict>,
     /// Files that were not looked into, sorted.
     pub not_inspected: Vec<NotInspected>,
+    /// Of a source package: where its spec says that sources and patches come from, by file name.
+    pub source_urls: BTreeMap<String, String>,
+}
+
+/// A whole build: what one document of [`crate::SbomFormat::write_whole_build`] is about.
+#[derive(Debug, Clone, Copy)]
+pub struct BuildInventory<'a> {
+    /// The source package.
+    pub source: &'a Inventory,
+    /// What came out of the build, of any arch, in any order; one that is there twice counts once.
+    pub packages: &'a [Inventory],
+    /// How it was built, where that was recorded.
+    pub build_info: Option<&'a BuildInfo>,
 }
 
 /// Reads a package to its end in one pass.
@@ -94,12 +111,14 @@ fn read<R: Read>(source: &mut Source<R>, options: &Options) -> Result<Inventory,
     let files = file_records(&package, &walked.hashes, &build_ids);
     Ok(Inventory {
         payload_sha256: walked.payload_sha256,
+        content_sha512: walked.content_sha512,
         rpm_hashes: None,
         files,
         components: merged.components,
         identities: merged.identities,
         conflicts: merged.conflicts,
         not_inspected,
+        source_urls: findings.source_urls,
         package,
     })
 }

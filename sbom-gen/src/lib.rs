@@ -46,12 +46,14 @@ mod merge;
 mod options;
 mod payload;
 mod purl;
+mod release;
 
 pub use component::{Component, Evidence, Role, Scope, Technique};
 pub use error::SbomError;
-pub use format::{SBOM_FORMATS, SbomFormat, format_named};
-pub use hashes::Hashes;
-pub use inventory::{FileRecord, Inventory, NotInspected, inventory};
+pub use format::{OLDER_FORMATS, SBOM_FORMATS, SbomFormat, format_named};
+pub use hashes::{Algorithm, Hashes};
+pub use inventory::{BuildInventory, FileRecord, Inventory, NotInspected, inventory};
 pub use licence::Licence;
 pub use merge::{Conflict, Identity};
 pub use options::{Limits, Options, Supplier};
+pub use release::{FileDigests, Member, Release, ReleaseBuilder, ReleaseInfo};

@@ -1,6 +1,7 @@
 //! Package URLs in canonical form (purl-spec; types `rpm`, `golang`, `cargo`, `pypi`, `npm`).
 
 use packageurl::PackageUrl;
+use repo_model::Nevra;
 use repo_model::rpm::Package;
 
 /// The canonical package URL of these parts; `None` when they make none (an empty name, a type
@@ -35,29 +36,63 @@ pub(crate) fn purl(
 /// The package URL of an RPM: `pkg:rpm/namespace/name@version-release?arch=…[&epoch=…][&rpmmod=…]`.
 /// The epoch stands there only when it is not 0.
 pub(crate) fn of_rpm(namespace: &str, package: &Package) -> Option<String> {
-    let evr = &package.nevra.evr;
+    let module = package.modularity_label.as_deref();
+    of_nevra(namespace, &package.nevra, package.is_source, module, None)
+}
+
+/// The same of its parts; `repository` adds where it is to be had (`repository_id`).
+pub(crate) fn of_nevra(
+    namespace: &str,
+    nevra: &Nevra,
+    is_source: bool,
+    module: Option<&str>,
+    repository: Option<&str>,
+) -> Option<String> {
+    let evr = &nevra.evr;
     let epoch = evr.epoch.to_string();
     // The type's definition names one arch for source packages, `nosrc` ones included.
-    let arch = if package.is_source {
-        "src"
-    } else {
-        package.nevra.arch.as_str()
-    };
+    let arch = if is_source { "src" } else { &nevra.arch };
     let mut qualifiers = vec![("arch", arch)];
     if evr.epoch != 0 {
         qualifiers.push(("epoch", &epoch));
     }
-    if let Some(module) = &package.modularity_label {
-        qualifiers.push(("rpmmod", module));
-    }
+    qualifiers.extend(module.map(|module| ("rpmmod", module)));
+    qualifiers.extend(repository.map(|repository| ("repository_id", repository)));
     let version = format!("{}-{}", evr.version, evr.release);
     purl(
         "rpm",
         Some(namespace),
-        &package.nevra.name,
+        &nevra.name,
         Some(&version),
         &qualifiers,
     )
+}
+
+/// A file name as a relative URL: every byte outside the unreserved ones is escaped.
+pub(crate) fn relative_url(name: &str) -> String {
+    let mut url = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'-' | b'.' | b'_' | b'~' => url.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() => url.push(char::from(byte)),
+            byte => url.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    url
+}
+
+/// Where a file is that metadata names by its path: below the repository, or relative to the
+/// document when it is not known where the repository is.
+pub(crate) fn located(repository: Option<&str>, path: &str) -> String {
+    if path.contains("://") {
+        return path.to_owned();
+    }
+    let path: Vec<String> = path.split('/').map(relative_url).collect();
+    let path = path.join("/");
+    match repository {
+        Some(repository) => format!("{}/{path}", repository.trim_end_matches('/')),
+        None => path,
+    }
 }
 
 #[cfg(test)]
@@ -100,5 +135,52 @@ mod tests {
         }
         assert_eq!(made("cargo", None, "", None), None);
         assert_eq!(made("cargo", Some("x"), "serde", None), None);
+    }
+
+    /// The cases of the specification's own test suite, as a package of Node carries it
+    /// (`tests/lab/make-node.sh` fetches that).
+    #[test]
+    fn every_rpm_case_of_the_specification_comes_out_canonical() {
+        let cache = std::env::var_os("HALLMARK_CACHE");
+        let cache = cache.map_or_else(|| "/var/cache/hallmark".into(), std::path::PathBuf::from);
+        let path = cache.join("node/node_modules/packageurl-js/test/data/test-suite-data.json");
+        let Ok(text) = std::fs::read(&path) else {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "CI has no package URL cases: run tests/lab/make-node.sh"
+            );
+            let name = "every_rpm_case_of_the_specification_comes_out_canonical";
+            eprintln!("SKIP {name}: no {}", path.display());
+            return;
+        };
+        let cases: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
+        let mut rpm_cases = 0;
+        for case in cases.iter().filter(|case| case["is_invalid"] == false) {
+            let text = |field: &str| case[field].as_str();
+            let (Some(kind), Some(name)) = (text("type"), text("name")) else {
+                continue;
+            };
+            // What is written here: never a subpath, and these types.
+            let known = [
+                "rpm", "cargo", "npm", "pypi", "gem", "maven", "golang", "generic",
+            ];
+            if !known.contains(&kind) || text("subpath").is_some() {
+                continue;
+            }
+            let qualifiers: Vec<(&str, &str)> = case["qualifiers"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
+                .collect();
+            // This edition of the suite leaves `/` in values as it is, later ones escape it.
+            if qualifiers.iter().any(|(_, value)| value.contains('/')) {
+                continue;
+            }
+            let found = purl(kind, text("namespace"), name, text("version"), &qualifiers);
+            assert_eq!(found.as_deref(), text("canonical_purl"), "{case}");
+            rpm_cases += usize::from(kind == "rpm");
+        }
+        assert!(rpm_cases >= 2, "only {rpm_cases} cases are about rpm");
     }
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use sbom_gen::{Inventory, SBOM_FORMATS, SbomError};
+use sbom_gen::{BuildInventory, Inventory, SBOM_FORMATS, SbomError};
 use serde_json::Value;
 
 fn written(format: &str, source: &Inventory, packages: &[Inventory]) -> String {
@@ -77,13 +77,14 @@ fn spdx_links_packages_and_source_in_its_own_direction() {
     let two: Value = serde_json::from_str(&written("spdx-2.3", &source, &packages)).unwrap();
     let relationships = two["relationships"].as_array().unwrap().iter();
     let from_source = relationships.filter(|edge| edge["relationshipType"] == "GENERATED_FROM");
-    assert_eq!(from_source.count(), 2);
+    // Two packages from the source package; that and its archive from what upstream published.
+    assert_eq!(from_source.count(), 4);
     let three: Value = serde_json::from_str(&written("spdx-3.0.1", &source, &packages)).unwrap();
     let elements = three["@graph"].as_array().unwrap();
     let generates = elements
         .iter()
         .filter(|element| element["relationshipType"] == "generates");
-    assert_eq!(generates.count(), 2);
+    assert_eq!(generates.count(), 4);
 }
 
 #[test]
@@ -100,4 +101,128 @@ fn packages_of_another_build_are_refused_by_name() {
     assert!(refused(&packages[0], &[]).starts_with("fixture-1.2.3"));
     packages[1].package.source_rpm = Some("other-1-1.src.rpm".to_owned());
     assert!(refused(&source, &packages).starts_with("fixture-libs-1.2.3"));
+}
+
+/// All relations of one kind as (from, to), by what follows the kind in their addresses.
+fn edges(document: &Value, kind: &str) -> Vec<(String, String)> {
+    let all = document["relationships"].as_array().unwrap().iter();
+    let name = |id: &Value| {
+        let id = id.as_str().unwrap().trim_start_matches("SPDXRef-");
+        id.rsplit_once('-').map_or(id, |(name, _)| name).to_owned()
+    };
+    all.filter(|edge| edge["relationshipType"] == kind)
+        .map(|edge| {
+            (
+                name(&edge["spdxElementId"]),
+                name(&edge["relatedSpdxElement"]),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn sources_lead_to_what_upstream_published_and_patches_to_what_they_change() {
+    let (source, packages) = common::build(&common::options());
+    let two: Value = serde_json::from_str(&written("spdx-2.3", &source, &packages)).unwrap();
+    let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+    assert_eq!(
+        edges(&two, "PATCH_FOR"),
+        [pair("File-fix.patch", "Package-fixture")]
+    );
+    let made = edges(&two, "GENERATED_FROM");
+    assert!(
+        made.contains(&pair("File-fixture-1.2.3.tar.gz", "Package-fixture")),
+        "{made:?}"
+    );
+    let three = written("spdx-3.0.1", &source, &packages);
+    assert!(three.contains("\"patchedBy\"") && three.contains("\"patch\""));
+
+    let cdx: Value = serde_json::from_str(&written("cyclonedx-1.6", &source, &packages)).unwrap();
+    let pedigree = &cdx["metadata"]["component"]["pedigree"];
+    assert_eq!(pedigree["patches"][0]["diff"]["url"], "fix.patch");
+    let upstream = &pedigree["ancestors"][0];
+    let purl = upstream["purl"].as_str().unwrap();
+    assert!(
+        purl.starts_with("pkg:generic/fixture@1.2.3?checksum=sha256:"),
+        "{purl}"
+    );
+    assert!(
+        purl.ends_with(
+            "&download_url=https:%2F%2Ffixture.example%2Freleases%2Ffixture-1.2.3.tar.gz"
+        )
+    );
+    let reference = &upstream["externalReferences"][0];
+    assert_eq!(reference["type"], "source-distribution");
+    assert_eq!(reference["hashes"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn the_toolchain_of_a_buildinfo_is_what_packages_were_built_with() {
+    let (source, packages) = common::build(&common::options());
+    let info = common::build_info(&source);
+    let build = BuildInventory {
+        source: &source,
+        packages: &packages,
+        build_info: Some(&info),
+    };
+    let document = |format: &str| -> Value {
+        let mut out = Vec::new();
+        let format = sbom_gen::format_named(format).unwrap();
+        format
+            .write_whole_build(&build, &common::options(), &mut out)
+            .unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(!text.contains("secret-host"));
+        serde_json::from_str(&text).unwrap()
+    };
+    let tools = edges(&document("spdx-2.3"), "BUILD_TOOL_OF");
+    // Three tools, two packages.
+    assert_eq!(tools.len(), 6, "{tools:?}");
+    let cdx = document("cyclonedx-1.6");
+    let formula = &cdx["formulation"][0];
+    let names: Vec<_> = formula["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["purl"])
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "pkg:rpm/example/binutils@2.41-1.el10?arch=x86_64",
+            "pkg:rpm/example/gcc@14.2.1-3.el10?arch=x86_64",
+            "pkg:rpm/example/perl@5.40-1?arch=x86_64&epoch=4",
+        ]
+    );
+    let workflow = &formula["workflows"][0];
+    assert_eq!(workflow["inputs"][0]["resource"]["ref"], SOURCE);
+    assert_eq!(workflow["outputs"].as_array().unwrap().len(), 2);
+    // Tools are no part of what is delivered.
+    assert!(!cdx["components"].to_string().contains("binutils"));
+    let three = document("spdx-3.0.1");
+    let elements = three["@graph"].as_array().unwrap().iter();
+    let uses = elements
+        .filter(|one| one["relationshipType"] == "usesTool")
+        .collect::<Vec<_>>();
+    assert_eq!(
+        (uses.len(), uses[0]["to"].as_array().unwrap().len()),
+        (1, 3)
+    );
+}
+
+#[test]
+fn a_buildinfo_of_another_source_package_is_refused() {
+    let (source, packages) = common::build(&common::options());
+    let mut info = common::build_info(&source);
+    info.source.header_sha256 = packages[0].package.header_digest;
+    let build = BuildInventory {
+        source: &source,
+        packages: &packages,
+        build_info: Some(&info),
+    };
+    let outcome = SBOM_FORMATS[0].write_whole_build(&build, &common::options(), &mut Vec::new());
+    assert!(
+        matches!(outcome, Err(SbomError::Build { .. })),
+        "{outcome:?}"
+    );
 }

@@ -174,7 +174,7 @@ fn options_that_no_document_can_hold_are_refused() {
 #[test]
 fn documents_are_as_they_were_reviewed() {
     let inventory = common::inventory(&common::fixture()).unwrap();
-    for format in SBOM_FORMATS {
+    for format in SBOM_FORMATS.iter().chain(sbom_gen::OLDER_FORMATS) {
         let found = document(format.name, &inventory, &common::options());
         let golden = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/golden")

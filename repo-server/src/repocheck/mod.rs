@@ -25,12 +25,14 @@ mod lists;
 mod packages;
 mod packed;
 mod records;
+mod release;
 mod repomd;
 mod report;
 mod source;
 mod sums;
 mod xml;
 
+pub use release::{ReleaseReadError, add_packages, read_repomd};
 pub use repomd::{REPOMD_MAX_BYTES, RecordClaim, Repomd};
 pub use report::{FileRead, Finding, Report, Severity};
 pub use source::{Directory, Source, SourceError, Stream};

@@ -3,11 +3,11 @@
 mod cyclonedx;
 mod spdx23;
 mod spdx3;
-mod spdx3_element;
 mod stream;
 
 use crate::graph::{Graph, Node};
-use crate::{Inventory, Options, SbomError};
+use crate::{BuildInventory, Inventory, Options, Release, SbomError};
+use repo_model::buildinfo::BuildInfo;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::io::Write;
@@ -63,12 +63,45 @@ impl SbomFormat {
         options: &Options,
         out: &mut dyn Write,
     ) -> Result<(), SbomError> {
-        let graph = Graph::build_of(source, packages, options)?;
+        let build = BuildInventory {
+            source,
+            packages,
+            build_info: None,
+        };
+        self.write_whole_build(&build, options, out)
+    }
+
+    /// The same with the build environment, where that was recorded: its toolchain are build tools
+    /// of every package.
+    pub fn write_whole_build(
+        &self,
+        build: &BuildInventory<'_>,
+        options: &Options,
+        out: &mut dyn Write,
+    ) -> Result<(), SbomError> {
+        let graph = Graph::build_of(build, options)?;
+        (self.write)(&graph, out)
+    }
+
+    /// Writes one document about a whole release: its packages, which of them needs which, and what
+    /// is inside them where that is known.
+    ///
+    /// * The time is [`Options::created`], or else the release's, or else the latest BUILDTIME.
+    /// * [`Options::files`] makes no difference: files are listed in each package's own document.
+    ///
+    /// Errors as [`Self::write`].
+    pub fn write_release(
+        &self,
+        release: &Release,
+        options: &Options,
+        out: &mut dyn Write,
+    ) -> Result<(), SbomError> {
+        let graph = Graph::release_of(release, options);
         (self.write)(&graph, out)
     }
 }
 
-/// Every format, in the order of preference.
+/// Every format that repositories publish, in the order of preference.
 pub static SBOM_FORMATS: &[SbomFormat] = &[
     cyclonedx::V1_6,
     spdx23::V2_3,
@@ -76,9 +109,43 @@ pub static SBOM_FORMATS: &[SbomFormat] = &[
     spdx3::V3_0_1,
 ];
 
-/// The format of that name.
+/// Formats that are made on request, for consumers that know no newer one.
+pub static OLDER_FORMATS: &[SbomFormat] = &[cyclonedx::V1_5];
+
+/// The format of that name, older ones included.
 pub fn format_named(name: &str) -> Option<&'static SbomFormat> {
-    SBOM_FORMATS.iter().find(|format| format.name == name)
+    let all = SBOM_FORMATS.iter().chain(OLDER_FORMATS);
+    all.into_iter().find(|format| format.name == name)
+}
+
+/// What the digest of a package is of, when the document was made before the package was signed.
+const CONTENT_DIGEST: &str = "Digest of the main header and the payload: of the whole file but the lead and the signature header, which signing changes.";
+
+/// What a buildinfo says of a build besides its toolchain, as (name, value), sorted.
+///
+/// Left out: the machine and the user, which the build could not see or which do not last.
+fn build_facts(info: &BuildInfo) -> Vec<(&'static str, String)> {
+    let (rpmbuild, root, sandbox) = (&info.rpmbuild, &info.buildroot, &info.sandbox);
+    let epoch = info.time.source_date_epoch;
+    let mut facts = vec![
+        ("buildroot:kind", root.kind.clone()),
+        ("buildroot:lock-sha256", root.lock_sha256.to_hex()),
+        ("buildroot:packages", root.packages.to_string()),
+        ("rpmbuild:arguments", rpmbuild.argv.join(" ")),
+        ("rpmbuild:macros-sha256", info.macros.file_sha256.to_hex()),
+        ("rpmbuild:mode", rpmbuild.mode.clone()),
+        ("rpmbuild:target", rpmbuild.target.clone()),
+        ("rpmbuild:version", rpmbuild.version.clone()),
+        (
+            "sandbox:kind",
+            format!("{} {}", sandbox.kind, sandbox.version),
+        ),
+        ("sandbox:network", sandbox.network.clone()),
+    ];
+    let epoch = epoch.map(|epoch| ("source-date-epoch", epoch.to_string()));
+    facts.extend(epoch);
+    facts.retain(|(_, value)| !value.trim().is_empty());
+    facts
 }
 
 /// Why the component is believed to be there, one line for each reason.

@@ -1,10 +1,10 @@
 //! SPDX 2.3 as JSON (schema `spdx-schema.json` of 2.3; stricter still: pyspdxtools).
 
 use super::stream::{self, Each};
-use super::{SbomFormat, document_base, evidence_text, local_id, web_url};
+use super::{SbomFormat, build_facts, document_base, evidence_text, local_id, web_url};
 use crate::SbomError;
-use crate::graph::{EdgeKind, Graph, Node, TOOL};
-use crate::hashes::Hashes;
+use crate::graph::{EdgeKind, Graph, Node, SourceRole, Standing, TOOL};
+use crate::hashes::{Algorithm, Hashes};
 use crate::inventory::FileRecord;
 use serde::Serialize;
 use sha1::Sha1;
@@ -38,7 +38,6 @@ struct Facts {
     creators: [String; 2],
     annotator: String,
     created: String,
-    built: String,
     verification_code: String,
 }
 
@@ -55,8 +54,16 @@ impl Facts {
             supplier,
             annotator,
             created: graph.created.to_string(),
-            built: graph.package.build_time.to_string(),
             verification_code: verification_code(graph),
+        }
+    }
+
+    fn annotation(&self, name: &str, value: &str) -> Annotation<'_> {
+        Annotation {
+            annotation_date: &self.created,
+            annotation_type: "OTHER",
+            annotator: &self.annotator,
+            comment: format!("{name}={value}"),
         }
     }
 }
@@ -125,7 +132,7 @@ struct Package<'a> {
     supplier: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     originator: Option<String>,
-    download_location: &'static str,
+    download_location: &'a str,
     files_analyzed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     package_verification_code: Option<VerificationCode<'a>>,
@@ -151,7 +158,7 @@ struct Package<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     primary_package_purpose: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    built_date: Option<&'a str>,
+    built_date: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -206,6 +213,8 @@ struct Relationship {
     spdx_element_id: String,
     relationship_type: &'static str,
     related_spdx_element: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -236,7 +245,7 @@ fn document<'a>(graph: &'a Graph<'a>, facts: &'a Facts, namespace: &'a str) -> i
                 .map(move |node| package(node, facts));
             std::iter::once(root(graph, facts)).chain(others)
         }),
-        files: Each(move || regular(graph).map(|(record, hashes)| file(record, hashes))),
+        files: Each(move || regular(graph).map(|(record, hashes)| file(graph, record, hashes))),
         has_extracted_licensing_infos: Each(move || {
             graph
                 .licence_texts
@@ -251,54 +260,61 @@ fn document<'a>(graph: &'a Graph<'a>, facts: &'a Facts, namespace: &'a str) -> i
     }
 }
 
-/// The package that the document is about.
+/// The package that the document is about: the only one whose files are listed.
 fn root<'a>(graph: &'a Graph<'a>, facts: &'a Facts) -> Package<'a> {
-    let header = graph.package;
-    let node = graph.root();
-    let mut package = package(node, facts);
+    let mut package = package(graph.root(), facts);
     let analyzed = regular(graph).next().is_some();
-    // The package's own URL stays first: it is the one that readers of a single URL want.
-    let upstream = graph.identities.iter().map(|identity| purl(&identity.purl));
-    package.external_refs.extend(upstream);
-    let some = |text: &'a str| Some(text).filter(|text| !text.trim().is_empty());
+    let build = graph.build_info.map(build_facts).unwrap_or_default();
+    let build = build.into_iter();
+    package
+        .annotations
+        .extend(build.map(|(name, value)| facts.annotation(name, &value)));
     Package {
-        originator: header
-            .vendor
-            .as_deref()
-            .map(plain)
-            .filter(|vendor| !vendor.is_empty())
-            .map(|vendor| format!("Organization: {vendor}")),
         files_analyzed: analyzed,
         package_verification_code: analyzed.then_some(VerificationCode {
             package_verification_code_value: &facts.verification_code,
         }),
-        homepage: header.url.as_deref().and_then(web_url).map(Cow::Borrowed),
-        summary: some(&header.summary),
-        description: some(&header.description),
-        primary_package_purpose: Some(if header.is_source {
-            "SOURCE"
-        } else {
-            "INSTALL"
-        }),
-        built_date: Some(&facts.built),
         ..package
     }
 }
 
 fn package<'a>(node: &'a Node<'a>, facts: &'a Facts) -> Package<'a> {
+    let details = &node.details;
+    let vendor = details.vendor.map(plain);
+    let is_supplied = !matches!(node.standing, Standing::Upstream | Standing::Tool);
+    // The package's own URL stays first: it is the one that readers of a single URL want.
+    let purls = node.purl.iter();
+    let purls = purls.chain(node.identities.iter().map(|identity| &identity.purl));
+    let documents = node.documents.iter();
+    let documents = documents.map(|(url, _)| facts.annotation("sbom:document", url));
+    let properties = node.properties.iter();
+    let properties = properties.map(|(name, value)| facts.annotation(name, value));
     Package {
         id: node_id(node),
         name: node.full_name(),
         version_info: node.version.as_deref(),
         package_file_name: node.file_name.as_deref(),
         // A part comes with the package, so it comes from whoever supplies the package.
-        supplier: &facts.supplier,
-        originator: None,
-        download_location: NOASSERTION,
+        supplier: match is_supplied {
+            true => &facts.supplier,
+            false => NOASSERTION,
+        },
+        originator: vendor
+            .filter(|vendor| !vendor.is_empty())
+            .map(|vendor| format!("Organization: {vendor}")),
+        download_location: node
+            .location
+            .as_deref()
+            .and_then(web_url)
+            .unwrap_or(NOASSERTION),
         files_analyzed: false,
         package_verification_code: None,
-        checksums: node.hashes.map(checksums).unwrap_or_default(),
-        homepage: None,
+        // A checksum is of the whole file; of content alone it stands in a property.
+        checksums: match node.digests.of_content {
+            true => Vec::new(),
+            false => checksum_list(&node.digests.list),
+        },
+        homepage: details.url.and_then(web_url).map(Cow::Borrowed),
         license_concluded: NOASSERTION,
         license_declared: node.licence.as_ref().map_or(NOASSERTION, |l| &l.expression),
         license_comments: node
@@ -306,22 +322,18 @@ fn package<'a>(node: &'a Node<'a>, facts: &'a Facts) -> Package<'a> {
             .as_ref()
             .map(|l| format!("As written: {}", l.raw)),
         copyright_text: NOASSERTION,
-        summary: None,
-        description: None,
+        summary: details.summary,
+        description: details.description,
         comment: evidence_text(node),
-        external_refs: node.purl.iter().map(|locator| purl(locator)).collect(),
-        annotations: node
-            .properties
-            .iter()
-            .map(|(name, value)| Annotation {
-                annotation_date: &facts.created,
-                annotation_type: "OTHER",
-                annotator: &facts.annotator,
-                comment: format!("{name}={value}"),
-            })
-            .collect(),
-        primary_package_purpose: None,
-        built_date: None,
+        external_refs: purls.map(|locator| purl(locator)).collect(),
+        annotations: properties.chain(documents).collect(),
+        primary_package_purpose: match node.standing {
+            Standing::Release => Some("OPERATING_SYSTEM"),
+            Standing::Package if node.is_source => Some("SOURCE"),
+            Standing::Package => Some("INSTALL"),
+            _ => None,
+        },
+        built_date: details.built.map(|time| time.to_string()),
     }
 }
 
@@ -333,8 +345,13 @@ fn purl(locator: &str) -> ExternalRef<'_> {
     }
 }
 
-fn file(record: &FileRecord, hashes: &Hashes) -> File {
+fn file(graph: &Graph<'_>, record: &FileRecord, hashes: &Hashes) -> File {
     let mut file_types = Vec::new();
+    match graph.source_roles.get(record.path.as_str()) {
+        Some(SourceRole::Source(_)) => file_types.push("SOURCE"),
+        Some(SourceRole::Patch) => file_types.push("TEXT"),
+        None => {}
+    }
     if record.build_id.is_some() {
         file_types.push("BINARY");
     }
@@ -345,7 +362,7 @@ fn file(record: &FileRecord, hashes: &Hashes) -> File {
         file_name: format!("./{}", record.path.trim_start_matches('/')),
         id: file_id(record),
         file_types,
-        checksums: checksums(hashes),
+        checksums: checksum_list(&hashes.list()),
         license_concluded: NOASSERTION,
         license_info_in_files: [NOASSERTION],
         copyright_text: NOASSERTION,
@@ -356,47 +373,56 @@ fn file(record: &FileRecord, hashes: &Hashes) -> File {
     }
 }
 
-fn checksums(hashes: &Hashes) -> Vec<Checksum> {
-    vec![
-        Checksum {
-            algorithm: "SHA1",
-            checksum_value: hashes.sha1_hex(),
-        },
-        Checksum {
-            algorithm: "SHA256",
-            checksum_value: hashes.sha256_hex(),
-        },
-        Checksum {
-            algorithm: "SHA512",
-            checksum_value: hashes.sha512_hex(),
-        },
-    ]
+fn checksum_list(list: &[(Algorithm, String)]) -> Vec<Checksum> {
+    list.iter()
+        .map(|(algorithm, hex)| Checksum {
+            algorithm: algorithm.upper(),
+            checksum_value: hex.clone(),
+        })
+        .collect()
 }
 
-fn relationships<'a>(graph: &'a Graph<'a>) -> impl Iterator<Item = Relationship> {
-    let related = |from: String, kind, to: String| Relationship {
+fn related(from: String, kind: &'static str, to: String) -> Relationship {
+    Relationship {
         spdx_element_id: from,
         relationship_type: kind,
         related_spdx_element: to,
-    };
-    let describes = related(
-        "SPDXRef-DOCUMENT".to_owned(),
-        "DESCRIBES",
-        node_id(graph.root()),
-    );
+        comment: None,
+    }
+}
+
+fn relationships<'a>(graph: &'a Graph<'a>) -> impl Iterator<Item = Relationship> {
+    let root = || node_id(graph.root());
+    let describes = related("SPDXRef-DOCUMENT".to_owned(), "DESCRIBES", root());
     let edges = graph.edges.iter().map(move |(from, kind, to)| {
-        let kind = match kind {
-            EdgeKind::Contains => "CONTAINS",
-            EdgeKind::GeneratedFrom => "GENERATED_FROM",
-        };
-        related(
-            node_id(&graph.nodes[*from]),
-            kind,
-            node_id(&graph.nodes[*to]),
-        )
+        let (from, to) = (node_id(&graph.nodes[*from]), node_id(&graph.nodes[*to]));
+        match kind {
+            EdgeKind::Contains => related(from, "CONTAINS", to),
+            EdgeKind::GeneratedFrom => related(from, "GENERATED_FROM", to),
+            EdgeKind::DependsOn => related(from, "DEPENDS_ON", to),
+            EdgeKind::DependsOnToInstall => Relationship {
+                comment: Some("While it is installed or removed."),
+                ..related(from, "DEPENDS_ON", to)
+            },
+            // These three have no form that starts at the one that needs.
+            EdgeKind::DependsOnToBuild => related(to, "BUILD_DEPENDENCY_OF", from),
+            EdgeKind::DependsOptionally => related(to, "OPTIONAL_DEPENDENCY_OF", from),
+            EdgeKind::BuiltWith => related(to, "BUILD_TOOL_OF", from),
+        }
     });
-    let files = regular(graph)
-        .map(move |(record, _)| related(node_id(graph.root()), "CONTAINS", file_id(record)));
+    let files = regular(graph).flat_map(move |(record, _)| {
+        let inside = related(root(), "CONTAINS", file_id(record));
+        let origin = match graph.source_roles.get(record.path.as_str()) {
+            Some(SourceRole::Source(Some(at))) => {
+                let origin = node_id(&graph.nodes[*at]);
+                Some(related(file_id(record), "GENERATED_FROM", origin))
+            }
+            // Which source a patch is for is the spec's to say, so it is one for the package.
+            Some(SourceRole::Patch) => Some(related(file_id(record), "PATCH_FOR", root())),
+            Some(SourceRole::Source(None)) | None => None,
+        };
+        std::iter::once(inside).chain(origin)
+    });
     std::iter::once(describes).chain(edges).chain(files)
 }
 

@@ -14,6 +14,7 @@ mod npm;
 mod php;
 mod python;
 mod ruby;
+mod spec;
 mod vendored;
 mod wheel_sbom;
 
@@ -23,6 +24,7 @@ pub(crate) use python::normalised as normalised_python;
 use crate::component::{Component, Evidence, Technique};
 use crate::inventory::NotInspected;
 use repo_model::rpm::Package;
+use std::collections::BTreeMap;
 
 /// What the readers have found so far.
 #[derive(Debug, Default)]
@@ -31,6 +33,8 @@ pub(crate) struct Findings {
     /// Build id of the file that is looked into.
     pub(crate) build_id: Option<String>,
     pub(crate) not_inspected: Vec<NotInspected>,
+    /// Where a spec says that sources come from, by file name.
+    pub(crate) source_urls: BTreeMap<String, String>,
 }
 
 /// Components that one file may name; the largest known programs have some thousands.
@@ -79,6 +83,7 @@ static READERS: &[Reader] = &[
     php::INSTALLED,
     vendored::CARGO_VENDOR,
     vendored::GO_MODULES,
+    spec::SOURCES,
 ];
 
 /// Whether any reader wants the file.

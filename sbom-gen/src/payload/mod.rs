@@ -14,7 +14,6 @@ pub(crate) use source::Source;
 use crate::hashes::{Hasher, Hashes};
 use crate::{Limits, SbomError};
 use cpio::{Archive, Entry};
-use md5::{Digest, Md5};
 use plain::Plain;
 use repo_model::rpm::{FileKind, Head, Package};
 use source::Compressed;
@@ -46,6 +45,8 @@ pub(crate) struct Walked {
     pub(crate) hashes: FileHashes,
     /// SHA-256 of the compressed payload, lowercase hex.
     pub(crate) payload_sha256: String,
+    /// SHA-512 of main header and compressed payload, lowercase hex.
+    pub(crate) content_sha512: String,
 }
 
 /// Reads the payload to its end.
@@ -66,10 +67,8 @@ pub(crate) fn walk(
         .bin(TAG_SIG_MD5)
         .filter(|md5| md5.len() == 16);
     // SIGMD5 is worth computing only where nothing better guards the payload.
-    let md5 = signed_md5
-        .filter(|_| package.payload_sha256.is_none())
-        .map(|_| Md5::new_with_prefix(head.main_bytes()));
-    let mut compressed = Compressed::new(reader, md5);
+    let wants_md5 = signed_md5.is_some() && package.payload_sha256.is_none();
+    let mut compressed = Compressed::new(reader, head.main_bytes(), wants_md5);
 
     let codec = codec::named(&package.payload_compressor)?;
     let opened = codec
@@ -83,16 +82,16 @@ pub(crate) fn walk(
     let plain = Plain::new(opened, codec.name, limits.payload_bytes, hashed);
     let (hashes, plain_sha256) = Walk::new(package, limits, visitor).run(plain)?;
 
-    let (payload_sha256, payload_md5) = compressed.drain().map_err(SbomError::Read)?;
+    let drained = compressed.drain().map_err(SbomError::Read)?;
     compare(
         "SHA-256",
         package.payload_sha256.as_deref(),
-        Some(&payload_sha256),
+        Some(&drained.sha256),
     )?;
     compare(
         "MD5",
         signed_md5.map(hex::encode).as_deref(),
-        payload_md5.as_deref(),
+        drained.md5.as_deref(),
     )?;
     let plain_sha256 = plain_sha256.map(hex::encode);
     compare(
@@ -102,7 +101,8 @@ pub(crate) fn walk(
     )?;
     Ok(Walked {
         hashes,
-        payload_sha256,
+        payload_sha256: drained.sha256,
+        content_sha512: drained.content_sha512,
     })
 }
 

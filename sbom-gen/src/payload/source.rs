@@ -3,7 +3,7 @@
 
 use crate::hashes::{Hasher, Hashes};
 use md5::Md5;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 use std::io::{self, Read};
 
 /// The whole file.
@@ -56,24 +56,39 @@ impl<R: Read> Read for Source<R> {
 pub(super) struct Compressed<'a> {
     inner: &'a mut dyn Read,
     sha256: Sha256,
+    content_sha512: Sha512,
     md5: Option<Md5>,
 }
 
+/// Digests of the compressed payload, lowercase hex.
+pub(super) struct Drained {
+    pub(super) sha256: String,
+    /// SHA-512 of main header and payload.
+    pub(super) content_sha512: String,
+    /// MD5 of main header and payload, where it was asked for.
+    pub(super) md5: Option<String>,
+}
+
 impl<'a> Compressed<'a> {
-    /// * `md5`: already fed with the main header, where SIGMD5 is to be checked.
-    pub(super) fn new(inner: &'a mut dyn Read, md5: Option<Md5>) -> Self {
+    /// * `main_header`: its bytes.
+    /// * `wants_md5`: SIGMD5 is to be checked.
+    pub(super) fn new(inner: &'a mut dyn Read, main_header: &[u8], wants_md5: bool) -> Self {
         Self {
             inner,
             sha256: Sha256::new(),
-            md5,
+            content_sha512: Sha512::new_with_prefix(main_header),
+            md5: wants_md5.then(|| Md5::new_with_prefix(main_header)),
         }
     }
 
-    /// Reads what the codec left and returns (SHA-256, MD5 of header and payload), lowercase hex.
-    pub(super) fn drain(mut self) -> io::Result<(String, Option<String>)> {
+    /// Reads what the codec left.
+    pub(super) fn drain(mut self) -> io::Result<Drained> {
         io::copy(&mut self, &mut io::sink())?;
-        let md5 = self.md5.map(|md5| hex::encode(md5.finalize()));
-        Ok((hex::encode(self.sha256.finalize()), md5))
+        Ok(Drained {
+            sha256: hex::encode(self.sha256.finalize()),
+            content_sha512: hex::encode(self.content_sha512.finalize()),
+            md5: self.md5.map(|md5| hex::encode(md5.finalize())),
+        })
     }
 }
 
@@ -81,6 +96,7 @@ impl Read for Compressed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.sha256.update(&buffer[..read]);
+        self.content_sha512.update(&buffer[..read]);
         if let Some(md5) = &mut self.md5 {
             md5.update(&buffer[..read]);
         }

@@ -4,8 +4,11 @@
 pub mod elf;
 
 use repo_model::Timestamp;
+use repo_model::buildinfo::BuildInfo;
 use rpm::{BuildConfig, Dependency, FileOptions, PackageBuilder};
-use sbom_gen::{Inventory, Options, SbomError, Supplier};
+use sbom_gen::{
+    Inventory, Member, Options, Release, ReleaseBuilder, ReleaseInfo, SbomError, Supplier,
+};
 use std::path::PathBuf;
 
 /// Build time of every package made here.
@@ -166,6 +169,11 @@ pub fn build(options: &Options) -> (Inventory, Vec<Inventory>) {
     source.package.is_source = true;
     source.package.nevra.arch = "src".to_owned();
     source.package.source_rpm = None;
+    source.package.sources = vec!["fixture-1.2.3.tar.gz".to_owned()];
+    source.package.patches = vec!["fix.patch".to_owned()];
+    let url = "https://fixture.example/releases/fixture-1.2.3.tar.gz".to_owned();
+    let file = "fixture-1.2.3.tar.gz".to_owned();
+    source.source_urls.insert(file, url);
     let mut library = builder("fixture-libs", BuildConfig::v4());
     library.provides(Dependency::eq("bundled(zlib)", "1.3.1"));
     let mut packages = vec![read(&fixture()), read(&bytes(&mut library))];
@@ -173,6 +181,47 @@ pub fn build(options: &Options) -> (Inventory, Vec<Inventory>) {
         package.package.source_rpm = Some(source.package.nevra.file_name());
     }
     (source, packages)
+}
+
+/// How the build was made: the toolchain of a build root of rpm packages.
+pub fn build_info(source: &Inventory) -> BuildInfo {
+    let digest = "ab".repeat(32);
+    let package = &source.package;
+    let info = serde_json::json!({
+        "schema": repo_model::buildinfo::SCHEMA,
+        "source": {
+            "nevra": package.nevra.to_string(), "sha256": digest,
+            "header_sha256": package.header_digest.to_hex(),
+        },
+        "rpmbuild": {"version": "4.18.0", "mode": "rebuild", "argv": ["--nodeps"], "target": "x86_64"},
+        "macros": {"file_sha256": digest, "text": "", "evaluated": {}},
+        "time": {"source_date_epoch": BUILT, "origin": "changelog", "mtime_policy": "clamp"},
+        "env": {}, "machine": {"arch": "x86_64", "kernel": "6", "ncpu": 2, "page_size": 4096},
+        "identity": {"hostname": "secret-host", "uid": 1, "gid": 1, "user": "u", "umask": "0022"},
+        "buildroot": {
+            "kind": "host", "lock_sha256": digest, "installer": "rpm", "packages": 3,
+            "toolchain": ["gcc 14.2.1-3.el10 x86_64", "binutils 2.41-1.el10 x86_64", "perl 4:5.40-1 x86_64"],
+        },
+        "sandbox": {"kind": "bwrap", "version": "0.8", "network": "none", "build_path": "/b", "limits": "weak"},
+        "outputs": [],
+    });
+    BuildInfo::from_json(info.to_string().as_bytes()).unwrap()
+}
+
+/// A release of these.
+pub fn release(members: Vec<Member>, options: &Options) -> Release {
+    let info = ReleaseInfo {
+        name: "Example Linux".to_owned(),
+        version: Some("42".to_owned()),
+        cpe: Some("cpe:/o:example:linux:42".to_owned()),
+        repository_url: Some("https://repo.example/42/".to_owned()),
+        created: None,
+    };
+    let mut builder = ReleaseBuilder::new(info, options);
+    for member in members {
+        builder.add(member).unwrap();
+    }
+    builder.finish()
 }
 
 const GO_MODULES: &str = "path\texample.com/fixture\nmod\texample.com/fixture\t(devel)\t\n\

@@ -1,10 +1,10 @@
-"""Checks every SBOM in a directory: CycloneDX 1.6 and 1.7 against the strict schemas, SPDX 2.3 with
+"""Checks every SBOM in a directory: CycloneDX 1.5, 1.6 and 1.7 against the strict schemas, SPDX 2.3 with
 the validator of pyspdxtools, SPDX 3.0.1 against the model's own bindings (classes, properties,
 cardinalities, enumerations, and that every address leads somewhere). What is named
-`conformant…` must besides be NTIA (SPDX) and BSI TR-03183-2 (SPDX 3) conformant.
+`conformant…` must besides be NTIA (SPDX) and BSI TR-03183-2 (SPDX 3) conformant, `ntia…` only the former.
 Prints one line for each complaint; exits 1 when there was one.
 
-Usage: check.py DIRECTORY   (files named *.cdx.json, *.cdx17.json, *.spdx.json, *.spdx3.json)
+Usage: check.py DIRECTORY   (files named *.cdx15.json, *.cdx.json, *.cdx17.json, *.spdx.json, *.spdx3.json)
 """
 
 import io
@@ -23,7 +23,8 @@ from spdx_tools.spdx.validation.document_validator import validate_full_spdx_doc
 
 # The checkers warn of source packages, which they do not reach along `generates`.
 logging.disable(logging.WARNING)
-STRICT = {version: JsonStrictValidator(version) for version in (SchemaVersion.V1_6, SchemaVersion.V1_7)}
+VERSIONS = (SchemaVersion.V1_5, SchemaVersion.V1_6, SchemaVersion.V1_7)
+STRICT = {version: JsonStrictValidator(version) for version in VERSIONS}
 
 
 def cyclonedx(version):
@@ -75,6 +76,7 @@ def conformance(path, standard, spec):
 
 # What to look for, how to check it, and which standards the conformant ones have to meet.
 CHECKS = {
+    "*.cdx15.json": (cyclonedx(SchemaVersion.V1_5), []),
     "*.cdx.json": (cyclonedx(SchemaVersion.V1_6), []),
     "*.cdx17.json": (cyclonedx(SchemaVersion.V1_7), []),
     "*.spdx.json": (spdx, [("ntia", "spdx2")]),
@@ -88,8 +90,8 @@ def main(directory):
         for path in sorted(pathlib.Path(directory).glob(pattern)):
             seen += 1
             complaints = check(path)
-            if path.name.startswith("conformant"):
-                for standard, spec in standards:
+            for standard, spec in standards:
+                if path.name.startswith(("conformant", standard)):
                     found = conformance(path, standard, spec)
                     conformant += not found
                     complaints += found

@@ -71,6 +71,11 @@ pub(super) struct Element<'a> {
         skip_serializing_if = "Option::is_none"
     )]
     pub(super) package_url: Option<&'a str>,
+    #[serde(
+        rename = "software_downloadLocation",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) download_location: Option<&'a str>,
     #[serde(rename = "software_homePage", skip_serializing_if = "Option::is_none")]
     pub(super) home_page: Option<&'a str>,
     #[serde(
@@ -108,6 +113,15 @@ pub(super) struct Element<'a> {
     pub(super) to: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) completeness: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scope: Option<&'static str>,
+    // build_Build
+    #[serde(rename = "build_buildType", skip_serializing_if = "Option::is_none")]
+    pub(super) build_type: Option<&'static str>,
+    #[serde(rename = "build_buildId", skip_serializing_if = "Option::is_none")]
+    pub(super) build_id: Option<String>,
+    #[serde(rename = "build_parameter", skip_serializing_if = "Vec::is_empty")]
+    pub(super) parameter: Vec<Dictionary<'a>>,
 }
 
 #[derive(Serialize)]
@@ -115,6 +129,8 @@ pub(super) struct Element<'a> {
 pub(super) struct Hash {
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) comment: Option<&'static str>,
     pub(super) algorithm: &'static str,
     pub(super) hash_value: String,
 }

@@ -1,25 +1,29 @@
 //! SPDX 3.0.1 as JSON-LD: one `@graph` of elements that name each other by address.
 //!
 //! An address is the document's own (which ends in its digest), `#`, and a local name. The fields
-//! stand in [`super::spdx3_element`]; here is which elements a graph becomes:
+//! stand in [`element`]; here is which elements a graph becomes:
 //!
-//! * The package, its source package and its parts are `software_Package`.
-//! * `contains` leads to parts (never complete: more may hide) and files (complete).
-//! * `generates` leads from source package to package.
+//! * The release, packages, source packages, parts and tools are `software_Package`.
+//! * [`relations`]: `contains` leads to parts (never complete: more may hide), files and the packages
+//!   of a release (complete); `generates` from source to package, and from what upstream published to
+//!   the file of a source package; `patchedBy` from source to patch; `dependsOn` between packages.
 //! * `hasDistributionArtifact` leads to the file that one gets: the `.rpm`, or for a part that was
 //!   linked in, the file of the package that holds it.
 //! * Properties are CycloneDX properties, for which SPDX has an extension of its own.
 
-use super::spdx3_element::{
-    CREATION, Dictionary, Element, Extension, ExternalIdentifier, ExternalRef, Hash, PropertyEntry,
-};
+mod element;
+mod relations;
+
 use super::stream::{self, Each};
-use super::{SbomFormat, document_base, evidence_text, local_id, web_url};
+use super::{CONTENT_DIGEST, SbomFormat, document_base, evidence_text, local_id, web_url};
 use crate::SbomError;
-use crate::graph::{EdgeKind, Graph, Node, NodeKind, TOOL};
-use crate::hashes::Hashes;
+use crate::graph::{Graph, Node, NodeKind, SourceRole, Standing, TOOL};
+use crate::hashes::Algorithm;
 use crate::inventory::FileRecord;
 use crate::licence::Licence;
+use element::{
+    CREATION, Dictionary, Element, Extension, ExternalIdentifier, ExternalRef, Hash, PropertyEntry,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -58,12 +62,16 @@ struct Writer<'a> {
     licences: BTreeMap<&'a str, &'a Licence>,
     /// Files that hold parts, by path.
     holders: BTreeMap<&'a str, &'a FileRecord>,
+    /// Who built packages first, where that is somebody else than who supplies them.
+    vendors: BTreeSet<&'a str>,
 }
 
 impl<'a> Writer<'a> {
     fn new(graph: &'a Graph<'a>, address: String) -> Self {
         let licences = graph.nodes.iter().filter_map(|node| node.licence.as_ref());
         let holders = graph.nodes.iter().filter_map(|node| node.held_in);
+        let vendors = graph.nodes.iter().filter_map(|node| node.details.vendor);
+        let supplier = graph.options.supplier.name.as_str();
         Self {
             graph,
             address,
@@ -71,6 +79,7 @@ impl<'a> Writer<'a> {
                 .map(|licence| (licence.expression.as_str(), licence))
                 .collect(),
             holders: holders.map(|file| (file.path.as_str(), file)).collect(),
+            vendors: vendors.filter(|vendor| *vendor != supplier).collect(),
         }
     }
 
@@ -82,19 +91,14 @@ impl<'a> Writer<'a> {
     }
 
     fn elements(&self) -> impl Iterator<Item = Element<'_>> {
-        let graph = self.graph;
-        let parts = graph.nodes[1..].iter().map(|node| self.node(node));
         self.frame()
             .into_iter()
             .chain(self.organizations())
             .chain(self.licence_elements())
-            .chain(std::iter::once(self.root()))
-            .chain(parts)
+            .chain(self.graph.nodes.iter().map(|node| self.node(node)))
             .chain(self.rpm_files())
             .chain(self.file_records().map(|record| self.file(record)))
-            .chain(self.containment())
-            .chain(self.generation())
-            .chain(graph.nodes.iter().flat_map(|node| self.facts(node)))
+            .chain(self.relations())
     }
 
     fn id(&self, local: &str) -> String {
@@ -129,7 +133,10 @@ impl<'a> Writer<'a> {
             license_expression: Some("CC0-1.0"),
             ..self.element("simplelicensing_LicenseExpression", "DataLicense")
         };
-        let profiles = vec!["core", "software", "simpleLicensing", "extension"];
+        let mut profiles = vec!["core", "software", "simpleLicensing", "extension"];
+        if self.graph.build_info.is_some() {
+            profiles.insert(1, "build");
+        }
         let document = Element {
             name: Some(self.graph.name.as_str().into()),
             data_license: Some(self.id("DataLicense")),
@@ -146,7 +153,10 @@ impl<'a> Writer<'a> {
                 .map(|node| self.node_id(node))
                 .collect(),
             profile_conformance: profiles,
-            sbom_type: vec!["analyzed"],
+            sbom_type: match self.graph.build_info {
+                Some(_) => vec!["analyzed", "build"],
+                None => vec!["analyzed"],
+            },
             ..self.element("software_Sbom", "Sbom")
         };
         [creation, tool, data_licence, document, sbom]
@@ -169,18 +179,11 @@ impl<'a> Writer<'a> {
                 .collect(),
             ..self.element("Organization", "Supplier")
         };
-        let vendor = self.vendor().map(|vendor| Element {
-            name: Some(vendor.into()),
-            ..self.element("Organization", "Vendor")
+        let vendors = self.vendors.iter().map(|vendor| Element {
+            name: Some((*vendor).into()),
+            ..self.element("Organization", &local_id("Vendor", vendor, vendor))
         });
-        std::iter::once(operator).chain(vendor)
-    }
-
-    /// Who built the package first, where that is someone else.
-    fn vendor(&self) -> Option<&'a str> {
-        let vendor = self.graph.package.vendor.as_deref()?;
-        let is_other = vendor != self.graph.options.supplier.name;
-        Some(vendor).filter(|vendor| !vendor.trim().is_empty() && is_other)
+        std::iter::once(operator).chain(vendors)
     }
 
     fn licence_elements(&self) -> impl Iterator<Item = Element<'_>> {
@@ -217,65 +220,63 @@ impl<'a> Writer<'a> {
         self.id(&local_id("File", base, &record.path))
     }
 
-    /// The package that the document is about.
-    fn root(&self) -> Element<'_> {
-        let header = self.graph.package;
-        let some = |text: &'a str| Some(text).filter(|text| !text.trim().is_empty());
-        let mut root = self.node(self.graph.root());
-        let upstream = self.graph.identities.iter();
-        root.external_identifier
-            .extend(upstream.map(|identity| ExternalIdentifier::new("packageUrl", &identity.purl)));
-        let references = [("issueTracker", &header.bug_url), ("vcs", &header.vcs)];
+    fn node(&self, node: &'a Node<'a>) -> Element<'a> {
+        let supplier = self.id("Supplier");
+        let is_supplied = !matches!(node.standing, Standing::Upstream | Standing::Tool);
+        let details = &node.details;
+        let vendor = details.vendor.filter(|one| self.vendors.contains(one));
+        let vendor = vendor.map(|one| self.id(&local_id("Vendor", one, one)));
+        let references = [("issueTracker", details.bug_url), ("vcs", details.vcs)];
         let references = references.into_iter().filter_map(|(kind, url)| {
             Some(ExternalRef {
                 kind: "ExternalRef",
                 external_ref_type: kind,
-                locator: [web_url(url.as_deref()?)?],
+                locator: [web_url(url?)?],
             })
         });
-        root.originated_by
-            .extend(self.vendor().map(|_| self.id("Vendor")));
-        Element {
-            summary: some(&header.summary),
-            description: some(&header.description),
-            built_time: Some(header.build_time.to_string()),
-            home_page: header.url.as_deref().and_then(web_url),
-            external_ref: references.collect(),
-            primary_purpose: Some(if header.is_source {
-                "source"
-            } else {
-                "install"
-            }),
-            ..root
-        }
-    }
-
-    fn node<'b>(&'b self, node: &'b Node<'a>) -> Element<'b> {
-        // Who wrote a part is not known here; who keeps it in the package is.
-        let supplier = self.id("Supplier");
+        let own = node.purl.as_deref();
+        let purls = own.into_iter();
+        let purls = purls.chain(node.identities.iter().map(|one| one.purl.as_str()));
+        let cpe = node
+            .properties
+            .iter()
+            .find(|(name, _)| name == "release:cpe");
+        let cpe = cpe.map(|(_, cpe)| {
+            let kind = match cpe.starts_with("cpe:2.3:") {
+                true => "cpe23",
+                false => "cpe22",
+            };
+            ExternalIdentifier::new(kind, cpe)
+        });
+        let documents = node
+            .documents
+            .iter()
+            .map(|(url, _)| ("sbom:document", url.as_str()));
+        let pairs = node.properties.iter();
+        let pairs = pairs.map(|(name, value)| (name.as_str(), value.as_str()));
         Element {
             name: Some(node.full_name().into()),
+            summary: details.summary,
+            description: details.description,
+            built_time: details.built.map(|time| time.to_string()),
+            home_page: details.url.and_then(web_url),
+            download_location: node.location.as_deref().and_then(web_url),
+            external_ref: references.collect(),
             package_version: node.version.as_deref(),
-            package_url: node.purl.as_deref(),
-            external_identifier: node
-                .purl
-                .iter()
+            package_url: own,
+            external_identifier: purls
                 .map(|purl| ExternalIdentifier::new("packageUrl", purl))
+                .chain(cpe)
                 .collect(),
-            originated_by: vec![supplier.clone()],
-            supplied_by: Some(supplier),
-            primary_purpose: Some(match node.kind {
-                _ if node.is_source_package() => "source",
-                NodeKind::Application => "application",
-                NodeKind::Library => "library",
-                NodeKind::Firmware => "firmware",
-            }),
+            originated_by: is_supplied
+                .then(|| supplier.clone())
+                .into_iter()
+                .chain(vendor)
+                .collect(),
+            supplied_by: is_supplied.then_some(supplier),
+            primary_purpose: Some(purpose(node)),
             comment: evidence_text(node),
-            extension: Extension::of(node.properties.iter().map(|(name, value)| PropertyEntry {
-                kind: "extension_CdxPropertyEntry",
-                name,
-                value,
-            })),
+            extension: properties(pairs.chain(documents)),
             ..self.element(
                 "software_Package",
                 &local_id("Package", node.name, &node.key),
@@ -283,23 +284,21 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Nodes whose `.rpm` the document was made from: not the source package that a header names.
-    fn in_hand(&self) -> impl Iterator<Item = &Node<'a>> {
-        let packages = std::iter::once(self.graph.root()).chain(self.graph.parts());
-        packages.filter(|node| node.file_name.is_some())
-    }
-
     fn rpm_id(&self, node: &Node<'_>) -> String {
         self.id(&local_id("Rpm", node.name, &node.key))
     }
 
+    /// The files of the packages that the document was made from.
     fn rpm_files(&self) -> impl Iterator<Item = Element<'_>> {
-        self.in_hand().map(|node| Element {
+        self.graph.packages().map(|node| Element {
             name: node.file_name.as_deref().map(Into::into),
             primary_purpose: Some("archive"),
             // BSI TR-03183-2: `container` stands for an archive whose parts can be told apart.
             additional_purpose: vec!["container"],
-            verified_using: node.hashes.map(verified).unwrap_or_default(),
+            verified_using: verified(
+                &node.digests.list,
+                node.digests.of_content.then_some(CONTENT_DIGEST),
+            ),
             ..self.element("software_File", &local_id("Rpm", node.name, &node.key))
         })
     }
@@ -323,127 +322,50 @@ impl<'a> Writer<'a> {
 
     fn file(&self, record: &'a FileRecord) -> Element<'a> {
         let is_elf = record.build_id.is_some() || self.holders.contains_key(record.path.as_str());
-        let build_id = record
-            .build_id
-            .as_deref()
-            .map(|value| ("elf:build-id", value));
-        let target = record
-            .link_target
-            .as_deref()
-            .map(|value| ("rpm:link-target", value));
-        let properties = build_id.into_iter().chain(target);
+        let role = self.graph.source_roles.get(record.path.as_str());
+        let facts = [
+            ("elf:build-id", record.build_id.as_deref()),
+            ("rpm:link-target", record.link_target.as_deref()),
+        ];
+        let facts = facts.into_iter();
         let base = record.path.rsplit('/').next().unwrap_or_default();
+        let hashes = record.hashes.map(|hashes| verified(&hashes.list(), None));
         Element {
             name: Some(record.path.as_str().into()),
-            primary_purpose: match record.flags & FLAG_DOC {
+            primary_purpose: match (role, record.flags & FLAG_DOC) {
+                (Some(SourceRole::Patch), _) => Some("patch"),
+                (Some(SourceRole::Source(_)), _) => Some("source"),
                 _ if is_elf => Some("executable"),
-                0 => None,
-                _ => Some("documentation"),
+                (None, 0) => None,
+                (None, _) => Some("documentation"),
             },
             // BSI TR-03183-2: `firmware` stands for a file whose parts cannot be told apart.
             additional_purpose: is_elf.then_some("firmware").into_iter().collect(),
-            verified_using: record.hashes.as_ref().map(verified).unwrap_or_default(),
-            extension: Extension::of(properties.map(|(name, value)| PropertyEntry {
-                kind: "extension_CdxPropertyEntry",
-                name,
-                value,
-            })),
+            verified_using: hashes.unwrap_or_default(),
+            extension: properties(facts.filter_map(|(name, value)| Some((name, value?)))),
             ..self.element("software_File", &local_id("File", base, &record.path))
         }
     }
+}
 
-    fn relationship(
-        &self,
-        local: &str,
-        from: String,
-        kind: &'static str,
-        to: Vec<String>,
-    ) -> Element<'a> {
-        Element {
-            from: Some(from),
-            relationship_type: Some(kind),
-            to,
-            ..self.element("Relationship", local)
-        }
+fn purpose(node: &Node<'_>) -> &'static str {
+    match (node.standing, node.kind) {
+        (Standing::Release, _) => "operatingSystem",
+        _ if node.is_source => "source",
+        (Standing::Upstream, _) => "source",
+        (Standing::Package, _) => "install",
+        (_, NodeKind::Application) => "application",
+        (_, NodeKind::Firmware) => "firmware",
+        (_, NodeKind::Library | NodeKind::OperatingSystem) => "library",
     }
+}
 
-    fn containment(&self) -> impl Iterator<Item = Element<'a>> {
-        let parts = self.graph.groups(EdgeKind::Contains).map(|(node, parts)| {
-            let local = local_id("ContainsPackages", node.name, &node.key);
-            let parts = parts.into_iter().map(|node| self.node_id(node)).collect();
-            Element {
-                completeness: Some("incomplete"),
-                ..self.relationship(&local, self.node_id(node), "contains", parts)
-            }
-        });
-        let files: Vec<_> = self
-            .graph
-            .files
-            .iter()
-            .map(|file| self.file_id(file))
-            .collect();
-        let root = self.node_id(self.graph.root());
-        let files = (!files.is_empty()).then(|| Element {
-            completeness: Some("complete"),
-            ..self.relationship("ContainsFiles", root, "contains", files)
-        });
-        parts.chain(files)
-    }
-
-    fn generation(&self) -> impl Iterator<Item = Element<'a>> {
-        let made = self.graph.groups(EdgeKind::GeneratedFrom);
-        made.flat_map(move |(node, sources)| {
-            sources.into_iter().map(move |source| {
-                let local = local_id("Generates", node.name, &node.key);
-                let to = vec![self.node_id(node)];
-                self.relationship(&local, self.node_id(source), "generates", to)
-            })
-        })
-    }
-
-    /// Licences and file of one package.
-    fn facts(&self, node: &Node<'_>) -> impl Iterator<Item = Element<'a>> {
-        let local = |kind| local_id(kind, node.name, &node.key);
-        let from = || self.node_id(node);
-        let licence_id = |licence: &Licence| vec![self.id(&expression_id(&licence.expression))];
-        let declared = node.licence.as_ref().map(|licence| Element {
-            comment: Some(format!("As written: {}", licence.raw)),
-            ..self.relationship(
-                &local("Declared"),
-                from(),
-                "hasDeclaredLicense",
-                licence_id(licence),
-            )
-        });
-        // What comes inside a package is distributed under the package's licence unless it
-        // states its own: a package's licence tag covers all of its content.
-        let own = node.licence.as_ref();
-        let concluded = own
-            .or(self.graph.root().licence.as_ref())
-            .map(|licence| Element {
-                comment: own
-                    .is_none()
-                    .then(|| "The licence of the package that holds it.".to_owned()),
-                ..self.relationship(
-                    &local("Concluded"),
-                    from(),
-                    "hasConcludedLicense",
-                    licence_id(licence),
-                )
-            });
-        let file = match node.held_in {
-            Some(file) => self.file_id(file),
-            None => self.rpm_id(self.graph.package_of(node)),
-        };
-        let artifact = "hasDistributionArtifact";
-        let artifact = self.relationship(&local("Artifact"), from(), artifact, vec![file]);
-        let is_only_named = node.is_source_package() && node.key != self.graph.root().key;
-        let (concluded, artifact) = match is_only_named {
-            true => (None, None),
-            false => (concluded, Some(artifact)),
-        };
-        [declared, concluded, artifact].into_iter().flatten()
-    }
+fn properties<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Extension<'a>> {
+    Extension::of(pairs.map(|(name, value)| PropertyEntry {
+        kind: "extension_CdxPropertyEntry",
+        name,
+        value,
+    }))
 }
 
 fn text_id(reference: &str) -> String {
@@ -454,15 +376,14 @@ fn expression_id(expression: &str) -> String {
     local_id("License", "", expression)
 }
 
-fn verified(hashes: &Hashes) -> Vec<Hash> {
-    let hash = |algorithm, hash_value| Hash {
-        kind: "Hash",
-        algorithm,
-        hash_value,
-    };
-    vec![
-        hash("sha1", hashes.sha1_hex()),
-        hash("sha256", hashes.sha256_hex()),
-        hash("sha512", hashes.sha512_hex()),
-    ]
+/// * `comment`: what the digests are of, where it is not the whole file.
+fn verified(list: &[(Algorithm, String)], comment: Option<&'static str>) -> Vec<Hash> {
+    list.iter()
+        .map(|(algorithm, hex)| Hash {
+            kind: "Hash",
+            comment,
+            algorithm: algorithm.lower(),
+            hash_value: hex.clone(),
+        })
+        .collect()
 }
