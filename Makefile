@@ -17,7 +17,7 @@ cargo_build := --locked --workspace --profile $(HALLMARK_PROFILE)
 export HALLMARK_TEST_SOURCES := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-sources)
 export HALLMARK_TEST_RPMS := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-rpms)
 
-.PHONY: help demo test test-full lint audit bench docs fmt deps build client-root test-packages clean clean-cache
+.PHONY: help demo test test-full lint audit bench bench-sbom docs fmt deps build client-root test-packages clean clean-cache
 
 help: ## this list
 	@echo 'Hallmark: signed RPM repositories of packages that others have rebuilt.'
@@ -54,6 +54,13 @@ bench: ## speed, side by side with the peers (HALLMARK_BENCH_FULL=1: 60,000 pack
 	@scripts/timed.sh 'system packages' scripts/install-deps.sh bench
 	@$(MAKE) client-root
 	@cargo bench --locked --workspace
+	@$(MAKE) bench-sbom
+
+# What SBOM tools find in a package with known contents, and what that costs.
+bench-sbom: build
+	@tests/lab/make-venv.sh bench >/dev/null || echo 'bench: no syft; it is not compared with' >&2
+	@cargo run --quiet --locked --profile $(HALLMARK_PROFILE) -p sbom-gen --example known_contents -- $(abspath target)/known-contents
+	@tests/lab/sbom-bench.py $(HALLMARK_BIN_DIR)/hallmark target/known-contents/fixture.rpm target/known-contents/fixture.purls $(wildcard $(HALLMARK_TEST_RPMS)/*.rpm)
 
 docs: ## the book into target/book (needs mdbook) and the API reference into target/doc
 	@cargo doc --locked --workspace --no-deps
@@ -75,6 +82,7 @@ client-root:
 	@scripts/timed.sh 'client root' scripts/make-forky.sh >/dev/null || [ $$? = 3 ]
 	@scripts/timed.sh 'python checkers' tests/lab/make-venv.sh >/dev/null || echo 'test: no Python checkers; the tests that need them are skipped' >&2
 	@scripts/timed.sh 'createrepo_c of PyPI' tests/lab/make-venv.sh createrepo >/dev/null || echo 'test: no createrepo_c of PyPI; the tests that need it are skipped' >&2
+	@scripts/timed.sh 'node checkers' tests/lab/make-node.sh >/dev/null || echo 'test: no Node checkers; the tests that need them are skipped' >&2
 
 # Fails when a package that should be reproducible is not, or the one that must not be is.
 test-packages:

@@ -33,9 +33,12 @@ test	dnf zypper?	dnf zypper?	clients of this machine
 test	createrepo-c	createrepo_c	the reference for repodata
 test	zchunk?	zchunk?	judges of zchunk files
 test	python3 python3-venv	python3	reference libraries in Python
+test	nodejs? npm?	nodejs? npm?	the second validator of CycloneDX
+test	faketime?	libfaketime?	documents under another clock
 test	shellcheck?	ShellCheck?	make lint
 test	mmdebstrap? uidmap?	-	the root with the newest clients
 bench	nginx wrk	nginx wrk	peers for serving
+bench	cpio	cpio	packages unpacked for other SBOM tools
 bench	hyperfine valgrind	hyperfine valgrind	measuring
 END
 }

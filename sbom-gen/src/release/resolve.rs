@@ -185,12 +185,20 @@ impl<'a> Resolver<'a> {
     fn rich(&self, tree: &Rich<'_>, is_optional: bool, met: &mut Vec<Met>) -> bool {
         match tree {
             Rich::Plain(name, range) => self.plain(name, *range, is_optional, met),
-            Rich::And(all) => all.iter().fold(true, |is_met, one| {
-                self.rich(one, is_optional, met) && is_met
-            }),
-            Rich::Or(all) => all.iter().fold(false, |is_met, one| {
-                self.rich(one, is_optional || is_met, met) || is_met
-            }),
+            Rich::And(all) => {
+                let mut is_met = true;
+                for one in all {
+                    is_met &= self.rich(one, is_optional, met);
+                }
+                is_met
+            }
+            Rich::Or(all) => {
+                let mut is_met = false;
+                for one in all {
+                    is_met |= self.rich(one, is_optional || is_met, met);
+                }
+                is_met
+            }
             Rich::With(_) | Rich::Without(..) => {
                 let by = self.set(tree);
                 let is_met = !by.is_empty();

@@ -155,6 +155,32 @@ pub fn fixture() -> Vec<u8> {
     bytes(&mut builder)
 }
 
+/// What is inside [`fixture`], sorted.
+pub const KNOWN: &[&str] = &[
+    "pkg:cargo/anyhow@1.0.80",
+    "pkg:cargo/cc@1.0.1",
+    "pkg:cargo/local@0.1.0",
+    "pkg:cargo/md-5@0.10.6",
+    "pkg:cargo/memchr@2.7.1",
+    "pkg:cargo/serde@1.0.200",
+    "pkg:composer/monolog/monolog@3.5.0",
+    "pkg:gem/rack@3.0.8",
+    "pkg:generic/libpng@1.6.43",
+    "pkg:generic/zlib@1.3.1",
+    "pkg:golang/a.example/c@v1.1.0",
+    "pkg:golang/github.com/new/thing@v1.1.0",
+    "pkg:golang/golang.org/x/net@v0.29.0",
+    "pkg:golang/golang.org/x/net@v0.30.0",
+    "pkg:golang/golang.org/x/text@v0.14.0",
+    "pkg:golang/stdlib@1.15.15",
+    "pkg:golang/stdlib@1.23.4",
+    "pkg:maven/com.acme/inner@3.1",
+    "pkg:maven/org.slf4j/slf4j-api@2.0.9",
+    "pkg:npm/left-pad@1.3.0",
+    "pkg:pypi/vendored@0.9",
+    "pkg:rpm/fedora/musl@1.2.5-1.fc41",
+];
+
 /// One build, as read: its source package, and two packages that share parts.
 pub fn build(options: &Options) -> (Inventory, Vec<Inventory>) {
     let read = |rpm: &[u8]| sbom_gen::inventory(rpm, options).unwrap();

@@ -1,18 +1,19 @@
 //! `hallmark sbom`: software bills of materials of local packages, as the server makes them.
 
+mod files;
+mod release;
+
 use crate::config_file;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::output;
-use crate::progress::Progress;
 use repo_model::config::Config;
 use sbom_gen::{
-    Inventory, Options, SBOM_FORMATS, SbomError, SbomFormat, Supplier, format_named, inventory,
+    Inventory, OLDER_FORMATS, Options, SBOM_FORMATS, SbomError, SbomFormat, Supplier, format_named,
+    inventory,
 };
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Arguments of `hallmark sbom`.
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,15 @@ EXAMPLES:
   # One document about a source package and all that was built from it
   hallmark sbom --build hello-2.12-1.src.rpm hello-2.12-1.x86_64.rpm hello-doc-2.12-1.noarch.rpm
 
+  # The same, with the toolchain that its buildinfo names
+  hallmark sbom --build --buildinfo hello.buildinfo hello-2.12-1.src.rpm hello-2.12-1.x86_64.rpm
+
+  # One document about all packages of a repository, and which of them needs which
+  hallmark sbom --release https://repo.example/42 --release-name 'Example Linux' --release-version 42
+
+  # The same of a folder of packages, with what is inside each
+  hallmark sbom --release rpms/ --contents -o sboms/
+
   # A package that is not on disk
   curl -s https://repo.example/hello-2.12-1.x86_64.rpm | hallmark sbom --format spdx-3.0.1 -
 
@@ -34,9 +44,9 @@ EXAMPLES:
   hallmark sbom --config /etc/hallmark/hallmark.toml --format spdx-2.3 hello-2.12-1.x86_64.rpm")]
 pub struct Args {
     /// RPM packages, binary or source; - reads one from stdin
-    #[arg(required = true, value_name = "FILE.rpm")]
+    #[arg(required_unless_present = "release", value_name = "FILE.rpm")]
     files: Vec<PathBuf>,
-    /// cyclonedx-1.6, cyclonedx-1.7, spdx-2.3 or spdx-3.0.1; several with commas
+    /// cyclonedx-1.6, cyclonedx-1.7, spdx-2.3 or spdx-3.0.1, also cyclonedx-1.5; several with commas
     #[arg(long, value_delimiter = ',', default_value = "cyclonedx-1.6", value_parser = known_format)]
     format: Vec<String>,
     /// Write into this folder; without it one document goes to stdout, several beside the packages
@@ -48,6 +58,15 @@ pub struct Args {
     /// One document a format about the whole build: one source package and what was made from it
     #[arg(long)]
     build: bool,
+    /// How the build was made: adds the toolchain to the document
+    #[arg(long, value_name = "FILE", requires = "build")]
+    buildinfo: Option<PathBuf>,
+    /// One document a format about all packages of a repository: the folder or URL that holds
+    /// repodata, or a folder of packages
+    #[arg(long, value_name = "DIR|URL", conflicts_with_all = ["files", "build"])]
+    release: Option<String>,
+    #[command(flatten)]
+    about: release::About,
     /// Do not list the packages' files
     #[arg(long)]
     no_files: bool,
@@ -73,7 +92,8 @@ enum DocumentError {
 }
 
 fn known_format(name: &str) -> Result<String, String> {
-    let names: Vec<_> = SBOM_FORMATS.iter().map(|format| format.name).collect();
+    let all = SBOM_FORMATS.iter().chain(OLDER_FORMATS);
+    let names: Vec<_> = all.map(|format| format.name).collect();
     match format_named(name) {
         Some(format) => Ok(format.name.to_owned()),
         None => Err(format!("the formats are {}", names.join(", "))),
@@ -97,8 +117,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             Failure::failed(format!("cannot make {}: {error}", folder.display()))
         })?;
     }
+    if let Some(location) = &args.release {
+        return release::run(location, args, &formats, &options);
+    }
     if args.build {
-        return whole_build(args, &formats, &options);
+        return files::whole_build(args, &formats, &options);
     }
     if let ([file], [format], None) = (args.files.as_slice(), formats.as_slice(), &args.output) {
         return to_stdout(file, format, &options).map_err(|error| {
@@ -118,7 +141,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
         _ => return Err(Failure::usage("stdin can be read only once")),
     }
-    many(args, &formats, &options)
+    files::many(args, &formats, &options)
 }
 
 /// Every format once, in the order asked for.
@@ -130,41 +153,6 @@ fn formats(args: &Args) -> Vec<&'static SbomFormat> {
         }
     }
     formats
-}
-
-/// Documents of all packages, on all processors; a package that has none stops no other.
-fn many(args: &Args, formats: &[&SbomFormat], options: &Options) -> Result<(), Failure> {
-    let progress = Progress::items(args.files.len() as u64);
-    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let work = || {
-        while let Some(file) = args.files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            progress.message(file.display());
-            match to_files(file, formats, options, args.output.as_deref()) {
-                Ok(written) => written
-                    .iter()
-                    .for_each(|path| progress.plain(path.display())),
-                Err(error) => {
-                    progress.note(format!("error: {}: {}", file.display(), chain(&error)));
-                    failed.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            progress.add(1);
-        }
-    };
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    std::thread::scope(|scope| {
-        for _ in 1..processors.min(args.files.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
-    drop(progress);
-    match (failed.into_inner(), args.files.len()) {
-        (0, _) => Ok(()),
-        (failed, total) => Err(Failure::failed(format!(
-            "{failed} of {total} packages have no SBOM; see above"
-        ))),
-    }
 }
 
 fn is_stdin(file: &Path) -> bool {
@@ -214,56 +202,6 @@ fn streamed(
     }
 }
 
-/// One document a format about the source package among the files and what was made from it.
-fn whole_build(args: &Args, formats: &[&SbomFormat], options: &Options) -> Result<(), Failure> {
-    let progress = Progress::items(args.files.len() as u64);
-    let (mut sources, mut packages) = (Vec::new(), Vec::new());
-    for file in &args.files {
-        progress.message(file.display());
-        let found = read(file, options).map_err(|source| {
-            let path = file.clone();
-            Failure::failed(Named { path, source })
-        })?;
-        match found.package.is_source {
-            true => sources.push((file, found)),
-            false => packages.push(found),
-        }
-        progress.add(1);
-    }
-    drop(progress);
-    let [(file, source)] = sources.as_slice() else {
-        let count = sources.len();
-        return Err(Failure::usage(format!(
-            "--build wants one source package among the files, not {count}"
-        )));
-    };
-    let write = |format: &SbomFormat, out: &mut dyn Write| {
-        format.write_build(source, &packages, options, out)
-    };
-    let done = match (formats, &args.output) {
-        ([format], None) => streamed(|out| write(format, out)),
-        (formats, folder) => formats.iter().try_for_each(|format| {
-            let name = format!(
-                "{}.build{}",
-                source.package.nevra.file_name(),
-                format.file_suffix
-            );
-            let name = name.replace('/', "_");
-            let path = match folder {
-                Some(folder) => folder.join(name),
-                None => file.with_file_name(name),
-            };
-            replace(&path, |out| write(format, out))?;
-            output::note(path.display());
-            Ok(())
-        }),
-    };
-    done.map_err(|source| {
-        let path = (*file).clone();
-        Failure::failed(Named { path, source })
-    })
-}
-
 /// Writes a file that is there as a whole or not at all.
 fn replace(
     path: &Path,
@@ -282,28 +220,12 @@ fn replace(
         .map_err(fail)
 }
 
-/// Writes one file a format; a file that is there is replaced as a whole or not at all.
-fn to_files(
-    file: &Path,
-    formats: &[&SbomFormat],
-    options: &Options,
-    folder: Option<&Path>,
-) -> Result<Vec<PathBuf>, DocumentError> {
-    let found = read(file, options)?;
-    let mut written = Vec::new();
-    for format in formats {
-        // What comes from stdin has the name that its header gives it.
-        let mut name = match file.file_name() {
-            Some(name) if !is_stdin(file) => name.to_owned(),
-            _ => found.package.nevra.file_name().replace('/', "_").into(),
-        };
-        name.push(format.file_suffix);
-        let path = match folder {
-            Some(folder) => folder.join(name),
-            None => file.with_file_name(name),
-        };
-        replace(&path, |out| format.write(&found, options, out))?;
-        written.push(path);
+/// The end of a run in which some packages may have failed, each with a line of its own.
+fn unless_failed(failed: usize, total: usize, what: &str) -> Result<(), Failure> {
+    match failed {
+        0 => Ok(()),
+        _ => Err(Failure::failed(format!(
+            "{failed} of {total} packages {what}; see above"
+        ))),
     }
-    Ok(written)
 }

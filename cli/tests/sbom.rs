@@ -1,0 +1,265 @@
+//! `hallmark sbom` as people and scripts see it, over packages of real projects.
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const FORMATS: &str = "cyclonedx-1.5,cyclonedx-1.6,cyclonedx-1.7,spdx-2.3,spdx-3.0.1";
+
+fn hallmark(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hallmark"));
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("HALLMARK_") || name_text == "SOURCE_DATE_EPOCH" {
+            command.env_remove(name);
+        }
+    }
+    command.args(args);
+    command
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A folder that the Makefile fills: packages of small projects, or their source packages.
+fn folder(test: &str, variable: &str, name: &str) -> Option<PathBuf> {
+    let folder = match std::env::var_os(variable) {
+        Some(folder) => PathBuf::from(folder),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(name),
+    };
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    assert!(std::env::var_os("CI").is_none(), "CI has no {}", folder.display());
+    eprintln!("SKIP {test}: no {} (make test-packages)", folder.display());
+    None
+}
+
+fn packages(test: &str) -> Option<Vec<PathBuf>> {
+    let folder = folder(test, "HALLMARK_TEST_RPMS", "test-rpms")?;
+    let entries = fs::read_dir(folder).unwrap();
+    let mut found: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "rpm"));
+    found.sort();
+    Some(found)
+}
+
+fn one(packages: &[PathBuf], start: &str) -> PathBuf {
+    let is_it = |path: &&PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(start);
+    packages.iter().find(is_it).unwrap().clone()
+}
+
+#[test]
+fn one_bad_file_among_many_costs_only_its_own_document() {
+    let Some(packages) = packages("one_bad_file_among_many_costs_only_its_own_document") else {
+        return;
+    };
+    let root = tempfile::tempdir().unwrap();
+    let bad = root.path().join("bad.rpm");
+    fs::write(&bad, "<html>not found</html>").unwrap();
+    let out = root.path().join("out");
+    let output = hallmark(&["sbom", "--format", FORMATS, "-o"])
+        .arg(&out)
+        .arg(&bad)
+        .args(&packages)
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 1, "{output:?}");
+    assert!(output.stdout.is_empty());
+    let said = stderr(&output);
+    let total = packages.len() + 1;
+    assert!(said.contains("bad.rpm: the header cannot be read: "), "{said}");
+    assert!(said.contains(&format!("1 of {total} packages have no SBOM")), "{said}");
+    assert_eq!(fs::read_dir(&out).unwrap().count(), packages.len() * 5);
+}
+
+#[test]
+fn a_package_from_stdin_has_the_document_of_the_file() {
+    let Some(packages) = packages("a_package_from_stdin_has_the_document_of_the_file") else {
+        return;
+    };
+    let package = &packages[0];
+    let named = hallmark(&["sbom"]).arg(package).output().unwrap();
+    let piped = hallmark(&["sbom", "-"])
+        .stdin(Stdio::from(fs::File::open(package).unwrap()))
+        .output()
+        .unwrap();
+    assert_eq!(code(&named), 0, "{named:?}");
+    assert!(named.stdout == piped.stdout && named.stdout.starts_with(b"{"));
+}
+
+/// A folder with some of the packages, and metadata when asked for.
+fn repository(packages: &[PathBuf], metadata: bool) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for package in packages {
+        fs::copy(package, root.path().join(package.file_name().unwrap())).unwrap();
+    }
+    if metadata {
+        let output = hallmark(&["createrepo", "--quiet"]).arg(root.path()).output().unwrap();
+        assert_eq!(code(&output), 0, "{output:?}");
+    }
+    root
+}
+
+fn depends_on(document: &Value, name: &str) -> Vec<String> {
+    let edges = document["dependencies"].as_array().unwrap().iter();
+    let start = format!("pkg:rpm/hallmark/{name}@");
+    let mut edges = edges.filter(|edge| {
+        let key = edge["ref"].as_str().unwrap();
+        key.starts_with(&start) && !key.contains("arch=src")
+    });
+    let keys = edges.next().unwrap()["dependsOn"].as_array().unwrap().iter();
+    keys.map(|key| key.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_release_document_comes_from_metadata_headers_or_contents_with_the_same_edges() {
+    let name = "a_release_document_comes_from_metadata_headers_or_contents_with_the_same_edges";
+    let Some(packages) = packages(name) else {
+        return;
+    };
+    let release = |root: &Path, more: &[&str]| -> Value {
+        let output = hallmark(&["sbom", "--release-name", "Example", "--release"])
+            .arg(root)
+            .args(more)
+            .output()
+            .unwrap();
+        assert_eq!(code(&output), 0, "{output:?}");
+        assert!(stderr(&output).contains(&format!("{} packages, ", packages.len())));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let (listed, plain) = (repository(&packages, true), repository(&packages, false));
+    let of_metadata = release(listed.path(), &["--release-version", "42"]);
+    let of_headers = release(plain.path(), &[]);
+    let of_contents = release(plain.path(), &["--contents"]);
+    for document in [&of_metadata, &of_headers, &of_contents] {
+        let needed = depends_on(document, "zlib-devel");
+        assert!(needed.iter().any(|key| key.starts_with("pkg:rpm/hallmark/zlib@")), "{needed:?}");
+    }
+    let about = &of_metadata["metadata"]["component"];
+    assert_eq!((&about["name"], &about["version"]), (&"Example".into(), &"42".into()));
+    assert!(!of_contents.to_string().contains("sbom:contents"));
+    assert!(of_headers.to_string().contains("sbom:contents"));
+}
+
+#[test]
+fn what_nothing_in_the_release_meets_is_named_and_counted() {
+    let Some(packages) = packages("what_nothing_in_the_release_meets_is_named_and_counted") else {
+        return;
+    };
+    let alone = repository(&[one(&packages, "zlib-devel-")], true);
+    let output = hallmark(&["sbom", "--release"]).arg(alone.path()).output().unwrap();
+    assert_eq!(code(&output), 0, "{output:?}");
+    let said = stderr(&output);
+    assert!(said.contains("1 packages, 0 needs met within the release, "), "{said}");
+    assert!(!said.contains(", 0 requirements"), "{said}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let properties = document["components"][0]["properties"].as_array().unwrap().iter();
+    let mut named = properties.filter(|one| one["name"] == "rpm:requires-unresolved");
+    assert!(named.any(|one| one["value"].as_str().unwrap().starts_with("zlib")), "{document}");
+}
+
+#[test]
+fn metadata_that_is_not_what_repomd_names_is_refused() {
+    let Some(packages) = packages("metadata_that_is_not_what_repomd_names_is_refused") else {
+        return;
+    };
+    let root = repository(&packages[..1], true);
+    let repodata = root.path().join("repodata");
+    let repomd = fs::read_to_string(repodata.join("repomd.xml")).unwrap();
+    let (before, after) = repomd.split_once("<checksum type=\"sha256\">").unwrap();
+    let wrong = format!("{before}<checksum type=\"sha256\">{}{}", "0".repeat(64), &after[64..]);
+    fs::write(repodata.join("repomd.xml"), wrong).unwrap();
+    let output = hallmark(&["sbom", "--release"]).arg(root.path()).output().unwrap();
+    assert_eq!(code(&output), 1, "{output:?}");
+    assert!(output.stdout.is_empty());
+    assert!(stderr(&output).contains("its checksum differs"), "{}", stderr(&output));
+}
+
+/// Digest of everything in a folder of documents: (name, bytes), sorted.
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let mut found: Vec<_> = entries
+        .map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            (name, fs::read(entry.path()).unwrap())
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Other circumstances, each as the command that makes them; the last argument is where to go on.
+fn circumstances() -> Vec<(&'static str, Vec<&'static str>)> {
+    vec![
+        ("env", vec!["TZ=Pacific/Kiritimati", "LC_ALL=tr_TR.UTF-8", "LANG=ja_JP.UTF-8", "HOME=/nowhere", "USER=somebody"]),
+        ("faketime", vec!["2031-02-03 04:05:06"]),
+        ("unshare", vec!["--uts", "sh", "-c", "hostname elsewhere && exec \"$@\"", "sh"]),
+    ]
+}
+
+#[test]
+fn documents_are_the_same_under_another_clock_zone_locale_host_and_order() {
+    let name = "documents_are_the_same_under_another_clock_zone_locale_host_and_order";
+    let Some(mut packages) = packages(name) else {
+        return;
+    };
+    let Some(sources) = folder(name, "HALLMARK_TEST_SOURCES", "test-sources") else {
+        return;
+    };
+    let entries = fs::read_dir(sources).unwrap().map(|entry| entry.unwrap().path());
+    let entries: Vec<_> = entries.collect();
+    let source = one(&entries, "zlib-");
+    let root = tempfile::tempdir().unwrap();
+    let work = |folder: &str, packages: &[PathBuf], around: Option<&(&str, Vec<&str>)>| {
+        let out = root.path().join(folder);
+        let repository = repository(packages, false);
+        let zlib: Vec<_> = packages
+            .iter()
+            .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("zlib"))
+            .cloned()
+            .chain([source.clone()])
+            .collect();
+        let scopes: [(&[&str], &[PathBuf]); 3] = [
+            (&[], packages),
+            (&["--build"], &zlib),
+            (&["--contents", "--release"], &[repository.path().to_owned()]),
+        ];
+        for (options, paths) in scopes {
+            let binary = env!("CARGO_BIN_EXE_hallmark");
+            let mut command = match around {
+                None => Command::new(binary),
+                Some((tool, arguments)) => {
+                    let mut command = Command::new(tool);
+                    command.args(arguments).arg(binary);
+                    command
+                }
+            };
+            let command = command.args(["sbom", "--format", FORMATS, "-o"]).arg(&out);
+            let output = command.args(options).args(paths).output().unwrap();
+            assert_eq!(code(&output), 0, "{folder}: {output:?}");
+        }
+        contents(&out)
+    };
+    let wanted = work("plain", &packages, None);
+    // Five formats of each package, of the build and of the release.
+    assert_eq!(wanted.len(), 5 * (packages.len() + 2));
+    packages.reverse();
+    assert!(work("reversed", &packages, None) == wanted, "another order");
+    for around in circumstances() {
+        let mut probe = Command::new(around.0);
+        let works = probe.args(&around.1).arg("true").output();
+        if !works.is_ok_and(|output| output.status.success()) {
+            assert!(std::env::var_os("CI").is_none(), "CI has no {}", around.0);
+            eprintln!("SKIP {name}, under {}: it does not run here", around.0);
+            continue;
+        }
+        assert!(work(around.0, &packages, Some(&around)) == wanted, "under {}", around.0);
+    }
+}
