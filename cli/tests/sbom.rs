@@ -31,12 +31,18 @@ fn stderr(output: &Output) -> String {
 fn folder(test: &str, variable: &str, name: &str) -> Option<PathBuf> {
     let folder = match std::env::var_os(variable) {
         Some(folder) => PathBuf::from(folder),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(name),
+        None => Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../target")
+            .join(name),
     };
     if folder.is_dir() {
         return Some(folder);
     }
-    assert!(std::env::var_os("CI").is_none(), "CI has no {}", folder.display());
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "CI has no {}",
+        folder.display()
+    );
     eprintln!("SKIP {test}: no {} (make test-packages)", folder.display());
     None
 }
@@ -51,7 +57,12 @@ fn packages(test: &str) -> Option<Vec<PathBuf>> {
 }
 
 fn one(packages: &[PathBuf], start: &str) -> PathBuf {
-    let is_it = |path: &&PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(start);
+    let is_it = |path: &&PathBuf| {
+        path.file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with(start)
+    };
     packages.iter().find(is_it).unwrap().clone()
 }
 
@@ -74,8 +85,14 @@ fn one_bad_file_among_many_costs_only_its_own_document() {
     assert!(output.stdout.is_empty());
     let said = stderr(&output);
     let total = packages.len() + 1;
-    assert!(said.contains("bad.rpm: the header cannot be read: "), "{said}");
-    assert!(said.contains(&format!("1 of {total} packages have no SBOM")), "{said}");
+    assert!(
+        said.contains("bad.rpm: the header cannot be read: "),
+        "{said}"
+    );
+    assert!(
+        said.contains(&format!("1 of {total} packages have no SBOM")),
+        "{said}"
+    );
     assert_eq!(fs::read_dir(&out).unwrap().count(), packages.len() * 5);
 }
 
@@ -101,7 +118,10 @@ fn repository(packages: &[PathBuf], metadata: bool) -> tempfile::TempDir {
         fs::copy(package, root.path().join(package.file_name().unwrap())).unwrap();
     }
     if metadata {
-        let output = hallmark(&["createrepo", "--quiet"]).arg(root.path()).output().unwrap();
+        let output = hallmark(&["createrepo", "--quiet"])
+            .arg(root.path())
+            .output()
+            .unwrap();
         assert_eq!(code(&output), 0, "{output:?}");
     }
     root
@@ -114,7 +134,10 @@ fn depends_on(document: &Value, name: &str) -> Vec<String> {
         let key = edge["ref"].as_str().unwrap();
         key.starts_with(&start) && !key.contains("arch=src")
     });
-    let keys = edges.next().unwrap()["dependsOn"].as_array().unwrap().iter();
+    let keys = edges.next().unwrap()["dependsOn"]
+        .as_array()
+        .unwrap()
+        .iter();
     keys.map(|key| key.as_str().unwrap().to_owned()).collect()
 }
 
@@ -140,10 +163,18 @@ fn a_release_document_comes_from_metadata_headers_or_contents_with_the_same_edge
     let of_contents = release(plain.path(), &["--contents"]);
     for document in [&of_metadata, &of_headers, &of_contents] {
         let needed = depends_on(document, "zlib-devel");
-        assert!(needed.iter().any(|key| key.starts_with("pkg:rpm/hallmark/zlib@")), "{needed:?}");
+        assert!(
+            needed
+                .iter()
+                .any(|key| key.starts_with("pkg:rpm/hallmark/zlib@")),
+            "{needed:?}"
+        );
     }
     let about = &of_metadata["metadata"]["component"];
-    assert_eq!((&about["name"], &about["version"]), (&"Example".into(), &"42".into()));
+    assert_eq!(
+        (&about["name"], &about["version"]),
+        (&"Example".into(), &"42".into())
+    );
     assert!(!of_contents.to_string().contains("sbom:contents"));
     assert!(of_headers.to_string().contains("sbom:contents"));
 }
@@ -154,15 +185,27 @@ fn what_nothing_in_the_release_meets_is_named_and_counted() {
         return;
     };
     let alone = repository(&[one(&packages, "zlib-devel-")], true);
-    let output = hallmark(&["sbom", "--release"]).arg(alone.path()).output().unwrap();
+    let output = hallmark(&["sbom", "--release"])
+        .arg(alone.path())
+        .output()
+        .unwrap();
     assert_eq!(code(&output), 0, "{output:?}");
     let said = stderr(&output);
-    assert!(said.contains("1 packages, 0 needs met within the release, "), "{said}");
+    assert!(
+        said.contains("1 packages, 0 needs met within the release, "),
+        "{said}"
+    );
     assert!(!said.contains(", 0 requirements"), "{said}");
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let properties = document["components"][0]["properties"].as_array().unwrap().iter();
+    let properties = document["components"][0]["properties"]
+        .as_array()
+        .unwrap()
+        .iter();
     let mut named = properties.filter(|one| one["name"] == "rpm:requires-unresolved");
-    assert!(named.any(|one| one["value"].as_str().unwrap().starts_with("zlib")), "{document}");
+    assert!(
+        named.any(|one| one["value"].as_str().unwrap().starts_with("zlib")),
+        "{document}"
+    );
 }
 
 #[test]
@@ -174,12 +217,23 @@ fn metadata_that_is_not_what_repomd_names_is_refused() {
     let repodata = root.path().join("repodata");
     let repomd = fs::read_to_string(repodata.join("repomd.xml")).unwrap();
     let (before, after) = repomd.split_once("<checksum type=\"sha256\">").unwrap();
-    let wrong = format!("{before}<checksum type=\"sha256\">{}{}", "0".repeat(64), &after[64..]);
+    let wrong = format!(
+        "{before}<checksum type=\"sha256\">{}{}",
+        "0".repeat(64),
+        &after[64..]
+    );
     fs::write(repodata.join("repomd.xml"), wrong).unwrap();
-    let output = hallmark(&["sbom", "--release"]).arg(root.path()).output().unwrap();
+    let output = hallmark(&["sbom", "--release"])
+        .arg(root.path())
+        .output()
+        .unwrap();
     assert_eq!(code(&output), 1, "{output:?}");
     assert!(output.stdout.is_empty());
-    assert!(stderr(&output).contains("its checksum differs"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("its checksum differs"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 /// Digest of everything in a folder of documents: (name, bytes), sorted.
@@ -198,9 +252,27 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
 /// Other circumstances, each as the command that makes them; the last argument is where to go on.
 fn circumstances() -> Vec<(&'static str, Vec<&'static str>)> {
     vec![
-        ("env", vec!["TZ=Pacific/Kiritimati", "LC_ALL=tr_TR.UTF-8", "LANG=ja_JP.UTF-8", "HOME=/nowhere", "USER=somebody"]),
+        (
+            "env",
+            vec![
+                "TZ=Pacific/Kiritimati",
+                "LC_ALL=tr_TR.UTF-8",
+                "LANG=ja_JP.UTF-8",
+                "HOME=/nowhere",
+                "USER=somebody",
+            ],
+        ),
         ("faketime", vec!["2031-02-03 04:05:06"]),
-        ("unshare", vec!["--uts", "sh", "-c", "hostname elsewhere && exec \"$@\"", "sh"]),
+        (
+            "unshare",
+            vec![
+                "--uts",
+                "sh",
+                "-c",
+                "hostname elsewhere && exec \"$@\"",
+                "sh",
+            ],
+        ),
     ]
 }
 
@@ -213,7 +285,9 @@ fn documents_are_the_same_under_another_clock_zone_locale_host_and_order() {
     let Some(sources) = folder(name, "HALLMARK_TEST_SOURCES", "test-sources") else {
         return;
     };
-    let entries = fs::read_dir(sources).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(sources)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let entries: Vec<_> = entries.collect();
     let source = one(&entries, "zlib-");
     let root = tempfile::tempdir().unwrap();
@@ -222,14 +296,22 @@ fn documents_are_the_same_under_another_clock_zone_locale_host_and_order() {
         let repository = repository(packages, false);
         let zlib: Vec<_> = packages
             .iter()
-            .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("zlib"))
+            .filter(|path| {
+                path.file_name()
+                    .unwrap()
+                    .to_string_lossy()
+                    .starts_with("zlib")
+            })
             .cloned()
             .chain([source.clone()])
             .collect();
         let scopes: [(&[&str], &[PathBuf]); 3] = [
             (&[], packages),
             (&["--build"], &zlib),
-            (&["--contents", "--release"], &[repository.path().to_owned()]),
+            (
+                &["--contents", "--release"],
+                &[repository.path().to_owned()],
+            ),
         ];
         for (options, paths) in scopes {
             let binary = env!("CARGO_BIN_EXE_hallmark");
@@ -260,6 +342,10 @@ fn documents_are_the_same_under_another_clock_zone_locale_host_and_order() {
             eprintln!("SKIP {name}, under {}: it does not run here", around.0);
             continue;
         }
-        assert!(work(around.0, &packages, Some(&around)) == wanted, "under {}", around.0);
+        assert!(
+            work(around.0, &packages, Some(&around)) == wanted,
+            "under {}",
+            around.0
+        );
     }
 }

@@ -10,5 +10,8 @@ fn main() -> std::io::Result<()> {
     let folder = PathBuf::from(std::env::args_os().nth(1).unwrap_or_else(|| ".".into()));
     std::fs::create_dir_all(&folder)?;
     std::fs::write(folder.join("fixture.rpm"), common::fixture())?;
-    std::fs::write(folder.join("fixture.purls"), common::KNOWN.join("\n") + "\n")
+    std::fs::write(
+        folder.join("fixture.purls"),
+        common::KNOWN.join("\n") + "\n",
+    )
 }

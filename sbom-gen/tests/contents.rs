@@ -14,10 +14,7 @@ fn purls(components: &[Component]) -> Vec<&str> {
 #[test]
 fn every_known_component_is_found_and_the_package_itself_is_none_of_them() {
     let inventory = common::inventory(&common::fixture()).unwrap();
-    assert_eq!(
-        purls(&inventory.components),
-        common::KNOWN
-    );
+    assert_eq!(purls(&inventory.components), common::KNOWN);
     let identities: Vec<_> = inventory
         .identities
         .iter()

@@ -363,3 +363,110 @@ fn known(algorithm: Algorithm) -> Option<sbom_gen::Algorithm> {
         Algorithm::Sha512 => Some(sbom_gen::Algorithm::Sha512),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repocheck::Directory;
+    use sbom_gen::{Options, ReleaseInfo};
+
+    const PRIMARY: &str = r#"<metadata xmlns="http://linux.duke.edu/metadata/common" packages="2">
+<package type="rpm"><name>a</name><arch>noarch</arch><version epoch="3" ver="1" rel="2"/>
+<checksum type="sha256" pkgid="YES">AB</checksum><summary>s</summary><time file="1" build="1700000000"/>
+<location xml:base="https://b.example/" href="x/a.rpm"/>
+<format><rpm:license>MIT</rpm:license><rpm:vendor>V</rpm:vendor><rpm:sourcerpm>(none)</rpm:sourcerpm>
+<rpm:provides><rpm:entry name="a" flags="EQ" epoch="3" ver="1" rel="2"/></rpm:provides>
+<rpm:requires><rpm:entry name="/opt/b" pre="1"/><rpm:entry name="b" flags="GE" epoch="0" ver="2"/></rpm:requires>
+</format></package>
+<package type="rpm"><name>b</name><arch>src</arch><version ver="2" rel="1"/>
+<checksum type="md5" pkgid="YES">cd</checksum><location href="b.src.rpm"/>
+<format><rpm:sourcerpm>b-2-1.src.rpm</rpm:sourcerpm></format></package></metadata>"#;
+
+    fn members(primary: &str) -> Result<Vec<Member>, XmlError> {
+        let mut found = Vec::new();
+        each_package(primary.as_bytes(), "metadata", |_, xml| {
+            found.push(member(xml)?);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    #[test]
+    fn a_package_of_primary_becomes_one_of_the_release() {
+        let found = members(PRIMARY).unwrap();
+        let [a, b] = &found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!(a.nevra.to_string(), "a-3:1-2.noarch");
+        assert_eq!(a.location.as_deref(), Some("https://b.example/x/a.rpm"));
+        assert_eq!(a.source_rpm, None);
+        assert_eq!(a.build_time, Some(Timestamp::from_unix_secs(1_700_000_000)));
+        let version = |one: &Dependency| one.version.clone().map(|(_, version)| version);
+        assert_eq!(version(&a.provides[0]).as_deref(), Some("3:1-2"));
+        assert_eq!(
+            (a.requires[0].sense, version(&a.requires[1]).as_deref()),
+            (SENSE_PRE, Some("2"))
+        );
+        // A source package names no source, and MD5 is no digest.
+        assert!(b.is_source && b.source_rpm.is_none() && b.digests.is_empty());
+        let broken = PRIMARY.replace(
+            "epoch=\"3\" ver=\"1\" rel=\"2\"/>\n<checksum",
+            "epoch=\"x\" ver=\"1\"/>\n<checksum",
+        );
+        assert!(
+            members(&broken)
+                .unwrap_err()
+                .to_string()
+                .contains("the epoch of `a` is `x`")
+        );
+    }
+
+    #[test]
+    fn files_come_from_filelists_and_records_that_leave_the_root_are_not_opened() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(root.path().join(name), text).unwrap();
+        std::fs::create_dir(root.path().join("repodata")).unwrap();
+        let other = PRIMARY.replace(
+            "<checksum type=\"md5\" pkgid=\"YES\">cd",
+            "<checksum type=\"sha256\" pkgid=\"YES\">cd",
+        );
+        write(
+            "primary.xml",
+            &other.replace("<arch>src</arch>", "<arch>noarch</arch>"),
+        );
+        write(
+            "filelists.xml",
+            r#"<filelists packages="1"><package pkgid="cd" name="b" arch="noarch"><version ver="2" rel="1"/><file>/opt/b</file></package></filelists>"#,
+        );
+        let repomd = |primary: &str| {
+            format!(
+                r#"<repomd><revision>7</revision><data type="primary"><location href="{primary}"/></data><data type="filelists"><location href="filelists.xml"/></data></repomd>"#
+            )
+        };
+        let source = Directory::new(root.path());
+        let options = Options::default();
+        let read = |primary: &str| {
+            write("repodata/repomd.xml", &repomd(primary));
+            let repomd = read_repomd(&source)?;
+            let mut release = ReleaseBuilder::new(ReleaseInfo::default(), &options);
+            add_packages(&source, &repomd, &mut release)?;
+            Ok::<_, ReleaseReadError>(release.finish())
+        };
+        let release = read("primary.xml").unwrap();
+        assert_eq!(release.len(), 2);
+        let unresolved: Vec<_> = release
+            .unresolved()
+            .map(|(_, text)| text.to_owned())
+            .collect();
+        // `b` does not provide its own name there; its file is known from filelists.
+        assert_eq!(unresolved, ["b >= 2"]);
+        assert!(matches!(
+            read("../primary.xml"),
+            Err(ReleaseReadError::Record { .. })
+        ));
+        assert!(matches!(
+            read("absent.xml"),
+            Err(ReleaseReadError::Open { .. })
+        ));
+    }
+}
