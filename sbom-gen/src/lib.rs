@@ -9,6 +9,9 @@
 //! 2. A row of [`SBOM_FORMATS`] writes the inventory as one document: the inventory becomes one
 //!    graph, the graph becomes CycloneDX 1.6 or 1.7, SPDX 2.3 or SPDX 3.0.1.
 //!
+//! A whole build is one document as well ([`BuildInventory`]), and so is a release
+//! ([`ReleaseBuilder`]), whose packages come from headers, inventories or a repository's metadata.
+//!
 //! Documents are reproducible: equal package, equal options, equal bytes, on any machine at any
 //! time. No clock, host name, locale or path is read; the time in a document is
 //! [`Options::created`] or else the package's own BUILDTIME; the serial number and the document
@@ -16,7 +19,8 @@
 //!
 //! A document speaks about the package as named by its header digest, so the same document holds
 //! before and after signing: whatever signing changes (the file's hash, the signature header) is
-//! left out unless [`Options::file_hashes`] asks for it. The header digest stands in the document
+//! left out unless [`Options::file_hashes`] asks for it; the digest of main header and payload takes
+//! its place. The header digest stands in the document
 //! as the property (CycloneDX) or annotation (SPDX) `package:rpm:sha256header`.
 //!
 //! ```no_run

@@ -140,7 +140,7 @@ mod tests {
     /// The cases of the specification's own test suite, as a package of Node carries it
     /// (`tests/lab/make-node.sh` fetches that).
     #[test]
-    fn every_rpm_case_of_the_specification_comes_out_canonical() {
+    fn every_case_of_the_specification_comes_out_canonical() {
         let cache = std::env::var_os("HALLMARK_CACHE");
         let cache = cache.map_or_else(|| "/var/cache/hallmark".into(), std::path::PathBuf::from);
         let path = cache.join("node/node_modules/packageurl-js/test/data/test-suite-data.json");
@@ -149,12 +149,12 @@ mod tests {
                 std::env::var_os("CI").is_none(),
                 "CI has no package URL cases: run tests/lab/make-node.sh"
             );
-            let name = "every_rpm_case_of_the_specification_comes_out_canonical";
+            let name = "every_case_of_the_specification_comes_out_canonical";
             eprintln!("SKIP {name}: no {}", path.display());
             return;
         };
         let cases: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
-        let mut rpm_cases = 0;
+        let mut kinds = std::collections::BTreeMap::new();
         for case in cases.iter().filter(|case| case["is_invalid"] == false) {
             let text = |field: &str| case[field].as_str();
             let (Some(kind), Some(name)) = (text("type"), text("name")) else {
@@ -179,8 +179,70 @@ mod tests {
             }
             let found = purl(kind, text("namespace"), name, text("version"), &qualifiers);
             assert_eq!(found.as_deref(), text("canonical_purl"), "{case}");
-            rpm_cases += usize::from(kind == "rpm");
+            *kinds.entry(kind).or_insert(0) += 1;
         }
-        assert!(rpm_cases >= 2, "only {rpm_cases} cases are about rpm");
+        assert!(kinds.contains_key("rpm") && kinds.len() >= 6, "{kinds:?}");
+    }
+
+    /// What the type's definition says of rpm, which the suite has a single case of: the namespace is
+    /// lower-cased, the name is not; epoch, arch and module are qualifiers.
+    #[test]
+    fn identities_of_packages_follow_the_definition_of_the_type() {
+        let table = [
+            (
+                "Fedora",
+                "curl-7.50.3-1.fc25.i386",
+                false,
+                None,
+                "pkg:rpm/fedora/curl@7.50.3-1.fc25?arch=i386",
+            ),
+            (
+                "fedora",
+                "Cython-0:1-2.noarch",
+                false,
+                None,
+                "pkg:rpm/fedora/Cython@1-2?arch=noarch",
+            ),
+            (
+                "fedora",
+                "a-2:1~rc1^git-3.x86_64",
+                false,
+                None,
+                "pkg:rpm/fedora/a@1~rc1%5Egit-3?arch=x86_64&epoch=2",
+            ),
+            (
+                "fedora",
+                "a-1-2.nosrc",
+                true,
+                None,
+                "pkg:rpm/fedora/a@1-2?arch=src",
+            ),
+            (
+                "fedora",
+                "a-1-2.x86_64",
+                true,
+                None,
+                "pkg:rpm/fedora/a@1-2?arch=src",
+            ),
+            (
+                "suse",
+                "libstdc++6-13-1.x86_64",
+                false,
+                None,
+                "pkg:rpm/suse/libstdc%2B%2B6@13-1?arch=x86_64",
+            ),
+            (
+                "rhel",
+                "a-1-2.x86_64",
+                false,
+                Some("n:s:v:c"),
+                "pkg:rpm/rhel/a@1-2?arch=x86_64&rpmmod=n:s:v:c",
+            ),
+        ];
+        for (namespace, nevra, is_source, module, wanted) in table {
+            let nevra = nevra.parse().unwrap();
+            let found = of_nevra(namespace, &nevra, is_source, module, None);
+            assert_eq!(found.as_deref(), Some(wanted));
+        }
     }
 }

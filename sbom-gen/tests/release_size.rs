@@ -97,11 +97,11 @@ fn a_release_of_twelve_thousand_packages_is_written_in_less_than_200_mb() {
         "{}",
         release.resolved_count()
     );
-    println!("resolved after {:?}, {} kB", start.elapsed(), peak_kb());
+    eprintln!("resolved after {:?}, {} kB", start.elapsed(), peak_kb());
     for format in SBOM_FORMATS {
         let mut sink = Counting(0);
         format.write_release(&release, &options, &mut sink).unwrap();
-        println!(
+        eprintln!(
             "{}: {} bytes after {:?}, {} kB",
             format.name,
             sink.0,

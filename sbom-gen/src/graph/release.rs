@@ -130,20 +130,6 @@ fn package<'a>(
     options: &Options,
 ) -> Node<'a> {
     let evr = &kept.nevra.evr;
-    let identity = info.repository_url.as_deref().and_then(|repository| {
-        let nevra = &kept.nevra;
-        let purl = purl::of_nevra(
-            &options.namespace,
-            nevra,
-            kept.is_source,
-            None,
-            Some(repository),
-        )?;
-        Some(Identity {
-            purl,
-            evidence: BTreeSet::new(),
-        })
-    });
     let mut node = Node {
         purl: Some(kept.purl.clone()),
         is_source: kept.is_source,
@@ -155,7 +141,7 @@ fn package<'a>(
             .as_deref()
             .map(|location| purl::located(info.repository_url.as_deref(), location)),
         licence: Licence::read(&kept.license),
-        identities: identity.into_iter().collect(),
+        identities: identity(kept, info, options).into_iter().collect(),
         digests: Digests {
             list: kept.digests.clone(),
             of_content: kept.digests_are_of_content,
@@ -190,4 +176,16 @@ fn package<'a>(
         node.property("sbom:contents", "not looked into for this document");
     }
     node
+}
+
+/// The package under the name that says which repository it is of.
+fn identity(kept: &Kept, info: &ReleaseInfo, options: &Options) -> Option<Identity> {
+    let repository = info.repository_url.as_deref()?;
+    let (namespace, nevra) = (&options.namespace, &kept.nevra);
+    let module = kept.module.as_deref();
+    let purl = purl::of_nevra(namespace, nevra, kept.is_source, module, Some(repository))?;
+    Some(Identity {
+        purl,
+        evidence: BTreeSet::new(),
+    })
 }

@@ -237,17 +237,6 @@ impl<'a> Writer<'a> {
         let own = node.purl.as_deref();
         let purls = own.into_iter();
         let purls = purls.chain(node.identities.iter().map(|one| one.purl.as_str()));
-        let cpe = node
-            .properties
-            .iter()
-            .find(|(name, _)| name == "release:cpe");
-        let cpe = cpe.map(|(_, cpe)| {
-            let kind = match cpe.starts_with("cpe:2.3:") {
-                true => "cpe23",
-                false => "cpe22",
-            };
-            ExternalIdentifier::new(kind, cpe)
-        });
         let documents = node
             .documents
             .iter()
@@ -266,7 +255,7 @@ impl<'a> Writer<'a> {
             package_url: own,
             external_identifier: purls
                 .map(|purl| ExternalIdentifier::new("packageUrl", purl))
-                .chain(cpe)
+                .chain(cpe(node))
                 .collect(),
             originated_by: is_supplied
                 .then(|| supplier.clone())
@@ -346,6 +335,16 @@ impl<'a> Writer<'a> {
             ..self.element("software_File", &local_id("File", base, &record.path))
         }
     }
+}
+
+fn cpe<'a>(node: &'a Node<'a>) -> Option<ExternalIdentifier<'a>> {
+    let mut properties = node.properties.iter();
+    let (_, cpe) = properties.find(|(name, _)| name == "release:cpe")?;
+    let kind = match cpe.starts_with("cpe:2.3:") {
+        true => "cpe23",
+        false => "cpe22",
+    };
+    Some(ExternalIdentifier::new(kind, cpe))
 }
 
 fn purpose(node: &Node<'_>) -> &'static str {
