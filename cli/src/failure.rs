@@ -12,6 +12,8 @@ pub enum Exit {
     Usage = 2,
     /// A server that is needed cannot be reached: retry later.
     Unreachable = 3,
+    /// `hallmark rebuild`: nothing can be said here, for or against.
+    CannotTell = 4,
 }
 
 /// The end of a command: printed once, by `main`.

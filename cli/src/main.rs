@@ -13,8 +13,8 @@ mod testing;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    buildinfo, channels, config, createrepo, evidence, mergerepo, modifyrepo, publish, repo_check,
-    repofile, sbom, serve, status, token, waiver,
+    buildinfo, channels, compare, config, createrepo, evidence, mergerepo, modifyrepo, publish,
+    rebuild, repo_check, repofile, sbom, serve, status, token, waiver,
 };
 use failure::Failure;
 use std::process::ExitCode;
@@ -34,6 +34,9 @@ EXAMPLES:
   hallmark buildinfo hello-2.12-1.src.rpm -o out/
   HALLMARK_TOKEN=... hallmark publish --wait out/
 
+  # Is the package that I downloaded made of these sources?
+  hallmark rebuild hello-2.12-1.x86_64.rpm --srpm hello-2.12-1.src.rpm --buildinfo hello.buildinfo.json
+
   # Why is it held?
   hallmark status hello
 
@@ -45,6 +48,7 @@ EXIT CODES:
   1  the job failed or was refused
   2  wrong usage or configuration
   3  the server cannot be reached: try again later
+  4  `rebuild` only: this machine cannot tell
 
 ENVIRONMENT:
   HALLMARK_SERVER_URL, HALLMARK_TOKEN   the server to talk to, and the access token
@@ -66,6 +70,10 @@ enum Command {
     Token(token::Args),
     /// Build a source package in the sandbox and record how
     Buildinfo(buildinfo::Args),
+    /// Build a published package again and tell whether it is the same, bit for bit
+    Rebuild(rebuild::Args),
+    /// Compare two files of one package
+    Compare(compare::Args),
     /// Hand finished builds to the server
     Publish(publish::Args),
     /// Tell where builds are, and why they are held
@@ -117,6 +125,8 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Config(args) => config::run(args),
         Command::Token(args) => token::run(args),
         Command::Buildinfo(args) => buildinfo::run(args),
+        Command::Rebuild(args) => rebuild::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Publish(args) => publish::run(args),
         Command::Status(args) => status::run(args),
         Command::Retry(args) => status::retry(args),

@@ -6,8 +6,8 @@
 //! that differed between the plain builds and now do not, differed for it.
 
 use crate::build::{self, BuildError, BuildRequest, BuiltPackage, Run};
+use crate::buildroot::Root;
 use crate::compare::{self, CompareError, Context, Facts, set_cause};
-use crate::lock;
 use crate::plan::{self, Plan, RootError};
 use crate::profile;
 use crate::sandbox::SandboxError;
@@ -44,8 +44,11 @@ pub struct Factor {
     /// How it is tried.
     pub trial: Trial,
     /// Changes the plan; an error says why this machine cannot.
-    change: fn(&mut Plan) -> Result<(), String>,
+    change: Change,
 }
+
+/// Changes a plan for a build root; an error says why that cannot be.
+type Change = fn(&mut Plan, &Path) -> Result<(), String>;
 
 /// All factors, in the order in which they are tried.
 pub static FACTORS: &[Factor] = &[
@@ -53,7 +56,7 @@ pub static FACTORS: &[Factor] = &[
         name: "host-name",
         title: "name of the machine",
         trial: Trial::Varied,
-        change: |plan| {
+        change: |plan, _| {
             "elsewhere".clone_into(&mut plan.identity.hostname);
             Ok(())
         },
@@ -62,7 +65,7 @@ pub static FACTORS: &[Factor] = &[
         name: "user",
         title: "name and number of the user",
         trial: Trial::Varied,
-        change: |plan| {
+        change: |plan, _| {
             plan.identity.uid = 2_000;
             plan.identity.gid = 2_000;
             "other".clone_into(&mut plan.identity.user);
@@ -79,7 +82,7 @@ pub static FACTORS: &[Factor] = &[
         name: "time-zone",
         title: "time zone",
         trial: Trial::Varied,
-        change: |plan| set(plan, "TZ", "Pacific/Kiritimati"),
+        change: |plan, _| set(plan, "TZ", "Pacific/Kiritimati"),
     },
     Factor {
         name: "locale",
@@ -91,34 +94,34 @@ pub static FACTORS: &[Factor] = &[
         name: "cpu-count",
         title: "number of processors",
         trial: Trial::Varied,
-        change: |plan| {
+        change: |plan, root| {
             let one = std::thread::available_parallelism().is_ok_and(|count| count.get() == 1);
             if one {
                 return Err("this machine has one processor".to_owned());
             }
-            start_with(plan, profile::on_one_cpu())
+            start_with(plan, root, profile::on_one_cpu())
         },
     },
     Factor {
         name: "kernel",
         title: "version of the kernel",
         trial: Trial::Varied,
-        change: |plan| start_with(plan, profile::on_other_kernel()),
+        change: |plan, root| start_with(plan, root, profile::on_other_kernel()),
     },
     Factor {
         name: "clock",
         title: "the clock, stopped",
         trial: Trial::HeldStill,
-        change: |plan| {
+        change: |plan, root| {
             let words = ["faketime", "-f", "2030-01-01 00:00:00"];
-            start_with(plan, words.map(str::to_owned).into())
+            start_with(plan, root, words.map(str::to_owned).into())
         },
     },
     Factor {
         name: "hash-seed",
         title: "seeds of hash tables in Python and Perl",
         trial: Trial::HeldStill,
-        change: |plan| {
+        change: |plan, _| {
             set(plan, "PYTHONHASHSEED", "0")?;
             set(plan, "PERL_HASH_SEED", "0")?;
             set(plan, "PERL_PERTURB_KEYS", "0")
@@ -128,15 +131,15 @@ pub static FACTORS: &[Factor] = &[
         name: "addresses",
         title: "random addresses in memory",
         trial: Trial::HeldStill,
-        change: |plan| start_with(plan, profile::at_fixed_addresses()),
+        change: |plan, root| start_with(plan, root, profile::at_fixed_addresses()),
     },
     Factor {
         name: "parallel-jobs",
         title: "jobs that run at the same time",
         trial: Trial::HeldStill,
-        change: |plan| {
+        change: |plan, root| {
             set(plan, "RPM_BUILD_NCPUS", "1")?;
-            start_with(plan, profile::on_one_cpu())
+            start_with(plan, root, profile::on_one_cpu())
         },
     },
 ];
@@ -146,15 +149,15 @@ fn set(plan: &mut Plan, name: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn start_with(plan: &mut Plan, words: Vec<String>) -> Result<(), String> {
+fn start_with(plan: &mut Plan, root: &Path, words: Vec<String>) -> Result<(), String> {
     if let Some(tool) = words.first() {
-        profile::installed(tool).map_err(|error| error.to_string())?;
+        profile::installed(root, tool).map_err(|error| error.to_string())?;
     }
     plan.before.extend(words);
     Ok(())
 }
 
-fn other_path(plan: &mut Plan) -> Result<(), String> {
+fn other_path(plan: &mut Plan, _: &Path) -> Result<(), String> {
     let elsewhere = format!("_topdir {}/elsewhere/build", crate::sandbox::HOME_DIR);
     let here = format!("_topdir {}", plan::BUILD_PATH);
     match plan.argv.iter_mut().find(|word| **word == here) {
@@ -167,7 +170,10 @@ fn other_path(plan: &mut Plan) -> Result<(), String> {
 }
 
 /// A language other than English without territory, when the root has one.
-fn other_locale(plan: &mut Plan) -> Result<(), String> {
+fn other_locale(plan: &mut Plan, root: &Path) -> Result<(), String> {
+    if root != Path::new("/") {
+        return Err("only the machine's own root is asked for languages".to_owned());
+    }
     let output = std::process::Command::new("locale")
         .arg("-a")
         .output()
@@ -254,6 +260,13 @@ pub struct Difference {
 type Place = (String, String);
 type Differences = BTreeMap<Place, Cause>;
 
+/// What all builds of a series share.
+struct Series<'a> {
+    srpm: &'a Path,
+    root: &'a Root,
+    request: &'a BuildRequest,
+}
+
 /// One build of the series.
 struct Built {
     _scratch: Scratch,
@@ -278,13 +291,21 @@ pub fn bisect(request: &BuildRequest) -> Result<Bisection, BisectError> {
     let (source_sha256, _) = scratch::copy_readable(&request.srpm, &srpm)
         .map_err(io(format!("copy {}", request.srpm.display())))?;
     let source = plan::read_source(&srpm).map_err(BuildError::from)?;
-    let root = lock::host().map_err(|error| BuildError::from(RootError::from(error)))?;
-    let mut plain = Plan::new(&source, &root.rpm_version);
+    let root = match &request.root {
+        Some(root) => root.clone(),
+        None => Root::host().map_err(|error| BuildError::from(RootError::from(error)))?,
+    };
+    let mut plain = Plan::new(&source, &root.lock.rpm_version);
     plain.before = LOW_PRIORITY.map(str::to_owned).into();
     build::refuse_future(&plain)?;
 
-    let first = plain_build(&plain, &srpm, request)?;
-    let second = plain_build(&plain, &srpm, request)?;
+    let series = Series {
+        srpm: &srpm,
+        root: &root,
+        request,
+    };
+    let first = plain_build(&plain, &series)?;
+    let second = plain_build(&plain, &series)?;
     let anyway = differences(&first, &second)?;
     drop(second);
 
@@ -292,7 +313,7 @@ pub fn bisect(request: &BuildRequest) -> Result<Bisection, BisectError> {
     let mut factors = Vec::with_capacity(FACTORS.len());
     for factor in FACTORS {
         tracing::info!("building with another {}", factor.title);
-        let not_tried = try_factor(factor, &plain, &first, &srpm, request, &mut tally)?;
+        let not_tried = try_factor(factor, &plain, &first, &series, &mut tally)?;
         factors.push(TriedFactor {
             name: factor.name,
             title: factor.title,
@@ -310,8 +331,8 @@ pub fn bisect(request: &BuildRequest) -> Result<Bisection, BisectError> {
     })
 }
 
-fn plain_build(plan: &Plan, srpm: &Path, request: &BuildRequest) -> Result<Built, BisectError> {
-    match build_once(plan, srpm, request)? {
+fn plain_build(plan: &Plan, series: &Series<'_>) -> Result<Built, BisectError> {
+    match build_once(plan, series)? {
         Outcome::Built(built) => Ok(*built),
         Outcome::Failed { exit_code, tail } => Err(BisectError::Failed { exit_code, tail }),
     }
@@ -322,18 +343,17 @@ fn try_factor(
     factor: &Factor,
     plain: &Plan,
     first: &Built,
-    srpm: &Path,
-    request: &BuildRequest,
+    series: &Series<'_>,
     tally: &mut Tally<'_>,
 ) -> Result<Option<String>, BisectError> {
     if factor.trial == Trial::HeldStill && tally.anyway.is_empty() {
         return Ok(Some("two plain builds are equal".to_owned()));
     }
     let mut plan = plain.clone();
-    if let Err(why) = (factor.change)(&mut plan) {
+    if let Err(why) = (factor.change)(&mut plan, &series.root.dir) {
         return Ok(Some(why));
     }
-    let changed = match build_once(&plan, srpm, request)? {
+    let changed = match build_once(&plan, series)? {
         Outcome::Built(built) => *built,
         Outcome::Failed { exit_code, .. } => {
             return Ok(Some(format!("the build fails with status {exit_code}")));
@@ -341,7 +361,7 @@ fn try_factor(
     };
     match factor.trial {
         Trial::Varied => tally.varied(factor.name, differences(first, &changed)?),
-        Trial::HeldStill => match build_once(&plan, srpm, request)? {
+        Trial::HeldStill => match build_once(&plan, series)? {
             Outcome::Built(again) => tally.held(factor.name, &differences(&changed, &again)?),
             Outcome::Failed { exit_code, .. } => {
                 return Ok(Some(format!("the build fails with status {exit_code}")));
@@ -351,7 +371,8 @@ fn try_factor(
     Ok(None)
 }
 
-fn build_once(plan: &Plan, srpm: &Path, request: &BuildRequest) -> Result<Outcome, BuildError> {
+fn build_once(plan: &Plan, series: &Series<'_>) -> Result<Outcome, BuildError> {
+    let request = series.request;
     let scratch = Scratch::create(&request.work_dir).map_err(|source| BuildError::Io {
         action: format!("make a directory below {}", request.work_dir.display()),
         source,
@@ -363,7 +384,7 @@ fn build_once(plan: &Plan, srpm: &Path, request: &BuildRequest) -> Result<Outcom
         build_uid: request.build_uid,
         cancel: &request.cancel,
     };
-    let executed = match build::execute(plan, srpm, &run, &log) {
+    let executed = match build::execute(plan, series.root, series.srpm, &run, &log) {
         Ok(executed) => executed,
         // A limit stopped it; the machine's other troubles end the series.
         Err(BuildError::Sandbox(
@@ -511,7 +532,7 @@ mod tests {
         assert_eq!(names.len(), FACTORS.len());
         for factor in FACTORS {
             let mut plan = plain.clone();
-            match (factor.change)(&mut plan) {
+            match (factor.change)(&mut plan, Path::new("/")) {
                 Ok(()) => assert_ne!(plan, plain, "{}", factor.name),
                 Err(why) => assert!(
                     why.contains("install") || why.contains("processor"),

@@ -1,6 +1,6 @@
 //! Building a source package in the sandbox, and recording how: `hallmark buildinfo`.
 
-use crate::lock::{self, RootLock};
+use crate::buildroot::Root;
 use crate::plan::{self, Plan, RootError, SourceError, SourcePackage};
 use crate::sandbox::{self, Cancel, Ended, Job, Limits, SandboxError};
 use crate::scratch::{self, Scratch};
@@ -38,6 +38,8 @@ pub struct BuildRequest {
     pub limits: Limits,
     /// User that the build runs as when we are root.
     pub build_uid: u32,
+    /// What the build runs in; none: the machine's own root.
+    pub root: Option<Root>,
     /// Stops the build.
     pub cancel: Cancel,
 }
@@ -53,6 +55,7 @@ impl BuildRequest {
             build_uid: config.build_uid,
             // Anybody may make a directory of their own there, and nobody else can touch it.
             work_dir: "/var/tmp".into(),
+            root: None,
             cancel: Cancel::default(),
         }
     }
@@ -78,6 +81,16 @@ pub enum BuildError {
     /// The root cannot be recorded. The machine's fault.
     #[error(transparent)]
     Root(#[from] RootError),
+    /// Packages were installed or removed while it ran, so nobody knows what it ran in. Try again.
+    #[error(
+        "the machine's packages changed while the build ran (lock {before}, now {after}): build again"
+    )]
+    RootChanged {
+        /// The root's lock at the start.
+        before: FileDigest,
+        /// At the end.
+        after: FileDigest,
+    },
     /// Limits or the sandbox stopped it; see there whether to retry.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -139,10 +152,13 @@ pub fn record(request: &BuildRequest) -> Result<Recorded, BuildError> {
     let (srpm_digest, _) = scratch::copy_readable(&request.srpm, &srpm)
         .map_err(io(format!("copy {}", request.srpm.display())))?;
     let source = plan::read_source(&srpm)?;
-    let root = lock::host().map_err(RootError::from)?;
-    let plan = Plan::new(&source, &root.rpm_version);
+    let root = match &request.root {
+        Some(root) => root.clone(),
+        None => Root::host().map_err(RootError::from)?,
+    };
+    let plan = Plan::new(&source, &root.lock.rpm_version);
     refuse_future(&plan)?;
-    let evaluated = plan::evaluate(&plan, &request.work_dir, request.build_uid)?;
+    let evaluated = plan::evaluate(&plan, &root, &request.work_dir, request.build_uid)?;
 
     fs::create_dir_all(&request.out_dir)
         .map_err(io(format!("make {}", request.out_dir.display())))?;
@@ -154,7 +170,7 @@ pub fn record(request: &BuildRequest) -> Result<Recorded, BuildError> {
         build_uid: request.build_uid,
         cancel: &request.cancel,
     };
-    let executed = execute(&plan, &srpm, &run, &log)?;
+    let executed = execute(&plan, &root, &srpm, &run, &log)?;
     if executed.ended.exit_code != 0 {
         let tail = sandbox::log_tail(&log, QUOTED);
         return Err(BuildError::Failed {
@@ -204,10 +220,15 @@ pub(crate) fn refuse_future(plan: &Plan) -> Result<(), BuildError> {
 }
 
 /// Where and within what a plan is carried out.
-pub(crate) struct Run<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct Run<'a> {
+    /// Scratch space of this run.
     pub scratch: &'a Scratch,
+    /// What the build may use.
     pub limits: &'a Limits,
+    /// User that the build runs as when we are root.
     pub build_uid: u32,
+    /// Stops the build.
     pub cancel: &'a Cancel,
 }
 
@@ -219,9 +240,10 @@ pub(crate) struct Executed {
     pub finished: Timestamp,
 }
 
-/// Runs rpmbuild as `plan` says on `srpm`, which lies in the scratch directory.
+/// Runs rpmbuild in `root` as `plan` says on `srpm`, which lies in the scratch directory.
 pub(crate) fn execute(
     plan: &Plan,
+    root: &Root,
     srpm: &Path,
     run: &Run<'_>,
     log: &Path,
@@ -241,6 +263,7 @@ pub(crate) fn execute(
     let started = now();
     let ended = (sandbox::default_backend().run)(&Job {
         dir: run.scratch.dir(),
+        root: &root.dir,
         inputs: &inputs,
         out: &out,
         command: &plan.command(),
@@ -251,6 +274,10 @@ pub(crate) fn execute(
         log,
         cancel: run.cancel,
     })?;
+    if let Some(after) = root.changed().map_err(RootError::from)? {
+        let before = root.lock.sha256;
+        return Err(BuildError::RootChanged { before, after });
+    }
     Ok(Executed {
         ended,
         out,
@@ -274,6 +301,8 @@ pub struct BuiltPackage {
     pub header: HeaderDigest,
     /// Bytes.
     pub size_bytes: u64,
+    /// Its payload as its header says, packed and unpacked.
+    pub payload: (Option<FileDigest>, Option<FileDigest>),
 }
 
 /// Finds the packages below `dir`, sorted by NEVRA. Links and other files are passed over: the build
@@ -336,6 +365,16 @@ fn read_built(path: PathBuf) -> Result<BuiltPackage, BuildError> {
         file,
         header: package.header_digest,
         size_bytes,
+        payload: (
+            package
+                .payload_sha256
+                .as_deref()
+                .and_then(|hex| hex.parse().ok()),
+            package
+                .payload_sha256_alt
+                .as_deref()
+                .and_then(|hex| hex.parse().ok()),
+        ),
         path,
     })
 }
@@ -354,7 +393,7 @@ fn describe(
     source: &SourcePackage,
     srpm: FileDigest,
     plan: &Plan,
-    root: &RootLock,
+    root: &Root,
     evaluated: BTreeMap<String, String>,
     executed: &Executed,
     built: &[BuiltPackage],
@@ -365,6 +404,8 @@ fn describe(
         file_sha256: package.file,
         header_sha256: package.header,
         size_bytes: package.size_bytes,
+        payload_sha256: package.payload.0,
+        payload_alt_sha256: package.payload.1,
     });
     Ok(BuildInfo {
         schema: buildinfo::SCHEMA.to_owned(),
@@ -375,7 +416,7 @@ fn describe(
             cookie: source.cookie.clone(),
         },
         rpmbuild: RpmBuild {
-            version: root.rpm_version.clone(),
+            version: root.lock.rpm_version.clone(),
             mode: plan::MODE.to_owned(),
             argv: plan.argv.clone(),
             target: evaluated
@@ -393,11 +434,13 @@ fn describe(
         identity: plan.identity.clone(),
         machine: machine(),
         buildroot: Buildroot {
-            kind: plan::ROOT_KIND.to_owned(),
-            lock_sha256: root.sha256,
-            installer: root.installer.to_owned(),
-            packages: root.packages,
-            toolchain: root.toolchain.clone(),
+            kind: root.kind.to_owned(),
+            lock_sha256: root.lock.sha256,
+            installer: root.lock.installer.to_owned(),
+            packages: root.lock.packages,
+            toolchain: root.lock.toolchain.clone(),
+            tree_sha256: root.tree,
+            locked: root.lock.locked.clone(),
         },
         sandbox: Sandbox {
             kind: backend.name.to_owned(),
@@ -418,7 +461,30 @@ pub(crate) fn machine() -> Machine {
         kernel: kernel.trim().to_owned(),
         ncpu: u32::try_from(ncpu).unwrap_or(u32::MAX),
         page_size: page_size().unwrap_or(4096),
+        cpu_flags_sha256: cpu_flags(),
+        memory_mib: memory_mib(),
     }
+}
+
+/// Digest of the first processor's flags, sorted, each with a newline.
+fn cpu_flags() -> Option<FileDigest> {
+    let text = fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("flags") || line.starts_with("Features"))?;
+    let mut flags: Vec<&str> = line.split_once(':')?.1.split_whitespace().collect();
+    flags.sort_unstable();
+    let lines: String = flags.iter().flat_map(|flag| [*flag, "\n"]).collect();
+    Some(FileDigest::of(lines.as_bytes()))
+}
+
+fn memory_mib() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1_024)
 }
 
 /// `KernelPageSize: 4 kB`, the first in smaps.

@@ -1,6 +1,7 @@
 //! `hallmark-rebuilder doctor`: does everything that a rebuild needs once, and says what to do about
 //! what does not work.
 
+use crate::buildroot::Root;
 use crate::keys::RebuilderKeys;
 use crate::plan::{MACROS_INSIDE, Plan, SourcePackage};
 use crate::sandbox::{self, Cancel, Job, Limits};
@@ -119,7 +120,8 @@ static CHECKS: &[CheckRow] = &[
         remedy: "check the rpm installation: `rpm --eval %{_arch}`",
         check: |config| {
             let plan = some_plan().map_err(|error| error.to_string())?;
-            let values = plan::evaluate(&plan, &config.work_dir, config.build_uid)
+            let root = Root::host().map_err(|error| error.to_string())?;
+            let values = plan::evaluate(&plan, &root, &config.work_dir, config.build_uid)
                 .map_err(|error| error.to_string())?;
             let host = values.get("_buildhost").cloned().unwrap_or_default();
             wanted(host == "reproducible", &format!("_buildhost is `{host}`"))?;
@@ -246,6 +248,7 @@ fn in_sandbox(config: &RebuilderConfig, line: &str) -> Result<String, String> {
     let log = scratch.dir().join("log");
     let ended = (sandbox::default_backend().run)(&Job {
         dir: scratch.dir(),
+        root: std::path::Path::new("/"),
         inputs: &[(macros, MACROS_INSIDE.to_owned())],
         out: &out,
         command: &["sh", "-c", line].map(str::to_owned),

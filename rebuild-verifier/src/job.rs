@@ -2,13 +2,13 @@
 
 use crate::attest::{self, PackageReport, RebuildFacts, Report as ComparisonReport};
 use crate::backoff::Backoff;
-use crate::build::{BuildError, BuiltPackage};
+use crate::build::{BuildError, BuiltPackage, Run};
+use crate::buildroot::{Root, Store};
 use crate::client::{Client, ClientError};
-use crate::compare::{self, Comparison, Context, Facts};
+use crate::compare::{self, Comparer, Comparison, Context, Facts};
 use crate::keys::RebuilderKeys;
-use crate::lock;
 use crate::profile::{self, Profile};
-use crate::replay::{self, Rebuilt};
+use crate::replay::{self, Rebuilt, Site};
 use crate::sandbox::{Cancel, Limits, SandboxError};
 use crate::scratch::Scratch;
 use repo_model::buildinfo::{self, BuildInfo, Machine};
@@ -37,6 +37,10 @@ pub struct Workbench {
     pub rebuilder: Rebuilder,
     /// Scratch space.
     pub work_dir: PathBuf,
+    /// Layers of locked packages.
+    pub store: Store,
+    /// Compares packages where they can do no harm.
+    pub comparer: Comparer,
     /// What a build may use.
     pub limits: Limits,
     /// User that builds run as when we are root.
@@ -252,19 +256,24 @@ fn rebuild(
     let srpm = scratch.dir().join("in.src.rpm");
     let limit = bench.limits.disk_bytes;
     persist(cancel, || bench.client.download(job.source, &srpm, limit))?;
-    let mut plan = replay::check(&info, &srpm, &bench.work_dir, bench.build_uid)
+    let site = Site {
+        work_dir: &bench.work_dir,
+        build_uid: bench.build_uid,
+        store: &bench.store,
+    };
+    let mut ready = replay::check(&info, &srpm, &site).map_err(|error| infra(&error))?;
+    ready.plan.before = bench
+        .profile
+        .before(&ready.root.dir)
         .map_err(|error| infra(&error))?;
-    plan.before = bench.profile.before().map_err(|error| infra(&error))?;
     tracing::info!(job = job.job, source = %info.source.nevra, "rebuilding {}", info.source.nevra);
-    let result = replay::replay(
-        &plan,
-        &srpm,
+    let run = Run {
         scratch,
-        &bench.limits,
-        bench.build_uid,
-        log,
+        limits: &bench.limits,
+        build_uid: bench.build_uid,
         cancel,
-    );
+    };
+    let result = replay::replay(&ready, &srpm, &run, log);
     let rebuilt = match result {
         Ok(rebuilt) => rebuilt,
         Err(BuildError::Sandbox(SandboxError::Cancelled)) => return Err(NoVerdict::Dropped),
@@ -280,11 +289,18 @@ fn rebuild(
             vec![(None, failed); job.packages.len()]
         }
         None => {
-            let context = context(&info.machine, &rebuilt, &plan.before);
+            let context = context(&info.machine, &rebuilt, &ready.plan.before);
             compare_all(bench, job, &rebuilt, &context, scratch, cancel)?
         }
     };
-    testify(bench, job, &info, &rebuilt, &comparisons, log, cancel)
+    let done = Done {
+        info: &info,
+        root: &ready.root,
+        rebuilt: &rebuilt,
+        comparisons: &comparisons,
+        log,
+    };
+    testify(bench, job, &done, cancel)
 }
 
 fn fetch_buildinfo(
@@ -380,12 +396,16 @@ fn compare_one(
             .client
             .download(package.file, &path, package.size_bytes)
     })?;
-    let compared = compare::compare(&path, &built.path, context).map_err(|error| infra(&error));
+    let compared = bench
+        .comparer
+        .compare(&path, &built.path, context, cancel)
+        .map_err(|error| infra(&error));
     let _ = fs::remove_file(&path);
     compared
 }
 
-fn context(machine: &Machine, rebuilt: &Rebuilt, before: &[String]) -> Context {
+/// What is known of the build and of its rebuild.
+pub(crate) fn context(machine: &Machine, rebuilt: &Rebuilt, before: &[String]) -> Context {
     let (kernel, ncpu) = profile::seen(before);
     Context {
         expected: Facts {
@@ -405,17 +425,29 @@ fn context(machine: &Machine, rebuilt: &Rebuilt, before: &[String]) -> Context {
     }
 }
 
+/// A rebuild with its comparisons, to be told of.
+struct Done<'a> {
+    info: &'a BuildInfo,
+    root: &'a Root,
+    rebuilt: &'a Rebuilt,
+    comparisons: &'a Compared,
+    log: &'a Path,
+}
+
 /// Uploads log, report and statements.
 fn testify(
     bench: &Workbench,
     job: &LeasedJob,
-    info: &BuildInfo,
-    rebuilt: &Rebuilt,
-    comparisons: &Compared,
-    log: &Path,
+    done: &Done<'_>,
     cancel: &Cancel,
 ) -> Result<Judged, NoVerdict> {
-    let root = lock::host().map_err(|error| infra(&error))?;
+    let Done {
+        info,
+        root,
+        rebuilt,
+        comparisons,
+        log,
+    } = *done;
     let packages = job.packages.iter().zip(comparisons);
     let report = ComparisonReport {
         schema: attest::REPORT_SCHEMA,
@@ -444,8 +476,8 @@ fn testify(
     ];
     let facts = RebuildFacts {
         rebuilder: bench.rebuilder.clone(),
-        lock: root.sha256,
-        rpm_version: root.rpm_version.clone(),
+        lock: root.lock.sha256,
+        rpm_version: root.lock.rpm_version.clone(),
         profile: bench.profile.name,
         limits: rebuilt.limits,
         attachments: attachments.clone(),

@@ -3,6 +3,7 @@
 //!
 //! * [`build::record`] builds a source package and writes its buildinfo (`hallmark buildinfo`).
 //! * [`replay::check`] and [`replay::replay`] make a recorded build again.
+//! * [`verify::check`] does both for packages that somebody published (`hallmark rebuild`).
 //! * [`compare::compare`] judges two files of one package and names the causes of a difference.
 //! * [`bisect::bisect`] finds what a file depends on by building again with one factor changed.
 //! * [`worker::run`] does this for a server, job after job.
@@ -11,6 +12,7 @@ pub mod attest;
 mod backoff;
 pub mod bisect;
 pub mod build;
+pub mod buildroot;
 pub mod client;
 pub mod compare;
 pub mod doctor;
@@ -23,4 +25,5 @@ pub mod profile;
 pub mod replay;
 pub mod sandbox;
 pub mod scratch;
+pub mod verify;
 pub mod worker;

@@ -5,6 +5,7 @@
 //! say nothing about the package, so it is refused.
 
 use repo_model::FileDigest;
+use repo_model::buildinfo::LockedPackage;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -40,6 +41,8 @@ pub struct RootLock {
     pub toolchain: Vec<String>,
     /// Version of rpm in the root.
     pub rpm_version: String,
+    /// The packages by digest, when the root was made of them.
+    pub locked: Vec<LockedPackage>,
 }
 
 /// Names (without version suffixes such as `-12`) of packages that shape what is built.
@@ -164,6 +167,7 @@ fn lock_of(listed: &str, installer: &'static str, rpm_version: String) -> RootLo
         packages: u32::try_from(lines.len()).unwrap_or(u32::MAX),
         toolchain,
         rpm_version,
+        locked: Vec::new(),
     }
 }
 

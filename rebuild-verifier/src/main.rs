@@ -7,13 +7,15 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use hallmark_rebuilder::bisect;
 use hallmark_rebuilder::build::BuildRequest;
+use hallmark_rebuilder::buildroot::{self, LockFile, Store};
 use hallmark_rebuilder::client::{Client, ClientError};
+use hallmark_rebuilder::compare::{self, Comparer};
 use hallmark_rebuilder::doctor::{self, Health};
 use hallmark_rebuilder::job::Workbench;
 use hallmark_rebuilder::keys::{self, RebuilderKeys};
 use hallmark_rebuilder::mock_lock;
 use hallmark_rebuilder::profile::{self, Profile};
-use hallmark_rebuilder::sandbox::{Cancel, Limits};
+use hallmark_rebuilder::sandbox::{self, Cancel, Limits};
 use hallmark_rebuilder::worker::{self, Idle, Until};
 use repo_model::config::{Config, RebuilderConfig};
 use repo_model::statement::Rebuilder;
@@ -76,6 +78,17 @@ Examples:
   hallmark-rebuilder bisect hello-1.0-1.src.rpm >hello.bisection.json
   hallmark-rebuilder bisect --config /etc/hallmark/hallmark.toml hello-1.0-1.src.rpm")]
     Bisect(BisectArgs),
+    /// Compare two files of one package and name the causes of a difference.
+    #[command(after_help = "\
+Prints JSON: the verdict (identical, identical-unsigned, same-content, same-files, differs) and causes with
+file, tag and what to change. Exit code 0 whatever the verdict is.
+
+Example:
+  hallmark-rebuilder compare theirs/hello-1.0-1.x86_64.rpm ours/hello-1.0-1.x86_64.rpm")]
+    Compare(CompareArgs),
+    /// Lock packages for a build root, and make the layer of a lock.
+    #[command(subcommand)]
+    Buildroot(BuildrootCommand),
     /// Show mock's buildroot_lock.json as the buildroot of a buildinfo.
     #[command(after_help = "\
 Prints JSON. Its lock_sha256 is what `doctor` and buildinfos say of an RPM-based machine with the same
@@ -141,6 +154,60 @@ struct BisectArgs {
     config: ConfigArg,
 }
 
+#[derive(Debug, Args)]
+struct CompareArgs {
+    /// The package as it was built, or published
+    #[arg(value_name = "RPM")]
+    expected: PathBuf,
+    /// The package as it was made again
+    #[arg(value_name = "REBUILT_RPM")]
+    rebuilt: PathBuf,
+    /// What is known of the two builds, JSON
+    #[arg(long, value_name = "FILE")]
+    context: Option<PathBuf>,
+    /// Write the result here instead of to stdout
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum BuildrootCommand {
+    /// Have DNF say which packages a build root takes, and lock them by digest (needs root).
+    #[command(after_help = "\
+Writes the lock: for each package its name, digest of file and header, size, URLs and signer. The packages
+themselves go to the store (rebuilder.layers_dir). `hallmark buildinfo --buildroot LOCK` builds in it.
+
+Example:
+  hallmark-rebuilder buildroot lock --repo https://mirror.example/f44/x86_64/os -o root.lock.json \\
+    rpm-build gcc make")]
+    Lock {
+        /// Base URL of a repository; may be given several times
+        #[arg(long = "repo", value_name = "URL", required = true)]
+        repos: Vec<String>,
+        /// Packages; what they need comes with them
+        #[arg(required = true, value_name = "PACKAGE")]
+        packages: Vec<String>,
+        /// The new lock
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Make the layer of a lock, or find it (making needs root).
+    #[command(after_help = "\
+Prints JSON: digest of the lock, digest of the layer's tree, and where it lies. A layer that is there already
+is not made again. LOCK may also be a buildinfo.
+
+Example:
+  hallmark-rebuilder buildroot make root.lock.json")]
+    Make {
+        /// The lock
+        lock: PathBuf,
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+}
+
 /// The operator's fault: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -153,6 +220,8 @@ fn main() -> ExitCode {
         Command::Keygen(args) => keygen(args),
         Command::Run(args) => run(args),
         Command::Bisect(args) => find_factors(args),
+        Command::Compare(args) => compare_files(args),
+        Command::Buildroot(command) => buildroot(command),
         Command::MockLock { file } => show_mock_lock(file),
         Command::Doctor(args) => examine(args),
     };
@@ -238,6 +307,12 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let keys = RebuilderKeys::read(&config.key_file)
         .map_err(|error| usage(format!("{:#}", anyhow::Error::new(error))))?;
+    if sandbox::is_visible(&config.key_file) {
+        return Err(usage(format!(
+            "the key file {} lies where builds can see it: move it to /etc/hallmark",
+            config.key_file.display()
+        )));
+    }
     let profile = chosen_profile(&config.profile)?;
     let stop = Cancel::default();
     let idle = Idle::default();
@@ -251,6 +326,12 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         keys,
         rebuilder,
         limits: Limits::from_config(&config),
+        store: store(&config),
+        comparer: Comparer {
+            program: std::env::current_exe().context("cannot find this program's file")?,
+            work_dir: config.work_dir.clone(),
+            build_uid: config.build_uid,
+        },
         work_dir: config.work_dir,
         build_uid: config.build_uid,
         profile,
@@ -275,7 +356,7 @@ fn chosen_profile(name: &str) -> anyhow::Result<&'static Profile> {
         ))
     })?;
     found
-        .before()
+        .before(Path::new("/"))
         .map_err(|error| usage(format!("rebuilder.profile is `{name}`, but {error}")))?;
     Ok(found)
 }
@@ -312,11 +393,62 @@ fn find_factors(args: &BisectArgs) -> anyhow::Result<ExitCode> {
         limits: Limits::from_config(&config),
         work_dir: config.work_dir,
         build_uid: config.build_uid,
+        root: None,
         cancel,
     })?;
     let mut out = std::io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, &report).context("cannot write to stdout")?;
     writeln!(out).context("cannot write to stdout")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn compare_files(args: &CompareArgs) -> anyhow::Result<ExitCode> {
+    let json = compare::compare_to_json(&args.expected, &args.rebuilt, args.context.as_deref())?;
+    match &args.output {
+        Some(path) => std::fs::write(path, json)
+            .with_context(|| format!("cannot write {}", path.display()))?,
+        None => std::io::stdout()
+            .write_all(&json)
+            .context("cannot write to stdout")?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn store(config: &RebuilderConfig) -> Store {
+    Store::new(&config.layers_dir, config.layers_bytes)
+}
+
+fn buildroot(command: &BuildrootCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        BuildrootCommand::Lock {
+            repos,
+            packages,
+            output,
+            config,
+        } => {
+            let config = configuration(config)?;
+            let wanted = buildroot::Wanted {
+                repos: repos.clone(),
+                packages: packages.clone(),
+            };
+            let lock = buildroot::resolve(&wanted, &store(&config), &config.work_dir)?;
+            std::fs::write(output, lock.to_json())
+                .with_context(|| format!("cannot write {}", output.display()))?;
+        }
+        BuildrootCommand::Make { lock, config } => {
+            let config = configuration(config)?;
+            let root = store(&config).layer_of(&LockFile::read(lock)?.buildroot())?;
+            let mut out = std::io::stdout().lock();
+            let made = serde_json::json!({
+                "lock_sha256": root.lock.sha256,
+                "tree_sha256": root.tree,
+                "packages": root.lock.packages,
+                "rpm_version": root.lock.rpm_version,
+                "dir": root.dir,
+            });
+            writeln!(out, "{made:#}").context("cannot write to stdout")?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -160,6 +160,8 @@ pub fn buildroot(json: &[u8]) -> Result<Buildroot, MockLockError> {
             .unwrap_or_else(|| "rpm".to_owned()),
         packages: u32::try_from(lines.len()).unwrap_or(u32::MAX),
         toolchain,
+        tree_sha256: None,
+        locked: Vec::new(),
     })
 }
 

@@ -5,7 +5,8 @@
 //! The sandbox's call and the macros were measured to be necessary and sufficient with rpm 4.18:
 //! dropping any of the four macros changes every package.
 
-use crate::lock::{self, LockError};
+use crate::buildroot::Root;
+use crate::lock::LockError;
 use crate::sandbox::{self, Cancel, HOME_DIR, Job, Limits, OUT_DIR, SandboxError};
 use crate::scratch::Scratch;
 use repo_model::buildinfo::{Identity, TimeRules};
@@ -19,8 +20,6 @@ use std::sync::{Mutex, PoisonError};
 
 /// rpmbuild's mode: binaries carry the COOKIE of the SRPM, so all rebuilds start from the same one.
 pub const MODE: &str = "rebuild";
-/// Kind of build root that is used.
-pub const ROOT_KIND: &str = "host";
 /// `_topdir`: reaches build-ids and debug data, so it is always the same.
 pub const BUILD_PATH: &str = "/builddir/build";
 /// The source package inside.
@@ -204,13 +203,7 @@ impl Plan {
                 &format!("_rpmdir {OUT_DIR}"),
             ]),
             env,
-            identity: Identity {
-                hostname: "mockbuild".to_owned(),
-                uid: 1000,
-                gid: 1000,
-                user: "mockbuild".to_owned(),
-                umask: "0022".to_owned(),
-            },
+            identity: identity(),
             time: TimeRules {
                 source_date_epoch: Some(epoch),
                 origin: origin.to_owned(),
@@ -227,6 +220,17 @@ impl Plan {
         command.extend(self.argv.iter().cloned());
         command.push(SRPM_INSIDE.to_owned());
         command
+    }
+}
+
+/// Who and where everything in the sandbox believes to be.
+pub(crate) fn identity() -> Identity {
+    Identity {
+        hostname: "mockbuild".to_owned(),
+        uid: 1000,
+        gid: 1000,
+        user: "mockbuild".to_owned(),
+        umask: "0022".to_owned(),
     }
 }
 
@@ -272,25 +276,27 @@ const UNDEFINED: &str = "";
 /// and macro file in a process, as it takes a sandbox of its own.
 pub fn evaluate(
     plan: &Plan,
+    root: &Root,
     work_dir: &Path,
     build_uid: u32,
 ) -> Result<BTreeMap<String, String>, RootError> {
     type Key = (FileDigest, String);
     static CACHE: Mutex<Option<(Key, BTreeMap<String, String>)>> = Mutex::new(None);
-    let key = (lock::host()?.sha256, plan.macros.clone());
+    let key = (root.lock.sha256, plan.macros.clone());
     let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((known, values)) = cache.as_ref()
         && *known == key
     {
         return Ok(values.clone());
     }
-    let values = evaluate_anew(plan, work_dir, build_uid)?;
+    let values = evaluate_anew(plan, root, work_dir, build_uid)?;
     *cache = Some((key, values.clone()));
     Ok(values)
 }
 
 fn evaluate_anew(
     plan: &Plan,
+    root: &Root,
     work_dir: &Path,
     build_uid: u32,
 ) -> Result<BTreeMap<String, String>, RootError> {
@@ -314,6 +320,7 @@ fn evaluate_anew(
     let log = scratch.dir().join("log");
     let ended = (sandbox::default_backend().run)(&Job {
         dir: scratch.dir(),
+        root: &root.dir,
         inputs: &[(macros, MACROS_INSIDE.to_owned())],
         out: &out,
         command: &command,

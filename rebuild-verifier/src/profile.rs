@@ -61,21 +61,21 @@ pub struct MissingTool {
 }
 
 impl Profile {
-    /// What comes before rpmbuild on its command line.
-    pub fn before(&self) -> Result<Vec<String>, MissingTool> {
+    /// What comes before rpmbuild on its command line in the build root `root`.
+    pub fn before(&self, root: &Path) -> Result<Vec<String>, MissingTool> {
         let before = (self.before)();
         match before.first() {
-            Some(tool) => installed(tool).map(|()| before),
+            Some(tool) => installed(root, tool).map(|()| before),
             None => Ok(before),
         }
     }
 }
 
-/// Whether the build root has this program: the machine's own programs are the root's.
-pub fn installed(tool: &str) -> Result<(), MissingTool> {
-    if ["/usr/bin", "/bin", "/usr/sbin", "/sbin"]
+/// Whether the build root has this program.
+pub fn installed(root: &Path, tool: &str) -> Result<(), MissingTool> {
+    if ["usr/bin", "bin", "usr/sbin", "sbin"]
         .iter()
-        .any(|dir| Path::new(dir).join(tool).is_file())
+        .any(|dir| root.join(dir).join(tool).is_file())
     {
         return Ok(());
     }
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named() {
-        let error = installed("hallmark-no-such-program").unwrap_err();
+        let error = installed(Path::new("/"), "hallmark-no-such-program").unwrap_err();
         assert_eq!(
             error.to_string(),
             "hallmark-no-such-program is not installed"

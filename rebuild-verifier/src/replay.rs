@@ -1,10 +1,10 @@
 //! Making a recorded build again: first every reason why the result would say nothing, then the build.
 
 use crate::build::{self, BuildError, BuiltPackage, Run};
-use crate::lock;
-use crate::plan::{self, Plan, RootError, SourceError};
-use crate::sandbox::{self, Cancel, Limits};
-use crate::scratch::{self, Scratch};
+use crate::buildroot::{self, LayerError, Root, Store};
+use crate::plan::{self, Plan, RootError, SourceError, SourcePackage};
+use crate::sandbox;
+use crate::scratch;
 use repo_model::buildinfo::BuildInfo;
 use repo_model::{FileDigest, HeaderDigest, Timestamp};
 use std::path::Path;
@@ -48,7 +48,8 @@ pub enum ReplayError {
     },
     /// This machine has other packages installed. Retry on one with the builder's packages.
     #[error(
-        "this rebuilder's root is another one: its lock is {found} ({packages} packages), the build's is {wanted}"
+        "this rebuilder's root is another one: its lock is {found} ({packages} packages), the build's is {wanted}{}",
+        toolchain(differing)
     )]
     OtherRoot {
         /// Here.
@@ -57,7 +58,12 @@ pub enum ReplayError {
         packages: u32,
         /// In the buildinfo.
         wanted: FileDigest,
+        /// Packages that shape what is built and are others here: `has X, the build had Y`.
+        differing: Vec<String>,
     },
+    /// The layer that the build ran in cannot be had here; see there whether to retry.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
     /// The source package cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -75,16 +81,82 @@ pub enum ReplayError {
     },
 }
 
-/// Checks that building `srpm` here is making the build of `info` again, and returns the plan.
+/// Where builds are made again on this machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    /// Scratch space.
+    pub work_dir: &'a Path,
+    /// User that builds run as when we are root.
+    pub build_uid: u32,
+    /// Where layers of locked packages are kept.
+    pub store: &'a Store,
+}
+
+/// A build that can be made again here: how, and in what.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// How; a challenge profile may be put into it.
+    pub plan: Plan,
+    /// In what.
+    pub root: Root,
+}
+
+/// Checks that building `srpm` here is making the build of `info` again, and tells how.
 ///
 /// Looks at source package, mode, options, macros (file and values), environment, identity, times,
 /// build path, rpm and the root's lock. Machine and sandbox version are for diagnosis and not compared.
-pub fn check(
-    info: &BuildInfo,
-    srpm: &Path,
-    work_dir: &Path,
-    build_uid: u32,
-) -> Result<Plan, ReplayError> {
+/// A layer that is not there yet is made.
+pub fn check(info: &BuildInfo, srpm: &Path, site: &Site<'_>) -> Result<Ready, ReplayError> {
+    let source = same_source(info, srpm)?;
+    let found = FileDigest::of(info.macros.text.as_bytes());
+    if found != info.macros.file_sha256 {
+        return Err(ReplayError::MacroDigest {
+            found,
+            wanted: info.macros.file_sha256,
+        });
+    }
+    // The cheap questions first: a layer takes seconds to make.
+    let root = match info.buildroot.kind.as_str() {
+        buildroot::HOST => Root::host().map_err(RootError::from)?,
+        _ => {
+            same_plan(info, &Plan::new(&source, &info.rpmbuild.version))?;
+            site.store.layer_of(&info.buildroot)?
+        }
+    };
+    let plan = Plan::new(&source, &root.lock.rpm_version);
+    same_plan(info, &plan)?;
+    same(
+        "rpm version",
+        &info.rpmbuild.version,
+        &root.lock.rpm_version,
+    )?;
+    if info.buildroot.lock_sha256 != root.lock.sha256 {
+        return Err(ReplayError::OtherRoot {
+            found: root.lock.sha256,
+            packages: root.lock.packages,
+            wanted: info.buildroot.lock_sha256,
+            differing: differing(&info.buildroot.toolchain, &root.lock.toolchain),
+        });
+    }
+    let evaluated = plan::evaluate(&plan, &root, site.work_dir, site.build_uid)?;
+    let names = info.macros.evaluated.keys().chain(evaluated.keys());
+    for name in names {
+        let value = |values: &std::collections::BTreeMap<String, String>| {
+            values
+                .get(name)
+                .cloned()
+                .unwrap_or_else(|| "not defined".to_owned())
+        };
+        same(
+            &format!("macro %{name}"),
+            &value(&info.macros.evaluated),
+            &value(&evaluated),
+        )?;
+    }
+    Ok(Ready { plan, root })
+}
+
+fn same_source(info: &BuildInfo, srpm: &Path) -> Result<SourcePackage, ReplayError> {
     let (digest, _) = scratch::hash_file(srpm).map_err(|source| ReplayError::Io {
         path: srpm.to_owned(),
         source,
@@ -102,45 +174,44 @@ pub fn check(
             wanted: info.source.header_sha256,
         });
     }
-    let found = FileDigest::of(info.macros.text.as_bytes());
-    if found != info.macros.file_sha256 {
-        return Err(ReplayError::MacroDigest {
-            found,
-            wanted: info.macros.file_sha256,
-        });
+    Ok(source)
+}
+
+/// What the build had of the toolchain and this machine has not, each with what is here instead.
+fn differing(wanted: &[String], found: &[String]) -> Vec<String> {
+    let name = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+    let missing = wanted.iter().filter(|line| !found.contains(line));
+    missing
+        .map(|line| {
+            let here = found.iter().find(|other| name(other) == name(line));
+            match here {
+                Some(here) => format!("has {here}, the build had {line}"),
+                None => format!("lacks {line}"),
+            }
+        })
+        .collect()
+}
+
+/// The first few of them, for the end of a message.
+fn toolchain(differing: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = String::new();
+    for line in differing.iter().take(SHOWN) {
+        text.push_str("; this machine ");
+        text.push_str(line);
     }
-    let root = lock::host().map_err(RootError::from)?;
-    let plan = Plan::new(&source, &root.rpm_version);
-    same_plan(info, &plan)?;
-    same("rpm version", &info.rpmbuild.version, &root.rpm_version)?;
-    if info.buildroot.lock_sha256 != root.sha256 {
-        return Err(ReplayError::OtherRoot {
-            found: root.sha256,
-            packages: root.packages,
-            wanted: info.buildroot.lock_sha256,
-        });
+    if differing.len() > SHOWN {
+        text.push_str(&format!("; and {} more", differing.len() - SHOWN));
     }
-    let evaluated = plan::evaluate(&plan, work_dir, build_uid)?;
-    let names = info.macros.evaluated.keys().chain(evaluated.keys());
-    for name in names {
-        let value = |values: &std::collections::BTreeMap<String, String>| {
-            values
-                .get(name)
-                .cloned()
-                .unwrap_or_else(|| "not defined".to_owned())
-        };
-        same(
-            &format!("macro %{name}"),
-            &value(&info.macros.evaluated),
-            &value(&evaluated),
-        )?;
-    }
-    Ok(plan)
+    text
 }
 
 fn same_plan(info: &BuildInfo, plan: &Plan) -> Result<(), ReplayError> {
     same("mode", &info.rpmbuild.mode, plan::MODE)?;
-    same("kind of build root", &info.buildroot.kind, plan::ROOT_KIND)?;
+    if ![buildroot::HOST, buildroot::DNF].contains(&info.buildroot.kind.as_str()) {
+        let known = format!("{} or {}", buildroot::HOST, buildroot::DNF);
+        same("kind of build root", &info.buildroot.kind, &known)?;
+    }
     same(
         "kind of sandbox",
         &info.sandbox.kind,
@@ -200,30 +271,17 @@ pub struct Rebuilt {
     pub finished: Timestamp,
 }
 
-/// Carries out a plan that [`check`] gave, on the same `srpm`, which must lie in `scratch`.
+/// Carries out what [`check`] gave, on the same `srpm`, which must lie in the run's scratch space.
 ///
 /// A failing rpmbuild is a result, and so is one that leaves no usable packages.
 pub fn replay(
-    plan: &Plan,
+    ready: &Ready,
     srpm: &Path,
-    scratch: &Scratch,
-    limits: &Limits,
-    build_uid: u32,
+    run: &Run<'_>,
     log: &Path,
-    cancel: &Cancel,
 ) -> Result<Rebuilt, BuildError> {
-    build::refuse_future(plan)?;
-    let executed = build::execute(
-        plan,
-        srpm,
-        &Run {
-            scratch,
-            limits,
-            build_uid,
-            cancel,
-        },
-        log,
-    )?;
+    build::refuse_future(&ready.plan)?;
+    let executed = build::execute(&ready.plan, &ready.root, srpm, run, log)?;
     let exit_code = executed.ended.exit_code;
     let (packages, failure) = if exit_code == 0 {
         match build::collect(&executed.out) {

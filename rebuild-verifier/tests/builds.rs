@@ -3,9 +3,9 @@
 mod common;
 
 use common::{Lab, spec};
-use hallmark_rebuilder::build::{self, BuildError, BuildRequest};
-use hallmark_rebuilder::plan::Plan;
-use hallmark_rebuilder::replay::{self, Rebuilt, ReplayError};
+use hallmark_rebuilder::build::{self, BuildError, BuildRequest, Run};
+use hallmark_rebuilder::buildroot::Store;
+use hallmark_rebuilder::replay::{self, Ready, Rebuilt, ReplayError, Site};
 use hallmark_rebuilder::sandbox::Cancel;
 use hallmark_rebuilder::scratch::Scratch;
 use repo_model::buildinfo::BuildInfo;
@@ -63,23 +63,26 @@ fn replayed(lab: &Lab, info: &BuildInfo, srpm: &Path) -> (Scratch, Rebuilt) {
     let scratch = Scratch::create(&request.work_dir).unwrap();
     let inside = scratch.dir().join("in.src.rpm");
     hallmark_rebuilder::scratch::copy_readable(srpm, &inside).unwrap();
-    let plan = checked(lab, info, srpm).unwrap();
+    let ready = checked(lab, info, srpm).unwrap();
     let log = scratch.dir().join("log");
-    let rebuilt = replay::replay(
-        &plan,
-        &inside,
-        &scratch,
-        &request.limits,
-        request.build_uid,
-        &log,
-        &Cancel::default(),
-    )
-    .unwrap();
+    let cancel = Cancel::default();
+    let run = Run {
+        scratch: &scratch,
+        limits: &request.limits,
+        build_uid: request.build_uid,
+        cancel: &cancel,
+    };
+    let rebuilt = replay::replay(&ready, &inside, &run, &log).unwrap();
     (scratch, rebuilt)
 }
 
-fn checked(lab: &Lab, info: &BuildInfo, srpm: &Path) -> Result<Plan, ReplayError> {
-    replay::check(info, srpm, &lab.path("work"), 65_534)
+fn checked(lab: &Lab, info: &BuildInfo, srpm: &Path) -> Result<Ready, ReplayError> {
+    let site = Site {
+        work_dir: &lab.path("work"),
+        build_uid: 65_534,
+        store: &Store::new(&lab.path("store"), 1 << 30),
+    };
+    replay::check(info, srpm, &site)
 }
 
 #[test]

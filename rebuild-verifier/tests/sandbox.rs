@@ -10,6 +10,7 @@ use hallmark_rebuilder::sandbox::{
 use hallmark_rebuilder::scratch::Scratch;
 use repo_model::HeaderDigest;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,7 @@ fn run(
     let plan = Plan::new(&source, "4.18.0");
     let ended = (backend.run)(&Job {
         dir: scratch.dir(),
+        root: Path::new("/"),
         inputs: &[],
         out: &out,
         command: &["sh", "-c", line].map(str::to_owned),
@@ -328,6 +330,7 @@ fn a_sandbox_that_cannot_be_set_up_is_no_result_of_the_build() {
     let plan = Plan::new(&source, "4.18.0");
     let ended = (REBUILD_BACKENDS[0].run)(&Job {
         dir: scratch.dir(),
+        root: Path::new("/"),
         inputs: &[(lab.path("is-not-there"), "/builddir/in".to_owned())],
         out: scratch.dir(),
         command: &["true".to_owned()],

@@ -4,7 +4,9 @@ mod common;
 
 use common::{Lab, spec};
 use hallmark_rebuilder::build::{self, Recorded};
+use hallmark_rebuilder::buildroot::Store;
 use hallmark_rebuilder::client::{Client, ClientError};
+use hallmark_rebuilder::compare::Comparer;
 use hallmark_rebuilder::job::Workbench;
 use hallmark_rebuilder::keys::RebuilderKeys;
 use hallmark_rebuilder::profile;
@@ -251,6 +253,12 @@ impl World {
                 operator: "acme".parse().unwrap(),
             },
             work_dir: lab.path("bench"),
+            store: Store::new(&lab.path("store"), 1 << 30),
+            comparer: Comparer {
+                program: env!("CARGO_BIN_EXE_hallmark-rebuilder").into(),
+                work_dir: lab.path("bench"),
+                build_uid: 65_534,
+            },
             limits: lab.limits(),
             build_uid: 65_534,
             profile: profile::plain(),

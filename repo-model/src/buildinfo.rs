@@ -141,24 +141,56 @@ pub struct Machine {
     pub ncpu: u32,
     /// Bytes.
     pub page_size: u32,
+    /// SHA-256 of the sorted CPU flags, each with a newline: a build may use what the CPU can do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_flags_sha256: Option<FileDigest>,
+    /// Memory of the machine, MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u64>,
 }
 
 /// What the build ran in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Buildroot {
-    /// `host`: the machine's own root, read-only.
+    /// `host`: the machine's own root, read-only. `dnf`: a layer made of locked packages.
     pub kind: String,
-    /// SHA-256 over the sorted lines `name version arch` of all installed packages: replay refuses
-    /// to start in a root with another one.
+    /// Replay refuses to start in a root with another one. SHA-256 over sorted lines: of `host`,
+    /// `name version arch` of all installed packages; of `dnf`, `nevra header_sha256` of `locked`.
     pub lock_sha256: FileDigest,
-    /// `dpkg` or `rpm`.
+    /// `dpkg`, `rpm` or `dnf`.
     pub installer: String,
     /// Number of installed packages.
     pub packages: u32,
     /// The packages that matter for the result (toolchain), `name version arch`.
     #[serde(default)]
     pub toolchain: Vec<String>,
+    /// SHA-256 of all files of a layer, but the package manager's own database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree_sha256: Option<FileDigest>,
+    /// The packages that a layer is made of, sorted by NEVRA; empty for `host`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locked: Vec<LockedPackage>,
+}
+
+/// One package of a layer, and what was known of it when it was locked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedPackage {
+    /// `gcc-12-1.x86_64`.
+    pub nevra: Nevra,
+    /// SHA-256 of the file. Signing it anew changes this and nothing else.
+    pub sha256: FileDigest,
+    /// SHA-256 of its main header: what it holds, signed or not.
+    pub header_sha256: HeaderDigest,
+    /// Bytes of the file.
+    pub size_bytes: u64,
+    /// Where it was; hints, as it is asked for by digest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
+    /// Issuer of its signature as the package says (fingerprint, or key id of an old one), in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
 }
 
 /// How the build was confined.
@@ -189,6 +221,12 @@ pub struct Output {
     pub header_sha256: HeaderDigest,
     /// Bytes.
     pub size_bytes: u64,
+    /// SHA-256 of the payload as it is packed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_sha256: Option<FileDigest>,
+    /// SHA-256 of the payload unpacked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_alt_sha256: Option<FileDigest>,
 }
 
 impl BuildInfo {
@@ -229,10 +267,14 @@ mod tests {
             "time": {"source_date_epoch": 1, "origin": "changelog", "mtime_policy": "clamp"},
             "env": {"TZ": "UTC"},
             "identity": {"hostname": "h", "uid": 1, "gid": 1, "user": "u", "umask": "0022"},
-            "machine": {"arch": "x86_64", "kernel": "6", "ncpu": 2, "page_size": 4096},
-            "buildroot": {"kind": "host", "lock_sha256": hex, "installer": "dpkg", "packages": 1, "toolchain": []},
+            "machine": {"arch": "x86_64", "kernel": "6", "ncpu": 2, "page_size": 4096,
+                "cpu_flags_sha256": hex, "memory_mib": 4096},
+            "buildroot": {"kind": "host", "lock_sha256": hex, "installer": "dpkg", "packages": 1, "toolchain": [],
+                "tree_sha256": hex, "locked": [{"nevra": "gcc-12-1.x86_64", "sha256": hex, "header_sha256": hex,
+                "size_bytes": 1, "urls": ["https://m.example/gcc.rpm"], "signer": "AB12"}]},
             "sandbox": {"kind": "bwrap", "version": "0.8", "network": "none", "build_path": "/b", "limits": "weak"},
-            "outputs": [{"nevra": "a-1-1.noarch", "file_sha256": hex, "header_sha256": hex, "size_bytes": 1}],
+            "outputs": [{"nevra": "a-1-1.noarch", "file_sha256": hex, "header_sha256": hex, "size_bytes": 1,
+                "payload_sha256": hex, "payload_alt_sha256": hex}],
         })
     }
 

@@ -323,6 +323,10 @@ pub struct RebuilderConfig {
     pub build_uid: u32,
     /// What it varies on purpose in its rebuilds; `plain` varies nothing.
     pub profile: String,
+    /// Build roots that are made of locked packages, and these packages.
+    pub layers_dir: PathBuf,
+    /// Those used longest ago are removed when all are larger than this, bytes.
+    pub layers_bytes: u64,
 }
 
 impl Default for RebuilderConfig {
@@ -340,6 +344,8 @@ impl Default for RebuilderConfig {
             log_bytes: 16 << 20,
             build_uid: 65_534,
             profile: "plain".to_owned(),
+            layers_dir: "/var/cache/hallmark-rebuilder".into(),
+            layers_bytes: 20 << 30,
         }
     }
 }

@@ -5,8 +5,10 @@ use crate::failure::Failure;
 use crate::output;
 use crate::progress::Progress;
 use hallmark_rebuilder::build::{self, BuildError, BuildRequest, Recorded};
+use hallmark_rebuilder::buildroot::{LockFile, Store};
 use hallmark_rebuilder::sandbox::Limits;
 use repo_model::WorkerName;
+use repo_model::config::RebuilderConfig;
 use repo_model::dsse::StatementKey;
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +20,10 @@ EXAMPLES:
   # RPMs, buildinfo and log of one build, in a folder that `hallmark publish` takes
   hallmark buildinfo hello-2.12-1.src.rpm -o out/
   hallmark publish out/
+
+  # In a build root made of locked packages, whatever this machine has installed
+  hallmark-rebuilder buildroot lock --repo https://mirror.example/os -o root.lock.json rpm-build gcc make
+  hallmark buildinfo hello-2.12-1.src.rpm -o out/ --buildroot root.lock.json
 
   # With provenance signed by a builder that the policy lists
   hallmark-rebuilder keygen --builder --name builder-a --operator acme --out builder.key >>policy.toml
@@ -35,7 +41,10 @@ pub struct Args {
     /// The builder's name in the policy
     #[arg(long, value_name = "NAME", requires = "key")]
     name: Option<WorkerName>,
-    /// Take limits and scratch space from [rebuilder] in this configuration
+    /// Build in a layer of locked packages instead of this machine's own root
+    #[arg(long, value_name = "LOCK")]
+    buildroot: Option<PathBuf>,
+    /// Take limits, scratch space and layers from [rebuilder] in this configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print JSON: the paths of what came out
@@ -68,11 +77,20 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 fn request(args: &Args) -> Result<BuildRequest, Failure> {
     let mut request = BuildRequest::new(&args.srpm, &args.output);
+    let defaults = RebuilderConfig::default();
+    let mut store = Store::new(&defaults.layers_dir, defaults.layers_bytes);
     if let Some(path) = &args.config {
         let rebuilder = config_file::read(path)?.rebuilder;
         request.limits = Limits::from_config(&rebuilder);
         request.build_uid = rebuilder.build_uid;
-        request.work_dir = rebuilder.work_dir;
+        request.work_dir = rebuilder.work_dir.clone();
+        store = Store::new(&rebuilder.layers_dir, rebuilder.layers_bytes);
+    }
+    if let Some(path) = &args.buildroot {
+        let layer = LockFile::read(path).and_then(|lock| store.layer_of(&lock.buildroot()));
+        request.root = Some(layer.map_err(|error| {
+            Failure::failed(error).with_hint("`hallmark-rebuilder buildroot lock` makes a lock")
+        })?);
     }
     Ok(request)
 }
@@ -124,6 +142,7 @@ fn build_failure(error: BuildError) -> Failure {
         }
         BuildError::Source(_)
         | BuildError::Future { .. }
+        | BuildError::RootChanged { .. }
         | BuildError::Output { .. }
         | BuildError::Io { .. } => None,
     };

@@ -2,6 +2,7 @@
 
 pub mod buildinfo;
 pub mod channels;
+pub mod compare;
 pub mod config;
 pub mod createrepo;
 mod createrepo_args;
@@ -10,6 +11,7 @@ pub mod mergerepo;
 pub mod modifyrepo;
 mod modifyrepo_batch;
 pub mod publish;
+pub mod rebuild;
 pub mod repo_check;
 mod repo_check_http;
 pub mod repofile;

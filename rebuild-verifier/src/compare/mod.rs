@@ -6,6 +6,7 @@
 mod archive;
 mod causes;
 mod clock;
+mod confined;
 mod content;
 mod diff;
 mod files;
@@ -14,6 +15,7 @@ mod payload;
 mod signature;
 
 pub use causes::{CAUSES, CauseRow, Detector, cause};
+pub use confined::Comparer;
 pub use payload::PayloadError;
 
 use causes::{cause_in_file, cause_in_tag};
@@ -21,7 +23,7 @@ use payload::Contents;
 use repo_model::Nevra;
 use repo_model::rpm::{Head, HeadLimits, HeaderError, Package, tag};
 use repo_model::verdict::{Cause, Verdict};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -32,7 +34,7 @@ pub(crate) const MAX_DETAIL: usize = 400;
 const MAX_CAUSES: usize = 100;
 
 /// What is known of one build beyond its packages; all of it only helps to name causes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Facts {
     /// When it ran, seconds since 1970, inclusive.
     pub window: Option<(i64, i64)>,
@@ -47,7 +49,7 @@ pub struct Facts {
 }
 
 /// What is known of the two builds.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Context {
     /// Of the build that is checked.
     pub expected: Facts,
@@ -56,7 +58,7 @@ pub struct Context {
 }
 
 /// The result for one package.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Where on the ladder.
     pub verdict: Verdict,
@@ -95,6 +97,17 @@ pub enum CompareError {
         #[source]
         source: PayloadError,
     },
+    /// The process that compares failed: one of the packages cannot be unpacked, or not within limits.
+    #[error("the comparison ended with status {exit_code}: {said}")]
+    Confined {
+        /// Its status.
+        exit_code: i32,
+        /// What it said.
+        said: String,
+    },
+    /// It was stopped at a limit or on request, or the machine cannot confine it; see there.
+    #[error("cannot compare")]
+    Sandbox(#[source] Box<crate::sandbox::SandboxError>),
 }
 
 /// One of the two packages.
@@ -163,15 +176,10 @@ pub fn compare(
     context: &Context,
 ) -> Result<Comparison, CompareError> {
     let (expected, rebuilt) = (Side::open(expected)?, Side::open(rebuilt)?);
-    let (payload_a, payload_b) = (expected.payload_digest()?, rebuilt.payload_digest()?);
-    let same_payload = payload_a == payload_b;
-    if expected.head.header_digest() == rebuilt.head.header_digest() {
-        return Ok(same_header(&expected, &rebuilt, same_payload, payload_a.1));
+    if let Some(done) = of_heads(&expected, &rebuilt)? {
+        return Ok(done);
     }
     let mut causes = header::causes(expected.head.main(), rebuilt.head.main());
-    if same_payload {
-        return Ok(finished(Verdict::SameContent, causes));
-    }
     let (contents_a, contents_b) = (expected.contents()?, rebuilt.contents()?);
     let verdict = if contents_a.unpacked == contents_b.unpacked {
         if !causes.iter().any(|cause| cause.code == "compression") {
@@ -193,6 +201,50 @@ pub fn compare(
         Verdict::Differs
     };
     Ok(finished(verdict, causes))
+}
+
+/// What can be said without unpacking a payload; `None` when one has to look inside.
+pub(crate) fn compare_heads(
+    expected: &Path,
+    rebuilt: &Path,
+) -> Result<Option<Comparison>, CompareError> {
+    of_heads(&Side::open(expected)?, &Side::open(rebuilt)?)
+}
+
+fn of_heads(expected: &Side, rebuilt: &Side) -> Result<Option<Comparison>, CompareError> {
+    let (payload_a, payload_b) = (expected.payload_digest()?, rebuilt.payload_digest()?);
+    let same_payload = payload_a == payload_b;
+    if expected.head.header_digest() == rebuilt.head.header_digest() {
+        let done = same_header(expected, rebuilt, same_payload, payload_a.1);
+        return Ok(Some(done));
+    }
+    let causes = || header::causes(expected.head.main(), rebuilt.head.main());
+    Ok(same_payload.then(|| finished(Verdict::SameContent, causes())))
+}
+
+/// Compares two files and gives the result as JSON: what the command `compare` does.
+///
+/// * `context`: file with a [`Context`] in JSON, if any.
+pub fn compare_to_json(
+    expected: &Path,
+    rebuilt: &Path,
+    context: Option<&Path>,
+) -> Result<Vec<u8>, CompareError> {
+    let context = match context {
+        Some(path) => {
+            let io = |source| CompareError::Io {
+                path: path.to_owned(),
+                source,
+            };
+            let json = std::fs::read(path).map_err(io)?;
+            serde_json::from_slice(&json).map_err(|error| io(io::Error::other(error)))?
+        }
+        None => Context::default(),
+    };
+    let mut json =
+        serde_json::to_vec_pretty(&compare(expected, rebuilt, &context)?).unwrap_or_default();
+    json.push(b'\n');
+    Ok(json)
 }
 
 /// Equal headers: what is left are payloads that are not what the header says, lead and signatures.

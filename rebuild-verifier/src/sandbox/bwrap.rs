@@ -5,7 +5,7 @@
 
 use super::cgroup::JobCgroup;
 use super::process::{self, Watch};
-use super::{Ended, HOME_DIR, Job, OUT_DIR, RebuildBackend, SandboxError, log, root};
+use super::{Ended, HOME_DIR, Job, OUT_DIR, RebuildBackend, SandboxError, export, log, root};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -23,10 +23,18 @@ pub const BACKEND: RebuildBackend = RebuildBackend {
 ///
 /// bubblewrap kills what is inside when its parent dies, but not before it has asked the kernel for
 /// that. Once this line runs it has; a rebuilder that died earlier never says go.
+///
+/// The output directory is a tmpfs that ends with the sandbox: when the command has ended well, what
+/// lies there is written to descriptor 4, which the command itself does not get. See [`export`].
 const GATE: &str = r#"echo "$0"; read -r go || exit 98
-exec /usr/bin/env -u PWD -u OLDPWD -u SHLVL -u _ "$@" </dev/null"#;
-/// Joins the control groups, opens bwrap's status file, then becomes the command.
-const WRAPPER: &str = r#"umask 022; exec 3>"$1" || exit 97; shift
+/usr/bin/env -u PWD -u OLDPWD -u SHLVL -u _ "$@" </dev/null 4>&-
+code=$?; [ "$code" = 0 ] && cd /builddir/out || exit "$code"
+for file in * */* */*/*; do
+  [ -f "$file" ] && [ ! -L "$file" ] || continue
+  printf '%s %s\n' "$(wc -c <"$file")" "$file" && cat "$file" || exit 96
+done >&4"#;
+/// Joins the control groups, opens bwrap's status file and the export, then becomes the command.
+const WRAPPER: &str = r#"umask 022; exec 3>"$1" 4>"$2" || exit 97; shift 2
 while [ "$1" != -- ]; do echo $$ >"$1" || exit 97; shift; done; shift; exec "$@""#;
 /// Options without which the sandbox would hold less than it promises.
 static WANTED: &[&str] = &[
@@ -91,8 +99,12 @@ fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
     let arguments = arguments(job, tool()?)?;
     let group = JobCgroup::create(job.limits);
     let status = job.dir.join("bwrap.status");
+    let exported = job.dir.join("bwrap.export");
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", WRAPPER, "sh"]).arg(&status);
+    command
+        .args(["-c", WRAPPER, "sh"])
+        .arg(&status)
+        .arg(&exported);
     command
         .args(group.iter().flat_map(JobCgroup::joins))
         .arg("--");
@@ -123,14 +135,18 @@ fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
         .args(job.command);
     let watch = Watch {
         log: job.log,
-        out: job.out,
+        out: None,
         limits: job.limits,
         cancel: job.cancel,
     };
     let ended = process::supervise(command, watch);
     let limits = if group.is_some() { "cgroup" } else { "weak" };
-    judge(job, ended.map(|_| ()), group.as_ref(), &status)
-        .map(|exit_code| Ended { exit_code, limits })
+    let exit_code = judge(job, ended.map(|_| ()), group.as_ref(), &status)?;
+    if exit_code == 0 {
+        export::unpack(&exported, job.out)?;
+    }
+    let _ = fs::remove_file(&exported);
+    Ok(Ended { exit_code, limits })
 }
 
 /// Tells an end by itself from an end by a limit.
@@ -224,7 +240,7 @@ fn arguments(job: &Job<'_>, tool: &Tool) -> Result<Vec<String>, SandboxError> {
         "--gid",
         &gid,
     ]);
-    list.extend(root::mounts(job.dir, identity)?);
+    list.extend(root::mounts(job.root, job.dir, identity)?);
     let mut add = |words: &[&str]| list.extend(words.iter().map(|word| (*word).to_owned()));
     add(&["--proc", "/proc", "--dev", "/dev"]);
     for dir in ["/tmp", "/var/tmp"] {
@@ -237,13 +253,7 @@ fn arguments(job: &Job<'_>, tool: &Tool) -> Result<Vec<String>, SandboxError> {
     for (path, inside) in job.inputs {
         add(&["--ro-bind", &path.to_string_lossy(), inside]);
     }
-    add(&[
-        "--bind",
-        &job.out.to_string_lossy(),
-        OUT_DIR,
-        "--remount-ro",
-        "/",
-    ]);
+    add(&["--size", &disk, "--tmpfs", OUT_DIR, "--remount-ro", "/"]);
     add(&["--clearenv"]);
     for (name, value) in job.env {
         add(&["--setenv", name, value]);

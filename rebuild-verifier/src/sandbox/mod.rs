@@ -1,10 +1,12 @@
 //! Where a build runs: a table of backends with one contract.
 //!
 //! A backend runs one command of one [`Job`] with no network, no other processes in sight, nothing
-//! of the machine writable but `out`, and kills everything it started before it returns.
+//! of the machine writable, and kills everything it started before it returns. What a command that
+//! ended well has put into [`OUT_DIR`] is then in [`Job::out`].
 
 mod bwrap;
 mod cgroup;
+mod export;
 mod log;
 mod process;
 mod root;
@@ -12,6 +14,9 @@ mod root;
 pub use cgroup::sweep as sweep_cgroups;
 pub use log::{LogKeeper, tail as log_tail};
 pub use process::Cancel;
+pub(crate) use process::{Watch, supervise};
+pub use root::is_visible;
+pub(crate) use root::make_passable_dir;
 
 use repo_model::buildinfo::Identity;
 use repo_model::config::RebuilderConfig;
@@ -57,9 +62,13 @@ impl Default for Limits {
 pub struct Job<'a> {
     /// Scratch directory of this job, ours alone; the build user must be able to pass through it.
     pub dir: &'a Path,
+    /// What the command runs in: `/` is the machine's own root through an allow-list, any other
+    /// directory a build root of its own, all of which is seen.
+    pub root: &'a Path,
     /// Files of the machine and where they are to be seen, read-only, inside.
     pub inputs: &'a [(PathBuf, String)],
-    /// Directory that is writable inside as [`OUT_DIR`].
+    /// Directory that gets the files of [`OUT_DIR`] when the command has ended with status 0. Only
+    /// regular files not deeper than two directories; links and all else stay behind.
     pub out: &'a Path,
     /// The command, without any shell.
     pub command: &'a [String],

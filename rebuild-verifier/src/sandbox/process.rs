@@ -50,8 +50,8 @@ impl Cancel {
 pub struct Watch<'a> {
     /// Where stdout and stderr go.
     pub log: &'a Path,
-    /// Directory that may grow to `limits.disk_bytes`.
-    pub out: &'a Path,
+    /// Directory of the machine that may grow to `limits.disk_bytes`, if the command can write to one.
+    pub out: Option<&'a Path>,
     /// Time, disk and log limits.
     pub limits: &'a Limits,
     /// Stops the command.
@@ -180,7 +180,7 @@ fn limit_reached(started: Instant, measure: bool, watch: &Watch<'_>) -> Option<S
             secs: limits.build_secs,
         });
     }
-    if measure && exceeds(watch.out, limits.disk_bytes) {
+    if measure && watch.out.is_some_and(|out| exceeds(out, limits.disk_bytes)) {
         return Some(SandboxError::Disk {
             bytes: limits.disk_bytes,
         });

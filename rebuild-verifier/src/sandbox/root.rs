@@ -1,8 +1,10 @@
-//! The build root `host`: the machine's own root seen through an allow-list of read-only mounts.
+//! What a build sees as its root: read-only mounts, nothing copied.
 //!
-//! Programs and libraries (`/usr` and what belongs to it) and `/etc` are there; what tells who and
-//! where the machine is, is replaced or hidden; everything else (`/home`, `/var`, `/opt`, `/srv`,
-//! `/sys`, ...) is absent or empty. Nothing is copied.
+//! Of the machine's own root (`host`) an allow-list: programs and libraries (`/usr` and what belongs to
+//! it) and those parts of `/etc` that compilers, interpreters and rpm read. Everything else (`/home`,
+//! `/var`, `/opt`, `/srv`, `/sys`, the rest of `/etc` with its keys and passwords) is absent or empty.
+//! Of a root made of locked packages all is seen, as nothing in it is anybody's. In both, what tells
+//! who and where the machine is, is replaced.
 
 use super::SandboxError;
 use repo_model::buildinfo::Identity;
@@ -12,14 +14,69 @@ use std::path::Path;
 
 /// Top directories that hold programs; links on most systems.
 static PROGRAM_DIRS: &[&str] = &["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
-/// Parts of `/etc` and `/usr` that are hidden: secrets, and what no package manager put there.
-static HIDDEN: &[&str] = &[
-    "/etc/hallmark",
-    "/etc/ssh",
-    "/etc/ssl/private",
-    "/etc/pki/tls/private",
-    "/usr/local",
+/// Parts of `/usr` that are hidden: what no package manager put there.
+static HIDDEN: &[&str] = &["/usr/local"];
+/// Parts of the machine's `/etc` that builds may need. None of them may hold a secret on any machine.
+static ETC: &[&str] = &[
+    "alternatives",
+    "ant.conf",
+    "bash.bashrc",
+    "bashrc",
+    "crypto-policies",
+    "debian_version",
+    "emacs",
+    "ethertypes",
+    "fedora-release",
+    "fonts",
+    "ghc",
+    "groff",
+    "gtk-2.0",
+    "gtk-3.0",
+    "host.conf",
+    "inputrc",
+    "java",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "locale.alias",
+    "locale.conf",
+    "lsb-release",
+    "magic",
+    "magic.mime",
+    "maven",
+    "mime.types",
+    "nsswitch.conf",
+    "OpenCL",
+    "os-release",
+    "papersize",
+    "perl",
+    "php",
+    "pki/ca-trust/extracted",
+    "pki/tls/cert.pem",
+    "pki/tls/certs",
+    "pki/tls/openssl.cnf",
+    "profile",
+    "profile.d",
+    "protocols",
+    "python",
+    "python3",
+    "redhat-release",
+    "rpc",
+    "rpm",
+    "rpmlint",
+    "services",
+    "sgml",
+    "shells",
+    "skel",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "system-release",
+    "terminfo",
+    "texmf",
+    "xml",
 ];
+/// Top directories of a root of locked packages, besides those of programs, that are seen.
+static LAYER_DIRS: &[&str] = &["opt", "srv", "var"];
 
 /// Files of `/etc` that say the same on every machine.
 fn pinned(identity: &Identity) -> [(&'static str, String); 8] {
@@ -58,47 +115,113 @@ fn pinned(identity: &Identity) -> [(&'static str, String); 8] {
     ]
 }
 
-/// bwrap's arguments that make the root. Pinned files are written below `dir`.
-pub fn mounts(dir: &Path, identity: &Identity) -> Result<Vec<String>, SandboxError> {
+/// Whether builds in the machine's own root can see this file: then it is no place for a secret.
+pub fn is_visible(path: &Path) -> bool {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let hidden = HIDDEN.iter().any(|dir| path.starts_with(dir));
+    let programs = PROGRAM_DIRS.iter().chain(&["usr"]);
+    let mut seen = programs.map(|name| Path::new("/").join(name));
+    let in_etc = ETC
+        .iter()
+        .any(|name| path.starts_with(Path::new("/etc").join(name)));
+    !hidden && (in_etc || seen.any(|dir| path.starts_with(dir)))
+}
+
+/// bwrap's arguments that make the root out of `root`. Pinned files are written below `dir`.
+pub fn mounts(root: &Path, dir: &Path, identity: &Identity) -> Result<Vec<String>, SandboxError> {
     let mut arguments = Vec::new();
-    let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
-    add(&["--ro-bind", "/usr", "/usr"]);
+    let host = root == Path::new("/");
+    bind(&mut arguments, root, "usr")?;
     for name in PROGRAM_DIRS {
-        let path = format!("/{name}");
-        match fs::symlink_metadata(&path) {
-            Ok(found) if found.is_symlink() => {
-                let target =
-                    fs::read_link(&path).map_err(SandboxError::io(format!("read link {path}")))?;
-                add(&["--symlink", &target.to_string_lossy(), &path]);
+        bind(&mut arguments, root, name)?;
+    }
+    etc(&mut arguments, root, dir, identity, host)?;
+    let mut add = |words: &[&str]| arguments.extend(words.iter().map(|word| (*word).to_owned()));
+    if host {
+        for path in HIDDEN {
+            if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
+                add(&["--tmpfs", path, "--remount-ro", path]);
             }
-            Ok(found) if found.is_dir() => add(&["--ro-bind", &path, &path]),
-            _ => {}
+        }
+        add(&["--dir", "/srv", "--dir", "/opt"]);
+    } else {
+        for name in LAYER_DIRS {
+            bind(&mut arguments, root, name)?;
         }
     }
-    add(&["--ro-bind", "/etc", "/etc"]);
-    let etc = dir.join("etc");
-    make_passable_dir(&etc)?;
-    for (name, text) in pinned(identity) {
-        let inside = format!("/etc/{name}");
-        // A read-only /etc has no place for a file that the machine does not have; a link leads
-        // out of /etc and dangles.
-        if fs::symlink_metadata(&inside).is_ok_and(|found| found.is_file()) {
-            let file = etc.join(name);
-            fs::write(&file, text)
-                .and_then(|()| fs::set_permissions(&file, fs::Permissions::from_mode(0o644)))
-                .map_err(SandboxError::io(format!("write {}", file.display())))?;
-            add(&["--ro-bind", &file.to_string_lossy(), &inside]);
-        }
-    }
-    for path in HIDDEN {
-        if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
-            add(&["--tmpfs", path, "--remount-ro", path]);
-        }
-    }
-    add(&[
-        "--dir", "/sys", "--dir", "/srv", "--dir", "/opt", "--dir", "/mnt",
-    ]);
+    arguments.extend(["--dir", "/sys", "--dir", "/mnt"].map(str::to_owned));
     Ok(arguments)
+}
+
+/// Adds one entry of the root: a link as a link, anything else mounted read-only; what is not there
+/// is left out.
+fn bind(arguments: &mut Vec<String>, root: &Path, name: &str) -> Result<(), SandboxError> {
+    let path = root.join(name);
+    let inside = format!("/{name}");
+    match fs::symlink_metadata(&path) {
+        Ok(found) if found.is_symlink() => {
+            let target = fs::read_link(&path)
+                .map_err(SandboxError::io(format!("read link {}", path.display())))?;
+            arguments.extend([
+                "--symlink".to_owned(),
+                target.to_string_lossy().into(),
+                inside,
+            ]);
+        }
+        Ok(found) if found.is_dir() || found.is_file() => {
+            arguments.extend([
+                "--ro-bind".to_owned(),
+                path.to_string_lossy().into(),
+                inside,
+            ]);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// `/etc`: what may be seen of the root's, and the pinned files.
+fn etc(
+    arguments: &mut Vec<String>,
+    root: &Path,
+    dir: &Path,
+    identity: &Identity,
+    host: bool,
+) -> Result<(), SandboxError> {
+    let pinned = pinned(identity);
+    let names: Vec<String> = if host {
+        ETC.iter().map(|name| (*name).to_owned()).collect()
+    } else {
+        let etc = root.join("etc");
+        let entries =
+            fs::read_dir(&etc).map_err(SandboxError::io(format!("list {}", etc.display())))?;
+        let mut names: Vec<String> = entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        names.sort_unstable();
+        names
+    };
+    for name in names {
+        if !pinned.iter().any(|(pin, _)| *pin == name) {
+            bind(arguments, root, &format!("etc/{name}"))?;
+        }
+    }
+    let files = dir.join("etc");
+    make_passable_dir(&files)?;
+    for (name, text) in pinned {
+        let file = files.join(name);
+        fs::write(&file, text)
+            .and_then(|()| fs::set_permissions(&file, fs::Permissions::from_mode(0o644)))
+            .map_err(SandboxError::io(format!("write {}", file.display())))?;
+        let words = [
+            "--ro-bind",
+            &file.to_string_lossy(),
+            &format!("/etc/{name}"),
+        ];
+        arguments.extend(words.map(str::to_owned));
+    }
+    Ok(())
 }
 
 /// Makes a directory that every user can pass through, whatever our umask.
@@ -109,4 +232,23 @@ pub fn make_passable_dir(dir: &Path) -> Result<(), SandboxError> {
             "make directory {}",
             dir.display()
         )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_in_a_part_of_the_root_that_builds_see_is_noticed() {
+        for (path, seen) in [
+            ("/usr/share/rebuilder.key", true),
+            ("/etc/profile.d/rebuilder.key", true),
+            ("/etc/hallmark/rebuilder.key", false),
+            ("/etc/ssl/private/rebuilder.key", false),
+            ("/usr/local/etc/rebuilder.key", false),
+            ("/home/rb/rebuilder.key", false),
+        ] {
+            assert_eq!(is_visible(Path::new(path)), seen, "{path}");
+        }
+    }
 }

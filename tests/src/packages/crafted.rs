@@ -138,6 +138,8 @@ pub fn buildinfo_of(source: &[u8], packages: &[Vec<u8>]) -> BuildInfo {
                 file_sha256: FileDigest::of(bytes),
                 header_sha256,
                 size_bytes,
+                payload_sha256: None,
+                payload_alt_sha256: None,
             })
         })
         .collect();
@@ -180,6 +182,8 @@ pub fn buildinfo_of(source: &[u8], packages: &[Vec<u8>]) -> BuildInfo {
             kernel: "6.0".to_owned(),
             ncpu: 1,
             page_size: 4096,
+            cpu_flags_sha256: None,
+            memory_mib: None,
         },
         buildroot: buildinfo::Buildroot {
             kind: "host".to_owned(),
@@ -187,6 +191,8 @@ pub fn buildinfo_of(source: &[u8], packages: &[Vec<u8>]) -> BuildInfo {
             installer: "rpm".to_owned(),
             packages: 0,
             toolchain: Vec::new(),
+            tree_sha256: None,
+            locked: Vec::new(),
         },
         sandbox: buildinfo::Sandbox {
             kind: "bwrap".to_owned(),

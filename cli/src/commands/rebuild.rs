@@ -1,0 +1,360 @@
+//! `hallmark rebuild`: make a published package again on this machine and compare.
+
+use super::status;
+use crate::api::{Client, ServerArgs};
+use crate::config_file;
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::progress::Progress;
+use hallmark_rebuilder::buildroot::{LayerError, Store};
+use hallmark_rebuilder::compare::Comparer;
+use hallmark_rebuilder::profile::{self, Profile};
+use hallmark_rebuilder::replay::ReplayError;
+use hallmark_rebuilder::sandbox::{Cancel, Limits};
+use hallmark_rebuilder::verify::{self, CheckError, CheckRequest, Verified, VerifiedPackage};
+use repo_model::FileDigest;
+use repo_model::config::RebuilderConfig;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Arguments of `hallmark rebuild`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Builds the source package again as the buildinfo says, in a sandbox without network, and compares. A signed
+package is confirmed when its own signatures before the rebuilt header and payload give the same file.
+Nothing of the server has to be believed: it only hands out the files.
+
+EXAMPLES:
+  # Packages that were downloaded, with the source package and the buildinfo from the repository
+  hallmark rebuild hello-2.12-1.x86_64.rpm --srpm hello-2.12-1.src.rpm --buildinfo hello.buildinfo.json
+
+  # The same with files that the server hands out
+  hallmark rebuild --server https://packages.example hello-2.12-1.x86_64
+
+EXIT CODES:
+  0  every package was confirmed bit for bit
+  1  one was not, or the build failed
+  2  wrong usage, or the files do not belong together
+  3  the server cannot be reached: try again later
+  4  this machine cannot tell: it lacks what the build needs, or a limit stopped it")]
+pub struct Args {
+    /// Packages of one build; with neither --srpm nor --buildinfo, one name, NEVRA or build on the server
+    #[arg(required = true, value_name = "RPM")]
+    packages: Vec<String>,
+    /// The source package they were built from
+    #[arg(long, value_name = "FILE", requires = "buildinfo")]
+    srpm: Option<PathBuf>,
+    /// The record of their build
+    #[arg(long, value_name = "FILE", requires = "srpm")]
+    buildinfo: Option<PathBuf>,
+    /// Vary something on purpose that must not matter: plain, one-cpu, other-kernel, fixed-addresses
+    #[arg(long, value_name = "NAME", default_value = "plain")]
+    profile: String,
+    /// Keep the build log here
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Take limits, scratch space and layers from [rebuilder] in this configuration
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// The files of one build, on this machine.
+struct Inputs {
+    files: Vec<PathBuf>,
+    srpm: PathBuf,
+    buildinfo: PathBuf,
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let profile = chosen_profile(&args.profile)?;
+    let config = match &args.config {
+        Some(path) => config_file::read(path)?.rebuilder,
+        // Anybody may make a directory of their own there.
+        None => RebuilderConfig {
+            work_dir: "/var/tmp".into(),
+            ..RebuilderConfig::default()
+        },
+    };
+    let temporary = tempdir(&config)?;
+    let inputs = match (&args.srpm, &args.buildinfo) {
+        (Some(srpm), Some(buildinfo)) => Inputs {
+            files: args.packages.iter().map(PathBuf::from).collect(),
+            srpm: srpm.clone(),
+            buildinfo: buildinfo.clone(),
+        },
+        _ => fetch(&args.server.client()?, &args.packages, temporary.dir())?,
+    };
+    let log = args
+        .log
+        .clone()
+        .unwrap_or_else(|| temporary.dir().join("build.log"));
+    let verified = check_until_signal(request(inputs, profile, config, log)?)?;
+    if args.json {
+        output::json(&verified)?;
+    } else {
+        output::raw(report(&verified).as_bytes())?;
+    }
+    if verified.confirmed {
+        return Ok(());
+    }
+    let failure = Failure::failed("not every package was confirmed bit for bit");
+    Err(match (&args.log, verified.exit_code) {
+        (Some(log), 1..) => {
+            failure.with_hint(format!("the build failed; {} tells why", log.display()))
+        }
+        (None, 1..) => failure.with_hint("the build failed; --log FILE keeps its log"),
+        _ => failure.with_hint("`hallmark-rebuilder bisect SRPM` finds what it depends on"),
+    })
+}
+
+fn chosen_profile(name: &str) -> Result<&'static Profile, Failure> {
+    profile::profile(name).ok_or_else(|| {
+        let known: Vec<&str> = profile::PROFILES.iter().map(|row| row.name).collect();
+        Failure::usage(format!("there is no profile `{name}`"))
+            .with_hint(format!("profiles are {}", known.join(", ")))
+    })
+}
+
+fn tempdir(config: &RebuilderConfig) -> Result<hallmark_rebuilder::scratch::Scratch, Failure> {
+    let dir = &config.work_dir;
+    hallmark_rebuilder::scratch::Scratch::create(dir).map_err(|error| {
+        cannot_tell(format!(
+            "cannot make a directory below {}: {error}",
+            dir.display()
+        ))
+    })
+}
+
+fn cannot_tell(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+    Failure::new(Exit::CannotTell, error)
+}
+
+fn request(
+    inputs: Inputs,
+    profile: &'static Profile,
+    config: RebuilderConfig,
+    log: PathBuf,
+) -> Result<CheckRequest, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| cannot_tell(format!("cannot find this program's file: {error}")))?;
+    Ok(CheckRequest {
+        files: inputs.files,
+        srpm: inputs.srpm,
+        buildinfo: inputs.buildinfo,
+        log,
+        profile,
+        limits: Limits::from_config(&config),
+        comparer: Comparer {
+            program,
+            work_dir: config.work_dir.clone(),
+            build_uid: config.build_uid,
+        },
+        store: Store::new(&config.layers_dir, config.layers_bytes),
+        work_dir: config.work_dir,
+        build_uid: config.build_uid,
+        cancel: Cancel::default(),
+    })
+}
+
+/// Downloads the packages of one build, its source package and its buildinfo. Nothing here is checked
+/// but digests: the check that follows believes none of them.
+fn fetch(client: &Client, wanted: &[String], folder: &Path) -> Result<Inputs, Failure> {
+    let [wanted] = wanted else {
+        return Err(
+            Failure::usage("several files are given, but no source package")
+                .with_hint("give --srpm and --buildinfo, or one package that the server has"),
+        );
+    };
+    if Path::new(wanted).is_file() {
+        return Err(Failure::usage(format!(
+            "{wanted} is a file, but its source package is not given"
+        ))
+        .with_hint("give --srpm and --buildinfo, or the package's NEVRA and --server"));
+    }
+    let builds = status::find(client, wanted, None, 1)?;
+    let Some(build) = builds.first() else {
+        return Err(Failure::failed(format!("there is no build of {wanted}")));
+    };
+    let progress = Progress::spinner();
+    progress.message(&format!("fetching {}", build.source));
+    let get = |digest: FileDigest, name: &str| -> Result<PathBuf, Failure> {
+        let path = folder.join(name);
+        download(client, digest, &path)?;
+        Ok(path)
+    };
+    let srpm = get(build.source_file, "source.src.rpm")?;
+    let buildinfo = get(build.buildinfo, "buildinfo.json")?;
+    let named: Vec<_> = build
+        .packages
+        .iter()
+        .filter(|package| package.nevra.name == *wanted || package.nevra.to_string() == *wanted)
+        .collect();
+    // A source package's name, or a build's number, stands for all its packages.
+    let packages = if named.is_empty() {
+        build.packages.iter().collect()
+    } else {
+        named
+    };
+    let files = packages
+        .iter()
+        .map(|package| {
+            let digest = package.signed_file.unwrap_or(package.unsigned_file);
+            get(digest, &package.nevra.file_name())
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Inputs {
+        files,
+        srpm,
+        buildinfo,
+    })
+}
+
+fn download(client: &Client, digest: FileDigest, path: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(Exit::Unreachable, format!("cannot fetch {digest}: {error}"))
+    };
+    let mut answer = client.get(&format!("/evidence/sha256/{digest}"))?;
+    let file = File::create(path).map_err(failed)?;
+    let reader = answer.body_mut().with_config().limit(u64::MAX).reader();
+    let (found, _) =
+        hallmark_rebuilder::scratch::copy_hashed(reader, file, u64::MAX).map_err(failed)?;
+    if found == digest {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "the server sent {found} for {digest}"
+    )))
+}
+
+/// Checks; a signal stops the build and lets it clean up behind itself.
+fn check_until_signal(request: CheckRequest) -> Result<Verified, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
+    let progress = Progress::spinner();
+    progress.message(&format!("rebuilding {}", request.srpm.display()));
+    runtime.block_on(async {
+        let unheard = |error| Failure::failed(format!("cannot listen for signals: {error}"));
+        let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
+        let cancel = request.cancel.clone();
+        let mut job = tokio::task::spawn_blocking(move || verify::check(&request));
+        let ended = tokio::select! {
+            ended = &mut job => ended,
+            _ = terminate.recv() => { cancel.cancel(); job.await }
+            _ = interrupt.recv() => { cancel.cancel(); job.await }
+        };
+        ended
+            .map_err(|error| Failure::failed(format!("the build's thread stopped: {error}")))?
+            .map_err(check_failure)
+    })
+}
+
+fn check_failure(error: CheckError) -> Failure {
+    let (exit, hint) = match &error {
+        CheckError::BuildInfo { .. }
+        | CheckError::Package(_)
+        | CheckError::Io { .. }
+        | CheckError::Replay(
+            ReplayError::OtherSource { .. }
+            | ReplayError::OtherSourceHeader { .. }
+            | ReplayError::MacroDigest { .. }
+            | ReplayError::Source(_)
+            | ReplayError::Io { .. },
+        ) => (Exit::Usage, None),
+        CheckError::OtherBuild { .. } => (
+            Exit::Usage,
+            Some("is it the buildinfo of this very build? packages signed anew keep their header"),
+        ),
+        CheckError::Replay(ReplayError::OtherRoot { .. }) => (
+            Exit::CannotTell,
+            Some("install the build's versions, or check on a machine or container that has them"),
+        ),
+        CheckError::Replay(ReplayError::Layer(LayerError::NeedsRoot { .. })) => (
+            Exit::CannotTell,
+            Some("as root: hallmark-rebuilder buildroot make BUILDINFO; then run this again"),
+        ),
+        CheckError::Replay(
+            ReplayError::OtherPlan { .. } | ReplayError::Root(_) | ReplayError::Layer(_),
+        )
+        | CheckError::Build(_)
+        | CheckError::Compare(_)
+        | CheckError::Profile { .. } => (
+            Exit::CannotTell,
+            Some("`hallmark-rebuilder doctor` tells what this machine lacks"),
+        ),
+    };
+    let failure = Failure::new(exit, error);
+    match hint {
+        Some(hint) => failure.with_hint(hint),
+        None => failure,
+    }
+}
+
+/// One line a package with its causes below, then a summary.
+fn report(verified: &Verified) -> String {
+    let rows: Vec<_> = verified
+        .packages
+        .iter()
+        .map(|package| {
+            let name = package
+                .file
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy();
+            vec![
+                package.comparison.verdict.to_string(),
+                name.into_owned(),
+                meaning(package),
+            ]
+        })
+        .collect();
+    let table = output::table(&rows);
+    let mut text = String::new();
+    for (line, package) in table.lines().zip(&verified.packages) {
+        text.push_str(line);
+        text.push('\n');
+        for cause in &package.comparison.causes {
+            let place = cause.file.as_ref().or(cause.tag.as_ref());
+            let place = place.map_or_else(String::new, |place| format!(" in {place}"));
+            text.push_str(&format!("  {}{place}: {}\n", cause.code, cause.detail));
+            text.push_str(&format!("    hint: {}\n", cause.hint));
+        }
+    }
+    let confirmed = verified
+        .packages
+        .iter()
+        .filter(|p| p.comparison.verdict.confirms())
+        .count();
+    text.push_str(&format!(
+        "{confirmed} of {} confirmed; {} was built again in {} s (profile {}, limits {})\n",
+        verified.packages.len(),
+        verified.source,
+        verified.finished.unix_secs() - verified.started.unix_secs(),
+        verified.profile,
+        verified.limits
+    ));
+    text
+}
+
+fn meaning(package: &VerifiedPackage) -> String {
+    let digest = package.header_sha256.to_hex();
+    let short = digest.get(..16).unwrap_or_default();
+    if !package.comparison.verdict.confirms() {
+        return format!("header {short}…");
+    }
+    let how = if package.rebuilt_sha256 == Some(package.file_sha256) {
+        "the rebuilt file is this file"
+    } else {
+        "its signatures + the rebuilt header and payload = this file"
+    };
+    format!("header {short}…  {how}")
+}

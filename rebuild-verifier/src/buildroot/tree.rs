@@ -1,0 +1,178 @@
+//! The files of a layer: made the same whenever they are installed, and hashed.
+
+use super::LayerError;
+use repo_model::FileDigest;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// What package managers write beside the packages' files: logs, caches, their history.
+static VOLATILE: &[&str] = &[
+    "run",
+    "tmp",
+    "var/cache",
+    "var/lib/dnf",
+    "var/lib/PackageKit",
+    "var/log",
+    "var/tmp",
+    "usr/lib/sysimage/libdnf5",
+];
+/// Where rpm keeps its database. It holds the packages' headers with their signatures, so it differs
+/// when they are signed anew; the lock says what it holds.
+static RPM_DATABASES: &[&str] = &["var/lib/rpm", "usr/lib/sysimage/rpm"];
+/// Directories that a sandbox mounts something on.
+static MOUNT_POINTS: &[&str] = &["run", "tmp", "var/tmp", "etc"];
+/// The time of directories, and of files that were made while installing: what they were given by
+/// the clock says nothing.
+const FIXED_TIME: i64 = 0;
+
+/// Removes what differs from one installation to the next and sets the times that the clock gave.
+///
+/// * `started`: when the installation began, seconds since 1970.
+pub fn settle(root: &Path, started: i64) -> Result<(), LayerError> {
+    for name in VOLATILE {
+        let dir = root.join(name);
+        // Never through a link that leads out of the layer.
+        if fs::symlink_metadata(&dir).is_ok_and(|found| found.is_dir()) {
+            fs::remove_dir_all(&dir)
+                .map_err(LayerError::io(format!("remove {}", dir.display())))?;
+            fs::create_dir(&dir).map_err(LayerError::io(format!("make {}", dir.display())))?;
+        }
+    }
+    for name in MOUNT_POINTS {
+        let dir = root.join(name);
+        if fs::symlink_metadata(&dir).is_err() {
+            fs::create_dir_all(&dir).map_err(LayerError::io(format!("make {}", dir.display())))?;
+        }
+    }
+    let fixed = Timespec {
+        tv_sec: FIXED_TIME,
+        tv_nsec: 0,
+    };
+    let times = Timestamps {
+        last_access: fixed,
+        last_modification: fixed,
+    };
+    walk(root, &mut |path, found| {
+        if found.is_dir() || found.mtime() >= started {
+            utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| {
+                LayerError::io(format!("set times of {}", path.display()))(error.into())
+            })?;
+        }
+        Ok(())
+    })
+}
+
+/// SHA-256 over all entries of a layer in the order of their paths, but rpm's database: type and mode,
+/// owner, group, modification time, size and digest or link target, path.
+pub fn tree_digest(root: &Path) -> Result<FileDigest, LayerError> {
+    let mut hasher = Sha256::new();
+    walk(root, &mut |path, found| {
+        let inside = path.strip_prefix(root).unwrap_or(path);
+        if RPM_DATABASES.iter().any(|dir| inside.starts_with(dir)) {
+            return Ok(());
+        }
+        let read = LayerError::io(format!("read {}", path.display()));
+        let content = if found.is_symlink() {
+            fs::read_link(path)
+                .map_err(read)?
+                .as_os_str()
+                .as_bytes()
+                .to_vec()
+        } else if found.is_file() {
+            let (digest, _) = crate::scratch::hash_file(path).map_err(read)?;
+            digest.to_hex().into_bytes()
+        } else {
+            Vec::new()
+        };
+        let size = if found.is_file() { found.len() } else { 0 };
+        let line = format!(
+            "{:o} {} {} {} {size} ",
+            found.mode(),
+            found.uid(),
+            found.gid(),
+            found.mtime()
+        );
+        for part in [
+            line.as_bytes(),
+            &content,
+            b" ",
+            inside.as_os_str().as_bytes(),
+        ] {
+            hasher.update(part);
+        }
+        hasher.update([0]);
+        Ok(())
+    })?;
+    Ok(FileDigest::from_bytes(hasher.finalize().into()))
+}
+
+/// Bytes that the files below `root` take.
+pub fn size_bytes(root: &Path) -> Result<u64, LayerError> {
+    let mut bytes = 0_u64;
+    walk(root, &mut |_, found| {
+        bytes = bytes.saturating_add(found.blocks() * 512);
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+/// Visits everything below `dir` in the order of names, a directory after what is in it.
+fn walk(
+    dir: &Path,
+    visit: &mut dyn FnMut(&Path, &fs::Metadata) -> Result<(), LayerError>,
+) -> Result<(), LayerError> {
+    let list = LayerError::io(format!("list {}", dir.display()));
+    let entries: Result<Vec<_>, _> = fs::read_dir(dir).and_then(Iterator::collect);
+    let mut paths: Vec<PathBuf> = entries
+        .map_err(list)?
+        .iter()
+        .map(fs::DirEntry::path)
+        .collect();
+    paths.sort_unstable();
+    for path in paths {
+        let read = LayerError::io(format!("read {}", path.display()));
+        let found = fs::symlink_metadata(&path).map_err(read)?;
+        if found.is_dir() {
+            walk(&path, visit)?;
+        }
+        visit(&path, &found)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(dir: &Path, clock: i64) {
+        fs::create_dir_all(dir.join("var/log")).unwrap();
+        fs::create_dir_all(dir.join("usr/bin")).unwrap();
+        fs::create_dir_all(dir.join("var/lib/rpm")).unwrap();
+        fs::write(dir.join("usr/bin/tool"), "tool").unwrap();
+        fs::write(dir.join("var/log/dnf.log"), format!("at {clock}")).unwrap();
+        fs::write(dir.join("var/lib/rpm/rpmdb.sqlite"), format!("db {clock}")).unwrap();
+        std::os::unix::fs::symlink("tool", dir.join("usr/bin/link")).unwrap();
+    }
+
+    #[test]
+    fn a_layer_is_the_same_whenever_it_is_made_and_another_when_a_file_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        layer(&a, 1);
+        std::thread::sleep(std::time::Duration::from_millis(1_100));
+        layer(&b, 2);
+        assert_ne!(tree_digest(&a).unwrap(), tree_digest(&b).unwrap());
+        for root in [&a, &b] {
+            settle(root, 0).unwrap();
+        }
+        assert_eq!(tree_digest(&a).unwrap(), tree_digest(&b).unwrap());
+        assert!(!a.join("var/log/dnf.log").exists() && a.join("var/tmp").is_dir());
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(b.join("usr/bin/tool"), fs::Permissions::from_mode(0o600)).unwrap();
+        assert_ne!(tree_digest(&a).unwrap(), tree_digest(&b).unwrap());
+    }
+}
