@@ -34,7 +34,7 @@ test	createrepo-c	createrepo_c	the reference for repodata
 test	zchunk?	zchunk?	judges of zchunk files
 test	python3 python3-venv	python3	reference libraries in Python
 test	nodejs? npm?	nodejs? npm?	the second validator of CycloneDX
-test	faketime?	libfaketime?	documents under another clock
+test	diffoscope-minimal? faketime?	diffoscope? libfaketime?	explaining packages that differ
 test	shellcheck?	ShellCheck?	make lint
 test	mmdebstrap? uidmap?	-	the root with the newest clients
 bench	nginx wrk	nginx wrk	peers for serving

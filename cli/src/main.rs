@@ -13,8 +13,8 @@ mod testing;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    buildinfo, channels, compare, config, createrepo, evidence, mergerepo, modifyrepo, publish,
-    rebuild, repo_check, repofile, sbom, serve, status, token, waiver,
+    buildinfo, channels, compare, config, createrepo, evidence, in_toto, mergerepo, modifyrepo,
+    publish, rebuild, repo_check, repofile, sbom, serve, status, token, waiver,
 };
 use failure::Failure;
 use std::process::ExitCode;
@@ -94,6 +94,9 @@ enum Command {
     Repofile(repofile::Args),
     /// List or download the SBOMs and statements about packages
     Evidence(evidence::Args),
+    /// Evidence for in-toto-verify: a layout and the rebuilders' links
+    #[command(subcommand)]
+    InToto(in_toto::InToto),
     /// Make SBOMs of local packages
     Sbom(sbom::Args),
     /// Make the metadata of a directory of packages
@@ -137,6 +140,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Rollback(args) => channels::rollback(args),
         Command::Repofile(args) => repofile::run(args),
         Command::Evidence(args) => evidence::run(args),
+        Command::InToto(command) => in_toto::run(command),
         Command::Sbom(args) => sbom::run(args),
         Command::Createrepo(args) => createrepo::run(args),
         Command::Modifyrepo(args) => modifyrepo::run(args),

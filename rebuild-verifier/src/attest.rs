@@ -4,6 +4,7 @@
 use crate::compare::Comparison;
 use repo_model::buildinfo::BuildInfo;
 use repo_model::dsse::{Envelope, StatementKey};
+use repo_model::in_toto;
 use repo_model::statement::{
     REBUILD, Rebuild, Rebuilder, Resource, Statement, StatementError, Subject,
 };
@@ -61,6 +62,21 @@ pub fn sign_rebuild(
         finished_on: facts.finished,
     };
     Statement::new(REBUILD, vec![subject], predicate).sign(key)
+}
+
+/// The in-toto link of a build that came out the same in all its packages: source package and buildinfo
+/// in, unsigned packages out.
+pub fn sign_link(key: &StatementKey, job: &LeasedJob) -> Vec<u8> {
+    let materials = in_toto::Artifacts::from([
+        (job.source_name.clone(), job.source),
+        (in_toto::BUILDINFO.to_owned(), job.buildinfo),
+    ]);
+    let products = job
+        .packages
+        .iter()
+        .map(|package| (package.nevra.file_name(), package.file))
+        .collect();
+    in_toto::link(&materials, &products, key)
 }
 
 /// The comparison report: what the statements say, in one document for people and tools.

@@ -261,11 +261,12 @@ pub(crate) fn execute(
         (macros, plan::MACROS_INSIDE.to_owned()),
     ];
     let started = now();
-    let ended = (sandbox::default_backend().run)(&Job {
+    let ended = (sandbox::chosen_backend().run)(&Job {
         dir: run.scratch.dir(),
         root: &root.dir,
         inputs: &inputs,
         out: &out,
+        backend_command: sandbox::backend_command(),
         command: &plan.command(),
         env: &plan.env,
         identity: &plan.identity,
@@ -398,7 +399,7 @@ fn describe(
     executed: &Executed,
     built: &[BuiltPackage],
 ) -> Result<BuildInfo, BuildError> {
-    let backend = sandbox::default_backend();
+    let backend = sandbox::chosen_backend();
     let outputs = built.iter().map(|package| Output {
         nevra: package.nevra.clone(),
         file_sha256: package.file,
@@ -444,7 +445,7 @@ fn describe(
         },
         sandbox: Sandbox {
             kind: backend.name.to_owned(),
-            version: (backend.version)()?,
+            version: sandbox::backend_version()?,
             network: "none".to_owned(),
             build_path: plan::BUILD_PATH.to_owned(),
             limits: executed.ended.limits.to_owned(),

@@ -70,7 +70,7 @@ static CHECKS: &[CheckRow] = &[
         name: "bwrap",
         failing: Health::Bad,
         remedy: "install bubblewrap 0.8 or later",
-        check: |_| (sandbox::default_backend().version)().map_err(|error| error.to_string()),
+        check: |_| sandbox::backend_version().map_err(|error| error.to_string()),
     },
     CheckRow {
         name: "prlimit",
@@ -246,11 +246,12 @@ fn in_sandbox(config: &RebuilderConfig, line: &str) -> Result<String, String> {
     let out = scratch.dir_of("out", config.build_uid).map_err(text)?;
     let macros = plan::write_macros(&plan, &scratch).map_err(|error| error.to_string())?;
     let log = scratch.dir().join("log");
-    let ended = (sandbox::default_backend().run)(&Job {
+    let ended = (sandbox::chosen_backend().run)(&Job {
         dir: scratch.dir(),
         root: std::path::Path::new("/"),
         inputs: &[(macros, MACROS_INSIDE.to_owned())],
         out: &out,
+        backend_command: sandbox::backend_command(),
         command: &["sh", "-c", line].map(str::to_owned),
         env: &plan.env,
         identity: &plan.identity,

@@ -12,6 +12,7 @@ use crate::replay::{self, Rebuilt, Site};
 use crate::sandbox::{Cancel, Limits, SandboxError};
 use crate::scratch::Scratch;
 use repo_model::buildinfo::{self, BuildInfo, Machine};
+use repo_model::in_toto;
 use repo_model::statement::{Rebuilder, Resource};
 use repo_model::verdict::Verdict;
 use repo_model::wire::worker::{ExpectedPackage, LeasedJob, Outcome, Report};
@@ -25,6 +26,9 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(100);
 /// The rebuild's clock readings may lie this far outside of rpmbuild's run, seconds.
 const CLOCK_SLACK: i64 = 5;
+
+/// Packages of one build that diffoscope is asked about.
+const MAX_DIFFS: usize = 3;
 
 /// Who works, for whom, and within what.
 #[derive(Debug)]
@@ -279,6 +283,7 @@ fn rebuild(
         Err(BuildError::Sandbox(SandboxError::Cancelled)) => return Err(NoVerdict::Dropped),
         Err(error) => return Err(infra(&error)),
     };
+    let mut diffs = Vec::new();
     let comparisons = match &rebuilt.failure {
         Some(said) => {
             let cause = compare::cause("build-failed", said.clone());
@@ -290,7 +295,7 @@ fn rebuild(
         }
         None => {
             let context = context(&info.machine, &rebuilt, &ready.plan.before);
-            compare_all(bench, job, &rebuilt, &context, scratch, cancel)?
+            compare_all(bench, job, &rebuilt, &context, scratch, cancel, &mut diffs)?
         }
     };
     let done = Done {
@@ -298,6 +303,7 @@ fn rebuild(
         root: &ready.root,
         rebuilt: &rebuilt,
         comparisons: &comparisons,
+        diffs,
         log,
     };
     testify(bench, job, &done, cancel)
@@ -348,6 +354,7 @@ fn compare_all(
     context: &Context,
     scratch: &Scratch,
     cancel: &Cancel,
+    diffs: &mut Vec<Resource>,
 ) -> Result<Compared, NoVerdict> {
     let names = |list: &mut dyn Iterator<Item = &Nevra>| list.cloned().collect::<Vec<_>>();
     let set = compare::set_cause(
@@ -361,7 +368,7 @@ fn compare_all(
             .iter()
             .find(|built| built.nevra == package.nevra);
         let mut comparison = match counterpart {
-            Some(built) => compare_one(bench, package, built, context, scratch, cancel)?,
+            Some(built) => compare_one(bench, package, built, context, scratch, cancel, diffs)?,
             None => Comparison {
                 verdict: Verdict::SetDiffers,
                 causes: Vec::new(),
@@ -383,6 +390,7 @@ fn compare_one(
     context: &Context,
     scratch: &Scratch,
     cancel: &Cancel,
+    diffs: &mut Vec<Resource>,
 ) -> Result<Comparison, NoVerdict> {
     if built.file == package.file {
         return Ok(Comparison {
@@ -400,6 +408,15 @@ fn compare_one(
         .comparer
         .compare(&path, &built.path, context, cancel)
         .map_err(|error| infra(&error));
+    let differs = matches!(&compared, Ok(found) if !found.verdict.confirms());
+    if differs
+        && diffs.len() < MAX_DIFFS
+        && let Some(text) = bench.comparer.diffoscope(&path, &built.path, cancel)
+    {
+        let digest = persist(cancel, || bench.client.upload(&text))?;
+        let name = format!("{}.diffoscope.txt", package.nevra);
+        diffs.push(Resource::file(&name, digest));
+    }
     let _ = fs::remove_file(&path);
     compared
 }
@@ -431,6 +448,7 @@ struct Done<'a> {
     root: &'a Root,
     rebuilt: &'a Rebuilt,
     comparisons: &'a Compared,
+    diffs: Vec<Resource>,
     log: &'a Path,
 }
 
@@ -446,6 +464,7 @@ fn testify(
         root,
         rebuilt,
         comparisons,
+        ref diffs,
         log,
     } = *done;
     let packages = job.packages.iter().zip(comparisons);
@@ -470,10 +489,19 @@ fn testify(
     let report = serde_json::to_vec_pretty(&report).map_err(|error| infra(&error))?;
     let log = persist(cancel, || bench.client.upload_file(log))?;
     let report = persist(cancel, || bench.client.upload(&report))?;
-    let attachments = vec![
+    let mut attachments = vec![
         Resource::file("build.log", log),
         Resource::file("comparison.json", report),
     ];
+    attachments.extend(diffs.iter().cloned());
+    if comparisons
+        .iter()
+        .all(|(file, comparison)| file.is_some() && comparison.verdict == Verdict::Identical)
+    {
+        let link = attest::sign_link(&bench.keys.statement, job);
+        let digest = persist(cancel, || bench.client.upload(&link))?;
+        attachments.push(Resource::file(in_toto::ATTACHMENT, digest));
+    }
     let facts = RebuildFacts {
         rebuilder: bench.rebuilder.clone(),
         lock: root.lock.sha256,

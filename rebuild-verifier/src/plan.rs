@@ -318,11 +318,12 @@ fn evaluate_anew(
         command.extend(["--eval".to_owned(), format!("={name}=%{{?{name}}}")]);
     }
     let log = scratch.dir().join("log");
-    let ended = (sandbox::default_backend().run)(&Job {
+    let ended = (sandbox::chosen_backend().run)(&Job {
         dir: scratch.dir(),
         root: &root.dir,
         inputs: &[(macros, MACROS_INSIDE.to_owned())],
         out: &out,
+        backend_command: sandbox::backend_command(),
         command: &command,
         env: &plan.env,
         identity: &plan.identity,

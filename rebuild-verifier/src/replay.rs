@@ -215,7 +215,7 @@ fn same_plan(info: &BuildInfo, plan: &Plan) -> Result<(), ReplayError> {
     same(
         "kind of sandbox",
         &info.sandbox.kind,
-        sandbox::default_backend().name,
+        sandbox::chosen_backend().name,
     )?;
     same("network", &info.sandbox.network, "none")?;
     same("build path", &info.sandbox.build_path, plan::BUILD_PATH)?;

@@ -35,7 +35,7 @@ fn every_file_is_told_by_the_factors_that_change_it() {
                    perl -e '%h = map { $_ => 1 } 1..40; print \"$_\\n\" for keys %%h' >hash\n\
                    echo '#include <stdio.h>' >/tmp/p.c; echo 'int main(void) { printf(\"%%p\", (void *)main); return 0; }' >>/tmp/p.c\n\
                    gcc -o /tmp/p /tmp/p.c && /tmp/p >place\n\
-                   cat /proc/sys/kernel/random/uuid >random; echo same >same";
+                   cat /proc/sys/kernel/random/uuid >random; date +%%s%%N >clock; echo same >same";
     let report = report(&lab, "factors", install);
     assert!(!report.repeatable);
     let no: Vec<&str> = Vec::new();
@@ -64,6 +64,15 @@ fn every_file_is_told_by_the_factors_that_change_it() {
     assert_eq!(of(&report, "/hash"), (true, no.clone(), vec!["hash-seed"]));
     assert_eq!(of(&report, "/place"), (true, no.clone(), vec!["addresses"]));
     assert_eq!(of(&report, "/random"), (true, no.clone(), no.clone()));
+    if tried("clock") {
+        assert_eq!(of(&report, "/clock"), (true, no.clone(), vec!["clock"]));
+    } else {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "faketime is missing in CI"
+        );
+        eprintln!("SKIPPED the factor clock: faketime is missing");
+    }
     assert!(
         !report
             .differences

@@ -21,6 +21,17 @@ fn run(
     limits: Limits,
     cancel: &Cancel,
 ) -> (Result<Ended, SandboxError>, String) {
+    let (ended, log, _) = run_and_list(backend, line, limits, cancel);
+    (ended, log)
+}
+
+/// The same, and the names of the files that came out.
+fn run_and_list(
+    backend: &RebuildBackend,
+    line: &str,
+    limits: Limits,
+    cancel: &Cancel,
+) -> (Result<Ended, SandboxError>, String, Vec<String>) {
     let lab = Lab::new();
     let scratch = Scratch::create(&lab.path("work")).unwrap();
     let out = scratch.dir_of("out", 65_534).unwrap();
@@ -38,6 +49,7 @@ fn run(
         root: Path::new("/"),
         inputs: &[],
         out: &out,
+        backend_command: &backend_command(backend),
         command: &["sh", "-c", line].map(str::to_owned),
         env: &plan.env,
         identity: &plan.identity,
@@ -46,10 +58,31 @@ fn run(
         log: &log,
         cancel,
     });
-    (
-        ended,
-        String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned(),
-    )
+    let log = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
+    (ended, log, files_below(&out, ""))
+}
+
+fn files_below(dir: &Path, before: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let name = format!("{before}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            names.extend(files_below(&entry.path(), &format!("{name}/")));
+        } else {
+            names.push(name);
+        }
+    }
+    names.sort();
+    names
+}
+
+/// The words that start a backend in these tests.
+fn backend_command(backend: &RebuildBackend) -> Vec<String> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/lab/exec-sandbox.py");
+    match backend.name {
+        "exec" => vec!["python3".to_owned(), script.to_owned()],
+        _ => Vec::new(),
+    }
 }
 
 fn limits() -> Limits {
@@ -93,7 +126,8 @@ fn every_backend_keeps_the_contract() {
         return;
     }
     for backend in REBUILD_BACKENDS {
-        assert!(!(backend.version)().unwrap().is_empty(), "{}", backend.name);
+        let version = (backend.version)(&backend_command(backend));
+        assert!(!version.unwrap().is_empty(), "{}", backend.name);
         let never = Cancel::default();
         for code in [0, 3] {
             let (ended, log) = run(
@@ -109,6 +143,25 @@ fn every_backend_keeps_the_contract() {
                 backend.name
             );
         }
+        let mark = format!("173205.{}", backend.name.len());
+        let line = format!("(setsid sleep {mark} &) ; sleep {mark}");
+        let brief = Limits {
+            build_secs: 1,
+            ..limits()
+        };
+        let (ended, _) = run(backend, &line, brief, &never);
+        let at_limit = matches!(ended, Err(SandboxError::Time { secs: 1 }));
+        assert!(at_limit && are_gone(&mark), "{}: {ended:?}", backend.name);
+        let line = "cat /proc/net/dev | tail -n +3 | cut -d: -f1; touch /usr/x /etc/x 2>/dev/null && echo wrote; env | sort";
+        let (_, log) = run(backend, line, limits(), &never);
+        let found: Vec<&str> = log.lines().map(str::trim).collect();
+        let wanted = [
+            "lo",
+            "HOME=/builddir",
+            "LC_ALL=C.UTF-8",
+            "PATH=/usr/bin:/usr/sbin:/bin:/sbin",
+        ];
+        assert_eq!(found[..4], wanted, "{}: {log}", backend.name);
         let stopped = Cancel::default();
         stopped.cancel();
         let (ended, _) = run(backend, "sleep 60", limits(), &stopped);
@@ -118,6 +171,58 @@ fn every_backend_keeps_the_contract() {
             backend.name
         );
     }
+}
+
+#[test]
+fn what_a_build_leaves_in_its_output_directory_comes_out_and_nothing_else() {
+    if !common::tools("what_a_build_leaves_in_its_output_directory_comes_out_and_nothing_else") {
+        return;
+    }
+    for backend in REBUILD_BACKENDS {
+        let (ended, _, files) = run_and_list(
+            backend,
+            "cd /builddir/out; echo a >a.rpm; mkdir d; echo b >d/b.rpm; ln -s /etc/passwd link.rpm; mkfifo pipe",
+            limits(),
+            &Cancel::default(),
+        );
+        assert_eq!(ended.unwrap().exit_code, 0, "{}", backend.name);
+        assert_eq!(files, ["a.rpm", "d/b.rpm"], "{}", backend.name);
+    }
+}
+
+#[test]
+fn a_file_that_is_deleted_but_open_does_not_escape_the_disk_limit() {
+    if !common::tools("a_file_that_is_deleted_but_open_does_not_escape_the_disk_limit") {
+        return;
+    }
+    // What is written lies nowhere on the machine: it counts against the build's own tmpfs.
+    let line = "exec 9>/builddir/out/f; rm /builddir/out/f; head -c 100000000 /dev/zero >&9";
+    let (ended, log) = run(&REBUILD_BACKENDS[0], line, limits(), &Cancel::default());
+    assert!(
+        matches!(ended, Err(SandboxError::Disk { .. })),
+        "{ended:?} {log}"
+    );
+    let line = "mkdir -m 0 /builddir/out/d; i=0; while [ $i -lt 200 ]; do head -c 1000000 /dev/zero >/builddir/out/$i || exit 1; i=$((i+1)); done";
+    let (ended, log) = run(&REBUILD_BACKENDS[0], line, limits(), &Cancel::default());
+    assert!(
+        matches!(ended, Err(SandboxError::Disk { .. })),
+        "{ended:?} {log}"
+    );
+}
+
+#[test]
+fn of_the_machines_configuration_only_an_allow_list_is_seen() {
+    if !common::tools("of_the_machines_configuration_only_an_allow_list_is_seen") {
+        return;
+    }
+    let log = say(
+        "for f in shadow gshadow sudoers crypttab fstab krb5.keytab NetworkManager wpa_supplicant apt/auth.conf hallmark ssh ssl/private \
+         docker kubernetes machine-id; do test -s /etc/$f && echo /etc/$f; done; cat /etc/machine-id; wc -l </etc/passwd",
+    );
+    assert_eq!(
+        log,
+        "/etc/machine-id\n00000000000000000000000000000001\n3\n"
+    );
 }
 
 #[test]
@@ -333,6 +438,7 @@ fn a_sandbox_that_cannot_be_set_up_is_no_result_of_the_build() {
         root: Path::new("/"),
         inputs: &[(lab.path("is-not-there"), "/builddir/in".to_owned())],
         out: scratch.dir(),
+        backend_command: &[],
         command: &["true".to_owned()],
         env: &plan.env,
         identity: &plan.identity,

@@ -323,6 +323,10 @@ pub struct RebuilderConfig {
     pub build_uid: u32,
     /// What it varies on purpose in its rebuilds; `plain` varies nothing.
     pub profile: String,
+    /// What runs builds: `bwrap`, or `exec` for a program of your own.
+    pub backend: String,
+    /// That program with its options; it gets the job's directory as its last argument.
+    pub backend_command: Vec<String>,
     /// Build roots that are made of locked packages, and these packages.
     pub layers_dir: PathBuf,
     /// Those used longest ago are removed when all are larger than this, bytes.
@@ -344,6 +348,8 @@ impl Default for RebuilderConfig {
             log_bytes: 16 << 20,
             build_uid: 65_534,
             profile: "plain".to_owned(),
+            backend: "bwrap".to_owned(),
+            backend_command: Vec::new(),
             layers_dir: "/var/cache/hallmark-rebuilder".into(),
             layers_bytes: 20 << 30,
         }

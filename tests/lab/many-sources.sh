@@ -92,7 +92,7 @@ say "sources: $(wc -l < "$kept/candidates") projects fit; $count are wanted"
 while read -r name; do
   [ "$made" -lt "$count" ] || break
   if ! ls "$kept/$name"/*.orig.tar.* >/dev/null 2>&1; then
-    [ -n "$(ls -A "$work/lists" | grep Sources || :)" ] || apt-get -q update >&2
+    compgen -G "$work/lists/*Sources*" > /dev/null || apt-get -q update >&2
     mkdir -p "$kept/$name"
     ( cd "$kept/$name" && apt-get -q -y source --download-only --tar-only "$name" ) > "$work/fetch.log" 2>&1 \
       || { say "sources: cannot fetch $name"; rm -rf "${kept:?}/$name"; continue; }

@@ -8,6 +8,7 @@ pub mod createrepo;
 mod createrepo_args;
 pub mod evidence;
 pub mod mergerepo;
+pub mod in_toto;
 pub mod modifyrepo;
 mod modifyrepo_batch;
 pub mod publish;

@@ -14,7 +14,10 @@ use hallmark_rebuilder::sandbox::{Cancel, Limits};
 use hallmark_rebuilder::verify::{self, CheckError, CheckRequest, Verified, VerifiedPackage};
 use repo_model::FileDigest;
 use repo_model::config::RebuilderConfig;
+use repo_model::rpm::{Head, HeadLimits, Package};
+use repo_model::wire::status::BuildStatus;
 use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,14 +26,14 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(after_help = "\
 Builds the source package again as the buildinfo says, in a sandbox without network, and compares. A signed
 package is confirmed when its own signatures before the rebuilt header and payload give the same file.
-Nothing of the server has to be believed: it only hands out the files.
+The server, where it is asked, only hands out files; nothing it says is believed.
 
 EXAMPLES:
-  # Packages that were downloaded, with the source package and the buildinfo from the repository
+  # A package that was downloaded, with its source package and its buildinfo
   hallmark rebuild hello-2.12-1.x86_64.rpm --srpm hello-2.12-1.src.rpm --buildinfo hello.buildinfo.json
 
-  # The same with files that the server hands out
-  hallmark rebuild --server https://packages.example hello-2.12-1.x86_64
+  # The same, source package and buildinfo from the server
+  hallmark rebuild --server https://packages.example hello-2.12-1.x86_64.rpm
 
 EXIT CODES:
   0  every package was confirmed bit for bit
@@ -39,10 +42,10 @@ EXIT CODES:
   3  the server cannot be reached: try again later
   4  this machine cannot tell: it lacks what the build needs, or a limit stopped it")]
 pub struct Args {
-    /// Packages of one build; with neither --srpm nor --buildinfo, one name, NEVRA or build on the server
+    /// Packages of one build
     #[arg(required = true, value_name = "RPM")]
-    packages: Vec<String>,
-    /// The source package they were built from
+    packages: Vec<PathBuf>,
+    /// The source package they were built from; none: the server is asked
     #[arg(long, value_name = "FILE", requires = "buildinfo")]
     srpm: Option<PathBuf>,
     /// The record of their build
@@ -83,13 +86,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         },
     };
     let temporary = tempdir(&config)?;
+    let files = args.packages.clone();
     let inputs = match (&args.srpm, &args.buildinfo) {
         (Some(srpm), Some(buildinfo)) => Inputs {
-            files: args.packages.iter().map(PathBuf::from).collect(),
+            files,
             srpm: srpm.clone(),
             buildinfo: buildinfo.clone(),
         },
-        _ => fetch(&args.server.client()?, &args.packages, temporary.dir())?,
+        _ => fetch(&args.server.client()?, files, temporary.dir())?,
     };
     let log = args
         .log
@@ -163,52 +167,39 @@ fn request(
     })
 }
 
-/// Downloads the packages of one build, its source package and its buildinfo. Nothing here is checked
-/// but digests: the check that follows believes none of them.
-fn fetch(client: &Client, wanted: &[String], folder: &Path) -> Result<Inputs, Failure> {
-    let [wanted] = wanted else {
-        return Err(
-            Failure::usage("several files are given, but no source package")
-                .with_hint("give --srpm and --buildinfo, or one package that the server has"),
-        );
+/// The server's build of a local package, found by its header: signing does not change that.
+pub fn build_of(client: &Client, file: &Path) -> Result<BuildStatus, Failure> {
+    let unusable = |error: String| Failure::usage(format!("{}: {error}", file.display()));
+    let open = File::open(file).map_err(|error| unusable(error.to_string()))?;
+    let head = Head::read(BufReader::new(open), &HeadLimits::default())
+        .map_err(|error| unusable(error.to_string()))?;
+    let package = Package::from_head(&head).map_err(|error| unusable(error.to_string()))?;
+    let builds = status::find(client, &package.nevra.to_string(), None, 100)?;
+    let is_it = |build: &BuildStatus| {
+        let mut headers = build.packages.iter().map(|package| package.header);
+        headers.any(|header| header == package.header_digest)
     };
-    if Path::new(wanted).is_file() {
-        return Err(Failure::usage(format!(
-            "{wanted} is a file, but its source package is not given"
+    builds.into_iter().find(is_it).ok_or_else(|| {
+        Failure::failed(format!(
+            "the server has no build that made {} with header {}",
+            package.nevra, package.header_digest
         ))
-        .with_hint("give --srpm and --buildinfo, or the package's NEVRA and --server"));
-    }
-    let builds = status::find(client, wanted, None, 1)?;
-    let Some(build) = builds.first() else {
-        return Err(Failure::failed(format!("there is no build of {wanted}")));
+        .with_hint("is it a package of another repository?")
+    })
+}
+
+/// Downloads source package and buildinfo of the build that made the files. Nothing is believed but
+/// digests: the check that follows looks at both.
+fn fetch(client: &Client, files: Vec<PathBuf>, folder: &Path) -> Result<Inputs, Failure> {
+    let Some(first) = files.first() else {
+        return Err(Failure::usage("no package is given"));
     };
+    let build = build_of(client, first)?;
     let progress = Progress::spinner();
     progress.message(&format!("fetching {}", build.source));
-    let get = |digest: FileDigest, name: &str| -> Result<PathBuf, Failure> {
-        let path = folder.join(name);
-        download(client, digest, &path)?;
-        Ok(path)
-    };
-    let srpm = get(build.source_file, "source.src.rpm")?;
-    let buildinfo = get(build.buildinfo, "buildinfo.json")?;
-    let named: Vec<_> = build
-        .packages
-        .iter()
-        .filter(|package| package.nevra.name == *wanted || package.nevra.to_string() == *wanted)
-        .collect();
-    // A source package's name, or a build's number, stands for all its packages.
-    let packages = if named.is_empty() {
-        build.packages.iter().collect()
-    } else {
-        named
-    };
-    let files = packages
-        .iter()
-        .map(|package| {
-            let digest = package.signed_file.unwrap_or(package.unsigned_file);
-            get(digest, &package.nevra.file_name())
-        })
-        .collect::<Result<_, _>>()?;
+    let (srpm, buildinfo) = (folder.join("source.src.rpm"), folder.join("buildinfo.json"));
+    download(client, build.source_file, &srpm)?;
+    download(client, build.buildinfo, &buildinfo)?;
     Ok(Inputs {
         files,
         srpm,
@@ -216,7 +207,8 @@ fn fetch(client: &Client, wanted: &[String], folder: &Path) -> Result<Inputs, Fa
     })
 }
 
-fn download(client: &Client, digest: FileDigest, path: &Path) -> Result<(), Failure> {
+/// Downloads a public document and checks its digest.
+pub fn download(client: &Client, digest: FileDigest, path: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| {
         Failure::new(Exit::Unreachable, format!("cannot fetch {digest}: {error}"))
     };

@@ -1,6 +1,6 @@
 //! Installing locked packages into an empty directory with DNF, without network.
 
-use super::LayerError;
+use super::{LayerError, tree};
 use crate::sandbox::{self, Cancel, Limits, Watch};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +12,10 @@ const INSTALL_SECS: u64 = 1_800;
 /// Of what a failed installation said, what is quoted, bytes.
 const QUOTED: u64 = 2 << 10;
 /// In a mount namespace of its own: a few devices and /proc for package scripts, then DNF.
+///
+/// In a chroot `/` is no mount, so it cannot be made private; whoever made the chroot has seen to that.
 const CONFINED: &str = r#"root=$1; shift; umask 022; mkdir -p "$root/dev" "$root/proc" || exit 97
+mount --make-rprivate / 2>/dev/null
 mount -t tmpfs -o mode=0755 tmpfs "$root/dev" && mount -t proc proc "$root/proc" || exit 97
 for node in null zero full random urandom; do
   : >"$root/dev/$node" && mount --bind "/dev/$node" "$root/dev/$node" || exit 97
@@ -46,6 +49,19 @@ pub fn isolated(root: &Path, cache: &Path) -> Vec<String> {
     ]
 }
 
+/// A home directory whose macros say where the database goes: rpm's own answer differs between
+/// distributions, and some put it below the home directory.
+fn home(dir: &Path) -> Result<PathBuf, LayerError> {
+    let home = dir.join("home");
+    std::fs::create_dir_all(&home)
+        .and_then(|()| {
+            let text = format!("%_dbpath /{}\n", tree::RPM_DATABASE);
+            std::fs::write(home.join(".rpmmacros"), text)
+        })
+        .map_err(LayerError::io(format!("write {}", home.display())))?;
+    Ok(home)
+}
+
 /// Runs DNF and gives its log back; another status than 0 is an error that quotes it.
 ///
 /// * `network`: whether it may use the network. Scripts of packages then do not run in it.
@@ -70,7 +86,7 @@ pub fn run(
     if !network {
         command.arg("--net");
     }
-    command.args(["--propagation", "private", "sh", "-c", CONFINED, "sh"]);
+    command.args(["--propagation", "unchanged", "sh", "-c", CONFINED, "sh"]);
     command.arg(root);
     command.arg(tool);
     command
@@ -79,12 +95,12 @@ pub fn run(
         .env_clear()
         .envs([
             ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-            ("HOME", "/nonexistent"),
             ("LC_ALL", "C.UTF-8"),
             ("TZ", "UTC"),
             // rpm 4.18 and later take this for the time of installation.
             ("SOURCE_DATE_EPOCH", "0"),
-        ]);
+        ])
+        .env("HOME", home(dir)?);
     let limits = Limits {
         build_secs: INSTALL_SECS,
         log_bytes: 1 << 20,

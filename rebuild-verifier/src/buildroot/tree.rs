@@ -5,8 +5,9 @@ use repo_model::FileDigest;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use sha2::{Digest as _, Sha256};
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 /// What package managers write beside the packages' files: logs, caches, their history.
@@ -20,9 +21,11 @@ static VOLATILE: &[&str] = &[
     "var/tmp",
     "usr/lib/sysimage/libdnf5",
 ];
-/// Where rpm keeps its database. It holds the packages' headers with their signatures, so it differs
-/// when they are signed anew; the lock says what it holds.
-static RPM_DATABASES: &[&str] = &["var/lib/rpm", "usr/lib/sysimage/rpm"];
+/// Where a layer's rpm database is. It holds the packages' headers with their signatures, so it
+/// differs when they are signed anew and is no part of the tree's digest; the lock says what it holds.
+pub const RPM_DATABASE: &str = "usr/lib/sysimage/rpm";
+/// Where older rpms look for it: a link.
+const OLD_DATABASE: &str = "var/lib/rpm";
 /// Directories that a sandbox mounts something on.
 static MOUNT_POINTS: &[&str] = &["run", "tmp", "var/tmp", "etc"];
 /// The time of directories, and of files that were made while installing: what they were given by
@@ -48,6 +51,10 @@ pub fn settle(root: &Path, started: i64) -> Result<(), LayerError> {
             fs::create_dir_all(&dir).map_err(LayerError::io(format!("make {}", dir.display())))?;
         }
     }
+    settle_database(root).map_err(LayerError::io(format!(
+        "settle {}",
+        root.join(RPM_DATABASE).display()
+    )))?;
     let fixed = Timespec {
         tv_sec: FIXED_TIME,
         tv_nsec: 0,
@@ -66,13 +73,46 @@ pub fn settle(root: &Path, started: i64) -> Result<(), LayerError> {
     })
 }
 
+/// Makes the database a file that can be read where nothing can be written, and that two installations
+/// have in common, and links the old place to it.
+///
+/// SQLite marks a database with a write-ahead log by the value 2 in bytes 18 and 19 of its header, and
+/// then wants to write beside it to read it (sqlite.org/fileformat2.html, 1.3.3). After rpm has closed
+/// it, the log is empty and the mark can go.
+fn settle_database(root: &Path) -> io::Result<()> {
+    let dir = root.join(RPM_DATABASE);
+    let file = dir.join("rpmdb.sqlite");
+    let log = dir.join("rpmdb.sqlite-wal");
+    if file.is_file() && fs::metadata(&log).map_or(0, |found| found.len()) == 0 {
+        fs::File::options()
+            .write(true)
+            .open(&file)?
+            .write_all_at(&[1, 1], 18)?;
+        for name in ["rpmdb.sqlite-wal", "rpmdb.sqlite-shm", ".rpm.lock"] {
+            match fs::remove_file(dir.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    let old = root.join(OLD_DATABASE);
+    // Fails when something lies there, and then it stays.
+    if !dir.is_dir() || (old.exists() && fs::remove_dir(&old).is_err()) {
+        return Ok(());
+    }
+    if let Some(parent) = old.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    std::os::unix::fs::symlink(format!("../../{RPM_DATABASE}"), old)
+}
+
 /// SHA-256 over all entries of a layer in the order of their paths, but rpm's database: type and mode,
 /// owner, group, modification time, size and digest or link target, path.
 pub fn tree_digest(root: &Path) -> Result<FileDigest, LayerError> {
     let mut hasher = Sha256::new();
     walk(root, &mut |path, found| {
         let inside = path.strip_prefix(root).unwrap_or(path);
-        if RPM_DATABASES.iter().any(|dir| inside.starts_with(dir)) {
+        if inside.starts_with(RPM_DATABASE) {
             return Ok(());
         }
         let read = LayerError::io(format!("read {}", path.display()));
@@ -152,9 +192,16 @@ mod tests {
         fs::create_dir_all(dir.join("var/log")).unwrap();
         fs::create_dir_all(dir.join("usr/bin")).unwrap();
         fs::create_dir_all(dir.join("var/lib/rpm")).unwrap();
+        fs::create_dir_all(dir.join(RPM_DATABASE)).unwrap();
         fs::write(dir.join("usr/bin/tool"), "tool").unwrap();
         fs::write(dir.join("var/log/dnf.log"), format!("at {clock}")).unwrap();
-        fs::write(dir.join("var/lib/rpm/rpmdb.sqlite"), format!("db {clock}")).unwrap();
+        let database = dir.join(RPM_DATABASE);
+        fs::write(
+            database.join("rpmdb.sqlite"),
+            format!("SQLite format 3 of {clock}"),
+        )
+        .unwrap();
+        fs::write(database.join("rpmdb.sqlite-shm"), format!("{clock}")).unwrap();
         std::os::unix::fs::symlink("tool", dir.join("usr/bin/link")).unwrap();
     }
 
@@ -171,6 +218,9 @@ mod tests {
         }
         assert_eq!(tree_digest(&a).unwrap(), tree_digest(&b).unwrap());
         assert!(!a.join("var/log/dnf.log").exists() && a.join("var/tmp").is_dir());
+        let database = fs::read(a.join("var/lib/rpm/rpmdb.sqlite")).unwrap();
+        assert_eq!(database[18..20], [1, 1]);
+        assert!(!a.join("var/lib/rpm/rpmdb.sqlite-shm").exists());
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(b.join("usr/bin/tool"), fs::Permissions::from_mode(0o600)).unwrap();
         assert_ne!(tree_digest(&a).unwrap(), tree_digest(&b).unwrap());

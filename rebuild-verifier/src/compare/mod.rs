@@ -9,6 +9,7 @@ mod clock;
 mod confined;
 mod content;
 mod diff;
+mod diffoscope;
 mod files;
 mod header;
 mod payload;

@@ -91,7 +91,7 @@ fn ask_tool() -> Result<Tool, String> {
     })
 }
 
-fn version() -> Result<String, SandboxError> {
+fn version(_: &[String]) -> Result<String, SandboxError> {
     tool().map(|tool| tool.version.clone())
 }
 

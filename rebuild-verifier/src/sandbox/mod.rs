@@ -6,6 +6,7 @@
 
 mod bwrap;
 mod cgroup;
+mod exec;
 mod export;
 mod log;
 mod process;
@@ -22,6 +23,7 @@ use repo_model::buildinfo::Identity;
 use repo_model::config::RebuilderConfig;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// What one build may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +72,8 @@ pub struct Job<'a> {
     /// Directory that gets the files of [`OUT_DIR`] when the command has ended with status 0. Only
     /// regular files not deeper than two directories; links and all else stay behind.
     pub out: &'a Path,
+    /// What backends of that kind are started by, see [`choose`].
+    pub backend_command: &'a [String],
     /// The command, without any shell.
     pub command: &'a [String],
     /// The whole environment.
@@ -166,23 +170,45 @@ impl SandboxError {
 pub struct RebuildBackend {
     /// Name in buildinfo and statements.
     pub name: &'static str,
-    /// Version of the tool; an error when it cannot be used on this machine.
-    pub version: fn() -> Result<String, SandboxError>,
+    /// Version of the tool; an error when it cannot be used on this machine. Gets the same words as
+    /// [`Job::backend_command`].
+    pub version: fn(&[String]) -> Result<String, SandboxError>,
     /// Runs a job; nothing of it is left running when this returns, whatever it returns.
     pub run: fn(&Job<'_>) -> Result<Ended, SandboxError>,
 }
 
 /// All backends, the default first. One file and one row each.
-pub static REBUILD_BACKENDS: &[RebuildBackend] = &[bwrap::BACKEND];
+pub static REBUILD_BACKENDS: &[RebuildBackend] = &[bwrap::BACKEND, exec::BACKEND];
 
 /// The backend of this name.
 pub fn backend(name: &str) -> Option<&'static RebuildBackend> {
     REBUILD_BACKENDS.iter().find(|backend| backend.name == name)
 }
 
-/// The backend that is used when nothing else is asked for.
-pub fn default_backend() -> &'static RebuildBackend {
-    &REBUILD_BACKENDS[0]
+/// What this process builds with; chosen once.
+static CHOSEN: OnceLock<(&'static RebuildBackend, Vec<String>)> = OnceLock::new();
+
+/// Has this process build with another backend than the first of the table. The first choice holds.
+///
+/// * `command`: program and words that the backend is started by, if it is of that kind.
+pub fn choose(backend: &'static RebuildBackend, command: Vec<String>) {
+    // A second choice would mix builds of two backends in one report.
+    let _ = CHOSEN.set((backend, command));
+}
+
+/// The backend that this process builds with.
+pub fn chosen_backend() -> &'static RebuildBackend {
+    CHOSEN.get().map_or(&REBUILD_BACKENDS[0], |(row, _)| row)
+}
+
+/// The words that the chosen backend is started by.
+pub fn backend_command() -> &'static [String] {
+    CHOSEN.get().map_or(&[], |(_, words)| words)
+}
+
+/// Version of the chosen backend's tool.
+pub fn backend_version() -> Result<String, SandboxError> {
+    (chosen_backend().version)(backend_command())
 }
 
 /// Whether this process is root, so that builds must be given another user.
