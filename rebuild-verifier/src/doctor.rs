@@ -1,7 +1,7 @@
 //! `hallmark-rebuilder doctor`: does everything that a rebuild needs once, and says what to do about
 //! what does not work.
 
-use crate::buildroot::Root;
+use crate::buildroot::{self, Root};
 use crate::keys::RebuilderKeys;
 use crate::plan::{MACROS_INSIDE, Plan, SourcePackage};
 use crate::sandbox::{self, Cancel, Job, Limits};
@@ -130,6 +130,19 @@ static CHECKS: &[CheckRow] = &[
                 values.len(),
                 values.get("_target_cpu").cloned().unwrap_or_default()
             ))
+        },
+    },
+    CheckRow {
+        name: "layers",
+        failing: Health::Weak,
+        remedy: "install dnf5 or dnf to make build roots of locked packages; builds in the machine's own root need none",
+        check: |config| {
+            let tool = buildroot::tool().map_err(|error| error.to_string())?;
+            let place = config.layers_dir.display();
+            Ok(match sandbox::is_root() {
+                true => format!("made by {tool} in {place}"),
+                false => format!("those in {place}; making one needs root"),
+            })
         },
     },
     CheckRow {

@@ -269,18 +269,7 @@ fn configuration(argument: &ConfigArg) -> anyhow::Result<RebuilderConfig> {
     let config = Config::read(&text, std::env::vars())
         .map_err(|error| usage(format!("{:#}", anyhow::Error::new(error))))?
         .rebuilder;
-    let backend = sandbox::backend(&config.backend).ok_or_else(|| {
-        let known: Vec<&str> = sandbox::REBUILD_BACKENDS
-            .iter()
-            .map(|row| row.name)
-            .collect();
-        let known = known.join(", ");
-        usage(format!(
-            "rebuilder.backend is `{}`; known are {known}",
-            config.backend
-        ))
-    })?;
-    sandbox::choose(backend, config.backend_command.clone());
+    sandbox::choose(&config).map_err(|error| usage(error.to_string()))?;
     Ok(config)
 }
 

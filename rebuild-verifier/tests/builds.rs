@@ -4,7 +4,7 @@ mod common;
 
 use common::{Lab, spec};
 use hallmark_rebuilder::build::{self, BuildError, BuildRequest, Run};
-use hallmark_rebuilder::buildroot::Store;
+use hallmark_rebuilder::buildroot::{Root, Store};
 use hallmark_rebuilder::replay::{self, Ready, Rebuilt, ReplayError, Site};
 use hallmark_rebuilder::sandbox::Cancel;
 use hallmark_rebuilder::scratch::Scratch;
@@ -340,6 +340,59 @@ fn links_and_tricks_in_the_output_directory_are_not_taken() {
     let junk = spec("junk", "echo junk >/builddir/out/junk.rpm; echo data >data");
     let error = build::record(&lab.request(&lab.srpm("junk", &junk), "junk")).unwrap_err();
     assert!(matches!(error, BuildError::Output { .. }), "{error}");
+}
+
+#[test]
+fn a_source_package_whose_payload_climbs_out_of_its_directory_writes_nothing_outside() {
+    if !common::tools(
+        "a_source_package_whose_payload_climbs_out_of_its_directory_writes_nothing_outside",
+    ) {
+        return;
+    }
+    let lab = Lab::new();
+    // An unpacked payload, so that the name can be changed in place, in header and archive alike.
+    let text = "%define _source_payload w.ufdio\nSource0: abcdef.txt\n".to_owned()
+        + &spec("climber", "cp %{SOURCE0} data");
+    let sources = lab.path("top-climber/SOURCES");
+    fs::create_dir_all(&sources).unwrap();
+    fs::write(sources.join("abcdef.txt"), "the payload").unwrap();
+    let srpm = lab.srpm("climber", &text);
+    let mut bytes = fs::read(&srpm).unwrap();
+    let (from, to) = (&b"abcdef.txt"[..], &b"../evil.tx"[..]);
+    let places: Vec<usize> = (0..bytes.len() - from.len())
+        .filter(|at| bytes[*at..].starts_with(from))
+        .collect();
+    assert!(places.len() >= 2, "in the header and in the archive");
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to);
+    }
+    fs::write(lab.path("evil.src.rpm"), bytes).unwrap();
+    assert!(build::record(&lab.request(&lab.path("evil.src.rpm"), "evil")).is_err());
+    let found = Command::new("find")
+        .arg(lab.path(""))
+        .args(["/var/tmp", "/builddir", "-name", "evil.tx"])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+}
+
+#[test]
+fn packages_that_change_under_a_running_build_make_it_no_result() {
+    if !common::tools("packages_that_change_under_a_running_build_make_it_no_result") {
+        return;
+    }
+    let lab = Lab::new();
+    let srpm = lab.srpm("plain", &spec("plain", "echo data >data"));
+    let mut request = lab.request(&srpm, "out");
+    // The root as it was before somebody installed something.
+    let mut before = Root::host().unwrap();
+    let mut lock = (*before.lock).clone();
+    lock.sha256 = FileDigest::of(b"before");
+    before.lock = lock.into();
+    request.root = Some(before);
+    let error = build::record(&request).unwrap_err();
+    assert!(matches!(error, BuildError::RootChanged { .. }), "{error}");
+    assert!(error.to_string().contains("build again"), "{error}");
 }
 
 #[test]

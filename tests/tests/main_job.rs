@@ -105,6 +105,58 @@ fn what_two_rebuilders_made_again_is_published_and_the_rest_is_held_with_its_cau
 }
 
 #[test]
+fn anyone_can_make_a_published_package_again_and_let_in_toto_count_the_rebuilders() {
+    require!(BUILDING);
+    let story = &*STORY;
+    let world = story.world.watch();
+    let published = |build: &&BuildStatus| build.stage.name() == "published";
+    let build = story.builds.values().find(published).expect("one is out");
+    let package = &build.packages[0];
+    let dir = world.new_dir("checked");
+    let rpm = dir.join(package.nevra.file_name());
+    let bytes = world.http.fetch(&format!("{BASE}/{}", package.href));
+    std::fs::write(&rpm, bytes).expect("the package is kept");
+    let rpm = rpm.to_str().expect("paths here are UTF-8");
+    let said = world.hallmark_ok(&["rebuild", rpm]);
+    assert!(
+        said.starts_with("identical-unsigned  ") && said.contains("1 of 1 confirmed"),
+        "{said}"
+    );
+
+    let place = |name: &str| dir.join(name).to_str().expect("UTF-8").to_owned();
+    let (key, evidence) = (place("owner.key"), place("evidence"));
+    world.hallmark_ok(&["in-toto", "keygen", "--out", &key]);
+    let policy = world.dir().join("policy.toml");
+    let policy = policy.to_str().expect("paths here are UTF-8");
+    world.hallmark_ok(&[
+        "in-toto",
+        "export",
+        rpm,
+        "--policy",
+        policy,
+        "--owner-key",
+        &key,
+        "-o",
+        &evidence,
+    ]);
+    let files = std::fs::read_dir(&evidence).expect("a folder").flatten();
+    let links = files
+        .filter(|file| {
+            file.path()
+                .extension()
+                .is_some_and(|extension| extension == "link")
+        })
+        .count();
+    assert_eq!(links, 2, "one of each rebuilder");
+    let unsigned = std::fs::read(Path::new(&evidence).join(package.nevra.file_name()));
+    let digest = repo_model::FileDigest::of(&unsigned.expect("the package is there"));
+    assert_eq!(
+        digest, package.unsigned_file,
+        "without its signatures, exactly"
+    );
+}
+
+#[test]
 fn the_repository_holds_exactly_what_was_published() {
     require!(BUILDING);
     let story = &*STORY;

@@ -6,7 +6,7 @@ use crate::output;
 use crate::progress::Progress;
 use hallmark_rebuilder::build::{self, BuildError, BuildRequest, Recorded};
 use hallmark_rebuilder::buildroot::{LockFile, Store};
-use hallmark_rebuilder::sandbox::Limits;
+use hallmark_rebuilder::sandbox::{self, Limits};
 use repo_model::WorkerName;
 use repo_model::config::RebuilderConfig;
 use repo_model::dsse::StatementKey;
@@ -81,6 +81,7 @@ fn request(args: &Args) -> Result<BuildRequest, Failure> {
     let mut store = Store::new(&defaults.layers_dir, defaults.layers_bytes);
     if let Some(path) = &args.config {
         let rebuilder = config_file::read(path)?.rebuilder;
+        sandbox::choose(&rebuilder).map_err(Failure::usage)?;
         request.limits = Limits::from_config(&rebuilder);
         request.build_uid = rebuilder.build_uid;
         request.work_dir = rebuilder.work_dir.clone();

@@ -10,7 +10,7 @@ use hallmark_rebuilder::buildroot::{LayerError, Store};
 use hallmark_rebuilder::compare::Comparer;
 use hallmark_rebuilder::profile::{self, Profile};
 use hallmark_rebuilder::replay::ReplayError;
-use hallmark_rebuilder::sandbox::{Cancel, Limits};
+use hallmark_rebuilder::sandbox::{self, Cancel, Limits};
 use hallmark_rebuilder::verify::{self, CheckError, CheckRequest, Verified, VerifiedPackage};
 use repo_model::FileDigest;
 use repo_model::config::RebuilderConfig;
@@ -85,6 +85,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             ..RebuilderConfig::default()
         },
     };
+    sandbox::choose(&config).map_err(Failure::usage)?;
     let temporary = tempdir(&config)?;
     let files = args.packages.clone();
     let inputs = match (&args.srpm, &args.buildinfo) {

@@ -9,6 +9,7 @@ mod resolve;
 mod store;
 mod tree;
 
+pub use install::tool;
 pub use lockfile::{LockFile, lock_digest};
 pub use resolve::{Wanted, resolve};
 pub use store::Store;

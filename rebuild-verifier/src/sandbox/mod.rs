@@ -188,12 +188,27 @@ pub fn backend(name: &str) -> Option<&'static RebuildBackend> {
 /// What this process builds with; chosen once.
 static CHOSEN: OnceLock<(&'static RebuildBackend, Vec<String>)> = OnceLock::new();
 
-/// Has this process build with another backend than the first of the table. The first choice holds.
-///
-/// * `command`: program and words that the backend is started by, if it is of that kind.
-pub fn choose(backend: &'static RebuildBackend, command: Vec<String>) {
-    // A second choice would mix builds of two backends in one report.
-    let _ = CHOSEN.set((backend, command));
+/// The configuration names a backend that there is not. The operator's fault.
+#[derive(Debug, thiserror::Error)]
+#[error("rebuilder.backend is `{found}`; known are {known}")]
+pub struct UnknownBackend {
+    found: String,
+    known: String,
+}
+
+/// Has this process build with the configured backend instead of the first of the table. The first
+/// choice holds: a second one would mix builds of two backends in one report.
+pub fn choose(config: &RebuilderConfig) -> Result<(), UnknownBackend> {
+    let row = backend(&config.backend).ok_or_else(|| UnknownBackend {
+        found: config.backend.clone(),
+        known: REBUILD_BACKENDS
+            .iter()
+            .map(|row| row.name)
+            .collect::<Vec<_>>()
+            .join(", "),
+    })?;
+    let _ = CHOSEN.set((row, config.backend_command.clone()));
+    Ok(())
 }
 
 /// The backend that this process builds with.
