@@ -459,30 +459,25 @@ fn the_sandbox_adds_less_than_a_tenth_of_a_second() {
     if !common::tools(test) {
         return;
     }
-    let mut times: Vec<Duration> = (0..7)
-        .map(|_| {
+    let fastest = |run: &dyn Fn()| {
+        let times = (0..7).map(|_| {
             let started = Instant::now();
-            say("true");
+            run();
             started.elapsed()
-        })
-        .collect();
-    times.sort();
-    let plain = Instant::now();
-    assert!(
-        Command::new("sh")
-            .args(["-c", "true"])
-            .status()
-            .unwrap()
-            .success()
-    );
-    eprintln!(
-        "{test}: fastest {:?}, median {:?}, without sandbox {:?}",
-        times[0],
-        times[3],
-        plain.elapsed()
-    );
+        });
+        times.min().unwrap()
+    };
+    let inside = fastest(&|| drop(say("true")));
+    let plain = fastest(&|| {
+        let ended = Command::new("sh").args(["-c", "true"]).status();
+        assert!(ended.unwrap().success());
+    });
+    eprintln!("{test}: fastest {inside:?}, without sandbox {plain:?}");
     // The fastest of several: other tests run at the same time.
-    assert!(times[0] < Duration::from_millis(100), "{times:?}");
+    assert!(
+        inside.saturating_sub(plain) < Duration::from_millis(100),
+        "{inside:?}, {plain:?}"
+    );
 }
 
 /// Runs one test of this program in a process of its own.
@@ -506,7 +501,11 @@ fn nothing_survives_a_rebuilder_that_is_killed() {
             .unwrap();
         std::thread::sleep(Duration::from_millis(millis));
         if millis == 300 {
-            assert!(survivors("sleep\x00161803.39") > 0, "it did not even start");
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while survivors("sleep\x00161803.39") == 0 {
+                assert!(Instant::now() < deadline, "it did not even start");
+                std::thread::sleep(Duration::from_millis(10));
+            }
         }
         child.kill().unwrap();
         child.wait().unwrap();
