@@ -42,8 +42,9 @@ pub fn isolated(root: &Path, cache: &Path) -> Vec<String> {
         "--setopt=keepcache=False".to_owned(),
         "--releasever=1".to_owned(),
         "--noplugins".to_owned(),
-        // Packages are known by digest here.
-        "--nogpgcheck".to_owned(),
+        // Packages are known by digest here. (dnf5 refuses `--nogpgcheck` where there is no repository.)
+        "--setopt=gpgcheck=False".to_owned(),
+        "--setopt=localpkg_gpgcheck=False".to_owned(),
         "-q".to_owned(),
         "-y".to_owned(),
     ]
