@@ -14,6 +14,7 @@ use hallmark_rebuilder::sandbox::Cancel;
 use hallmark_rebuilder::worker::{self, Idle, Until};
 use repo_model::buildinfo::BuildInfo;
 use repo_model::dsse::Envelope;
+use repo_model::in_toto;
 use repo_model::statement::{REBUILD, Rebuild, Rebuilder, Statement};
 use repo_model::verdict::Verdict;
 use repo_model::wire::worker::{
@@ -339,7 +340,16 @@ fn a_reproducible_build_is_confirmed_with_a_signed_statement_a_package() {
         assert_eq!(rebuild.buildinfo.digest["sha256"], buildinfo);
         assert_eq!(rebuild.rebuilder, world.bench.rebuilder);
         assert_eq!(rebuild.source_date_epoch, Some(1_736_467_200));
-        assert_eq!(rebuild.attachments.len(), 2);
+        // Log, report, and the in-toto link of a build that is identical in all its packages.
+        assert_eq!(rebuild.attachments.len(), 3);
+        let link = &rebuild.attachments[2];
+        assert_eq!(link.name.as_deref(), Some(in_toto::ATTACHMENT));
+        let digest = link.digest["sha256"].parse().unwrap();
+        let text = world.server.state.lock().unwrap().blobs[&digest].clone();
+        let key = world.bench.keys.statement.public();
+        let products = in_toto::open_link(&text, &key).unwrap();
+        assert_eq!(products[&output.nevra.file_name()], output.file_sha256);
+        assert_eq!(products.len(), 2);
     }
     assert_eq!(
         fs::read_dir(world.lab.path("bench")).unwrap().count(),
