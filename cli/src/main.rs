@@ -14,7 +14,7 @@ mod testing;
 use clap::{Parser, Subcommand};
 use commands::{
     buildinfo, channels, compare, config, createrepo, evidence, in_toto, mergerepo, modifyrepo,
-    publish, rebuild, repo_check, repofile, sbom, serve, status, token, waiver,
+    publish, rebuild, rebuilders, repo_check, repofile, sbom, serve, status, token, waiver,
 };
 use failure::Failure;
 use std::process::ExitCode;
@@ -82,6 +82,8 @@ enum Command {
     Retry(status::RetryArgs),
     /// Let a held build out by the word of two people
     Waiver(waiver::Args),
+    /// Look at rebuilders, let them in, give them rest
+    Rebuilders(rebuilders::Args),
     /// Tell where each channel points
     Channels(channels::ChannelsArgs),
     /// List the releases
@@ -134,6 +136,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Status(args) => status::run(args),
         Command::Retry(args) => status::retry(args),
         Command::Waiver(args) => waiver::run(args),
+        Command::Rebuilders(args) => rebuilders::run(args),
         Command::Channels(args) => channels::channels(args),
         Command::Releases(args) => channels::releases(args),
         Command::Promote(args) => channels::promote(args),

@@ -4,11 +4,14 @@
 use crate::build::now;
 use crate::scratch;
 use repo_model::wire::ErrorBody;
+use repo_model::wire::rebuilders::{Enrolment, EnrolmentAnswer};
 use repo_model::wire::worker::{
-    HEADER, Heartbeat, LeaseRequest, LeasedJob, Report, RequestAuth, RequestKey,
+    Commit, HEADER, Heartbeat, LeaseRequest, Report, RequestAuth, RequestKey, Target, Task,
+    authority,
 };
 use repo_model::{FileDigest, WorkerName};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -102,6 +105,8 @@ impl ClientError {
 pub struct Client {
     agent: Agent,
     server_url: String,
+    /// Requests are good for this server only.
+    authority: String,
     worker: WorkerName,
     key: RequestKey,
 }
@@ -127,20 +132,36 @@ impl Client {
         Self {
             agent,
             server_url: server_url.trim_end_matches('/').to_owned(),
+            authority: authority(server_url),
             worker,
             key,
         }
     }
 
-    /// Asks for a job and waits for one as long as the request says; `None` when there is none.
-    pub fn lease(&self, request: &LeaseRequest) -> Result<Option<LeasedJob>, ClientError> {
+    /// Asks for a task and waits for one as long as the request says; `None` when there is none.
+    pub fn lease(&self, request: &LeaseRequest) -> Result<Option<Task>, ClientError> {
         let path = "/api/v1/worker/lease";
         let body = json(request);
         let patience = Duration::from_secs(request.wait_secs.into()) + GRACE;
-        let mut answer = self.send("POST", path, &Payload::Json(&body), patience)?;
+        let answer = self.send("POST", path, &Payload::Json(&body), patience)?;
         if answer.status() == StatusCode::NO_CONTENT {
             return Ok(None);
         }
+        self.read_json(path, answer).map(Some)
+    }
+
+    /// Asks to be let in, or what became of it.
+    pub fn enrol(&self, enrolment: &Enrolment) -> Result<EnrolmentAnswer, ClientError> {
+        let path = "/api/v1/worker/enrol";
+        let answer = self.send("POST", path, &Payload::Json(&json(enrolment)), STALLED)?;
+        self.read_json(path, answer)
+    }
+
+    fn read_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        mut answer: Response<Body>,
+    ) -> Result<T, ClientError> {
         let mut text = Vec::new();
         answer
             .body_mut()
@@ -148,20 +169,22 @@ impl Client {
             .take(MAX_JSON)
             .read_to_end(&mut text)
             .map_err(|error| self.bad(path, &error))?;
-        serde_json::from_slice(&text)
-            .map(Some)
-            .map_err(|error| self.bad(path, &error))
+        serde_json::from_slice(&text).map_err(|error| self.bad(path, &error))
     }
 
-    /// Keeps the lease.
-    pub fn heartbeat(&self, job: &LeasedJob) -> Result<(), ClientError> {
-        let path = format!("/api/v1/worker/jobs/{}/heartbeat", job.job);
-        let body = json(&Heartbeat {
-            lease_epoch: job.lease_epoch,
-        });
+    /// Keeps the lease of a job.
+    pub fn heartbeat(&self, job: u64, lease_epoch: u64) -> Result<(), ClientError> {
+        let path = format!("/api/v1/worker/jobs/{job}/heartbeat");
+        let body = json(&Heartbeat { lease_epoch });
+        self.of_job(job, self.send("POST", &path, &Payload::Json(&body), GRACE))
+    }
+
+    /// Commits to an answer.
+    pub fn commit(&self, job: u64, commit: &Commit) -> Result<(), ClientError> {
+        let path = format!("/api/v1/worker/jobs/{job}/commit");
         self.of_job(
-            job.job,
-            self.send("POST", &path, &Payload::Json(&body), GRACE),
+            job,
+            self.send("POST", &path, &Payload::Json(&json(commit)), STALLED),
         )
     }
 
@@ -307,12 +330,16 @@ impl Client {
     fn auth(&self, method: &str, path: &str, body: FileDigest) -> Result<RequestAuth, ClientError> {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(|_| ClientError::Random)?;
+        let target = Target {
+            authority: &self.authority,
+            method,
+            path_and_query: path,
+            body,
+        };
         Ok(RequestAuth::sign(
             &self.key,
             &self.worker,
-            method,
-            path,
-            body,
+            &target,
             now(),
             nonce,
         ))

@@ -1,6 +1,5 @@
-//! One leased job: fetch, check, rebuild, compare, sign, report; with heartbeats all the while.
+//! One leased rebuild: fetch, check, rebuild, compare, sign, commit; with heartbeats all the while.
 
-use crate::attest::{self, PackageReport, RebuildFacts, Report as ComparisonReport};
 use crate::backoff::Backoff;
 use crate::build::{BuildError, BuiltPackage, Run};
 use crate::buildroot::{Root, Store};
@@ -9,16 +8,17 @@ use crate::compare::{self, Comparer, Comparison, Context, Facts};
 use crate::keys::RebuilderKeys;
 use crate::profile::{self, Profile};
 use crate::replay::{self, Rebuilt, Site};
+use crate::reveal;
+use crate::runs::all_runs;
 use crate::sandbox::{Cancel, Limits, SandboxError};
 use crate::scratch::Scratch;
 use repo_model::buildinfo::{self, BuildInfo, Machine};
-use repo_model::in_toto;
 use repo_model::statement::{Rebuilder, Resource};
 use repo_model::verdict::Verdict;
-use repo_model::wire::worker::{ExpectedPackage, LeasedJob, Outcome, Report};
+use repo_model::wire::worker::{ExpectedPackage, Outcome, RebuildJob, Report};
 use repo_model::{FileDigest, Nevra};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -49,8 +49,8 @@ pub struct Workbench {
     pub limits: Limits,
     /// User that builds run as when we are root.
     pub build_uid: u32,
-    /// What is varied on purpose.
-    pub profile: &'static Profile,
+    /// What may be varied on purpose; the server chooses.
+    pub profiles: Vec<&'static Profile>,
     /// Asks to stop and drop the job.
     pub stop: Cancel,
 }
@@ -60,12 +60,14 @@ pub struct Workbench {
 pub enum JobEnd {
     /// Reported; the worst verdict of its packages, [`Verdict::InfraFailed`] when nothing can be said.
     Reported(Verdict),
+    /// There is an answer, and the server has our word that it will not change.
+    Committed,
     /// Dropped: the lease is lost or we were asked to stop. Nothing is reported.
     Dropped,
 }
 
 /// Why there is no verdict.
-enum NoVerdict {
+pub(crate) enum NoVerdict {
     /// Told to the server, which gives the job out again later.
     Infra(String),
     /// The lease is lost or somebody asked to stop.
@@ -99,20 +101,44 @@ fn infra(error: &dyn std::error::Error) -> NoVerdict {
     NoVerdict::Infra(chain(error))
 }
 
-/// Does one job to its end. An error means that the result could not be reported.
-pub fn work_off(bench: &Workbench, job: &LeasedJob) -> Result<JobEnd, ClientError> {
+/// Does one rebuild to its end. An error means that the result could not be told.
+pub fn work_off(bench: &Workbench, job: &RebuildJob) -> Result<JobEnd, ClientError> {
+    let lease = Lease {
+        job: job.job,
+        lease_epoch: job.lease_epoch,
+        lease_secs: job.lease_secs,
+    };
+    under_lease(bench, lease, |cancel| {
+        rebuild_and_commit(bench, job, cancel)
+    })
+}
+
+/// What heartbeats need.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lease {
+    pub job: u64,
+    pub lease_epoch: u64,
+    pub lease_secs: u32,
+}
+
+/// Does `work` while the lease is kept; it is cancelled when the lease is lost.
+pub(crate) fn under_lease<T: Send>(
+    bench: &Workbench,
+    lease: Lease,
+    work: impl FnOnce(&Cancel) -> T,
+) -> T {
     let cancel = Cancel::default();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| keep_lease(bench, job, &cancel, &done));
-        let end = rebuild_and_report(bench, job, &cancel);
+        scope.spawn(|| keep_lease(bench, &lease, &cancel, &done));
+        let end = work(&cancel);
         done.store(true, Ordering::Release);
         end
     })
 }
 
 /// Sends heartbeats until `done`; sets `cancel` when the lease is lost or we are asked to stop.
-fn keep_lease(bench: &Workbench, job: &LeasedJob, cancel: &Cancel, done: &AtomicBool) {
+fn keep_lease(bench: &Workbench, job: &Lease, cancel: &Cancel, done: &AtomicBool) {
     let lease = Duration::from_secs(job.lease_secs.max(1).into());
     let (mut heard, mut asked) = (Instant::now(), Instant::now());
     while !done.load(Ordering::Acquire) {
@@ -125,7 +151,7 @@ fn keep_lease(bench: &Workbench, job: &LeasedJob, cancel: &Cancel, done: &Atomic
             continue;
         }
         asked = Instant::now();
-        match bench.client.heartbeat(job) {
+        match bench.client.heartbeat(job.job, job.lease_epoch) {
             Ok(()) => heard = asked,
             Err(error @ ClientError::LeaseLost { .. }) => {
                 tracing::warn!(job = job.job, "{error}: the build is stopped");
@@ -146,75 +172,78 @@ fn keep_lease(bench: &Workbench, job: &LeasedJob, cancel: &Cancel, done: &Atomic
     }
 }
 
-fn rebuild_and_report(
+fn rebuild_and_commit(
     bench: &Workbench,
-    job: &LeasedJob,
+    job: &RebuildJob,
     cancel: &Cancel,
 ) -> Result<JobEnd, ClientError> {
-    let scratch = match Scratch::create(&bench.work_dir) {
-        Ok(scratch) => scratch,
-        Err(error) => {
-            let message = format!(
-                "cannot make a directory below {}: {error}",
-                bench.work_dir.display()
-            );
-            return deliver(
-                bench,
-                job,
-                cancel,
-                Outcome::InfraFailed { message },
-                Vec::new(),
-                Verdict::InfraFailed,
-            );
-        }
-    };
-    let log = scratch.dir().join("build.log");
-    match rebuild(bench, job, &scratch, &log, cancel) {
-        Ok((statements, attachments, verdict)) => deliver(
-            bench,
-            job,
-            cancel,
-            Outcome::Judged { statements },
-            attachments,
-            verdict,
-        ),
-        Err(NoVerdict::Dropped) => Ok(JobEnd::Dropped),
-        Err(NoVerdict::Infra(message)) => {
-            if cancel.is_cancelled() {
-                return Ok(JobEnd::Dropped);
+    // Of the last run: it helps to see why there is no verdict.
+    let mut last = None;
+    let answer = all_runs(bench, job, &mut last, cancel)
+        .and_then(|runs| reveal::pledge(bench, job, &runs).map_err(|error| infra(&error)));
+    match answer {
+        Ok(commit) => match persist(cancel, || bench.client.commit(job.job, &commit)) {
+            Ok(()) => Ok(JobEnd::Committed),
+            Err(ClientError::LeaseLost { .. }) => {
+                reveal::forget(bench, &commit);
+                Ok(JobEnd::Dropped)
             }
+            // Kept: at the next start the server is asked whether it still wants it.
+            Err(_) if cancel.is_cancelled() => Ok(JobEnd::Dropped),
+            Err(error) => Err(error),
+        },
+        Err(NoVerdict::Dropped) => Ok(JobEnd::Dropped),
+        Err(NoVerdict::Infra(_)) if cancel.is_cancelled() => Ok(JobEnd::Dropped),
+        Err(NoVerdict::Infra(message)) => {
             tracing::warn!(job = job.job, "job {} gives no verdict: {message}", job.job);
-            // The log helps to see why; without it the message has to do.
-            let attachments = match log.exists().then(|| bench.client.upload_file(&log)) {
-                Some(Ok(digest)) => vec![Resource::file("build.log", digest)],
+            let log = last
+                .as_ref()
+                .map(|scratch: &Scratch| scratch.dir().join(LOG));
+            // Without the log the message has to do.
+            let attachments = match log
+                .filter(|log| log.exists())
+                .map(|log| bench.client.upload_file(&log))
+            {
+                Some(Ok(digest)) => vec![Resource::file(LOG, digest)],
                 _ => Vec::new(),
             };
-            deliver(
+            report_failure(
                 bench,
-                job,
+                job.job,
+                job.lease_epoch,
                 cancel,
-                Outcome::InfraFailed { message },
+                message,
                 attachments,
-                Verdict::InfraFailed,
             )
         }
     }
 }
 
-fn deliver(
+/// Tells the server that nothing can be said.
+pub(crate) fn report_failure(
     bench: &Workbench,
-    job: &LeasedJob,
+    job: u64,
+    lease_epoch: u64,
     cancel: &Cancel,
-    outcome: Outcome,
+    message: String,
     attachments: Vec<Resource>,
-    verdict: Verdict,
 ) -> Result<JobEnd, ClientError> {
     let report = Report {
-        lease_epoch: job.lease_epoch,
-        outcome,
+        lease_epoch,
+        outcome: Outcome::InfraFailed { message },
         attachments,
     };
-    match persist(cancel, || bench.client.report(job.job, &report)) {
+    deliver(bench, job, cancel, &report, Verdict::InfraFailed)
+}
+
+pub(crate) fn deliver(
+    bench: &Workbench,
+    job: u64,
+    cancel: &Cancel,
+    report: &Report,
+    verdict: Verdict,
+) -> Result<JobEnd, ClientError> {
+    match persist(cancel, || bench.client.report(job, report)) {
         Ok(()) => Ok(JobEnd::Reported(verdict)),
         Err(ClientError::LeaseLost { .. }) => Ok(JobEnd::Dropped),
         Err(_) if cancel.is_cancelled() => Ok(JobEnd::Dropped),
@@ -222,8 +251,11 @@ fn deliver(
     }
 }
 
+/// Name of the build log.
+pub(crate) const LOG: &str = "build.log";
+
 /// Repeats what fails because the server is not available, as long as the lease holds.
-fn persist<T>(
+pub(crate) fn persist<T>(
     cancel: &Cancel,
     mut attempt: impl FnMut() -> Result<T, ClientError>,
 ) -> Result<T, ClientError> {
@@ -247,15 +279,26 @@ pub(crate) fn pause(duration: Duration, cancel: &Cancel) {
     }
 }
 
-type Judged = (Vec<FileDigest>, Vec<Resource>, Verdict);
+/// What one run gave.
+pub(crate) struct OneRun {
+    pub info: BuildInfo,
+    /// What it ran in.
+    pub root: Root,
+    pub rebuilt: Rebuilt,
+    pub compared: Compared,
+    /// Reports of diffoscope by file name.
+    pub diffs: Vec<(String, Vec<u8>)>,
+}
 
-fn rebuild(
+/// One run.
+pub(crate) fn rebuild(
     bench: &Workbench,
-    job: &LeasedJob,
+    job: &RebuildJob,
+    profile: &Profile,
     scratch: &Scratch,
-    log: &Path,
     cancel: &Cancel,
-) -> Result<Judged, NoVerdict> {
+) -> Result<OneRun, NoVerdict> {
+    let log = &scratch.dir().join(LOG);
     let info = fetch_buildinfo(bench, job, scratch, cancel)?;
     let srpm = scratch.dir().join("in.src.rpm");
     let limit = bench.limits.disk_bytes;
@@ -266,8 +309,7 @@ fn rebuild(
         store: &bench.store,
     };
     let mut ready = replay::check(&info, &srpm, &site).map_err(|error| infra(&error))?;
-    ready.plan.before = bench
-        .profile
+    ready.plan.before = profile
         .before(&ready.root.dir)
         .map_err(|error| infra(&error))?;
     tracing::info!(job = job.job, source = %info.source.nevra, "rebuilding {}", info.source.nevra);
@@ -298,20 +340,18 @@ fn rebuild(
             compare_all(bench, job, &rebuilt, &context, scratch, cancel, &mut diffs)?
         }
     };
-    let done = Done {
-        info: &info,
-        root: &ready.root,
-        rebuilt: &rebuilt,
-        comparisons: &comparisons,
+    Ok(OneRun {
+        info,
+        root: ready.root,
+        rebuilt,
+        compared: comparisons,
         diffs,
-        log,
-    };
-    testify(bench, job, &done, cancel)
+    })
 }
 
 fn fetch_buildinfo(
     bench: &Workbench,
-    job: &LeasedJob,
+    job: &RebuildJob,
     scratch: &Scratch,
     cancel: &Cancel,
 ) -> Result<BuildInfo, NoVerdict> {
@@ -344,17 +384,17 @@ fn fetch_buildinfo(
     }
 }
 
-type Compared = Vec<(Option<FileDigest>, Comparison)>;
+pub(crate) type Compared = Vec<(Option<FileDigest>, Comparison)>;
 
 /// Compares package by package, in the job's order. A package whose file is equal is not fetched.
 fn compare_all(
     bench: &Workbench,
-    job: &LeasedJob,
+    job: &RebuildJob,
     rebuilt: &Rebuilt,
     context: &Context,
     scratch: &Scratch,
     cancel: &Cancel,
-    diffs: &mut Vec<Resource>,
+    diffs: &mut Vec<(String, Vec<u8>)>,
 ) -> Result<Compared, NoVerdict> {
     let names = |list: &mut dyn Iterator<Item = &Nevra>| list.cloned().collect::<Vec<_>>();
     let set = compare::set_cause(
@@ -390,7 +430,7 @@ fn compare_one(
     context: &Context,
     scratch: &Scratch,
     cancel: &Cancel,
-    diffs: &mut Vec<Resource>,
+    diffs: &mut Vec<(String, Vec<u8>)>,
 ) -> Result<Comparison, NoVerdict> {
     if built.file == package.file {
         return Ok(Comparison {
@@ -413,9 +453,7 @@ fn compare_one(
         && diffs.len() < MAX_DIFFS
         && let Some(text) = bench.comparer.diffoscope(&path, &built.path, cancel)
     {
-        let digest = persist(cancel, || bench.client.upload(&text))?;
-        let name = format!("{}.diffoscope.txt", package.nevra);
-        diffs.push(Resource::file(&name, digest));
+        diffs.push((format!("{}.diffoscope.txt", package.nevra), text));
     }
     let _ = fs::remove_file(&path);
     compared
@@ -440,94 +478,4 @@ pub(crate) fn context(machine: &Machine, rebuilt: &Rebuilt, before: &[String]) -
             ..Facts::default()
         },
     }
-}
-
-/// A rebuild with its comparisons, to be told of.
-struct Done<'a> {
-    info: &'a BuildInfo,
-    root: &'a Root,
-    rebuilt: &'a Rebuilt,
-    comparisons: &'a Compared,
-    diffs: Vec<Resource>,
-    log: &'a Path,
-}
-
-/// Uploads log, report and statements.
-fn testify(
-    bench: &Workbench,
-    job: &LeasedJob,
-    done: &Done<'_>,
-    cancel: &Cancel,
-) -> Result<Judged, NoVerdict> {
-    let Done {
-        info,
-        root,
-        rebuilt,
-        comparisons,
-        ref diffs,
-        log,
-    } = *done;
-    let packages = job.packages.iter().zip(comparisons);
-    let report = ComparisonReport {
-        schema: attest::REPORT_SCHEMA,
-        rebuilder: &bench.rebuilder,
-        source: job.source,
-        buildinfo: job.buildinfo,
-        profile: bench.profile.name,
-        exit_code: rebuilt.exit_code,
-        started: rebuilt.started,
-        finished: rebuilt.finished,
-        packages: packages
-            .clone()
-            .map(|(expected, (file, comparison))| PackageReport {
-                expected,
-                rebuilt: *file,
-                comparison,
-            })
-            .collect(),
-    };
-    let report = serde_json::to_vec_pretty(&report).map_err(|error| infra(&error))?;
-    let log = persist(cancel, || bench.client.upload_file(log))?;
-    let report = persist(cancel, || bench.client.upload(&report))?;
-    let mut attachments = vec![
-        Resource::file("build.log", log),
-        Resource::file("comparison.json", report),
-    ];
-    attachments.extend(diffs.iter().cloned());
-    if comparisons
-        .iter()
-        .all(|(file, comparison)| file.is_some() && comparison.verdict == Verdict::Identical)
-    {
-        let link = attest::sign_link(&bench.keys.statement, job);
-        let digest = persist(cancel, || bench.client.upload(&link))?;
-        attachments.push(Resource::file(in_toto::ATTACHMENT, digest));
-    }
-    let facts = RebuildFacts {
-        rebuilder: bench.rebuilder.clone(),
-        lock: root.lock.sha256,
-        rpm_version: root.lock.rpm_version.clone(),
-        profile: bench.profile.name,
-        limits: rebuilt.limits,
-        attachments: attachments.clone(),
-        started: rebuilt.started,
-        finished: rebuilt.finished,
-    };
-    let mut statements = Vec::with_capacity(job.packages.len());
-    let mut worst = Verdict::Identical;
-    for (package, (_, comparison)) in packages {
-        worst = worst.max(comparison.verdict);
-        let envelope = attest::sign_rebuild(
-            &bench.keys.statement,
-            job,
-            info,
-            package,
-            comparison,
-            &facts,
-        )
-        .map_err(|error| infra(&error))?;
-        statements.push(persist(cancel, || {
-            bench.client.upload(&envelope.to_json())
-        })?);
-    }
-    Ok((statements, attachments, worst))
 }

@@ -12,8 +12,8 @@
 //! A builder has only a statement key; its file is the bare PKCS #8 PEM that `hallmark buildinfo --key`
 //! takes.
 
-use repo_model::dsse::{DsseError, StatementKey};
-use repo_model::wire::worker::RequestKey;
+use repo_model::dsse::{DsseError, StatementKey, StatementPublicKey};
+use repo_model::wire::worker::{RequestKey, RequestPublicKey};
 use repo_model::{OperatorName, WorkerName};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -142,17 +142,31 @@ impl RebuilderKeys {
 
     /// The table for the policy file that makes this rebuilder's word count.
     pub fn policy_snippet(&self, name: &WorkerName, operator: &OperatorName) -> String {
-        let request = self.request.public();
-        format!(
-            "{}request_key = \"{request}\"\n",
-            holder("rebuilders", name, operator, &self.statement)
+        rebuilder_snippet(
+            name,
+            operator,
+            &self.statement.public(),
+            &self.request.public(),
         )
     }
 }
 
+/// The table for the policy file that makes a rebuilder's word count.
+pub fn rebuilder_snippet(
+    name: &WorkerName,
+    operator: &OperatorName,
+    statement: &StatementPublicKey,
+    request: &RequestPublicKey,
+) -> String {
+    format!(
+        "{}request_key = \"{request}\"\n",
+        holder("rebuilders", name, operator, statement)
+    )
+}
+
 /// The table for the policy file that makes a builder's provenance count.
 pub fn builder_snippet(key: &StatementKey, name: &WorkerName, operator: &OperatorName) -> String {
-    holder("builders", name, operator, key)
+    holder("builders", name, operator, &key.public())
 }
 
 /// Writes a builder's key: PKCS #8 PEM, mode 0600, never over a file that is there.
@@ -160,8 +174,13 @@ pub fn write_new_builder_key(key: &StatementKey, path: &Path) -> Result<(), KeyE
     write_secret(path, &key.to_pem()?)
 }
 
-fn holder(list: &str, name: &WorkerName, operator: &OperatorName, key: &StatementKey) -> String {
-    let public = key.public().to_pem();
+fn holder(
+    list: &str,
+    name: &WorkerName,
+    operator: &OperatorName,
+    key: &StatementPublicKey,
+) -> String {
+    let public = key.to_pem();
     format!(
         "[[{list}]]\nname = \"{name}\"\noperator = \"{operator}\"\nstatement_key = \"\"\"\n{public}\"\"\"\n"
     )

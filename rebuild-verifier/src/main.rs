@@ -11,6 +11,7 @@ use hallmark_rebuilder::buildroot::{self, LockFile, Store};
 use hallmark_rebuilder::client::{Client, ClientError};
 use hallmark_rebuilder::compare::{self, Comparer};
 use hallmark_rebuilder::doctor::{self, Health};
+use hallmark_rebuilder::enrol;
 use hallmark_rebuilder::job::Workbench;
 use hallmark_rebuilder::keys::{self, RebuilderKeys};
 use hallmark_rebuilder::mock_lock;
@@ -59,6 +60,15 @@ Examples:
   hallmark-rebuilder keygen --out rebuilder.key --name rb-a --operator acme >>policy.toml
   hallmark-rebuilder keygen --builder --out builder.key --name koji --operator acme >>policy.toml")]
     Keygen(KeygenArgs),
+    /// Ask a server's operator to be let in.
+    #[command(after_help = "\
+Sends name, operator and public keys to the server of the configuration, signed with both keys, and prints
+where the request stands: pending, approved, rejected, or policy (its statements count). The operator
+compares the printed key with what `hallmark rebuilders list` shows and approves it. May be repeated.
+
+Example:
+  hallmark-rebuilder enrol --config /etc/hallmark/hallmark.toml --contact rebuilds@acme.example")]
+    Enrol(EnrolArgs),
     /// Work for the server until SIGTERM or SIGINT.
     #[command(after_help = "\
 Asks the server for builds, rebuilds them in a sandbox without network, and reports signed
@@ -132,6 +142,15 @@ struct KeygenArgs {
     /// Make a builder's key instead of a rebuilder's
     #[arg(long)]
     builder: bool,
+    #[command(flatten)]
+    config: ConfigArg,
+}
+
+#[derive(Debug, Args)]
+struct EnrolArgs {
+    /// Whom the server's operator may ask: an address
+    #[arg(long, default_value = "")]
+    contact: String,
     #[command(flatten)]
     config: ConfigArg,
 }
@@ -218,6 +237,7 @@ fn main() -> ExitCode {
     start_logging();
     let done = match &cli.command {
         Command::Keygen(args) => keygen(args),
+        Command::Enrol(args) => enrol(args),
         Command::Run(args) => run(args),
         Command::Bisect(args) => find_factors(args),
         Command::Compare(args) => compare_files(args),
@@ -300,8 +320,8 @@ fn keygen(args: &KeygenArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let config = configuration(&args.config)?;
+/// Who this rebuilder is, with its keys.
+fn identity(config: &RebuilderConfig) -> anyhow::Result<(Rebuilder, RebuilderKeys)> {
     let missing = |what: &str| usage(format!("rebuilder.{what} is not set"));
     let rebuilder = Rebuilder {
         id: config.name.clone().ok_or_else(|| missing("name"))?,
@@ -309,13 +329,41 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let keys = RebuilderKeys::read(&config.key_file)
         .map_err(|error| usage(format!("{:#}", anyhow::Error::new(error))))?;
+    Ok((rebuilder, keys))
+}
+
+fn enrol(args: &EnrolArgs) -> anyhow::Result<ExitCode> {
+    let config = configuration(&args.config)?;
+    let (rebuilder, keys) = identity(&config)?;
+    let client = Client::new(
+        &config.server_url,
+        rebuilder.id.clone(),
+        keys.request.clone(),
+    );
+    let enrolment = enrol::enrolment(&rebuilder, &keys, &args.contact)?;
+    let answer = client.enrol(&enrolment)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "{} {} {}",
+        answer.standing.name(),
+        rebuilder.id,
+        keys.request.public()
+    )
+    .context("cannot write to stdout")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let config = configuration(&args.config)?;
+    let (rebuilder, keys) = identity(&config)?;
     if sandbox::is_visible(&config.key_file) {
         return Err(usage(format!(
             "the key file {} lies where builds can see it: move it to /etc/hallmark",
             config.key_file.display()
         )));
     }
-    let profile = chosen_profile(&config.profile)?;
+    let profiles = offered_profiles(&config.profiles)?;
     let stop = Cancel::default();
     let idle = Idle::default();
     listen_to_signals(&stop, &idle)?;
@@ -336,7 +384,7 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         },
         work_dir: config.work_dir,
         build_uid: config.build_uid,
-        profile,
+        profiles,
         stop,
     };
     let until = if args.once {
@@ -348,19 +396,26 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The profile of the configuration, when this machine can do what it asks for.
-fn chosen_profile(name: &str) -> anyhow::Result<&'static Profile> {
-    let found = profile::profile(name).ok_or_else(|| {
-        let known: Vec<&str> = profile::PROFILES.iter().map(|row| row.name).collect();
-        usage(format!(
-            "rebuilder.profile is `{name}`; known are {}",
-            known.join(", ")
-        ))
-    })?;
-    found
-        .before(Path::new("/"))
-        .map_err(|error| usage(format!("rebuilder.profile is `{name}`, but {error}")))?;
-    Ok(found)
+/// The profiles of the configuration, when this machine can do what they ask for; none: all that it can.
+fn offered_profiles(names: &[String]) -> anyhow::Result<Vec<&'static Profile>> {
+    if names.is_empty() {
+        let can = profile::PROFILES.iter().filter(|row| row.before(Path::new("/")).is_ok());
+        return Ok(can.collect());
+    }
+    let offer = |name: &String| {
+        let found = profile::profile(name).ok_or_else(|| {
+            let known: Vec<&str> = profile::PROFILES.iter().map(|row| row.name).collect();
+            usage(format!(
+                "rebuilder.profiles has `{name}`; known are {}",
+                known.join(", ")
+            ))
+        })?;
+        found
+            .before(Path::new("/"))
+            .map_err(|error| usage(format!("rebuilder.profiles has `{name}`, but {error}")))?;
+        Ok(found)
+    };
+    names.iter().map(offer).collect()
 }
 
 /// At the first signal a running build is stopped; while only waiting for work, the process ends at

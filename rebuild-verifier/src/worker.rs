@@ -3,9 +3,9 @@
 use crate::backoff::Backoff;
 use crate::client::ClientError;
 use crate::job::{self, JobEnd, Workbench};
-use crate::{sandbox, scratch};
+use crate::{reveal, sandbox, scratch};
 use repo_model::Arch;
-use repo_model::wire::worker::LeaseRequest;
+use repo_model::wire::worker::{LeaseRequest, Task};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -55,19 +55,27 @@ pub fn arch() -> Option<Arch> {
 pub fn run(bench: &Workbench, until: Until, idle: &Idle) -> Result<(), ClientError> {
     scratch::sweep(&bench.work_dir);
     sandbox::sweep_cgroups();
-    let request = LeaseRequest {
+    let mut request = LeaseRequest {
         arches: arch().into_iter().collect(),
+        profiles: bench
+            .profiles
+            .iter()
+            .map(|profile| profile.name.to_owned())
+            .collect(),
         wait_secs: WAIT_SECS,
     };
+    reveal::resume(bench);
     let name = &bench.rebuilder.id;
     let mut backoff = Backoff::default();
     tracing::info!(worker = %name, "rebuilder {name} asks for work");
     while !bench.stop.is_cancelled() {
         match one_job(bench, &request, idle) {
-            Ok(worked) => {
+            Ok(Some(JobEnd::Reported(_))) if until == Until::OneJob => return Ok(()),
+            Ok(end) => {
                 backoff.reset();
-                if worked && until == Until::OneJob {
-                    return Ok(());
+                if end == Some(JobEnd::Committed) && until == Until::OneJob {
+                    // The one job is done when its answer is told: no other build meanwhile.
+                    request.arches.clear();
                 }
             }
             Err(error) if until == Until::OneJob => return Err(error),
@@ -84,25 +92,34 @@ pub fn run(bench: &Workbench, until: Until, idle: &Idle) -> Result<(), ClientErr
     Ok(())
 }
 
-/// Waits for a job and does it; whether there was one that was not dropped.
-fn one_job(bench: &Workbench, request: &LeaseRequest, idle: &Idle) -> Result<bool, ClientError> {
+/// Waits for a task and does it; none when there was none.
+fn one_job(
+    bench: &Workbench,
+    request: &LeaseRequest,
+    idle: &Idle,
+) -> Result<Option<JobEnd>, ClientError> {
     idle.set(true);
     let leased = bench.client.lease(request);
     idle.set(false);
-    let Some(job) = leased? else { return Ok(false) };
-    let number = job.job;
-    match job::work_off(bench, &job)? {
+    let Some(task) = leased? else {
+        return Ok(None);
+    };
+    let number = task.job();
+    let (name, end) = match &task {
+        Task::Rebuild(job) => (job.source_name.clone(), job::work_off(bench, job)?),
+        Task::Reveal(job) => (format!("build {}", job.build), reveal::tell(bench, job)?),
+    };
+    match end {
         JobEnd::Reported(verdict) => {
-            tracing::info!(job = number, %verdict, "job {number} ({}) is {verdict}", job.source_name);
-            Ok(true)
+            tracing::info!(job = number, %verdict, "job {number} ({name}) is {verdict}");
         }
-        JobEnd::Dropped => {
+        JobEnd::Committed => {
             tracing::info!(
                 job = number,
-                "job {number} ({}) is dropped",
-                job.source_name
+                "job {number} ({name}) is done; its answer is told when the others have theirs"
             );
-            Ok(false)
         }
+        JobEnd::Dropped => tracing::info!(job = number, "job {number} ({name}) is dropped"),
     }
+    Ok(Some(end))
 }

@@ -6,7 +6,7 @@ use in_toto::models::{LayoutMetadata, Metablock, MetadataWrapper};
 use in_toto::verifylib::in_toto_verify;
 use repo_model::dsse::StatementKey;
 use repo_model::in_toto::{self as ours, Demands};
-use repo_model::wire::worker::{ExpectedPackage, LeasedJob};
+use repo_model::wire::worker::{ExpectedPackage, RebuildJob};
 use repo_model::{FileDigest, HeaderDigest, Timestamp};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -21,12 +21,12 @@ fn key(seed: u8) -> StatementKey {
 }
 
 /// What a rebuilder was asked about and confirmed.
-fn job() -> LeasedJob {
+fn job() -> RebuildJob {
     let json = serde_json::json!({
         "job": 1, "build": 1, "lease_epoch": 1, "lease_secs": 60, "source_name": "hello-2.12-1.src.rpm",
         "source": FileDigest::of(b"source"), "buildinfo": FileDigest::of(b"buildinfo"), "packages": [],
     });
-    let mut job: LeasedJob = serde_json::from_value(json).unwrap();
+    let mut job: RebuildJob = serde_json::from_value(json).unwrap();
     job.packages.push(ExpectedPackage {
         nevra: "hello-2.12-1.x86_64".parse().unwrap(),
         file: FileDigest::of(RPM),

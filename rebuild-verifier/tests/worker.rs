@@ -15,11 +15,12 @@ use hallmark_rebuilder::worker::{self, Idle, Until};
 use repo_model::buildinfo::BuildInfo;
 use repo_model::dsse::Envelope;
 use repo_model::in_toto;
+use repo_model::sealed::{self, Opened};
 use repo_model::statement::{REBUILD, Rebuild, Rebuilder, Statement};
 use repo_model::verdict::Verdict;
 use repo_model::wire::worker::{
-    ExpectedPackage, HEADER, Heartbeat, LeaseRequest, LeasedJob, Outcome, Report, RequestAuth,
-    RequestPublicKey,
+    Commit, ExpectedPackage, HEADER, Heartbeat, LeaseRequest, Outcome, RebuildJob, Report,
+    RequestAuth, RequestPublicKey, RevealJob, Target, Task, authority,
 };
 use repo_model::{FileDigest, Timestamp, WorkerName};
 use std::collections::{HashMap, HashSet};
@@ -34,7 +35,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 #[derive(Default)]
 struct State {
     blobs: HashMap<FileDigest, Vec<u8>>,
-    jobs: Vec<LeasedJob>,
+    jobs: Vec<RebuildJob>,
+    /// Commitments that were taken, and are to be revealed.
+    reveals: Vec<RevealJob>,
+    commitments: Vec<Envelope>,
+    /// Blobs that the server had from the start.
+    offered: HashSet<FileDigest>,
+    /// Commitments are answered with this status instead.
+    refuse_commitments: Option<u16>,
     reports: Vec<(String, Report)>,
     heartbeats: u32,
     /// Heartbeats are answered with 409 from now on.
@@ -105,13 +113,14 @@ impl Server {
             .as_secs();
         let now = Timestamp::from_unix_secs(i64::try_from(now).unwrap());
         let auth: RequestAuth = request.auth.parse().unwrap();
-        let verified = auth.verify(
-            key,
-            &request.method,
-            &request.path,
-            FileDigest::of(&request.body),
-            now,
-        );
+        let authority = authority(&self.url);
+        let target = Target {
+            authority: &authority,
+            method: &request.method,
+            path_and_query: &request.path,
+            body: FileDigest::of(&request.body),
+        };
+        let verified = auth.verify(key, &target, now);
         if verified.is_err() || !state.nonces.insert(auth.nonce.clone()) {
             state
                 .complaints
@@ -130,11 +139,45 @@ impl Server {
         match (request.method.as_str(), &parts[..]) {
             ("POST", ["worker", "lease"]) => {
                 let wanted: LeaseRequest = serde_json::from_slice(&request.body).unwrap();
-                assert!(wanted.wait_secs <= 60 && !wanted.arches.is_empty());
-                match state.jobs.pop() {
-                    Some(job) => (200, serde_json::to_vec(&job).unwrap()),
-                    None => (204, Vec::new()),
+                assert!(wanted.wait_secs <= 60 && !wanted.profiles.is_empty());
+                let mut task = state.reveals.pop().map(Task::Reveal);
+                if task.is_none() && !wanted.arches.is_empty() {
+                    task = state.jobs.pop().map(Task::Rebuild);
                 }
+                match task {
+                    Some(task) => (200, serde_json::to_vec(&task).unwrap()),
+                    None => {
+                        drop(state);
+                        std::thread::sleep(Duration::from_millis(20));
+                        (204, Vec::new())
+                    }
+                }
+            }
+            ("POST", ["worker", "jobs", job, "commit"]) => {
+                if let Some(status) = state.refuse_commitments {
+                    return (status, b"{}".to_vec());
+                }
+                let commit: Commit = serde_json::from_slice(&request.body).unwrap();
+                let commitment = FileDigest::of(&commit.commitment.to_json());
+                let mut round = vec![commitment, FileDigest::of(b"another's")];
+                round.sort();
+                let known = state.commitments.contains(&commit.commitment);
+                if !known {
+                    assert!(
+                        state.blobs.keys().all(|blob| state.offered.contains(blob)),
+                        "something was told before the commitment was taken"
+                    );
+                    state.commitments.push(commit.commitment);
+                    state.reveals.push(RevealJob {
+                        job: job.parse().unwrap(),
+                        build: 1,
+                        lease_epoch: 3,
+                        lease_secs: 2,
+                        commitment,
+                        round,
+                    });
+                }
+                (204, Vec::new())
             }
             ("POST", ["worker", "jobs", _, "heartbeat"]) => {
                 let _: Heartbeat = serde_json::from_slice(&request.body).unwrap();
@@ -174,17 +217,20 @@ impl Server {
         let mut state = self.state.lock().unwrap();
         let mut put = |bytes: Vec<u8>| {
             let digest = FileDigest::of(&bytes);
+            state.offered.insert(digest);
             state.blobs.insert(digest, bytes);
             digest
         };
         for package in &recorded.packages {
             put(fs::read(package).unwrap());
         }
-        let job = LeasedJob {
+        let job = RebuildJob {
             job: 7,
             build: 1,
             lease_epoch: 3,
             lease_secs: 2,
+            profile: "plain".to_owned(),
+            runs: 1,
             source_name: "source.src.rpm".to_owned(),
             source: put(fs::read(srpm).unwrap()),
             buildinfo: put(info.to_json()),
@@ -200,6 +246,14 @@ impl Server {
                 .collect(),
         };
         state.jobs.push(job);
+    }
+}
+
+impl Server {
+    /// Offers a recorded build under a challenge profile.
+    fn offer_under(&self, profile: &str, srpm: &Path, recorded: &Recorded) {
+        self.offer(srpm, recorded, |_| {});
+        self.state.lock().unwrap().jobs[0].profile = profile.to_owned();
     }
 }
 
@@ -262,7 +316,7 @@ impl World {
             },
             limits: lab.limits(),
             build_uid: 65_534,
-            profile: profile::plain(),
+            profiles: profile::PROFILES.iter().collect(),
             stop: Cancel::default(),
         };
         Self { lab, server, bench }
@@ -289,12 +343,22 @@ impl World {
         state.reports[0].1.clone()
     }
 
+    /// What the only report reveals: it opens the only commitment.
+    fn opened(&self) -> Opened {
+        let report = self.only_report();
+        let Outcome::Revealed { reveal } = &report.outcome else {
+            panic!("{report:?}")
+        };
+        let state = self.server.state.lock().unwrap();
+        assert_eq!(state.commitments.len(), 1);
+        let key = self.bench.keys.statement.public();
+        sealed::open(&state.commitments[0], reveal, &key).unwrap()
+    }
+
     /// The statements of the only report, verified.
     fn statements(&self) -> Vec<Statement<Rebuild>> {
         let report = self.only_report();
-        let Outcome::Judged { statements } = &report.outcome else {
-            panic!("{report:?}")
-        };
+        let statements = self.opened().reveal.statements;
         let state = self.server.state.lock().unwrap();
         for attachment in &report.attachments {
             assert!(
@@ -366,10 +430,9 @@ fn every_profile_confirms_what_does_not_depend_on_it_and_names_what_does() {
     let depends =
         "nproc >cpus; uname -r >kernel; perl -e 'print \"at \", \\my @list, \"\\n\"' >place";
     for row in profile::PROFILES {
-        let mut world = World::new();
-        world.bench.profile = row;
+        let world = World::new();
         let (srpm, recorded) = world.recorded("good", &spec("good", "echo data >data"));
-        world.server.offer(&srpm, &recorded, |_| {});
+        world.server.offer_under(row.name, &srpm, &recorded);
         world.one_job();
         let rebuild = &world.statements()[0].predicate;
         assert_eq!(
@@ -377,10 +440,9 @@ fn every_profile_confirms_what_does_not_depend_on_it_and_names_what_does() {
             (Verdict::Identical, row.name)
         );
 
-        let mut world = World::new();
-        world.bench.profile = row;
+        let world = World::new();
         let (srpm, recorded) = world.recorded("bad", &spec("bad", depends));
-        world.server.offer(&srpm, &recorded, |_| {});
+        world.server.offer_under(row.name, &srpm, &recorded);
         world.one_job();
         let rebuild = &world.statements()[0].predicate;
         let codes: Vec<&str> = rebuild
@@ -618,11 +680,117 @@ fn a_server_in_trouble_is_waited_for() {
     let job = world.server.state.lock().unwrap().jobs[0].clone();
     world.server.state.lock().unwrap().unavailable = 1;
     let end = hallmark_rebuilder::job::work_off(&world.bench, &job).unwrap();
-    assert_eq!(
-        end,
-        hallmark_rebuilder::job::JobEnd::Reported(Verdict::Identical)
-    );
+    assert_eq!(end, hallmark_rebuilder::job::JobEnd::Committed);
+    world.one_job();
     assert_eq!(world.statements().len(), 1);
+}
+
+#[test]
+fn an_answer_survives_a_crash_and_is_told_by_the_next_process() {
+    if !common::tools("an_answer_survives_a_crash_and_is_told_by_the_next_process") {
+        return;
+    }
+    let world = World::new();
+    let (srpm, recorded) = world.recorded("good", &spec("good", "echo data >data"));
+    world.server.offer(&srpm, &recorded, |_| {});
+    let job = world.server.state.lock().unwrap().jobs.remove(0);
+    // The server dies at the worst moment: the answer is on disk, and the commitment was not taken.
+    world.server.state.lock().unwrap().refuse_commitments = Some(400);
+    hallmark_rebuilder::job::work_off(&world.bench, &job).unwrap_err();
+    assert_eq!(world.server.state.lock().unwrap().commitments.len(), 0);
+    assert!(world.lab.path("bench").join("pledges").is_dir());
+
+    // The next process commits to what is there, without building anew.
+    world.server.state.lock().unwrap().refuse_commitments = None;
+    world.one_job();
+    assert_eq!(world.statements()[0].predicate.verdict, Verdict::Identical);
+    assert_eq!(world.opened().reveal.round.len(), 2);
+    assert!(!world.lab.path("bench").join("pledges").exists());
+}
+
+#[test]
+fn an_answer_is_told_for_one_round_only() {
+    if !common::tools("an_answer_is_told_for_one_round_only") {
+        return;
+    }
+    let world = World::new();
+    let (srpm, recorded) = world.recorded("good", &spec("good", "echo data >data"));
+    world.server.offer(&srpm, &recorded, |_| {});
+    let job = world.server.state.lock().unwrap().jobs.remove(0);
+    hallmark_rebuilder::job::work_off(&world.bench, &job).unwrap();
+    let reveal = world.server.state.lock().unwrap().reveals[0].clone();
+    let pledges = hallmark_rebuilder::pledge::Pledges::of(&world.lab.path("bench"));
+    let kept = pledges.find(reveal.commitment).unwrap().unwrap();
+    world.one_job();
+    let told = world.only_report();
+    // The answer is still there, as after a crash before it was forgotten; the server asks again, for a round
+    // with somebody else in it.
+    let log = world.lab.path("log");
+    fs::write(&log, b"").unwrap();
+    pledges
+        .keep(&kept, &[], (&log, FileDigest::of(b"")))
+        .unwrap();
+    let Outcome::Revealed { reveal: first } = &told.outcome else {
+        panic!("{told:?}")
+    };
+    pledges.keep_reveal(reveal.commitment, first).unwrap();
+    let mut again = reveal.clone();
+    again.round.push(FileDigest::of(b"somebody who heard it"));
+    again.round.sort();
+    {
+        let mut state = world.server.state.lock().unwrap();
+        state.reports.clear();
+        state.reveals.push(again);
+    }
+    world.one_job();
+    let report = world.only_report();
+    let Outcome::InfraFailed { message } = &report.outcome else {
+        panic!("{report:?}")
+    };
+    assert!(message.contains("not told twice"), "{message}");
+}
+
+#[test]
+fn a_mismatch_gets_one_confirming_run_and_a_flaky_package_as_many_as_are_asked_for() {
+    if !common::tools("a_mismatch_gets_one_confirming_run_and_a_flaky_package_as_many") {
+        return;
+    }
+    let world = World::new();
+    let (srpm, recorded) = world.recorded("clocky", &spec("clocky", "date -u +%%FT%%T.%%N >built"));
+    world.server.offer(&srpm, &recorded, |_| {});
+    world.one_job();
+    let rebuild = world.statements().remove(0).predicate;
+    assert_eq!(rebuild.runs, [Verdict::Differs, Verdict::Differs]);
+    assert!(!rebuild.causes.is_empty());
+
+    let world = World::new();
+    let (srpm, recorded) = world.recorded("good", &spec("good", "echo data >data"));
+    world.server.offer(&srpm, &recorded, |_| {});
+    world.server.state.lock().unwrap().jobs[0].runs = 3;
+    world.one_job();
+    let rebuild = world.statements().remove(0).predicate;
+    assert_eq!(rebuild.runs, [Verdict::Identical; 3]);
+    assert_eq!(rebuild.verdict, Verdict::Identical);
+}
+
+#[test]
+fn a_profile_that_is_not_offered_says_nothing_about_the_package() {
+    if !common::tools("a_profile_that_is_not_offered_says_nothing_about_the_package") {
+        return;
+    }
+    let mut world = World::new();
+    world.bench.profiles = vec![profile::plain()];
+    let (srpm, recorded) = world.recorded("good", &spec("good", "echo data >data"));
+    world.server.offer_under("one-cpu", &srpm, &recorded);
+    world.one_job();
+    let report = world.only_report();
+    let Outcome::InfraFailed { message } = &report.outcome else {
+        panic!("{report:?}")
+    };
+    assert!(
+        message.contains("one-cpu, which is not offered"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -100,8 +100,16 @@ pub struct ServerConfig {
     pub max_blob_bytes: u64,
     /// A half-uploaded blob is removed after this many seconds without progress.
     pub upload_expiry_secs: u64,
+    /// Other addresses by which rebuilders reach the server: their requests are signed for the one
+    /// they use, `public_url` or one of these.
+    pub worker_urls: Vec<String>,
     /// A rebuild lease ends this many seconds after the last heartbeat.
     pub lease_secs: u32,
+    /// After the first commitment to an answer, the others are waited for this long, seconds; and as
+    /// long everybody has to reveal.
+    pub reveal_wait_secs: u64,
+    /// A build that lacks rebuilds is held this many seconds after it came or was tried again.
+    pub rebuild_wait_secs: u64,
     /// Infrastructure failures of one rebuild before an operator has to retry it.
     pub max_rebuild_attempts: u32,
     /// How long finished builds are gathered into one release, milliseconds.
@@ -129,7 +137,10 @@ impl Default for ServerConfig {
             max_connections: 4_096,
             max_blob_bytes: 16 << 30,
             upload_expiry_secs: 86_400,
+            worker_urls: Vec::new(),
             lease_secs: 60,
+            reveal_wait_secs: 7_200,
+            rebuild_wait_secs: 86_400,
             max_rebuild_attempts: 5,
             publish_delay_millis: 500,
             changelog_limit: 10,
@@ -321,8 +332,9 @@ pub struct RebuilderConfig {
     pub log_bytes: u64,
     /// User id that builds run as when the rebuilder is root.
     pub build_uid: u32,
-    /// What it varies on purpose in its rebuilds; `plain` varies nothing.
-    pub profile: String,
+    /// Challenge profiles that it offers; the server chooses one for each rebuild. Empty: all that this
+    /// machine can do.
+    pub profiles: Vec<String>,
     /// What runs builds: `bwrap`, or `exec` for a program of your own.
     pub backend: String,
     /// That program with its options; it gets the job's directory as its last argument.
@@ -347,7 +359,7 @@ impl Default for RebuilderConfig {
             max_processes: 4_096,
             log_bytes: 16 << 20,
             build_uid: 65_534,
-            profile: "plain".to_owned(),
+            profiles: Vec::new(),
             backend: "bwrap".to_owned(),
             backend_command: Vec::new(),
             layers_dir: "/var/cache/hallmark-rebuilder".into(),

@@ -17,6 +17,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
 
+/// Most signatures of one envelope that are looked at.
+const MAX_SIGNATURES: usize = 16;
 /// The payload type of an in-toto statement.
 pub const IN_TOTO_PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 
@@ -43,6 +45,18 @@ pub enum DsseError {
         /// What the caller needs.
         wanted: &'static str,
     },
+    /// More signatures than anybody needs.
+    #[error("the envelope has {count} signatures; the limit is {MAX_SIGNATURES}")]
+    TooManySignatures {
+        /// In the envelope.
+        count: usize,
+    },
+    /// The JSON is not written as [`Envelope::to_json`] writes it, so its digest would not be the
+    /// statement's.
+    #[error(
+        "the envelope is not in canonical form: one line, no spaces, fields in the order payloadType, payload, signatures"
+    )]
+    NotCanonical,
     /// No signature in the envelope was made by the given key.
     #[error("no signature of the envelope verifies with key {key_id}")]
     Signature {
@@ -205,6 +219,16 @@ impl Envelope {
         serde_json::from_slice(json).map_err(DsseError::Json)
     }
 
+    /// Reads an envelope that is written exactly as [`Envelope::to_json`] writes it: the digest of the
+    /// bytes is then the digest by which everybody names the statement.
+    pub fn from_canonical_json(json: &[u8]) -> Result<Self, DsseError> {
+        let envelope = Self::from_json(json)?;
+        match envelope.to_json() == json {
+            true => Ok(envelope),
+            false => Err(DsseError::NotCanonical),
+        }
+    }
+
     /// The JSON that is stored and whose digest names the statement: one line, no final newline.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
@@ -240,12 +264,19 @@ impl Envelope {
         let payload = self.unverified_payload()?;
         let signed = pre_authentication_encoding(&self.payload_type, &payload);
         let key_id = key.key_id();
-        // The hint saves the arithmetic for signatures that name another key; it grants nothing.
-        let verifies = |signature: &EnvelopeSignature| {
-            (signature.keyid.is_empty() || signature.keyid == key_id)
-                && key.made(signature, &signed)
-        };
-        if self.signatures.iter().any(verifies) {
+        if self.signatures.len() > MAX_SIGNATURES {
+            return Err(DsseError::TooManySignatures {
+                count: self.signatures.len(),
+            });
+        }
+        // A hint is not trusted in either direction: other tools name the same key otherwise. It only
+        // says which signature to try first.
+        let (named, others): (Vec<_>, Vec<_>) = self
+            .signatures
+            .iter()
+            .partition(|signature| signature.keyid == key_id);
+        let mut in_turn = named.into_iter().chain(others);
+        if in_turn.any(|signature| key.made(signature, &signed)) {
             Ok(payload)
         } else {
             Err(DsseError::Signature { key_id })
@@ -302,6 +333,42 @@ mod tests {
             other_type.verified_by(&key(1).public()),
             Err(DsseError::PayloadType { .. })
         ));
+    }
+
+    #[test]
+    fn a_hint_neither_grants_nor_denies() {
+        let mut envelope = key(1).sign(IN_TOTO_PAYLOAD_TYPE, b"{}");
+        for hint in [
+            "",
+            "SHA256:somebody-elses-way-to-name-it",
+            &key(2).public().key_id(),
+        ] {
+            envelope.signatures[0].keyid = hint.to_owned();
+            assert!(envelope.verified_by(&key(1).public()).is_ok(), "{hint}");
+            assert!(envelope.verified_by(&key(2).public()).is_err(), "{hint}");
+        }
+        envelope.signatures = vec![envelope.signatures[0].clone(); 17];
+        assert!(matches!(
+            envelope.verified_by(&key(1).public()),
+            Err(DsseError::TooManySignatures { count: 17 })
+        ));
+    }
+
+    #[test]
+    fn an_envelope_written_otherwise_is_not_canonical() {
+        let envelope = key(1).sign(IN_TOTO_PAYLOAD_TYPE, b"{}");
+        let json = envelope.to_json();
+        assert_eq!(Envelope::from_canonical_json(&json).unwrap(), envelope);
+        let mut spaced = json.clone();
+        spaced.push(b'\n');
+        let pretty = serde_json::to_vec_pretty(&envelope).unwrap();
+        for other in [spaced, pretty] {
+            assert!(Envelope::from_json(&other).is_ok());
+            assert!(matches!(
+                Envelope::from_canonical_json(&other),
+                Err(DsseError::NotCanonical)
+            ));
+        }
     }
 
     #[test]

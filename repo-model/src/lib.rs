@@ -16,6 +16,7 @@ pub mod policy;
 pub mod release;
 pub mod rpm;
 pub mod sbom_facts;
+pub mod sealed;
 pub mod stage;
 pub mod statement;
 pub mod timestamp;

@@ -4,6 +4,7 @@
 //! `rpmHeaderSha256`, which is the same for both and is what everything joins on.
 
 use crate::dsse::{DsseError, Envelope, IN_TOTO_PAYLOAD_TYPE, StatementKey, StatementPublicKey};
+use crate::policy::MadeFrom;
 use crate::verdict::{Cause, Verdict};
 use crate::{FileDigest, HeaderDigest, OperatorName, Timestamp, WorkerName};
 use serde::de::DeserializeOwned;
@@ -247,6 +248,9 @@ pub struct Rebuild {
     pub profile: String,
     /// How resource limits were enforced: `cgroup` or `weak` (rlimits only).
     pub limits: String,
+    /// Verdict of each run, in order, when there was more than one; [`Rebuild::verdict`] is the worst.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<Verdict>,
     /// Why it differs; empty when it does not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
@@ -259,6 +263,53 @@ pub struct Rebuild {
     pub finished_on: Timestamp,
 }
 
+impl Rebuild {
+    /// What was rebuilt; none when a digest is missing or malformed.
+    pub fn made_from(&self) -> Option<MadeFrom> {
+        made_from(&self.source, &self.buildinfo)
+    }
+
+    /// The worst verdict of all runs.
+    pub fn worst(&self) -> Verdict {
+        self.runs
+            .iter()
+            .copied()
+            .chain([self.verdict])
+            .max()
+            .unwrap_or(self.verdict)
+    }
+
+    /// How often it was rebuilt.
+    pub fn run_count(&self) -> u32 {
+        u32::try_from(self.runs.len()).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Whether some runs confirmed the package and others did not.
+    pub fn is_mixed(&self) -> bool {
+        let confirming = self
+            .runs
+            .iter()
+            .filter(|verdict| verdict.confirms())
+            .count();
+        confirming > 0 && confirming < self.runs.len()
+    }
+}
+
+impl crate::sealed::Commitment {
+    /// What was rebuilt; none when a digest is missing or malformed.
+    pub fn made_from(&self) -> Option<MadeFrom> {
+        made_from(&self.source, &self.buildinfo)
+    }
+}
+
+fn made_from(source: &Resource, buildinfo: &Resource) -> Option<MadeFrom> {
+    let sha256 = |resource: &Resource| resource.digest.get("sha256")?.parse().ok();
+    Some(MadeFrom {
+        source: sha256(source)?,
+        buildinfo: sha256(buildinfo)?,
+    })
+}
+
 /// SLSA provenance 1.0 of the original build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -267,6 +318,21 @@ pub struct Provenance {
     pub build_definition: BuildDefinition,
     /// Who ran it.
     pub run_details: RunDetails,
+}
+
+impl Provenance {
+    /// What was built, by the external parameters `source` and `buildinfo`; none when one of them is
+    /// not the digest of a file.
+    pub fn made_from(&self) -> Option<MadeFrom> {
+        let parameter = |name: &str| {
+            let value = self.build_definition.external_parameters.get(name)?;
+            value.as_str()?.parse().ok()
+        };
+        Some(MadeFrom {
+            source: parameter("source")?,
+            buildinfo: parameter("buildinfo")?,
+        })
+    }
 }
 
 /// SLSA `buildDefinition`.
@@ -355,6 +421,9 @@ pub struct VerificationSummary {
     pub policy: Resource,
     /// Digests of the statements and SBOMs that were judged.
     pub input_attestations: Vec<Resource>,
+    /// The source package and the buildinfo that all of them are about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made_from: Vec<Resource>,
     /// `PASSED`; refusals are not signed.
     pub verification_result: String,
     /// `HALLMARK_REPRODUCED_2_OF_2`, ...

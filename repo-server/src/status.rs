@@ -1,6 +1,7 @@
 //! Builds and releases as the API, the CLI and the pages show them.
 
 use crate::db::builds::{BuildFilter, BuildRow};
+use crate::db::evidence::Kind;
 use crate::db::releases::ReleaseRow;
 use crate::db::{self, DbError};
 use repo_model::ReleaseId;
@@ -26,13 +27,21 @@ pub fn builds(connection: &Connection, filter: &BuildFilter) -> Result<Vec<Build
 }
 
 fn of_row(connection: &Connection, row: BuildRow) -> Result<BuildStatus, DbError> {
-    let evidence = db::evidence::of_build(connection, row.build_id)?;
+    let evidence = db::evidence::ByPackage::new(db::evidence::of_build(connection, row.build_id)?);
+    // A rebuilder's word about a package is worth what its commitment is worth: they go together.
+    let sealed = [Kind::Commitment, Kind::Reveal].map(Kind::name);
+    let about_all: Vec<_> = evidence
+        .of_all()
+        .iter()
+        .filter(|row| sealed.contains(&row.kind.as_str()))
+        .collect();
     let packages = db::builds::packages(connection, row.build_id)?
         .into_iter()
         .map(|package| PackageStatus {
             evidence: evidence
+                .of(package.package_id)
                 .iter()
-                .filter(|row| row.package_id == Some(package.package_id))
+                .chain(about_all.iter().copied())
                 .map(|row| EvidenceLink {
                     kind: row.kind.clone(),
                     label: row.label.clone(),

@@ -195,6 +195,12 @@ fn a_signed_package_carries_one_signature_of_ours_and_strips_back_to_the_unsigne
     assert_eq!(said.verified_levels, ["HALLMARK_REPRODUCED_2_OF_3"]);
     assert_eq!(said.resource_uri, "pkg:rpm/assayed@1.0-1?arch=noarch");
     assert_eq!(said.policy.digest["sha256"], identity.policy.to_hex());
+    let made_from: Vec<_> = said
+        .made_from
+        .iter()
+        .map(|made| made.name.as_deref())
+        .collect();
+    assert_eq!(made_from, [Some("source"), Some("buildinfo")]);
     assert_eq!(
         said.input_attestations.len(),
         4,
@@ -214,6 +220,32 @@ fn a_signed_package_carries_one_signature_of_ours_and_strips_back_to_the_unsigne
         .map(|bytes| FileDigest::of(bytes).to_hex())
         .collect();
     assert_eq!(named, stored);
+}
+
+#[test]
+fn a_policy_that_demands_commitments_signs_nothing_that_could_be_copied() {
+    let mut world = World::start();
+    let Some(rpms) = tools::built(world.dir.path(), &["assayed"]) else {
+        return;
+    };
+    world.halt();
+    let strict = policy_text(2, "").replace("commit_reveal = false\n", "");
+    std::fs::write(&world.config.policy_file, strict).unwrap();
+    world.serve();
+    let (held, codes) = refusal(
+        &world,
+        &rpms[0],
+        &common::rebuilds(&rpms[0]),
+        &sboms(&rpms[0]),
+    );
+    let wanted = [
+        "rebuilds-missing",
+        "operators-missing",
+        "not-blind",
+        "not-blind",
+    ];
+    assert!(held);
+    assert_eq!(codes, wanted);
 }
 
 #[test]

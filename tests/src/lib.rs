@@ -17,6 +17,7 @@ pub mod proxy;
 pub mod repository;
 pub mod tools;
 pub mod wait;
+pub mod worker;
 pub mod world;
 
 pub use repository::Repository;

@@ -13,10 +13,18 @@ use repo_model::statement::{
     SBOM_REFERENCE, SbomReference, Statement, VSA, VerificationSummary,
 };
 use repo_model::wire::status::{BuildStatus, EvidenceLink, PackageStatus};
-use repo_model::{FileDigest, sbom_facts};
+use repo_model::{FileDigest, sbom_facts, sealed};
 use std::collections::BTreeSet;
 
 const BASE: &str = "/preview/base/x86_64";
+
+/// Whether a rebuilder has an answer, told or not.
+fn has_answer(status: &BuildStatus, rebuilder: &str) -> bool {
+    let states = ["committed", "revealing", "done"];
+    status.rebuilds.iter().any(|rebuild| {
+        rebuild.rebuilder.as_str() == rebuilder && states.contains(&rebuild.state.as_str())
+    })
+}
 
 fn is_done(build: &BuildStatus, rebuilder: &str) -> bool {
     build
@@ -35,9 +43,21 @@ fn a_package_that_lacks_a_rebuild_is_not_served_until_it_has_it() {
     let world = owned.watch();
     let build = world.publish(&[&packages::bundled_one("libtally")])[0].build;
     world.start_process("rebuilder-a");
-    let status = world.until_build(build, "is rebuilt by one and judged", |status| {
-        is_done(status, "rebuilder-a") && status.jobs.is_empty()
+    let status = world.until_build(build, "is rebuilt by one", |status| {
+        has_answer(status, "rebuilder-a") && status.jobs.is_empty()
     });
+    let told = status.packages.iter().flat_map(|package| &package.evidence);
+    assert_eq!(
+        told.filter(|link| link.kind == "rebuild").count(),
+        0,
+        "nobody can copy it"
+    );
+    assert!(
+        status
+            .rebuilds
+            .iter()
+            .all(|rebuild| rebuild.verdict.is_none())
+    );
     assert!(
         ["received", "held"].contains(&status.stage.name()),
         "{:?}",
@@ -71,6 +91,13 @@ fn a_package_that_lacks_a_rebuild_is_not_served_until_it_has_it() {
     world.start_process("rebuilder-b");
     let status = world.until_published(build);
     assert_eq!(anonymous.get(&source).status, 200);
+    let profiles: BTreeSet<_> = status
+        .rebuilds
+        .iter()
+        .map(|rebuild| rebuild.profile.clone())
+        .collect();
+    assert!(profiles.contains(&Some("plain".to_owned())), "{profiles:?}");
+    assert_eq!(profiles.len(), 2, "each varies something else");
     assert_eq!(repository.check_everything().len(), status.packages.len());
     check_evidence(&world, &status);
     check_command(&world, &status);
@@ -92,6 +119,10 @@ fn check_evidence(world: &World, build: &BuildStatus) {
             ("sbom", "spdx-2.3"),
             ("rebuild", "rebuilder-a"),
             ("rebuild", "rebuilder-b"),
+            ("commitment", "rebuilder-a"),
+            ("commitment", "rebuilder-b"),
+            ("reveal", "rebuilder-a"),
+            ("reveal", "rebuilder-b"),
         ] {
             assert!(kinds.contains(&wanted), "{wanted:?} is not in {kinds:?}");
         }
@@ -206,7 +237,8 @@ fn check_document(
                 .map(|input| input.digest["sha256"].clone())
                 .collect();
             let counts = |link: &&EvidenceLink| {
-                link.kind == "rebuild" || world.policy().sbom_formats.contains(&link.label)
+                ["rebuild", "commitment", "reveal"].contains(&link.kind.as_str())
+                    || world.policy().sbom_formats.contains(&link.label)
             };
             for link in package.evidence.iter().filter(counts) {
                 assert!(
@@ -217,6 +249,8 @@ fn check_document(
                 );
             }
         }
+        "commitment" => {}
+        "reveal" => check_reveal(world, package, label, document),
         "sbom-statement" | "sbom-reference" => {
             let envelope = Envelope::from_json(document).expect("an envelope");
             let statement = Statement::<SbomReference>::open(&envelope, signer, SBOM_REFERENCE)
@@ -237,6 +271,34 @@ fn check_document(
         }
         other => panic!("a document of unknown kind {other}"),
     }
+}
+
+/// It opens its rebuilder's commitment, tells the statement about this package, and names a round of all who
+/// count.
+fn check_reveal(world: &World, package: &PackageStatus, by: &str, document: &[u8]) {
+    let link = |kind: &str, by: &str| {
+        let found = package
+            .evidence
+            .iter()
+            .find(|link| link.kind == kind && link.label == by);
+        found.unwrap_or_else(|| panic!("no {kind} of {by}")).digest
+    };
+    let holder = world
+        .policy()
+        .rebuilder(&by.parse().expect("a name"))
+        .expect("the policy knows it");
+    let commitment = world
+        .http
+        .fetch(&format!("/evidence/sha256/{}", link("commitment", by)));
+    let commitment = Envelope::from_json(&commitment).expect("an envelope");
+    let reveal = Envelope::from_json(document).expect("an envelope");
+    let opened = sealed::open(&commitment, &reveal, &holder.statement_key).expect("it fits");
+    assert!(opened.reveal.statements.contains(&link("rebuild", by)));
+    let all: BTreeSet<_> = ["rebuilder-a", "rebuilder-b"]
+        .into_iter()
+        .map(|by| link("commitment", by))
+        .collect();
+    assert_eq!(opened.reveal.round, all.into_iter().collect::<Vec<_>>());
 }
 
 /// `hallmark evidence` downloads the same documents.

@@ -39,9 +39,11 @@ fn received(build: &BuildStatus) -> Step {
             .then(|| format!("provenance {}", link.label))
     }));
     // Kinds this version does not know are shown, not hidden.
-    const KNOWN: [&str; 6] = [
+    const KNOWN: [&str; 8] = [
         "sbom",
         "provenance",
+        "commitment",
+        "reveal",
         "rebuild",
         "verification-summary",
         "detached-signature",
@@ -160,7 +162,11 @@ fn about_rebuilds(reason: &Reason) -> bool {
         Reason::RebuildsMissing { .. }
         | Reason::OperatorsMissing { .. }
         | Reason::RebuildDiffers { .. }
-        | Reason::BuildFailed { .. } => true,
+        | Reason::BuildFailed { .. }
+        | Reason::OwnRebuild { .. }
+        | Reason::NotBlind { .. }
+        | Reason::PlainMissing
+        | Reason::Flaky { .. } => true,
         Reason::Lint { .. }
         | Reason::Revoked { .. }
         | Reason::OutOfScope { .. }
@@ -175,12 +181,14 @@ fn rebuild_row(build: &BuildStatus, rebuild: &RebuildStatus) -> RebuildRow {
         Some(verdict) => (verdict_chip(verdict), verdict_sentence(verdict).to_owned()),
         None => {
             let tone = match rebuild.state.as_str() {
-                "leased" => Tone::Busy,
+                "leased" | "revealing" => Tone::Busy,
                 "failed" => Tone::Warn,
                 _ => Tone::Idle,
             };
             let note = match rebuild.state.as_str() {
                 "leased" => "It is being rebuilt now.",
+                "committed" => "It has an answer, which is told when the others have theirs.",
+                "revealing" => "It is telling its answer.",
                 "waiting" => "Waiting for this rebuilder.",
                 "failed" => "This rebuilder gave up.",
                 _ => "No verdict.",
@@ -203,6 +211,7 @@ fn rebuild_row(build: &BuildStatus, rebuild: &RebuildStatus) -> RebuildRow {
         (link.kind == "rebuild" && link.label == rebuild.rebuilder.as_str())
             .then(|| "signed statement".to_owned())
     });
+    documents.extend(sealed(build, rebuild));
     if let Some(log) = rebuild.log {
         documents.push(Documents {
             package: None,
@@ -392,6 +401,26 @@ fn by_package(
         .collect()
 }
 
+/// A rebuilder's commitments and reveals: of the whole build, so every package has the same.
+fn sealed(build: &BuildStatus, rebuild: &RebuildStatus) -> Option<Documents> {
+    let mine = |link: &&EvidenceLink| {
+        matches!(link.kind.as_str(), "commitment" | "reveal")
+            && link.label == rebuild.rebuilder.as_str()
+    };
+    let links: Vec<_> = build
+        .packages
+        .first()?
+        .evidence
+        .iter()
+        .filter(mine)
+        .map(|link| Document::new(link.kind.clone(), link.digest))
+        .collect();
+    (!links.is_empty()).then_some(Documents {
+        package: None,
+        links,
+    })
+}
+
 /// The chip of a build's agreement: `2 of 2`.
 pub(crate) fn agreement_chip(build: &BuildStatus) -> Chip {
     let step = rebuilt(build);
@@ -419,6 +448,7 @@ mod tests {
             operator: "b".parse().unwrap(),
             state: "done".to_owned(),
             attempt: 1,
+            profile: None,
             verdict,
             causes: Vec::new(),
             last_error: None,

@@ -117,6 +117,33 @@ fn plain(reason: &Reason) -> Why {
             "The same source and the same buildroot did not build there.".to_owned(),
             "Its build log is in the evidence below.".to_owned(),
         ),
+        Reason::OwnRebuild { operator, .. } => (
+            "own-rebuild",
+            format!("{operator} built it and rebuilt it"),
+            reason.to_string(),
+            "A rebuilder of another operator has to confirm it.".to_owned(),
+        ),
+        Reason::NotBlind { rebuilder } => (
+            "not-blind",
+            format!("{rebuilder} could have copied"),
+            "Only rebuilders count that committed themselves to their answers before any of them was told."
+                .to_owned(),
+            "Try the build again: then all commit themselves anew.".to_owned(),
+        ),
+        Reason::PlainMissing => (
+            "plain-missing",
+            "Nobody rebuilt it plainly".to_owned(),
+            "One of the rebuilds that count must vary nothing on purpose.".to_owned(),
+            "Let a rebuilder offer the profile `plain`, and try the build again.".to_owned(),
+        ),
+        Reason::Flaky { rebuilder, have, want } => (
+            "flaky",
+            "It does not come out the same each time".to_owned(),
+            format!("{rebuilder} confirmed it in {have} of {want} runs."),
+            "Each rebuilder is asked to make it so often, without a miss. Better: find what varies, with \
+             `hallmark-rebuilder bisect`."
+                .to_owned(),
+        ),
         Reason::RebuildDiffers { rebuilder, verdict, causes } => {
             return differing(*verdict, &[(rebuilder, causes)]);
         }

@@ -13,6 +13,7 @@ pub mod modifyrepo;
 mod modifyrepo_batch;
 pub mod publish;
 pub mod rebuild;
+pub mod rebuilders;
 pub mod repo_check;
 mod repo_check_http;
 pub mod repofile;

@@ -24,10 +24,14 @@ pub const WAIVER: &str = "https://hallmark.example/attestation/waiver/v0.1";
 pub const PEOPLE: usize = 2;
 /// The findings that can be waived: all that more evidence could have settled. What is wrong with
 /// the package itself, a revocation, and the policy's own scope cannot.
-pub const WAIVABLE: [&str; 7] = [
+pub const WAIVABLE: [&str; 11] = [
     "build-failed",
+    "flaky",
+    "not-blind",
     "older-version",
     "operators-missing",
+    "own-rebuild",
+    "plain-missing",
     "provenance-missing",
     "rebuild-differs",
     "rebuilds-missing",
@@ -275,6 +279,10 @@ impl Reason {
             Self::OperatorsMissing { .. } => "operators-missing",
             Self::RebuildDiffers { .. } => "rebuild-differs",
             Self::BuildFailed { .. } => "build-failed",
+            Self::OwnRebuild { .. } => "own-rebuild",
+            Self::NotBlind { .. } => "not-blind",
+            Self::PlainMissing => "plain-missing",
+            Self::Flaky { .. } => "flaky",
         }
     }
 }

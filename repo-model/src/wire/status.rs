@@ -80,10 +80,14 @@ pub struct RebuildStatus {
     pub rebuilder: WorkerName,
     /// Who runs it.
     pub operator: OperatorName,
-    /// `waiting`, `leased`, `done`, `failed`.
+    /// `waiting`, `leased`, `committed` (there is an answer, which is told when the others have theirs),
+    /// `revealing`, `done`, `failed`.
     pub state: String,
     /// Tries so far.
     pub attempt: u32,
+    /// Challenge profile, once given.
+    #[serde(default)]
+    pub profile: Option<String>,
     /// Worst verdict over the build's packages, once done.
     pub verdict: Option<Verdict>,
     /// Causes of difference.

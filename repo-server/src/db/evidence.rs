@@ -3,6 +3,7 @@
 use super::{DbError, parsed};
 use repo_model::{FileDigest, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use std::collections::HashMap;
 
 /// What a document is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,10 @@ pub enum Kind {
     Source,
     /// A rebuilder's statement.
     Rebuild,
+    /// A rebuilder's commitment to an answer that it has not told yet.
+    Commitment,
+    /// What opens a commitment.
+    Reveal,
     /// A rebuilder's log or report.
     Attachment,
     /// The signer's judgement.
@@ -42,6 +47,8 @@ impl Kind {
             Self::BuildInfo => "buildinfo",
             Self::Source => "source",
             Self::Rebuild => "rebuild",
+            Self::Commitment => "commitment",
+            Self::Reveal => "reveal",
             Self::Attachment => "attachment",
             Self::VerificationSummary => "verification-summary",
             Self::SbomStatement => "sbom-statement",
@@ -115,6 +122,46 @@ pub fn of_build(connection: &Connection, build_id: u64) -> Result<Vec<EvidenceRo
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Documents of a build, sorted out by package once.
+#[derive(Debug, Clone, Default)]
+pub struct ByPackage {
+    about_all: Vec<EvidenceRow>,
+    about_one: HashMap<u64, Vec<EvidenceRow>>,
+    count: usize,
+}
+
+impl ByPackage {
+    /// Sorts out the rows of a build.
+    pub fn new(rows: Vec<EvidenceRow>) -> Self {
+        let mut sorted = Self {
+            count: rows.len(),
+            ..Self::default()
+        };
+        for row in rows {
+            match row.package_id {
+                Some(package_id) => sorted.about_one.entry(package_id).or_default().push(row),
+                None => sorted.about_all.push(row),
+            }
+        }
+        sorted
+    }
+
+    /// Documents about this package alone, in the order they were made.
+    pub fn of(&self, package_id: u64) -> &[EvidenceRow] {
+        self.about_one.get(&package_id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Documents about the whole build.
+    pub fn of_all(&self) -> &[EvidenceRow] {
+        &self.about_all
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
 }
 
 /// The media type of a public document; `None` when this digest is not evidence. A source package is

@@ -18,7 +18,7 @@ pub struct JobRow {
     pub attempt: u32,
 }
 
-/// Asks for work; asking again before it starts changes nothing.
+/// Asks for work; asking again before it starts can only make it start earlier.
 pub fn enqueue(
     tx: &Transaction<'_>,
     name: &str,
@@ -28,7 +28,8 @@ pub fn enqueue(
 ) -> Result<(), DbError> {
     tx.prepare_cached(
         "INSERT INTO jobs (name, input, build_id, state, run_at_millis) VALUES (?1, ?2, ?3, 'waiting', ?4)
-         ON CONFLICT (name, input) WHERE state = 'waiting' DO NOTHING",
+         ON CONFLICT (name, input) WHERE state = 'waiting'
+         DO UPDATE SET run_at_millis = min(run_at_millis, excluded.run_at_millis)",
     )?
     .execute(params![name, input, build_id, run_at_millis])?;
     Ok(())
@@ -111,10 +112,26 @@ pub fn release(tx: &Transaction<'_>, now: Option<Timestamp>) -> Result<usize, Db
     Ok(released)
 }
 
-/// When the next job is due, milliseconds since 1970.
-pub fn next_run_at_millis(connection: &Connection) -> Result<Option<i64>, DbError> {
-    let sql = "SELECT min(run_at_millis) FROM jobs WHERE state = 'waiting'";
-    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+/// When the next job is due that [`lease`] would give out, milliseconds since 1970.
+pub fn next_run_at_millis(connection: &Connection, busy: &[&str]) -> Result<Option<i64>, DbError> {
+    let sql = "SELECT min(run_at_millis) FROM jobs j WHERE state = 'waiting'
+           AND NOT EXISTS (SELECT 1 FROM json_each(?1) b WHERE b.value = j.name)
+           AND NOT EXISTS (SELECT 1 FROM jobs r WHERE r.state = 'running' AND r.name = j.name AND r.input = j.input)";
+    Ok(connection.query_row(sql, [super::to_json(&busy, "list")?], |row| row.get(0))?)
+}
+
+/// Lets jobs of this name and build begin anew, as if they had never failed.
+pub fn start_over(
+    tx: &Transaction<'_>,
+    build_id: u64,
+    name: &str,
+    run_at_millis: i64,
+) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE jobs SET attempt = 0, run_at_millis = ?3 WHERE build_id = ?1 AND name = ?2 AND state = 'waiting'",
+        params![build_id, name, run_at_millis],
+    )?;
+    Ok(())
 }
 
 /// Whether jobs of this name are still expected to be done for a build; those that failed five times
@@ -125,10 +142,15 @@ pub fn pending(connection: &Connection, build_id: u64, name: &str) -> Result<boo
     Ok(connection.query_row(sql, params![build_id, name], |row| row.get(0))?)
 }
 
-/// Jobs of a build.
+/// Jobs of a build; while it is signed and not published, those that make releases are among them. A
+/// judgement that waits for its time is none: nothing is to be done.
 pub fn of_build(connection: &Connection, build_id: u64) -> Result<Vec<JobStatus>, DbError> {
     let mut statement = connection.prepare_cached(
-        "SELECT name, state, attempt, run_at_millis, last_error FROM jobs WHERE build_id = ?1 ORDER BY job_id",
+        "SELECT name, state, attempt, run_at_millis, last_error FROM jobs
+         WHERE (build_id = ?1 OR (name = 'publish' AND EXISTS (
+            SELECT 1 FROM builds b WHERE b.build_id = ?1 AND b.stage = 'signed')))
+           AND NOT (name = 'judge' AND state = 'waiting' AND attempt = 0 AND run_at_millis > (unixepoch() + 1) * 1000)
+         ORDER BY job_id",
     )?;
     let rows = statement.query_map([build_id], |row| {
         Ok(JobStatus {

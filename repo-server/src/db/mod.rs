@@ -1,14 +1,18 @@
 //! SQLite behind two doors: `write` runs one closure after the other on the one writer thread, each
 //! in a transaction; `read` runs on a small pool of read-only connections.
 //!
-//! One file a question family: builds, evidence, jobs, rebuilds, releases, channels, tokens.
+//! One file a question family: builds, evidence, jobs, rebuilds and their rounds, rebuilders, releases,
+//! channels, tokens.
 
 pub mod builds;
 pub mod channels;
 pub mod evidence;
 pub mod jobs;
+pub mod leases;
+pub mod rebuilders;
 pub mod rebuilds;
 pub mod releases;
+pub mod rounds;
 pub mod tokens;
 
 use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior};
@@ -29,7 +33,7 @@ pub enum DbError {
     /// The writer thread has ended: the server is shutting down.
     #[error("the database is closed")]
     Closed,
-    /// A newer Hallmark wrote this database.
+    /// Another Hallmark wrote this database: a newer one, or one from before the first release.
     #[error("the database has schema version {found}; this Hallmark knows {SCHEMA_VERSION}")]
     Schema {
         /// Version found.

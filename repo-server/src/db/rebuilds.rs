@@ -1,4 +1,6 @@
-//! Rebuilds: one row a build and rebuilder, leased, fenced by an epoch, retried with back-off.
+//! Rebuilds: one row a build and rebuilder, leased, fenced by an epoch, retried with back-off. A row is
+//! leased to be rebuilt, holds a commitment, is leased again to be revealed, and is done. How leases are
+//! given out stands in [`super::leases`], when answers are revealed in [`super::rounds`].
 
 use super::{DbError, from_json, parsed, parsed_opt, to_json};
 use repo_model::verdict::{Cause, Verdict};
@@ -6,26 +8,35 @@ use repo_model::wire::status::RebuildStatus;
 use repo_model::{Arch, FileDigest, OperatorName, Timestamp, WorkerName};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-/// A rebuild as its rebuilder gets it.
-#[derive(Debug, Clone)]
-pub struct LeasedRebuild {
-    /// Number of the job.
-    pub rebuild_id: u64,
-    /// The build.
-    pub build_id: u64,
-    /// Of this lease.
-    pub lease_epoch: u64,
-}
+/// Varies nothing.
+pub(super) const PLAIN: &str = "plain";
 
 /// A rebuild that its rebuilder holds the lease of.
 #[derive(Debug, Clone)]
-pub struct HeldRebuild {
+pub struct Held {
     /// The build.
     pub build_id: u64,
     /// Infrastructure failures so far.
     pub attempt: u32,
-    /// Runs so far that did not confirm.
-    pub confirmations: u32,
+    /// How often it was to be built.
+    pub runs: u32,
+    /// The challenge profile.
+    pub profile: String,
+    /// The commitment, and the round that it is to be revealed in; none: it is to be rebuilt.
+    pub reveal: Option<(FileDigest, Vec<FileDigest>)>,
+    /// Verdict of the run before, if there was one.
+    pub verdict: Option<Verdict>,
+}
+
+/// A rebuilder that a build is given to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignee {
+    /// Its name.
+    pub name: WorkerName,
+    /// Who runs it.
+    pub operator: OperatorName,
+    /// How often it is to build.
+    pub runs: u32,
 }
 
 /// Makes the rows for a build; rebuilders that have one already keep it.
@@ -33,56 +44,24 @@ pub fn insert(
     tx: &Transaction<'_>,
     build_id: u64,
     arch: &Arch,
-    rebuilders: &[(WorkerName, OperatorName)],
+    rebuilders: &[Assignee],
     now: Timestamp,
 ) -> Result<(), DbError> {
-    for (rebuilder, operator) in rebuilders {
+    for rebuilder in rebuilders {
         tx.execute(
-            "INSERT INTO rebuilds (build_id, rebuilder, operator, arch, state, run_at) VALUES (?1, ?2, ?3, ?4, 'waiting', ?5)
+            "INSERT INTO rebuilds (build_id, rebuilder, operator, arch, runs, state, run_at) VALUES (?1, ?2, ?3, ?4, ?5, 'waiting', ?6)
              ON CONFLICT (build_id, rebuilder) DO NOTHING",
-            params![build_id, rebuilder.as_str(), operator.as_str(), arch.as_str(), now.unix_secs()],
+            params![
+                build_id,
+                rebuilder.name.as_str(),
+                rebuilder.operator.as_str(),
+                arch.as_str(),
+                rebuilder.runs,
+                now.unix_secs()
+            ],
         )?;
     }
     Ok(())
-}
-
-/// Leases the oldest rebuild that is due for this rebuilder. Leases that have ended are due.
-pub fn lease(
-    tx: &Transaction<'_>,
-    rebuilder: &WorkerName,
-    arches: &[Arch],
-    lease_secs: u32,
-    now: Timestamp,
-) -> Result<Option<LeasedRebuild>, DbError> {
-    let arches: Vec<&str> = arches.iter().map(Arch::as_str).collect();
-    let leased = tx
-        .query_row(
-            "SELECT rebuild_id, build_id, lease_epoch FROM rebuilds
-             WHERE rebuilder = ?1 AND arch IN (SELECT value FROM json_each(?2))
-               AND ((state = 'waiting' AND run_at <= ?3) OR (state = 'leased' AND lease_until < ?3))
-             ORDER BY run_at, rebuild_id LIMIT 1",
-            params![
-                rebuilder.as_str(),
-                to_json(&arches, "list")?,
-                now.unix_secs()
-            ],
-            |row| {
-                Ok(LeasedRebuild {
-                    rebuild_id: row.get("rebuild_id")?,
-                    build_id: row.get("build_id")?,
-                    lease_epoch: row.get::<_, u64>("lease_epoch")? + 1,
-                })
-            },
-        )
-        .optional()?;
-    if let Some(job) = &leased {
-        let until = now.plus_secs(i64::from(lease_secs));
-        tx.execute(
-            "UPDATE rebuilds SET state = 'leased', lease_epoch = ?2, lease_until = ?3 WHERE rebuild_id = ?1",
-            params![job.rebuild_id, job.lease_epoch, until.unix_secs()],
-        )?;
-    }
-    Ok(leased)
 }
 
 /// The rebuild, if this rebuilder holds this lease of it. A lease that has ended but was given to
@@ -92,25 +71,92 @@ pub fn held(
     rebuild_id: u64,
     rebuilder: &WorkerName,
     lease_epoch: u64,
-) -> Result<Option<HeldRebuild>, DbError> {
-    let sql = "SELECT build_id, attempt, confirmations FROM rebuilds
-               WHERE rebuild_id = ?1 AND rebuilder = ?2 AND lease_epoch = ?3 AND state = 'leased'";
-    let found = connection.query_row(
-        sql,
-        params![rebuild_id, rebuilder.as_str(), lease_epoch],
-        |row| {
-            Ok(HeldRebuild {
-                build_id: row.get("build_id")?,
-                attempt: row.get("attempt")?,
-                confirmations: row.get("confirmations")?,
-            })
-        },
-    );
-    Ok(found.optional()?)
+) -> Result<Option<Held>, DbError> {
+    let sql = "SELECT r.build_id, r.attempt, r.runs, r.profile, r.verdict, r.state, r.commitment, o.commitments
+               FROM rebuilds r LEFT JOIN rounds o ON o.round_id = r.round_id
+               WHERE r.rebuild_id = ?1 AND r.rebuilder = ?2 AND r.lease_epoch = ?3 AND r.state IN ('leased', 'revealing')";
+    let found = connection
+        .query_row(
+            sql,
+            params![
+                in_range(rebuild_id),
+                rebuilder.as_str(),
+                in_range(lease_epoch)
+            ],
+            |row| Ok(read_held(row)),
+        )
+        .optional()?;
+    found.transpose()
 }
 
-/// Whether this rebuilder has a lease of a build that involves it at all, done or not: it may then
-/// read the build's blobs.
+fn read_held(row: &Row<'_>) -> Result<Held, DbError> {
+    let state: String = row.get("state")?;
+    let reveal = match (state.as_str(), parsed_opt(row, "commitment")?) {
+        ("revealing", Some(commitment)) => {
+            let round: String = row.get("commitments")?;
+            Some((commitment, from_json(&round, "round")?))
+        }
+        _ => None,
+    };
+    Ok(Held {
+        build_id: row.get("build_id")?,
+        attempt: row.get("attempt")?,
+        runs: row.get("runs")?,
+        profile: row
+            .get::<_, Option<String>>("profile")?
+            .unwrap_or_else(|| PLAIN.to_owned()),
+        reveal,
+        verdict: verdict(row)?,
+    })
+}
+
+/// SQLite's integers end at 2^63; nothing here has a larger number.
+fn in_range(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Whether this rebuilder's commitment is the one of this rebuild, and still to be revealed: then it was
+/// taken before, and the answer was lost on its way.
+pub fn is_committed(
+    connection: &Connection,
+    rebuild_id: u64,
+    rebuilder: &WorkerName,
+    commitment: FileDigest,
+) -> Result<bool, DbError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM rebuilds WHERE rebuild_id = ?1 AND rebuilder = ?2 AND commitment = ?3
+                 AND state IN ('committed', 'revealing'))";
+    Ok(connection.query_row(
+        sql,
+        params![
+            in_range(rebuild_id),
+            rebuilder.as_str(),
+            commitment.to_hex()
+        ],
+        |row| row.get(0),
+    )?)
+}
+
+/// Whether this rebuilder has revealed by exactly this lease.
+pub fn was_revealed(
+    connection: &Connection,
+    rebuild_id: u64,
+    rebuilder: &WorkerName,
+    lease_epoch: u64,
+) -> Result<bool, DbError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM rebuilds
+               WHERE rebuild_id = ?1 AND rebuilder = ?2 AND lease_epoch = ?3 AND state = 'done')";
+    Ok(connection.query_row(
+        sql,
+        params![
+            in_range(rebuild_id),
+            rebuilder.as_str(),
+            in_range(lease_epoch)
+        ],
+        |row| row.get(0),
+    )?)
+}
+
+/// Whether this rebuilder is rebuilding a build that this blob is part of: it may then read it.
 pub fn concerns(
     connection: &Connection,
     rebuilder: &WorkerName,
@@ -127,10 +173,16 @@ pub fn concerns(
     )
 }
 
+/// Whether this rebuilder holds any lease: it may then store blobs.
+pub fn holds_any(connection: &Connection, rebuilder: &WorkerName) -> Result<bool, DbError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM rebuilds WHERE rebuilder = ?1 AND state IN ('leased', 'revealing'))";
+    Ok(connection.query_row(sql, [rebuilder.as_str()], |row| row.get(0))?)
+}
+
 /// Makes the lease last until `until`.
 pub fn extend(tx: &Transaction<'_>, rebuild_id: u64, until: Timestamp) -> Result<(), DbError> {
     tx.execute(
-        "UPDATE rebuilds SET lease_until = ?2 WHERE rebuild_id = ?1 AND state = 'leased'",
+        "UPDATE rebuilds SET lease_until = ?2 WHERE rebuild_id = ?1 AND state IN ('leased', 'revealing')",
         params![rebuild_id, until.unix_secs()],
     )?;
     Ok(())
@@ -139,33 +191,35 @@ pub fn extend(tx: &Transaction<'_>, rebuild_id: u64, until: Timestamp) -> Result
 /// How a lease ends.
 #[derive(Debug, Clone)]
 pub enum End {
-    /// A verdict was reached and stands.
-    Done {
+    /// There is an answer, and it is sealed.
+    Committed {
+        /// Digest of the envelope.
+        commitment: FileDigest,
+    },
+    /// The answer was told.
+    Revealed {
         /// Worst over the packages.
         verdict: Verdict,
         /// Of all packages.
         causes: Vec<Cause>,
+        /// The build log.
+        log: Option<FileDigest>,
     },
-    /// It did not confirm the build; one confirming run is asked for.
-    RunAgain {
-        /// Worst over the packages.
-        verdict: Verdict,
-        /// Of all packages.
-        causes: Vec<Cause>,
-        /// When.
-        run_at: Timestamp,
-    },
-    /// Nothing can be said yet.
+    /// Nothing can be said yet; what was committed to is void.
     BackOff {
         /// What went wrong.
         error: String,
         /// When to try again.
         run_at: Timestamp,
+        /// The build log.
+        log: Option<FileDigest>,
     },
     /// Nothing could be said too often: an operator has to look.
     GiveUp {
         /// What went wrong last.
         error: String,
+        /// The build log.
+        log: Option<FileDigest>,
     },
 }
 
@@ -174,58 +228,83 @@ pub fn end(
     tx: &Transaction<'_>,
     rebuild_id: u64,
     end: &End,
-    log: Option<FileDigest>,
+    now: Timestamp,
 ) -> Result<(), DbError> {
-    let (state, verdict, causes, error, run_at) = match end {
-        End::Done { verdict, causes } => ("done", Some(*verdict), Some(causes), None, None),
-        End::RunAgain {
+    let hex = |digest: &Option<FileDigest>| digest.map(|digest| digest.to_hex());
+    match end {
+        End::Committed { commitment } => tx.execute(
+            "UPDATE rebuilds SET state = 'committed', lease_until = NULL, commitment = ?2, committed_at = ?3,
+                round_id = NULL, last_error = NULL
+             WHERE rebuild_id = ?1",
+            params![rebuild_id, commitment.to_hex(), now.unix_secs()],
+        )?,
+        End::Revealed {
             verdict,
             causes,
-            run_at,
-        } => ("waiting", Some(*verdict), Some(causes), None, Some(*run_at)),
-        End::BackOff { error, run_at } => ("waiting", None, None, Some(error), Some(*run_at)),
-        End::GiveUp { error } => ("failed", None, None, Some(error), None),
+            log,
+        } => tx.execute(
+            "UPDATE rebuilds SET state = 'done', lease_until = NULL, verdict = ?2, causes = ?3, last_error = NULL,
+                log = coalesce(?4, log)
+             WHERE rebuild_id = ?1",
+            params![rebuild_id, verdict.to_string(), to_json(causes, "causes")?, hex(log)],
+        )?,
+        End::BackOff { error, run_at, log } => tx.execute(
+            "UPDATE rebuilds SET state = 'waiting', lease_until = NULL, attempt = attempt + 1, last_error = ?2, run_at = ?3,
+                log = coalesce(?4, log), commitment = NULL, committed_at = NULL, round_id = NULL
+             WHERE rebuild_id = ?1",
+            params![rebuild_id, error, run_at.unix_secs(), hex(log)],
+        )?,
+        End::GiveUp { error, log } => tx.execute(
+            "UPDATE rebuilds SET state = 'failed', lease_until = NULL, attempt = attempt + 1, last_error = ?2,
+                log = coalesce(?3, log)
+             WHERE rebuild_id = ?1",
+            params![rebuild_id, error, hex(log)],
+        )?,
     };
-    let causes = causes.map(|causes| to_json(causes, "causes")).transpose()?;
+    Ok(())
+}
+
+/// Has a build rebuilt anew where the old rebuilds do not count: those that did not confirm it or gave up,
+/// and with `all` also those that confirmed it (their word was given in a round that came to nothing).
+pub fn retry(
+    tx: &Transaction<'_>,
+    build_id: u64,
+    all: bool,
+    now: Timestamp,
+) -> Result<(), DbError> {
     tx.execute(
-        "UPDATE rebuilds SET state = ?2, lease_until = NULL, verdict = coalesce(?3, verdict), causes = coalesce(?4, causes),
-            last_error = ?5, run_at = coalesce(?6, run_at), log = coalesce(?7, log),
-            attempt = attempt + (?5 IS NOT NULL), confirmations = confirmations + (?8 AND ?5 IS NULL)
-         WHERE rebuild_id = ?1",
-        params![
-            rebuild_id,
-            state,
-            verdict.map(|verdict| verdict.to_string()),
-            causes,
-            error,
-            run_at.map(Timestamp::unix_secs),
-            log.map(|digest| digest.to_hex()),
-            matches!(end, End::RunAgain { .. }),
-        ],
+        "UPDATE rebuilds SET state = 'waiting', lease_until = NULL, attempt = 0, recalls = 0, run_at = ?2, last_error = NULL,
+            profile = NULL, commitment = NULL, committed_at = NULL, round_id = NULL
+         WHERE build_id = ?1 AND (state = 'failed'
+            OR (state = 'done' AND (?3 OR verdict NOT IN ('identical', 'identical-unsigned'))))",
+        params![build_id, now.unix_secs(), all],
     )?;
     Ok(())
 }
 
-/// Makes every rebuild of a build that did not confirm it due again.
-pub fn retry(tx: &Transaction<'_>, build_id: u64, now: Timestamp) -> Result<(), DbError> {
+/// Demands `runs` runs of everybody who was asked for fewer; what is done is done anew.
+pub fn demand_runs(
+    tx: &Transaction<'_>,
+    build_id: u64,
+    runs: u32,
+    now: Timestamp,
+) -> Result<bool, DbError> {
     tx.execute(
-        "UPDATE rebuilds SET state = 'waiting', lease_until = NULL, attempt = 0, confirmations = 0, run_at = ?2, last_error = NULL
-         WHERE build_id = ?1 AND (state = 'failed' OR (state = 'done' AND verdict NOT IN ('identical', 'identical-unsigned')))",
-        params![build_id, now.unix_secs()],
+        "UPDATE rebuilds SET state = 'waiting', run_at = ?3, commitment = NULL, committed_at = NULL, round_id = NULL
+         WHERE build_id = ?1 AND runs < ?2 AND state = 'done'",
+        params![build_id, runs, now.unix_secs()],
     )?;
-    Ok(())
-}
-
-/// Whether a rebuild of this build is still to be done.
-pub fn pending(connection: &Connection, build_id: u64) -> Result<bool, DbError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM rebuilds WHERE build_id = ?1 AND state IN ('waiting', 'leased'))";
-    Ok(connection.query_row(sql, [build_id], |row| row.get(0))?)
+    let raised = tx.execute(
+        "UPDATE rebuilds SET runs = ?2 WHERE build_id = ?1 AND runs < ?2",
+        params![build_id, runs],
+    )?;
+    Ok(raised > 0)
 }
 
 /// All rebuilds of a build by rebuilder.
 pub fn of_build(connection: &Connection, build_id: u64) -> Result<Vec<RebuildStatus>, DbError> {
     let mut statement = connection.prepare_cached(
-        "SELECT rebuilder, operator, state, attempt, verdict, causes, last_error, log FROM rebuilds
+        "SELECT rebuilder, operator, state, attempt, profile, verdict, causes, last_error, log FROM rebuilds
          WHERE build_id = ?1 ORDER BY rebuilder",
     )?;
     let rows = statement.query_map([build_id], |row| Ok(status(row)))?;
@@ -233,19 +312,24 @@ pub fn of_build(connection: &Connection, build_id: u64) -> Result<Vec<RebuildSta
 }
 
 fn status(row: &Row<'_>) -> Result<RebuildStatus, DbError> {
-    let verdict: Option<String> = row.get("verdict")?;
     Ok(RebuildStatus {
         rebuilder: parsed(row, "rebuilder")?,
         operator: parsed(row, "operator")?,
         state: row.get("state")?,
         attempt: row.get("attempt")?,
-        verdict: verdict
-            .map(|text| from_json(&format!("\"{text}\""), "verdict"))
-            .transpose()?,
+        profile: row.get("profile")?,
+        verdict: verdict(row)?,
         causes: from_json(&row.get::<_, String>("causes")?, "causes")?,
         last_error: row.get("last_error")?,
         log: parsed_opt(row, "log")?,
     })
+}
+
+pub(super) fn verdict(row: &Row<'_>) -> Result<Option<Verdict>, DbError> {
+    let verdict: Option<String> = row.get("verdict")?;
+    verdict
+        .map(|text| from_json(&format!("\"{text}\""), "verdict"))
+        .transpose()
 }
 
 /// Remembers a nonce; `false` when it was seen before. Those older than `forget_before` are dropped.
@@ -266,10 +350,16 @@ pub fn remember_nonce(
     Ok(new == 1)
 }
 
-/// The architecture a build is rebuilt for.
-pub fn arch(connection: &Connection, build_id: u64) -> Result<Option<Arch>, DbError> {
-    let sql = "SELECT arch FROM rebuilds WHERE build_id = ?1 LIMIT 1";
+/// The architecture a build is rebuilt for, and the most runs asked of anybody.
+pub fn arch_and_runs(
+    connection: &Connection,
+    build_id: u64,
+) -> Result<Option<(Arch, u32)>, DbError> {
+    let sql =
+        "SELECT arch, max(runs) AS runs FROM rebuilds WHERE build_id = ?1 HAVING count(*) > 0";
     Ok(connection
-        .query_row(sql, [build_id], |row| parsed(row, "arch"))
+        .query_row(sql, [build_id], |row| {
+            Ok((parsed(row, "arch")?, row.get("runs")?))
+        })
         .optional()?)
 }

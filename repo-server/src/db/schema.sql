@@ -28,6 +28,7 @@ CREATE TABLE builds (
 ) STRICT;
 CREATE INDEX builds_by_stage ON builds (stage, build_id);
 CREATE INDEX builds_by_source ON builds (source_nevra);
+CREATE INDEX builds_by_source_file ON builds (source_file);
 
 CREATE TABLE packages (
     package_id          INTEGER PRIMARY KEY,
@@ -58,6 +59,8 @@ CREATE TABLE packages (
 CREATE INDEX packages_by_build ON packages (build_id);
 CREATE INDEX packages_by_name ON packages (name);
 CREATE INDEX packages_by_header ON packages (header_digest);
+CREATE INDEX packages_by_unsigned_file ON packages (unsigned_file);
+CREATE INDEX packages_by_signed_file ON packages (signed_file);
 -- One NEVRA, one set of bytes.
 CREATE UNIQUE INDEX packages_by_nevra ON packages (repo, nevra) WHERE retired = 0;
 CREATE UNIQUE INDEX packages_by_href ON packages (repo, href) WHERE retired = 0;
@@ -75,27 +78,78 @@ CREATE TABLE evidence (
 CREATE UNIQUE INDEX evidence_once ON evidence (build_id, coalesce(package_id, 0), kind, label, digest);
 CREATE INDEX evidence_by_digest ON evidence (digest);
 
+-- Answers that are revealed together: whoever is in a round committed before the round was shown.
+CREATE TABLE rounds (
+    round_id     INTEGER PRIMARY KEY,
+    build_id     INTEGER NOT NULL REFERENCES builds,
+    opened_at    INTEGER NOT NULL,
+    reveal_until INTEGER NOT NULL,         -- who has not revealed by then is given up
+    commitments  TEXT NOT NULL             -- JSON list of digests, sorted
+) STRICT;
+CREATE INDEX rounds_by_build ON rounds (build_id);
+
 CREATE TABLE rebuilds (
     rebuild_id    INTEGER PRIMARY KEY,
     build_id      INTEGER NOT NULL REFERENCES builds,
     rebuilder     TEXT NOT NULL,
     operator      TEXT NOT NULL,
     arch          TEXT NOT NULL,
-    state         TEXT NOT NULL CHECK (state IN ('waiting', 'leased', 'done', 'failed')),
+    -- leased: it is being rebuilt; committed: there is an answer, sealed; revealing: it is being told
+    state         TEXT NOT NULL CHECK (state IN ('waiting', 'leased', 'committed', 'revealing', 'done', 'failed')),
     attempt       INTEGER NOT NULL DEFAULT 0,
-    confirmations INTEGER NOT NULL DEFAULT 0, -- runs that did not confirm; one more is asked for
+    runs          INTEGER NOT NULL DEFAULT 1, -- how often it is to be built; more for flaky packages
+    recalls       INTEGER NOT NULL DEFAULT 0, -- times it was asked anew, for a later round
     run_at        INTEGER NOT NULL,
     lease_epoch   INTEGER NOT NULL DEFAULT 0,
     lease_until   INTEGER,
+    profile       TEXT,                       -- challenge profile, given with the first lease
+    commitment    TEXT,                       -- digest of the envelope
+    committed_at  INTEGER,
+    round_id      INTEGER REFERENCES rounds,
     verdict       TEXT,
     causes        TEXT NOT NULL DEFAULT '[]',
     last_error    TEXT,
     log           TEXT,
     UNIQUE (build_id, rebuilder),
-    CHECK ((state = 'leased') = (lease_until IS NOT NULL)),
+    CHECK ((state IN ('leased', 'revealing')) = (lease_until IS NOT NULL)),
+    CHECK ((commitment IS NULL) = (committed_at IS NULL)),
+    CHECK (state NOT IN ('committed', 'revealing') OR commitment IS NOT NULL),
+    CHECK (state <> 'revealing' OR round_id IS NOT NULL),
     CHECK (state <> 'done' OR verdict IS NOT NULL)
 ) STRICT;
 CREATE INDEX rebuilds_to_do ON rebuilds (rebuilder, state, run_at);
+
+-- Rebuilders that asked to be let in. Those of the policy are not here; whether statements count is
+-- for the policy alone to say.
+CREATE TABLE enrolments (
+    name          TEXT NOT NULL,
+    request_key   TEXT NOT NULL,
+    operator      TEXT NOT NULL,
+    statement_key TEXT NOT NULL,
+    contact       TEXT NOT NULL,
+    standing      TEXT NOT NULL CHECK (standing IN ('pending', 'approved', 'rejected')),
+    requested_at  INTEGER NOT NULL,
+    decided_at    INTEGER,
+    PRIMARY KEY (name, request_key),
+    CHECK ((standing = 'pending') = (decided_at IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX enrolments_approved ON enrolments (name) WHERE standing = 'approved';
+
+CREATE TABLE rebuilder_modes (
+    name      TEXT PRIMARY KEY,
+    mode      TEXT NOT NULL DEFAULT 'active' CHECK (mode IN ('active', 'paused', 'draining')),
+    last_seen INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- What rebuilders stored: their reports may name nothing else.
+CREATE TABLE worker_blobs (
+    rebuilder  TEXT NOT NULL,
+    digest     TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    stored_at  INTEGER NOT NULL,
+    PRIMARY KEY (rebuilder, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX worker_blobs_by_age ON worker_blobs (stored_at);
 
 CREATE TABLE worker_nonces (
     nonce   TEXT PRIMARY KEY,

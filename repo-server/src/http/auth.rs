@@ -7,8 +7,12 @@ use crate::tokens::{Scope, parse_scopes, secret_digest};
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use repo_model::wire::worker::{HEADER, MAX_SKEW_SECS, RequestAuth};
-use repo_model::{FileDigest, RepoName, WorkerName};
+use repo_model::dsse::StatementPublicKey;
+use repo_model::wire::worker::{
+    HEADER, MAX_SKEW_SECS, PROTOCOL, RequestAuth, RequestAuthError, RequestPublicKey, Target,
+    authority,
+};
+use repo_model::{FileDigest, OperatorName, RepoName, WorkerName};
 
 /// Somebody with a valid token. Extracted before a byte of the body is read.
 #[derive(Debug, Clone)]
@@ -118,53 +122,155 @@ impl OptionalFromRequestParts<App> for Bearer {
     }
 }
 
-/// The rebuilder that signed a request over this method, path and body digest.
-pub async fn worker(
-    app: &App,
-    headers: &HeaderMap,
-    method: &str,
-    path_and_query: &str,
-    body: FileDigest,
-) -> Result<WorkerName, ApiError> {
-    let refuse = |message: String| {
-        ApiError::client(StatusCode::UNAUTHORIZED, "bad-worker-signature", message).hint(
-            "compare the rebuilder's name and request key with the server's policy, and its clock",
-        )
-    };
+/// A rebuilder that may work: the policy lists it, or an operator let it in.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    /// Its name.
+    pub name: WorkerName,
+    /// Who runs it.
+    pub operator: OperatorName,
+    /// Signs its statements.
+    pub statement_key: StatementPublicKey,
+}
+
+/// A request that claims to be a known rebuilder's; its signature is not looked at yet, because that
+/// takes the body.
+#[derive(Debug)]
+pub struct WorkerClaim {
+    auth: RequestAuth,
+    worker: Worker,
+    key: RequestPublicKey,
+}
+
+fn bad_signature(message: String) -> ApiError {
+    ApiError::client(StatusCode::UNAUTHORIZED, "bad-worker-signature", message).hint(
+        "compare the rebuilder's name and request key with the server's policy, its server_url with the \
+         server's public_url and worker_urls, and its clock",
+    )
+}
+
+/// The header of a rebuilder's request.
+pub fn header(headers: &HeaderMap) -> Result<RequestAuth, ApiError> {
     let value = headers
         .get(HEADER)
         .and_then(|value| value.to_str().ok())
         .ok_or_else(|| {
-            refuse(format!(
+            bad_signature(format!(
                 "this needs a request signed by a rebuilder ({HEADER} header)"
             ))
         })?;
-    let auth: RequestAuth = value.parse().map_err(|error| refuse(format!("{error}")))?;
-    let key = app
-        .policy
-        .rebuilder(&auth.worker)
-        .and_then(|holder| holder.request_key.as_ref())
-        .ok_or_else(|| {
-            refuse(format!(
-                "the policy has no rebuilder {} with a request key",
-                auth.worker
-            ))
-        })?;
-    let at = now();
-    auth.verify(key, method, path_and_query, body, at)
-        .map_err(|error| refuse(error.to_string()))?;
-    let nonce = auth.nonce.clone();
-    let fresh = app
-        .db
-        .write(move |tx| {
-            let forget_before = at.plus_secs(-2 * MAX_SKEW_SECS);
-            db::rebuilds::remember_nonce(tx, &nonce, at, forget_before)
-        })
-        .await
-        .map_err(|error: DbError| ApiError::from(error))?;
-    if fresh {
-        Ok(auth.worker)
-    } else {
-        Err(refuse("this very request was made before".to_owned()))
+    value.parse().map_err(|error: RequestAuthError| match error {
+        RequestAuthError::Version { found } => {
+            let older = if found < PROTOCOL { "hallmark-rebuilder" } else { "the server" };
+            ApiError::client(StatusCode::BAD_REQUEST, "protocol-version", error.to_string()).hint(
+                format!(
+                    "upgrade {older}: this server is Hallmark {}, and both have to speak version {PROTOCOL}",
+                    env!("CARGO_PKG_VERSION")
+                ),
+            )
+        }
+        RequestAuthError::Malformed
+        | RequestAuthError::Signature { .. }
+        | RequestAuthError::Skew { .. } => bad_signature(error.to_string()),
+    })
+}
+
+impl WorkerClaim {
+    /// The rebuilder that the header names, with its key: of the policy, or approved.
+    pub async fn read(app: &App, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let auth = header(headers)?;
+        if let Some(holder) = app.policy.rebuilder(&auth.worker) {
+            let key = holder.request_key.clone().ok_or_else(|| {
+                bad_signature(format!("the policy has no request key of {}", auth.worker))
+            })?;
+            let worker = Worker {
+                name: holder.name.clone(),
+                operator: holder.operator.clone(),
+                statement_key: holder.statement_key.clone(),
+            };
+            return Ok(Self { auth, worker, key });
+        }
+        let name = auth.worker.clone();
+        let row = app
+            .db
+            .read(move |connection| db::rebuilders::approved(connection, &name))
+            .await
+            .map_err(|error: DbError| ApiError::from(error))?;
+        let Some(row) = row else {
+            let name = &auth.worker;
+            return Err(bad_signature(format!("there is no rebuilder {name} here"))
+                .hint("`hallmark-rebuilder enrol` asks to be let in; then the server's operator decides"));
+        };
+        let worker = Worker {
+            name: row.name,
+            operator: row.operator,
+            statement_key: row.statement_key,
+        };
+        Ok(Self::of(auth, worker, row.request_key))
     }
+
+    /// A claim to be proven with this key.
+    pub fn of(auth: RequestAuth, worker: Worker, key: RequestPublicKey) -> Self {
+        Self { auth, worker, key }
+    }
+
+    /// Verifies the signature over this method, path and body digest, for one of this server's addresses,
+    /// and that the request was not made before.
+    pub async fn prove(
+        self,
+        app: &App,
+        method: &str,
+        path_and_query: &str,
+        body: FileDigest,
+    ) -> Result<Worker, ApiError> {
+        let Self { auth, worker, key } = self;
+        if auth.worker != worker.name {
+            return Err(bad_signature(format!(
+                "the request is of {}, not of {}",
+                auth.worker, worker.name
+            )));
+        }
+        let at = now();
+        let server = &app.config.server;
+        let mut verified = Ok(());
+        for url in [&server.public_url].into_iter().chain(&server.worker_urls) {
+            let authority = authority(url);
+            let target = Target {
+                authority: &authority,
+                method,
+                path_and_query,
+                body,
+            };
+            verified = auth.verify(&key, &target, at);
+            if verified.is_ok() {
+                break;
+            }
+        }
+        verified.map_err(|error| bad_signature(error.to_string()))?;
+        let nonce = auth.nonce.clone();
+        let fresh = app
+            .db
+            .write(move |tx| {
+                let forget_before = at.plus_secs(-2 * MAX_SKEW_SECS);
+                db::rebuilds::remember_nonce(tx, &nonce, at, forget_before)
+            })
+            .await
+            .map_err(|error: DbError| ApiError::from(error))?;
+        match fresh {
+            true => Ok(worker),
+            false => Err(bad_signature(
+                "this very request was made before".to_owned(),
+            )),
+        }
+    }
+}
+
+/// Path and query as they were sent, whatever routers made of them.
+pub fn path_and_query(parts: &Parts) -> String {
+    let uri = parts
+        .extensions
+        .get::<axum::extract::OriginalUri>()
+        .map_or(&parts.uri, |original| &original.0);
+    let path = uri.path_and_query();
+    path.map_or_else(String::new, |path| path.as_str().to_owned())
 }

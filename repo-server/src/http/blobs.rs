@@ -1,8 +1,9 @@
 //! `/api/v1/blobs` and `/api/v1/uploads`: content by digest, for builders and rebuilders.
 
-use super::auth::{Bearer, worker};
+use super::auth::{Bearer, WorkerClaim};
 use super::content::{Caching, Object, answer};
 use super::error::ApiError;
+use super::worker_blobs;
 use crate::app::App;
 use crate::db::{self, DbError};
 use crate::intake::{ContentRange, IntakeError, PutOutcome, put_blob, upload_offset};
@@ -33,9 +34,9 @@ pub async fn put(
         None if headers.contains_key(HEADER) => {
             // The digest in the path is the body's: signing it signs the body.
             let path = uri.path_and_query().map_or("", |path| path.as_str());
-            worker(&app, &headers, method.as_str(), path, digest)
-                .await?
-                .to_string()
+            let claim = WorkerClaim::read(&app, &headers).await?;
+            let worker = claim.prove(&app, method.as_str(), path, digest).await?;
+            return worker_blobs::put(&app, &worker.name, digest, &headers, body).await;
         }
         None => return Err(ApiError::unauthorized("uploading needs a token")),
     };
@@ -83,7 +84,11 @@ pub async fn get(
         }
     } else {
         let path = uri.path_and_query().map_or("", |path| path.as_str());
-        let name = worker(&app, &headers, method.as_str(), path, FileDigest::of(b"")).await?;
+        let claim = WorkerClaim::read(&app, &headers).await?;
+        let worker = claim
+            .prove(&app, method.as_str(), path, FileDigest::of(b""))
+            .await?;
+        let name = worker.name;
         let rebuilder = name.clone();
         let concerns = app
             .db

@@ -16,9 +16,11 @@ mod metalink;
 pub mod metrics;
 mod pages;
 pub mod pairs;
+mod rebuilders;
 mod tree;
 mod waivers;
 mod worker;
+mod worker_blobs;
 
 use crate::app::App;
 use axum::Router;
@@ -70,7 +72,16 @@ pub fn router(app: App) -> Router {
             "/api/v1/worker/jobs/{job}/heartbeat",
             post(worker::heartbeat),
         )
+        .route("/api/v1/worker/jobs/{job}/commit", post(worker::commit))
         .route("/api/v1/worker/jobs/{job}/report", post(worker::report))
+        .route("/api/v1/worker/enrol", post(worker::enrol))
+        .route("/api/v1/rebuilders", get(rebuilders::list))
+        .route(
+            "/api/v1/rebuilders/{name}/approve",
+            post(rebuilders::approve),
+        )
+        .route("/api/v1/rebuilders/{name}/reject", post(rebuilders::reject))
+        .route("/api/v1/rebuilders/{name}/mode", post(rebuilders::set_mode))
         .fallback(tree::serve)
         .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
         .layer(middleware::from_fn_with_state(app.clone(), common))

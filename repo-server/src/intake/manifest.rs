@@ -7,13 +7,14 @@ use crate::app::{App, now};
 use crate::db::builds::{NewBuild, NewPackage};
 use crate::db::evidence::{Kind, NewEvidence};
 use crate::db::{self, DbError};
-use crate::jobs;
+use crate::jobs::{self, rebuilding};
 use repo_model::buildinfo::{self, BuildInfo};
 use repo_model::config::RepoConfig;
 use repo_model::dsse::Envelope;
+use repo_model::policy::MadeFrom;
 use repo_model::statement::{PROVENANCE, Provenance, Statement};
 use repo_model::wire::intake::{BuildManifest, BuildReceipt, MAX_PACKAGES, ReceivedPackage};
-use repo_model::{Arch, FileDigest, OperatorName, Timestamp, WorkerName};
+use repo_model::{Arch, FileDigest, Timestamp};
 use std::collections::BTreeSet;
 
 /// Largest provenance envelope, bytes.
@@ -64,11 +65,21 @@ pub async fn receive(
     packages.sort_by(|a, b| a.nevra.cmp(&b.nevra));
     let buildinfo = read_buildinfo(app, manifest.buildinfo).await?;
     agree(repo, &source, &packages, &buildinfo)?;
-    if let Some(digest) = manifest.provenance {
-        read_provenance(app, digest, &packages).await?;
-    }
+    let provenance = match manifest.provenance {
+        Some(digest) => {
+            let made_from = MadeFrom {
+                source: source.file,
+                buildinfo: manifest.buildinfo,
+            };
+            Some(read_provenance(app, digest, &packages, made_from).await?)
+        }
+        None => None,
+    };
     let warnings = warnings(&packages);
-    let build = new_build(manifest, manifest_digest, &source, packages, uploaded_by);
+    let build = NewBuild {
+        provenance,
+        ..new_build(manifest, manifest_digest, &source, packages, uploaded_by)
+    };
     record(app, build, &buildinfo, warnings).await
 }
 
@@ -138,12 +149,15 @@ async fn read_buildinfo(app: &App, digest: FileDigest) -> Result<BuildInfo, Inta
     BuildInfo::from_json(&json).map_err(IntakeError::BuildInfo)
 }
 
-/// The provenance must be about every package; whose signature counts is for the policy to say.
+/// The provenance must be about every package, this source package and this buildinfo; whose signature
+/// counts is for the policy to say. Gives the digest of the envelope as it is stored: in the one form by
+/// whose digest everybody names it.
 async fn read_provenance(
     app: &App,
     digest: FileDigest,
     packages: &[CheckedRpm],
-) -> Result<(), IntakeError> {
+    made_from: MadeFrom,
+) -> Result<FileDigest, IntakeError> {
     let Some(size_bytes) = app.store.size_bytes(digest).await? else {
         return Err(IntakeError::Missing {
             role: "provenance",
@@ -157,20 +171,38 @@ async fn read_provenance(
         });
     }
     let json = app.store.get(digest, MAX_PROVENANCE_BYTES).await?;
-    let statement = Envelope::from_json(&json)
-        .ok()
-        .and_then(|envelope| Statement::<Provenance>::open_unverified(&envelope, PROVENANCE).ok())
-        .ok_or(IntakeError::Provenance)?;
-    match packages
+    let envelope = Envelope::from_json(&json).map_err(|_| IntakeError::Provenance)?;
+    let statement = Statement::<Provenance>::open_unverified(&envelope, PROVENANCE)
+        .map_err(|_| IntakeError::Provenance)?;
+    let refuse = |why: String| {
+        let why = format!("the provenance is of another build: {why}");
+        Err(IntakeError::Mismatch(why))
+    };
+    if let Some(package) = packages
         .iter()
         .find(|package| !statement.is_about(package.header))
     {
-        Some(package) => Err(IntakeError::Mismatch(format!(
-            "the provenance is of another build: it does not name {} (header {})",
+        return refuse(format!(
+            "it does not name {} (header {})",
             package.nevra, package.header
-        ))),
-        None => Ok(()),
+        ));
     }
+    match statement.predicate.made_from() {
+        Some(found) if found == made_from => {}
+        Some(found) => {
+            return refuse(format!(
+                "it names the source package {} and the buildinfo {}, the manifest {} and {}",
+                found.source, found.buildinfo, made_from.source, made_from.buildinfo
+            ));
+        }
+        None => {
+            return refuse(
+                "its external parameters `source` and `buildinfo` are not two SHA-256 digests"
+                    .to_owned(),
+            );
+        }
+    }
+    Ok(app.store.put(envelope.to_json()).await?)
 }
 
 /// All pieces must be of one build.
@@ -193,6 +225,14 @@ fn agree(
             buildinfo.source.sha256, source.file
         ));
     }
+    let target = &buildinfo.rpmbuild.target;
+    if !repo.arches.iter().any(|arch| arch.as_str() == target) {
+        return refuse(format!(
+            "the buildinfo's target is `{target}`, but repository {} has {} only: nobody could rebuild it",
+            repo.name,
+            listed(&repo.arches)
+        ));
+    }
     let source_name = source.nevra.file_name();
     for pair in packages.windows(2) {
         if pair[0].nevra == pair[1].nevra {
@@ -211,15 +251,11 @@ fn agree(
             ));
         }
         if nevra.arch != "noarch" && !repo.arches.iter().any(|arch| arch.as_str() == nevra.arch) {
-            let arches = repo
-                .arches
-                .iter()
-                .map(Arch::as_str)
-                .collect::<Vec<_>>()
-                .join(", ");
             return refuse(format!(
-                "repository {} has no {} (it has {arches}): {nevra}",
-                repo.name, nevra.arch
+                "repository {} has no {} (it has {}): {nevra}",
+                repo.name,
+                nevra.arch,
+                listed(&repo.arches)
             ));
         }
     }
@@ -249,6 +285,11 @@ fn agree(
         )),
         None => Ok(()),
     }
+}
+
+fn listed(arches: &[Arch]) -> String {
+    let names: Vec<_> = arches.iter().map(Arch::as_str).collect();
+    names.join(", ")
 }
 
 fn warnings(packages: &[CheckedRpm]) -> Vec<String> {
@@ -304,12 +345,6 @@ async fn record(
             buildinfo.rpmbuild.target
         ))
     })?;
-    let rebuilders: Vec<(WorkerName, OperatorName)> = app
-        .policy
-        .rebuilders
-        .iter()
-        .map(|holder| (holder.name.clone(), holder.operator.clone()))
-        .collect();
     let at = now();
     let receipt = BuildReceipt {
         build: 0,
@@ -327,6 +362,7 @@ async fn record(
         warnings,
     };
     let manifest = build.manifest;
+    let app_too = app.clone();
     let inserted = app
         .db
         .write(move |tx| {
@@ -334,7 +370,7 @@ async fn record(
             if db::builds::by_manifest(tx, manifest)?.is_some() {
                 return Ok(None);
             }
-            Ok::<_, DbError>(Some(insert(tx, &build, &arch, &rebuilders, at)?))
+            Ok::<_, DbError>(Some(insert(tx, &app_too, &build, &arch, at)?))
         })
         .await?;
     match inserted {
@@ -367,9 +403,9 @@ async fn record(
 
 fn insert(
     tx: &rusqlite::Transaction<'_>,
+    app: &App,
     build: &NewBuild,
     arch: &Arch,
-    rebuilders: &[(WorkerName, OperatorName)],
     at: Timestamp,
 ) -> Result<Result<u64, db::builds::NevraTaken>, DbError> {
     let build_id = match db::builds::insert(tx, build, at)? {
@@ -409,7 +445,13 @@ fn insert(
     for new in &evidence {
         db::evidence::insert(tx, new, at)?;
     }
-    db::rebuilds::insert(tx, build_id, arch, rebuilders, at)?;
+    let names: Vec<String> = build
+        .packages
+        .iter()
+        .map(|p| p.nevra.name.clone())
+        .collect();
+    let assignees = rebuilding::assignees(app, tx, &build.source.name, &names)?;
+    db::rebuilds::insert(tx, build_id, arch, &assignees, at)?;
     for package in db::builds::packages(tx, build_id)? {
         jobs::enqueue_sbom(tx, build_id, package.package_id)?;
     }

@@ -3,7 +3,7 @@
 use super::JobError;
 use crate::app::App;
 use crate::db::builds::PackageRow;
-use crate::db::evidence::{EvidenceRow, Kind};
+use crate::db::evidence::{ByPackage, Kind};
 use repo_model::FileDigest;
 use repo_model::dsse::Envelope;
 use repo_model::policy::Evidence;
@@ -13,32 +13,41 @@ use repo_model::rpm::{Head, HeadLimits};
 const MAX_ENVELOPE_BYTES: u64 = 16 << 20;
 
 /// Kinds of statements that the policy looks at.
-const JUDGED: [Kind; 3] = [Kind::Rebuild, Kind::Provenance, Kind::Waiver];
+const JUDGED: [Kind; 5] = [
+    Kind::Rebuild,
+    Kind::Commitment,
+    Kind::Reveal,
+    Kind::Provenance,
+    Kind::Waiver,
+];
 
 /// All there is about one package.
 pub struct Dossier {
     /// Lead and headers of the unsigned file.
     pub head: Head,
-    /// Provenance and rebuild statements, and waivers.
+    /// Provenance, rebuild statements, their commitments and reveals, and waivers.
     pub envelopes: Vec<Envelope>,
     /// SBOM documents.
     pub sboms: Vec<Vec<u8>>,
 }
 
 impl Dossier {
-    /// Gathers it. `evidence`: all rows of the build.
+    /// Gathers it. `evidence`: that of the build.
     pub async fn gather(
         app: &App,
         package: &PackageRow,
-        evidence: &[EvidenceRow],
+        evidence: &ByPackage,
     ) -> Result<Self, JobError> {
         let mut dossier = Self {
             head: read_head(app, package.unsigned_file).await?,
             envelopes: Vec::new(),
             sboms: Vec::new(),
         };
-        let mine = |row: &&EvidenceRow| row.package_id.is_none_or(|id| id == package.package_id);
-        for row in evidence.iter().filter(mine) {
+        for row in evidence
+            .of_all()
+            .iter()
+            .chain(evidence.of(package.package_id))
+        {
             if JUDGED.iter().any(|kind| row.kind == kind.name()) {
                 let json = app.store.get(row.digest, MAX_ENVELOPE_BYTES).await?;
                 // What is no envelope proves nothing, and the policy says what is missing then.

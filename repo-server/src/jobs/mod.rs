@@ -3,6 +3,7 @@
 
 mod dossier;
 mod judge;
+pub mod rebuilding;
 mod sbom;
 mod sign;
 
@@ -115,13 +116,21 @@ pub fn enqueue_sbom(tx: &Transaction<'_>, build_id: u64, package_id: u64) -> Res
 
 /// Asks for a judgement of a build.
 pub fn enqueue_judge(tx: &Transaction<'_>, build_id: u64) -> Result<(), DbError> {
-    db::jobs::enqueue(
-        tx,
-        judge::NAME,
-        &build_id.to_string(),
-        Some(build_id),
-        now_millis(),
-    )
+    enqueue_judge_at(tx, build_id, now_millis())
+}
+
+fn enqueue_judge_at(
+    tx: &Transaction<'_>,
+    build_id: u64,
+    run_at_millis: i64,
+) -> Result<(), DbError> {
+    let input = build_id.to_string();
+    db::jobs::enqueue(tx, judge::NAME, &input, Some(build_id), run_at_millis)
+}
+
+/// Asks anew for SBOMs that are missing: those that failed begin as if they never had.
+pub fn retry_sboms(tx: &Transaction<'_>, build_id: u64) -> Result<(), DbError> {
+    db::jobs::start_over(tx, build_id, sbom::NAME, now_millis())
 }
 
 fn enqueue_sign(tx: &Transaction<'_>, build_id: u64) -> Result<(), DbError> {
@@ -148,7 +157,7 @@ pub async fn run(app: App, stop: CancellationToken) {
         running.forget_finished();
         match lease(&app, &running.busy()).await {
             Ok(Some(job)) => running.start(&app, &tasks, job),
-            Ok(None) => wait(&app, &stop).await,
+            Ok(None) => wait(&app, &running.busy(), &stop).await,
             Err(error) => {
                 tracing::error!(
                     error = chain(&error),
@@ -233,11 +242,12 @@ async fn lease(app: &App, busy: &[&'static str]) -> Result<Option<JobRow>, DbErr
         .await
 }
 
-/// Waits until a job may be due: something changed, or the next one's time has come.
-async fn wait(app: &App, stop: &CancellationToken) {
+/// Waits until a job may be due: something changed, one ended, or the next one's time has come.
+async fn wait(app: &App, busy: &[&'static str], stop: &CancellationToken) {
+    let busy = busy.to_vec();
     let due = app
         .db
-        .read(db::jobs::next_run_at_millis)
+        .read(move |connection| db::jobs::next_run_at_millis(connection, &busy))
         .await
         .ok()
         .flatten();

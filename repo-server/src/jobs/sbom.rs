@@ -33,8 +33,13 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
             for (format, digest) in made {
                 db::evidence::insert(tx, &evidence(&package, format, digest), now())?;
             }
-            super::enqueue_judge(tx, package.build_id)?;
-            db::jobs::finish(tx, job.job_id)
+            db::jobs::finish(tx, job.job_id)?;
+            super::rebuilding::reopen(tx, package.build_id)?;
+            // Nothing is judged before the last of them.
+            if !db::jobs::pending(tx, package.build_id, NAME)? {
+                super::enqueue_judge(tx, package.build_id)?;
+            }
+            Ok::<_, DbError>(())
         })
         .await?;
     Ok(())

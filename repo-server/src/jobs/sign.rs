@@ -5,7 +5,7 @@ use super::JobError;
 use super::dossier::Dossier;
 use crate::app::{App, now};
 use crate::db::builds::{PackageRow, SignedFile};
-use crate::db::evidence::{EvidenceRow, Kind, NewEvidence};
+use crate::db::evidence::{ByPackage, Kind, NewEvidence};
 use crate::db::jobs::JobRow;
 use crate::db::{self, DbError};
 use hallmark_signer::client::{Client, ClientError, SignedFile as FileSignatures, SignedPackage};
@@ -41,7 +41,7 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
             Ok::<_, DbError>((
                 db::builds::by_id(connection, build_id)?,
                 db::builds::packages(connection, build_id)?,
-                db::evidence::of_build(connection, build_id)?,
+                ByPackage::new(db::evidence::of_build(connection, build_id)?),
             ))
         })
         .await?;
@@ -85,7 +85,7 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
 async fn sign_all(
     app: &App,
     packages: &[PackageRow],
-    evidence: &[EvidenceRow],
+    evidence: &ByPackage,
 ) -> Result<Outcome, JobError> {
     for package in packages.iter().filter(|package| package.signed.is_none()) {
         let dossier = Dossier::gather(app, package, evidence).await?;

@@ -21,8 +21,8 @@ use repo_model::config::{MetadataCodec, RepoConfig};
 use repo_model::release::{PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA};
 use repo_model::stage::Event;
 use repo_model::wire::signer::{Base64, ReleaseFiles};
-use repo_model::{Arch, HeaderDigest, ReleaseId};
-use std::collections::HashSet;
+use repo_model::{Arch, HeaderDigest, ReleaseId, RepoName};
+use std::collections::{BTreeMap, HashSet};
 
 /// Name in the database.
 pub const NAME: &str = "publish";
@@ -223,6 +223,31 @@ struct Change {
     removed: Vec<u64>,
 }
 
+/// What an architecture that the release before did not have finds there: the packages that are for all
+/// architectures. Empty for one that was there.
+fn for_all_arches(
+    connection: &rusqlite::Connection,
+    base: ReleaseId,
+    repo: &RepoName,
+    arch: &Arch,
+    revoked: &[HeaderDigest],
+) -> Result<Vec<PackageRow>, DbError> {
+    let mut rows = db::releases::repos(connection, base)?;
+    rows.retain(|row| row.repo == *repo);
+    if rows.iter().any(|row| row.arch == *arch) {
+        return Ok(Vec::new());
+    }
+    let mut found: BTreeMap<u64, PackageRow> = BTreeMap::new();
+    for row in rows {
+        let members = db::releases::members(connection, base, repo, &row.arch)?;
+        let fit = members
+            .into_iter()
+            .filter(|p| p.nevra.arch == "noarch" && !revoked.contains(&p.header));
+        found.extend(fit.map(|package| (package.package_id, package)));
+    }
+    Ok(found.into_values().collect())
+}
+
 /// Members of the release before without what the policy revokes, and what the plan's builds add.
 async fn change(
     app: &App,
@@ -242,7 +267,10 @@ async fn change(
             let (gone, packages): (Vec<_>, Vec<_>) = members
                 .into_iter()
                 .partition(|package| revoked.contains(&package.header));
-            let mut added = Vec::new();
+            let mut added = match plan.base {
+                Some(base) => for_all_arches(connection, base, &repo, &arch, &revoked)?,
+                None => Vec::new(),
+            };
             for build_id in &plan.builds {
                 let build = db::builds::by_id(connection, *build_id)?;
                 if build.is_none_or(|build| build.repo != repo) {

@@ -54,6 +54,16 @@ pub fn verification_summary(
             digest: sha256_set(policy_digest),
         },
         input_attestations: inputs.collect(),
+        made_from: judgement
+            .made_from
+            .iter()
+            .flat_map(|made| {
+                [
+                    Resource::file("source", made.source),
+                    Resource::file("buildinfo", made.buildinfo),
+                ]
+            })
+            .collect(),
         verification_result: "PASSED".to_owned(),
         verified_levels: levels(policy, judgement),
         slsa_version: "1.0".to_owned(),

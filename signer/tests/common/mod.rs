@@ -78,7 +78,7 @@ pub fn policy_text(version: u64, more: &str) -> String {
         )
     };
     format!(
-        "version = {version}\nmin_rebuilders = 2\nmin_operators = 2\n\
+        "version = {version}\nmin_rebuilders = 2\nmin_operators = 2\ncommit_reveal = false\n\
          sbom_formats = [\"cyclonedx-1.6\", \"spdx-2.3\"]\n{more}\n{}{}{}",
         holder(A),
         holder(B),
@@ -150,6 +150,7 @@ pub fn rebuild_signed_by(signer: Party, party: Party, rpm: &Rpm, verdict: Verdic
         source_date_epoch: None,
         profile: "plain".to_owned(),
         limits: "weak".to_owned(),
+        runs: Vec::new(),
         causes: Vec::new(),
         attachments: Vec::new(),
         started_on: now(),

@@ -217,3 +217,34 @@ fn of_many_who_move_a_channel_at_once_one_wins() {
         "{statuses:?}"
     );
 }
+
+#[test]
+fn an_architecture_that_is_added_gets_what_is_for_all_of_them() {
+    let owned = own_world();
+    let world = owned.watch();
+    let first = Crafted::new("everywhere", "1.0").publish(&world.http).build;
+    world.until_published(first);
+    let config = world.config_file();
+    let text = std::fs::read_to_string(&config).expect("the configuration is there");
+    let more = text.replacen(
+        "arches = [\"x86_64\"]",
+        "arches = [\"x86_64\", \"aarch64\"]",
+        1,
+    );
+    assert_ne!(text, more);
+    std::fs::write(&config, more).expect("the configuration can be written");
+    world.crash(SERVER);
+    world.until_ready();
+    let second = Crafted::new("later", "1.0").publish(&world.http).build;
+    world.until_published(second);
+    for arch in ["x86_64", "aarch64"] {
+        let repository = Repository::new(&world.http, &format!("/preview/base/{arch}"));
+        let mut names: Vec<_> = repository
+            .check_everything()
+            .into_iter()
+            .map(|package| package.name)
+            .collect();
+        names.sort();
+        assert_eq!(names, ["everywhere", "later"], "{arch}");
+    }
+}

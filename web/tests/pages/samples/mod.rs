@@ -97,6 +97,7 @@ fn rebuild(who: &str, operator: &str, state: &str, verdict: Option<Verdict>) -> 
         operator: operator.parse().unwrap(),
         state: state.to_owned(),
         attempt: 1,
+        profile: None,
         verdict,
         causes: Vec::new(),
         last_error: None,
