@@ -13,8 +13,9 @@ mod testing;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    buildinfo, channels, compare, config, createrepo, evidence, in_toto, mergerepo, modifyrepo,
-    publish, rebuild, rebuilders, repo_check, repofile, sbom, serve, status, token, waiver,
+    adopt, buildinfo, channels, compare, config, createrepo, evidence, in_toto, key, mergerepo,
+    modifyrepo, publish, rebuild, rebuilders, repo_check, repofile, sbom, serve, signer_gate,
+    status, token, waiver,
 };
 use failure::Failure;
 use std::process::ExitCode;
@@ -64,6 +65,8 @@ struct Cli {
 enum Command {
     /// Run the server
     Serve(serve::Args),
+    /// Let a server on another host ask the signer (on the signer's host)
+    SignerGate(signer_gate::Args),
     /// Look at the configuration
     Config(config::Args),
     /// Make, list and revoke access tokens (on the server's machine)
@@ -88,10 +91,14 @@ enum Command {
     Channels(channels::ChannelsArgs),
     /// List the releases
     Releases(channels::ReleasesArgs),
+    /// Take over the signer's last release after a restored database (on the server's machine)
+    AdoptRelease(adopt::Args),
     /// Move a channel to a newer release
     Promote(channels::PromoteArgs),
     /// Move a channel back to an older release
     Rollback(channels::RollbackArgs),
+    /// Look at the signing keys; make a package of them for clients
+    Key(key::Args),
     /// Print the .repo file of a channel
     Repofile(repofile::Args),
     /// List or download the SBOMs and statements about packages
@@ -122,11 +129,12 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &Command) -> Result<(), Failure> {
-    if !matches!(command, Command::Serve(_)) {
+    if !matches!(command, Command::Serve(_) | Command::SignerGate(_)) {
         logging::start("warn")?;
     }
     match command {
         Command::Serve(args) => serve::run(args),
+        Command::SignerGate(args) => signer_gate::run(args),
         Command::Config(args) => config::run(args),
         Command::Token(args) => token::run(args),
         Command::Buildinfo(args) => buildinfo::run(args),
@@ -139,8 +147,10 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Rebuilders(args) => rebuilders::run(args),
         Command::Channels(args) => channels::channels(args),
         Command::Releases(args) => channels::releases(args),
+        Command::AdoptRelease(args) => adopt::run(args),
         Command::Promote(args) => channels::promote(args),
         Command::Rollback(args) => channels::rollback(args),
+        Command::Key(args) => key::run(args),
         Command::Repofile(args) => repofile::run(args),
         Command::Evidence(args) => evidence::run(args),
         Command::InToto(command) => in_toto::run(command),

@@ -6,7 +6,7 @@
 //! `HALLMARK_REPO='[{name="base",arches=["x86_64"]}]'` works too.
 //! `docs/hallmark.example.toml` documents every key and is parsed by a test.
 
-use crate::{Arch, ChannelName, OperatorName, RepoName, WorkerName};
+use crate::{Arch, ChannelName, FileDigest, OperatorName, RepoName, WorkerName};
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -69,6 +69,8 @@ pub struct Config {
     pub sbom: SbomConfig,
     /// `hallmark-signer`.
     pub signer: SignerConfig,
+    /// `hallmark signer-gate`, on the host of a signer that is not the server's.
+    pub gate: Option<GateConfig>,
     /// `hallmark-rebuilder`.
     pub rebuilder: RebuilderConfig,
 }
@@ -87,6 +89,8 @@ pub struct ServerConfig {
     pub data_dir: PathBuf,
     /// The signer's socket.
     pub signer_socket: PathBuf,
+    /// The gate of a signer on another host; then `signer_socket` is not used.
+    pub signer_tls: Option<SignerTlsConfig>,
     /// The policy, the same file that the signer has.
     pub policy_file: PathBuf,
     /// Channels; the first is moved to each new release, the others by promotion.
@@ -128,6 +132,7 @@ impl Default for ServerConfig {
             title: "Hallmark".to_owned(),
             data_dir: "/var/lib/hallmark".into(),
             signer_socket: "/run/hallmark/signer.sock".into(),
+            signer_tls: None,
             policy_file: "/etc/hallmark/policy/policy.toml".into(),
             channels: ["preview", "stable"]
                 .iter()
@@ -147,6 +152,50 @@ impl Default for ServerConfig {
             shutdown_secs: 10,
         }
     }
+}
+
+/// `[server.signer_tls]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerTlsConfig {
+    /// Host and port of the gate.
+    pub address: String,
+    /// The server's certificate, PEM; its chain may follow.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub private_key: PathBuf,
+    /// Certificates of whoever vouches for the gate, PEM.
+    pub authority: PathBuf,
+    /// SHA-256 of the gate's certificate (DER); empty: any that the authority vouches for.
+    #[serde(default)]
+    pub peer_sha256: Vec<FileDigest>,
+}
+
+impl SignerTlsConfig {
+    /// The host that the gate's certificate must be made out to.
+    pub fn host_name(&self) -> &str {
+        let host = self
+            .address
+            .rsplit_once(':')
+            .map_or(self.address.as_str(), |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+}
+
+/// `[gate]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateConfig {
+    /// Address and port to listen on.
+    pub listen: String,
+    /// The gate's certificate, PEM; its chain may follow.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub private_key: PathBuf,
+    /// Certificates of whoever vouches for the servers, PEM.
+    pub authority: PathBuf,
+    /// SHA-256 of the certificate (DER) of each server that may ask.
+    pub peer_sha256: Vec<FileDigest>,
 }
 
 /// `[[repo]]`
@@ -219,8 +268,11 @@ pub struct SignerConfig {
     pub key_algorithm: KeyAlgorithm,
     /// Whether post-quantum signatures are made, and where they stand.
     pub post_quantum: PostQuantum,
-    /// Where the OpenPGP keys live.
+    /// Where the private keys live.
     pub key_backend: KeyBackendName,
+    /// File whose first line unlocks the keys, when `key_backend` is `encrypted-file`; readable by the
+    /// signer's user only.
+    pub passphrase_file: Option<PathBuf>,
     /// The token, when `key_backend` is `pkcs11`.
     pub pkcs11: Option<Pkcs11Config>,
     /// User ids that may connect; empty: the signer's own and root.
@@ -245,6 +297,7 @@ impl Default for SignerConfig {
             key_algorithm: KeyAlgorithm::default(),
             post_quantum: PostQuantum::default(),
             key_backend: KeyBackendName::default(),
+            passphrase_file: None,
             pkcs11: None,
             allowed_uids: Vec::new(),
             package_requests_per_minute: 12_000,
@@ -280,13 +333,17 @@ pub enum PostQuantum {
     Embedded,
 }
 
-/// Where OpenPGP keys live.
+/// Where private keys live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyBackendName {
     /// Files in `signer.state_dir`.
     #[default]
     File,
+    /// Such files, locked with the passphrase in `signer.passphrase_file`.
+    EncryptedFile,
+    /// Credentials that the service manager gives to the service.
+    Credential,
     /// A PKCS #11 token: see [`Pkcs11Config`].
     Pkcs11,
 }

@@ -57,6 +57,9 @@ pub enum DsseError {
         "the envelope is not in canonical form: one line, no spaces, fields in the order payloadType, payload, signatures"
     )]
     NotCanonical,
+    /// The key did not sign: it is in a token that is away, or refuses. Retry when it is back.
+    #[error("the statement key did not sign")]
+    KeyFailed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// No signature in the envelope was made by the given key.
     #[error("no signature of the envelope verifies with key {key_id}")]
     Signature {
@@ -67,6 +70,51 @@ pub enum DsseError {
 
 /// SHA-256 of the key's SubjectPublicKeyInfo in DER, in hex: the `keyid` of our envelopes.
 pub type KeyId = String;
+
+/// Something that signs statements: a key in memory, or one that never leaves its token.
+pub trait StatementSigner: fmt::Debug + Send + Sync {
+    /// The public half.
+    fn public(&self) -> StatementPublicKey;
+
+    /// ECDSA P-256 over the SHA-256 of `message`, in DER.
+    fn sign_message(&self, message: &[u8]) -> Result<Vec<u8>, DsseError>;
+
+    /// Signs `payload` of `payload_type` into an envelope, and verifies it before it is given out.
+    fn envelope(&self, payload_type: &str, payload: &[u8]) -> Result<Envelope, DsseError> {
+        let message = pre_authentication_encoding(payload_type, payload);
+        let public = self.public();
+        let signature = EnvelopeSignature {
+            keyid: public.key_id(),
+            sig: STANDARD.encode(self.sign_message(&message)?),
+        };
+        if !public.made(&signature, &message) {
+            let key_id = public.key_id();
+            return Err(DsseError::Signature { key_id });
+        }
+        Ok(Envelope {
+            payload_type: payload_type.to_owned(),
+            payload: STANDARD.encode(payload),
+            signatures: vec![signature],
+        })
+    }
+}
+
+impl StatementSigner for StatementKey {
+    fn public(&self) -> StatementPublicKey {
+        StatementKey::public(self)
+    }
+
+    fn sign_message(&self, message: &[u8]) -> Result<Vec<u8>, DsseError> {
+        let signature: DerSignature = self.0.sign(message);
+        Ok(signature.as_bytes().to_vec())
+    }
+}
+
+/// The DER form of a signature that a token gives as two numbers of 32 bytes; `None` when it is none.
+pub fn der_signature(raw: &[u8]) -> Option<Vec<u8>> {
+    let signature = p256::ecdsa::Signature::from_slice(raw).ok()?;
+    Some(signature.to_der().as_bytes().to_vec())
+}
 
 /// A private key that signs statements. Its `Debug` shows only the key id.
 #[derive(Clone)]
@@ -140,6 +188,13 @@ impl StatementPublicKey {
             .to_public_key_der()
             .map(|der| FileDigest::of(der.as_bytes()).to_hex())
             .unwrap_or_default()
+    }
+
+    /// Reads a point as tokens give it (SEC 1, section 2.3.3).
+    pub fn from_sec1(point: &[u8]) -> Result<Self, DsseError> {
+        VerifyingKey::from_sec1_bytes(point)
+            .map(Self)
+            .map_err(|_| DsseError::Key { kind: "public" })
     }
 
     fn made(&self, signature: &EnvelopeSignature, signed: &[u8]) -> bool {

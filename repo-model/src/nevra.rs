@@ -6,6 +6,10 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+/// Longest text form that is read, bytes. File names end at 255; nobody needs more, and journals and
+/// package lists hold one for each package.
+pub const MAX_NEVRA_BYTES: usize = 1024;
+
 /// Epoch, version, release; ordered as rpm orders them (rpm `rpmio/rpmver.c`, `rpmverCmp`).
 #[derive(Debug, Clone)]
 pub struct Evr {
@@ -103,6 +107,9 @@ impl FromStr for Nevra {
             text: text.chars().take(200).collect(),
             why,
         };
+        if text.len() > MAX_NEVRA_BYTES {
+            return Err(refuse("longer than 1024 bytes"));
+        }
         let (rest, arch) = text.rsplit_once('.').ok_or_else(|| refuse("no arch"))?;
         let (rest, release) = rest.rsplit_once('-').ok_or_else(|| refuse("no release"))?;
         let (name, version) = rest.rsplit_once('-').ok_or_else(|| refuse("no version"))?;

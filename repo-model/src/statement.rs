@@ -3,7 +3,7 @@
 //! Every RPM subject carries `sha256` of the file in the named form (`unsigned` or `signed`) and
 //! `rpmHeaderSha256`, which is the same for both and is what everything joins on.
 
-use crate::dsse::{DsseError, Envelope, IN_TOTO_PAYLOAD_TYPE, StatementKey, StatementPublicKey};
+use crate::dsse::{DsseError, Envelope, IN_TOTO_PAYLOAD_TYPE, StatementPublicKey, StatementSigner};
 use crate::policy::MadeFrom;
 use crate::verdict::{Cause, Verdict};
 use crate::{FileDigest, HeaderDigest, OperatorName, Timestamp, WorkerName};
@@ -131,9 +131,9 @@ impl<P: Serialize + DeserializeOwned> Statement<P> {
     }
 
     /// Signs the statement's JSON.
-    pub fn sign(&self, key: &StatementKey) -> Result<Envelope, StatementError> {
+    pub fn sign(&self, key: &dyn StatementSigner) -> Result<Envelope, StatementError> {
         let json = serde_json::to_vec(self).map_err(StatementError::Json)?;
-        Ok(key.sign(IN_TOTO_PAYLOAD_TYPE, &json))
+        Ok(key.envelope(IN_TOTO_PAYLOAD_TYPE, &json)?)
     }
 
     /// Verifies `envelope` with `key` and reads a statement with predicate `wanted` out of it.

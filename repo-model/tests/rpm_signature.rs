@@ -145,6 +145,32 @@ fn stripping_a_signature_gives_back_the_unsigned_file() {
 }
 
 #[test]
+fn whatever_is_signed_over_a_signed_file_strips_to_the_same_unsigned_one() {
+    let Some(folder) = corpus("whatever_is_signed_over_a_signed_file_strips_to_the_same") else {
+        return;
+    };
+    let (mut restored, mut refused) = (0, 0);
+    for row in rows(&folder).iter().filter(|row| row[5] != "no") {
+        let Ok(head) = Head::parse(&std::fs::read(folder.join(&row[0])).unwrap()) else {
+            continue;
+        };
+        let plain = stripped(&head);
+        for set in signature_sets() {
+            match with_openpgp(&head, &set) {
+                Ok(again) => {
+                    let bytes = [head.lead(), &again, head.main_bytes()].concat();
+                    assert_eq!(stripped(&Head::parse(&bytes).unwrap()), plain, "{}", row[0]);
+                    restored += 1;
+                }
+                Err(SpliceError::NotRestorable { .. }) => refused += 1,
+                Err(other) => panic!("{}: {other}", row[0]),
+            }
+        }
+    }
+    assert!(restored >= 100, "{restored} restored, {refused} refused");
+}
+
+#[test]
 fn a_signature_that_fits_the_reserved_space_keeps_the_files_size() {
     let Some(folder) = corpus("a_signature_that_fits_the_reserved_space_keeps_the_files_size")
     else {

@@ -33,8 +33,12 @@ pub struct Inner {
     pub store: Store,
     /// The policy, the same file that the signer has.
     pub policy: Policy,
+    /// SHA-256 of that file.
+    pub policy_digest: FileDigest,
     /// Rung when a job may be due.
     pub jobs_changed: Notify,
+    /// Jobs that run in this process now, by number.
+    pub jobs_running: Mutex<HashSet<u64>>,
     /// Rung when a rebuild may be due.
     pub rebuilds_changed: Notify,
     /// Blobs that are being uploaded right now.
@@ -51,6 +55,8 @@ pub struct Inner {
     pub stop: CancellationToken,
     /// The signer's public keys, once they were seen.
     pub identity: std::sync::RwLock<Option<Identity>>,
+    /// How the signer was when it was last asked after.
+    pub signer_seen: tokio::sync::Mutex<Option<crate::http::keys::Seen>>,
     /// Keeps a second server out of the data directory.
     _lock: std::fs::File,
 }
@@ -129,7 +135,7 @@ impl App {
         }
         let data_dir = config.server.data_dir.clone();
         let lock = take_data_dir(&data_dir)?;
-        let policy = read_policy(&config.server.policy_file)?;
+        let (policy, policy_digest) = read_policy(&config.server.policy_file)?;
         let db = Db::open(&crate::layout::database(&data_dir))?;
         let store = Store::local(&crate::layout::objects(&data_dir))?;
         crate::intake::drop_finished(&crate::layout::spool(&data_dir), &store)
@@ -148,7 +154,7 @@ impl App {
         db.write(move |tx| {
             crate::db::channels::ensure(tx, &channels)?;
             // Whatever ran when the last server died runs again.
-            crate::db::jobs::release(tx, None)
+            crate::db::jobs::release(tx, None, &[])
         })
         .await?;
         Ok(Self(Arc::new(Inner {
@@ -156,7 +162,9 @@ impl App {
             db,
             store,
             policy,
+            policy_digest,
             jobs_changed: Notify::new(),
+            jobs_running: Mutex::default(),
             rebuilds_changed: Notify::new(),
             uploads: Mutex::default(),
             checks: Semaphore::new(CHECKS),
@@ -165,6 +173,7 @@ impl App {
             handed_out: crate::http::pairs::HandedOut::default(),
             stop,
             identity: std::sync::RwLock::new(crate::http::keys::remembered(&data_dir)),
+            signer_seen: tokio::sync::Mutex::default(),
             _lock: lock,
         })))
     }
@@ -202,15 +211,16 @@ fn take_data_dir(data_dir: &std::path::Path) -> Result<std::fs::File, ServeError
     Ok(lock)
 }
 
-fn read_policy(path: &std::path::Path) -> Result<Policy, ServeError> {
+fn read_policy(path: &std::path::Path) -> Result<(Policy, FileDigest), ServeError> {
     let text = std::fs::read_to_string(path).map_err(|source| ServeError::PolicyFile {
         path: path.to_owned(),
         source,
     })?;
-    Policy::from_toml(&text).map_err(|source| ServeError::Policy {
+    let policy = Policy::from_toml(&text).map_err(|source| ServeError::Policy {
         path: path.to_owned(),
         source,
-    })
+    })?;
+    Ok((policy, FileDigest::of(text.as_bytes())))
 }
 
 /// The time now, whole seconds.

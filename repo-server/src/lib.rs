@@ -1,6 +1,7 @@
 //! The Hallmark server: intake, store, database, jobs, publishing and HTTP. The only crate with
 //! axum and rusqlite.
 
+pub mod adopt;
 mod app;
 pub mod createrepo;
 mod db;
@@ -12,6 +13,7 @@ mod publish;
 pub mod repocheck;
 pub mod repodata;
 mod serve;
+pub mod signer_link;
 mod status;
 mod store;
 pub mod tokens;

@@ -5,7 +5,7 @@ use anyhow::{Context as _, bail, ensure};
 use hallmark_signer::index::Index;
 use hallmark_signer::journal::{self, Event, Record};
 use repo_model::dsse::Envelope;
-use repo_model::policy::{Decision, Evidence, Judgement, OlderVersions, Policy, judge};
+use repo_model::policy::{Decision, Evidence, Judgement, Policy, judge};
 use repo_model::rpm::{Head, Package};
 use repo_model::wire::signer::Request;
 use repo_model::{FileDigest, Timestamp};
@@ -57,6 +57,7 @@ fn decided(event: &Event) -> Option<(FileDigest, FileDigest, Outcome)> {
         }
         Event::Started { .. }
         | Event::PolicyRead { .. }
+        | Event::KeyChanged { .. }
         | Event::LimitReached { .. }
         | Event::FileSigned { .. }
         | Event::FileRefused { .. }
@@ -77,6 +78,7 @@ struct Outcome {
 impl Outcome {
     fn of(judgement: &Judgement) -> Self {
         let words = |reasons: &[repo_model::policy::Reason]| {
+            let reasons = journal::recorded(reasons);
             reasons.iter().map(ToString::to_string).collect()
         };
         let (decision, details) = match &judgement.decision {
@@ -185,9 +187,8 @@ impl Asked {
         };
         let mut judgement = judge(policy, &evidence, time);
         if judgement.decision == Decision::Release
-            && policy.older_versions == OlderVersions::Hold
             && let Ok(package) = Package::from_head(&self.head)
-            && let Some(reason) = index.objection(&package.nevra, package.header_digest)
+            && let Some(reason) = index.objection(policy, &package.nevra, package.header_digest)
         {
             let mut hold = vec![reason];
             let header = package.header_digest;

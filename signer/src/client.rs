@@ -4,16 +4,12 @@ use crate::frame::{self, FrameError};
 use repo_model::HeaderDigest;
 use repo_model::dsse::Envelope;
 use repo_model::policy::Reason;
-use repo_model::wire::signer::{Base64, Identity, ReleaseFiles, Request, Response};
-use std::io::{self, ErrorKind, Read, Write as _};
+use repo_model::wire::signer::{Base64, Identity, LastRelease, ReleaseFiles, Request, Response};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long the signer may take to accept bytes.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the signer may take to answer.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(300);
 /// Bytes of a file sent at a time.
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -109,36 +105,58 @@ pub struct SignedRelease {
     pub envelope: Envelope,
 }
 
+/// What a connection to the signer runs over.
+pub trait Wire: Read + Write + std::fmt::Debug + Send {}
+
+impl<T: Read + Write + std::fmt::Debug + Send> Wire for T {}
+
 /// One connection to the signer. Requests go one after the other.
 #[derive(Debug)]
 pub struct Client {
-    stream: UnixStream,
+    stream: Box<dyn Wire>,
     socket: PathBuf,
 }
 
 impl Client {
+    /// How long the signer may take to accept bytes.
+    pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+    /// How long the signer may take to answer.
+    pub const REPLY_TIMEOUT: Duration = Duration::from_secs(300);
+
+    /// Speaks over a connection that somebody else made, with these two time limits.
+    ///
+    /// * `at`: where it leads to, for errors.
+    pub fn over(stream: Box<dyn Wire>, at: PathBuf) -> Self {
+        Self { stream, socket: at }
+    }
+
     /// Connects. The signer closes connections that are silent for ten minutes.
     pub fn connect(socket: &Path) -> Result<Self, ClientError> {
         let connect = || {
             let stream = UnixStream::connect(socket)?;
-            stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
-            stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
+            stream.set_write_timeout(Some(Self::WRITE_TIMEOUT))?;
+            stream.set_read_timeout(Some(Self::REPLY_TIMEOUT))?;
             Ok(stream)
         };
         let stream = connect().map_err(|source| ClientError::Unreachable {
             socket: socket.to_owned(),
             source,
         })?;
-        Ok(Self {
-            stream,
-            socket: socket.to_owned(),
-        })
+        Ok(Self::over(Box::new(stream), socket.to_owned()))
     }
 
     /// The signer's public keys and policy.
     pub fn identity(&mut self) -> Result<Identity, ClientError> {
         match self.ask(&Request::Identity)? {
             Response::Identity(identity) => Ok(identity),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The release that was signed last.
+    pub fn last_release(&mut self) -> Result<Option<LastRelease>, ClientError> {
+        match self.ask(&Request::LastRelease)? {
+            Response::LastRelease { last } => Ok(last),
             other => Err(unexpected(&other)),
         }
     }

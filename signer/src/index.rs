@@ -1,8 +1,9 @@
 //! What the journal says, in memory: which packages were signed, with what, and the last release.
 
 use crate::journal::{Event, PolicyInUse, Record};
-use repo_model::policy::Reason;
-use repo_model::{Evr, FileDigest, HeaderDigest, Nevra, ReleaseId, Timestamp};
+use repo_model::policy::{OlderVersions, Policy, Reason};
+use repo_model::wire::signer::LastRelease;
+use repo_model::{Evr, FileDigest, HeaderDigest, Nevra, Timestamp};
 use std::collections::HashMap;
 
 /// What was signed for one header. More than one of each when a request was sent again.
@@ -14,19 +15,11 @@ pub struct SignedPackage {
     pub signed_heads: Vec<FileDigest>,
     /// Digests of the summaries' envelopes.
     pub summaries: Vec<FileDigest>,
-}
-
-/// The last release that was signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SignedRelease {
-    /// Its number.
-    pub id: ReleaseId,
-    /// Its publish instant.
-    pub issued: Timestamp,
-    /// SHA-256 of its document.
-    pub document: FileDigest,
-    /// SHA-256 of its envelope.
-    pub envelope: FileDigest,
+    /// Digests of the whole files that were signed detached.
+    pub signed_files: Vec<FileDigest>,
+    /// The signature over the header that each key made: its fingerprint, and the packet. A key signs
+    /// a header once; whoever asks again gets the same bytes.
+    pub signatures: Vec<(String, Vec<u8>)>,
 }
 
 /// Everything the signer remembers. Built by [`Index::note`] from the journal's records alone, at
@@ -36,39 +29,31 @@ pub struct Index {
     packages: HashMap<HeaderDigest, SignedPackage>,
     /// Highest version signed, by name and architecture.
     highest: HashMap<(String, String), Evr>,
-    last_release: Option<SignedRelease>,
+    /// The last header signed under each NEVRA.
+    nevras: HashMap<String, HeaderDigest>,
+    last_release: Option<LastRelease>,
     /// The policy that was used last: none that goes back is ever used.
     policy: Option<PolicyInUse>,
+    /// The latest time of a record since the last start.
+    latest: Option<Timestamp>,
 }
 
 impl Index {
     /// Takes in one record.
     pub fn note(&mut self, record: &Record) {
+        self.latest = match &record.event {
+            // A start is only recorded when the clock was right, or an operator says so.
+            Event::Started { .. } => Some(record.time),
+            _ => self.latest.max(Some(record.time)),
+        };
         match &record.event {
             Event::Started { policy, .. } | Event::PolicyRead { policy } => {
                 self.policy = Some(policy.clone());
             }
-            Event::PackageSigned {
-                header,
-                nevra,
-                signed_head,
-                summary,
-                ..
-            } => {
-                let package = self
-                    .packages
-                    .entry(*header)
-                    .or_insert_with(|| SignedPackage {
-                        nevra: nevra.clone(),
-                        signed_heads: Vec::with_capacity(1),
-                        summaries: Vec::with_capacity(1),
-                    });
-                package.signed_heads.push(*signed_head);
-                package.summaries.push(*summary);
-                let id = (nevra.name.clone(), nevra.arch.clone());
-                let highest = self.highest.entry(id).or_insert_with(|| nevra.evr.clone());
-                if *highest < nevra.evr {
-                    *highest = nevra.evr.clone();
+            Event::PackageSigned { .. } => self.note_package(&record.event),
+            Event::FileSigned { header, file, .. } => {
+                if let Some(package) = self.packages.get_mut(header) {
+                    add(&mut package.signed_files, *file);
                 }
             }
             Event::ReleaseSigned {
@@ -78,16 +63,16 @@ impl Index {
                 envelope,
                 ..
             } => {
-                self.last_release = Some(SignedRelease {
+                self.last_release = Some(LastRelease {
                     id: *id,
                     issued: *issued,
                     document: *document,
                     envelope: *envelope,
                 });
             }
-            Event::PackageRefused { .. }
+            Event::KeyChanged { .. }
+            | Event::PackageRefused { .. }
             | Event::LimitReached { .. }
-            | Event::FileSigned { .. }
             | Event::FileRefused { .. }
             | Event::ReleaseRefused { .. } => {}
         }
@@ -98,28 +83,62 @@ impl Index {
         self.packages.get(&header)
     }
 
-    /// Why this package is too old: a higher version of its name and architecture was signed. A
-    /// package that was signed already may be signed again: its answer may have been lost.
-    pub fn objection(&self, nevra: &Nevra, header: HeaderDigest) -> Option<Reason> {
+    /// The signature that the key made over this header, if it did.
+    pub fn signature(&self, header: HeaderDigest, key: &str) -> Option<&[u8]> {
+        let made = self.packages.get(&header)?.signatures.iter();
+        let mut made = made.filter(|(fingerprint, _)| fingerprint == key);
+        made.next().map(|(_, packet)| packet.as_slice())
+    }
+
+    /// What speaks against a package beside what was signed before: other bytes have its name, or it is
+    /// older than what is out. One that was signed already may be signed again: its answer may have been
+    /// lost. The revoked bytes of a name do not keep it taken.
+    pub fn objection(
+        &self,
+        policy: &Policy,
+        nevra: &Nevra,
+        header: HeaderDigest,
+    ) -> Option<Reason> {
+        if self.packages.contains_key(&header) {
+            return None;
+        }
+        let revoked = |signed: HeaderDigest| {
+            let mut all = policy.revoked.iter();
+            all.any(|revoked| revoked.header_sha256 == signed)
+        };
+        if let Some(signed) = self
+            .nevras
+            .get(&nevra.to_string())
+            .filter(|signed| !revoked(**signed))
+        {
+            return Some(Reason::NevraTaken { signed: *signed });
+        }
+        if policy.older_versions == OlderVersions::Allow {
+            return None;
+        }
         let highest = self
             .highest
             .get(&(nevra.name.clone(), nevra.arch.clone()))
             .filter(|highest| nevra.evr < **highest)?;
-        let known = self.packages.contains_key(&header);
-        (!known).then(|| Reason::OlderVersion {
+        Some(Reason::OlderVersion {
             signed: highest.to_string(),
             found: nevra.evr.to_string(),
         })
     }
 
     /// The last release signed.
-    pub fn last_release(&self) -> Option<SignedRelease> {
+    pub fn last_release(&self) -> Option<LastRelease> {
         self.last_release
     }
 
     /// The policy that was used last, which is the newest that was ever used.
     pub fn policy(&self) -> Option<&PolicyInUse> {
         self.policy.as_ref()
+    }
+
+    /// The latest time of a record since the last start; the clock may not be far behind it.
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.latest
     }
 
     /// How many packages were signed.
@@ -130,5 +149,49 @@ impl Index {
     /// Whether none was.
     pub fn is_empty(&self) -> bool {
         self.packages.is_empty()
+    }
+
+    fn note_package(&mut self, event: &Event) {
+        let Event::PackageSigned {
+            header,
+            nevra,
+            signed_head,
+            summary,
+            signatures,
+            ..
+        } = event
+        else {
+            return;
+        };
+        let package = self
+            .packages
+            .entry(*header)
+            .or_insert_with(|| SignedPackage {
+                nevra: nevra.clone(),
+                signed_heads: Vec::with_capacity(1),
+                summaries: Vec::with_capacity(1),
+                signed_files: Vec::new(),
+                signatures: Vec::with_capacity(1),
+            });
+        add(&mut package.signed_heads, *signed_head);
+        add(&mut package.summaries, *summary);
+        for made in signatures {
+            if package.signatures.iter().all(|(key, _)| *key != made.key) {
+                let packet = made.packet.0.clone();
+                package.signatures.push((made.key.clone(), packet));
+            }
+        }
+        self.nevras.insert(nevra.to_string(), *header);
+        let id = (nevra.name.clone(), nevra.arch.clone());
+        let highest = self.highest.entry(id).or_insert_with(|| nevra.evr.clone());
+        if *highest < nevra.evr {
+            *highest = nevra.evr.clone();
+        }
+    }
+}
+
+fn add(all: &mut Vec<FileDigest>, one: FileDigest) {
+    if !all.contains(&one) {
+        all.push(one);
     }
 }

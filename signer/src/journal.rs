@@ -14,7 +14,8 @@
 
 mod record;
 
-pub use self::record::{Event, PolicyInUse, Record};
+pub(crate) use self::record::clipped;
+pub use self::record::{Event, HeaderSignature, PolicyInUse, Record, recorded};
 use crate::flush::{Flusher, Ticket};
 use repo_model::{FileDigest, Timestamp};
 use std::fs::{File, OpenOptions};
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 /// File name in `state_dir`.
 pub const FILE_NAME: &str = "journal.jsonl";
-/// Longest line that is read, bytes.
+/// Longest line that is written or read, bytes with its line feed.
 const MAX_LINE_BYTES: u64 = 16 << 20;
 /// `prev` of the first line.
 const NOTHING: FileDigest = FileDigest::from_bytes([0; 32]);
@@ -60,6 +61,14 @@ pub enum JournalError {
     Busy {
         /// The file.
         path: PathBuf,
+    },
+    /// A record that could not be read back. Nothing was written; asking again fails again.
+    #[error("a record of {bytes} bytes is too long for the journal {}: the limit is {MAX_LINE_BYTES}", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The record's length.
+        bytes: u64,
     },
     /// An earlier write failed half-way; the signer must be started again.
     #[error("the journal is closed: an earlier write failed")]
@@ -193,6 +202,12 @@ impl Journal {
         let mut line = serde_json::to_vec(&record).map_err(|e| self.failed("write")(e.into()))?;
         let digest = FileDigest::of(&line);
         line.push(b'\n');
+        if line.len() as u64 >= MAX_LINE_BYTES {
+            return Err(JournalError::TooLong {
+                path: self.path.clone(),
+                bytes: line.len() as u64,
+            });
+        }
         if let Err(source) = self.file.write_all(&line) {
             self.take_back();
             return Err(self.failed("write")(source));

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it failed, or the journal is broken; 2 wrong usage or configuration.
 
 mod audit;
+mod key_command;
 mod output;
 mod root;
 
@@ -12,10 +13,11 @@ use hallmark_signer::client::Client;
 use hallmark_signer::desk::OpenError;
 use hallmark_signer::server::{ServeError, Server, Stop};
 use hallmark_signer::{desk, journal, keys, protect};
-use repo_model::Timestamp;
 use repo_model::config::{Config, SignerConfig};
+use repo_model::{FileDigest, Timestamp};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tracing_subscriber::EnvFilter;
 
@@ -55,8 +57,17 @@ Examples:
     #[command(after_help = "\
 Examples:
   hallmark-signer serve --config /etc/hallmark/hallmark.toml
-  HALLMARK_LOG=debug HALLMARK_SIGNER__SANDBOX=false hallmark-signer serve")]
-    Serve(ConfigArg),
+  HALLMARK_LOG=debug HALLMARK_SIGNER__SANDBOX=false hallmark-signer serve
+
+  # The clock was once ahead, is right again, and the signer refuses it: start once with
+  hallmark-signer serve --trust-clock")]
+    Serve {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// The clock is right although the journal goes further: it was ahead when that was written.
+        #[arg(long)]
+        trust_clock: bool,
+    },
     /// Print the public keys and the policy in use, as JSON.
     #[command(after_help = "\
 Asks the running signer; when none runs, reads the files, which needs the signer's user.
@@ -65,6 +76,15 @@ Examples:
   hallmark-signer identity
   hallmark-signer identity | jq -r .package_certificate > RPM-GPG-KEY-packages.asc")]
     Identity(ConfigArg),
+    /// Look at the keys; stage, rotate, revoke them.
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  hallmark-signer key status --config /etc/hallmark/hallmark.toml
+  hallmark-signer key stage package"
+    )]
+    Key(key_command::Key),
     /// Look at the audit journal.
     #[command(
         subcommand,
@@ -100,13 +120,20 @@ it. Exits with 1 and names the line when the chain is broken.
 
 Examples:
   hallmark-signer audit verify --config /etc/hallmark/hallmark.toml
-  hallmark-signer audit verify --journal /backup/journal.jsonl")]
+  hallmark-signer audit verify --journal /backup/journal.jsonl
+
+  # Nothing that was there last month is gone
+  hallmark-signer audit verify --holds 5f2c...")]
     Verify {
         #[command(flatten)]
         config: ConfigArg,
         /// The journal; without it, the one in `signer.state_dir`.
         #[arg(long, value_name = "FILE")]
         journal: Option<PathBuf>,
+        /// A digest that an earlier `audit verify` printed: the record must still be there. A journal
+        /// that was cut at its end is whole by itself; this finds it.
+        #[arg(long, value_name = "SHA256")]
+        holds: Option<FileDigest>,
     },
     /// Print one record of the journal as JSON.
     #[command(after_help = "\
@@ -212,10 +239,17 @@ fn start_log() {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
+    // A file that may not grow is a failed write, not the end of the process.
+    signal_hook::flag::register(libc::SIGXFSZ, Arc::default())
+        .context("cannot listen to signals")?;
     match command {
         Command::Init(config) => init(&config.read()?),
-        Command::Serve(config) => serve(&config.read()?),
+        Command::Serve {
+            config,
+            trust_clock,
+        } => serve(&config.read()?, trust_clock),
         Command::Identity(config) => identity(&config.read()?),
+        Command::Key(command) => key_command::run(command, now()?),
         Command::Audit(command) => audit(command),
         Command::Root(command) => root::run(command),
     }
@@ -227,7 +261,11 @@ fn audit(command: Audit) -> Result<(), Failure> {
         None => Ok::<_, Failure>(config.read()?.state_dir.join(journal::FILE_NAME)),
     };
     match command {
-        Audit::Verify { config, journal } => verify(&chosen(journal, &config)?),
+        Audit::Verify {
+            config,
+            journal,
+            holds,
+        } => verify(&chosen(journal, &config)?, holds),
         Audit::Show {
             seq,
             config,
@@ -286,7 +324,7 @@ fn init(config: &SignerConfig) -> Result<(), Failure> {
     Ok(())
 }
 
-fn serve(config: &SignerConfig) -> Result<(), Failure> {
+fn serve(config: &SignerConfig, trust_clock: bool) -> Result<(), Failure> {
     protect::from_dumps().context("cannot protect the process's memory")?;
     let stop = Stop::default();
     for signal in [libc::SIGTERM, libc::SIGINT] {
@@ -297,7 +335,11 @@ fn serve(config: &SignerConfig) -> Result<(), Failure> {
     }
     signal_hook::flag::register(libc::SIGHUP, stop.reread_flag())
         .context("cannot listen to signals")?;
-    let served = Server::open(config).and_then(|server| {
+    let open = match trust_clock {
+        true => Server::open_trusting_clock,
+        false => Server::open,
+    };
+    let served = open(config).and_then(|server| {
         protect::from_swap();
         server.serve(&stop)
     });
@@ -321,8 +363,11 @@ fn identity(config: &SignerConfig) -> Result<(), Failure> {
     Ok(output::line(&json)?)
 }
 
-fn verify(path: &Path) -> Result<(), Failure> {
-    let report = journal::verify(path).map_err(|error| Failure::Failed(error.into()))?;
+fn verify(path: &Path, holds: Option<FileDigest>) -> Result<(), Failure> {
+    let mut held = holds.is_none();
+    let report = journal::read(path, |record| held |= Some(record.prev) == holds)
+        .map_err(|error| Failure::Failed(error.into()))?;
+    held |= Some(report.last) == holds;
     if report.torn_bytes > 0 {
         output::note(&format!(
             "the last line is cut short ({} bytes): a crash, or the signer is writing just now",
@@ -331,5 +376,10 @@ fn verify(path: &Path) -> Result<(), Failure> {
     }
     output::line(&format!("records  {}", report.records))?;
     output::line(&format!("last     {}", report.last))?;
+    if !held {
+        let wanted = holds.unwrap_or(report.last);
+        let error = anyhow::anyhow!("no record {wanted}: the journal was cut, or is another one");
+        return Err(Failure::Failed(error));
+    }
     Ok(())
 }

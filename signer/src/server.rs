@@ -105,7 +105,16 @@ pub struct Server {
 impl Server {
     /// Loads keys, policy and journal and binds the socket.
     pub fn open(config: &SignerConfig) -> Result<Self, ServeError> {
-        let desk = Arc::new(Desk::open(config, now())?);
+        Self::at(config, Desk::open(config, now())?)
+    }
+
+    /// The same when the clock is right and the journal's last time is not.
+    pub fn open_trusting_clock(config: &SignerConfig) -> Result<Self, ServeError> {
+        Self::at(config, Desk::open_trusting_clock(config, now())?)
+    }
+
+    fn at(config: &SignerConfig, desk: Desk) -> Result<Self, ServeError> {
+        let desk = Arc::new(desk);
         let listener = bind(&config.socket)?;
         Ok(Self {
             config: config.clone(),
@@ -287,6 +296,10 @@ fn failed(error: &DeskError) -> Response {
     tracing::error!("a request failed: {}", with_causes(error));
     let message = match error {
         DeskError::NoPolicy { .. } => error.to_string(),
+        DeskError::Journal(_) => {
+            "the decision cannot be written down, so nothing is signed; the signer's log says why"
+                .to_owned()
+        }
         _ => "the signer could not do it; its log says why".to_owned(),
     };
     Response::Failed { message }

@@ -198,6 +198,22 @@ pub fn verify_detached_by_any(
     check(&signature, &hasher, certificates, "")
 }
 
+/// Checks a detached message of one signature or several: each must have been made with one of
+/// `certificates`, and there must be one. Returns how many there are.
+pub fn verify_all_detached(
+    message: &[u8],
+    signatures: &[u8],
+    certificates: &[Certificate],
+) -> Result<usize, VerifyError> {
+    let found = each_signature(signatures)?;
+    for signature in &found {
+        let mut hasher = SignatureHasher::of(signature)?;
+        hasher.update(message);
+        check(signature, &hasher, certificates, "")?;
+    }
+    Ok(found.len())
+}
+
 fn check(
     signature: &Signature,
     message: &SignatureHasher,
@@ -246,22 +262,39 @@ fn is_accepted_hash(algorithm: HashAlgorithm) -> bool {
 
 /// Reads exactly one binary-document signature with a hash that is accepted.
 fn one_signature(bytes: &[u8]) -> Result<Signature, VerifyError> {
-    let malformed = |why: &str| VerifyError::Malformed {
-        why: why.to_owned(),
-    };
-    let library = |error: openpgp::anyhow::Error| VerifyError::Malformed {
-        why: error.to_string(),
-    };
-    let PacketParserResult::Some(parser) = PacketParser::from_bytes(bytes).map_err(library)? else {
-        return Err(VerifyError::Missing);
-    };
-    let (packet, rest) = parser.next().map_err(library)?;
-    let Packet::Signature(signature) = packet else {
-        return Err(malformed("the packet is no signature"));
-    };
-    if matches!(rest, PacketParserResult::Some(_)) {
-        return Err(malformed("more than one packet"));
+    let mut all = each_signature(bytes)?;
+    match (all.pop(), all.is_empty()) {
+        (Some(signature), true) => Ok(signature),
+        _ => Err(malformed("more than one packet")),
     }
+}
+
+/// Most signatures of one message: current key, next key, the one before.
+const MAX_SIGNATURES: usize = 8;
+
+/// Reads one such signature or several, and nothing else.
+fn each_signature(bytes: &[u8]) -> Result<Vec<Signature>, VerifyError> {
+    let library = |error: openpgp::anyhow::Error| malformed(&error.to_string());
+    let mut parser = PacketParser::from_bytes(bytes).map_err(library)?;
+    let mut all = Vec::new();
+    while let PacketParserResult::Some(one) = parser {
+        let (packet, rest) = one.next().map_err(library)?;
+        let Packet::Signature(signature) = packet else {
+            return Err(malformed("the packet is no signature"));
+        };
+        if all.len() == MAX_SIGNATURES {
+            return Err(malformed("too many signatures"));
+        }
+        all.push(usual(signature)?);
+        parser = rest;
+    }
+    match all.is_empty() {
+        true => Err(VerifyError::Missing),
+        false => Ok(all),
+    }
+}
+
+fn usual(signature: Signature) -> Result<Signature, VerifyError> {
     if signature.typ() != SignatureType::Binary {
         return Err(malformed("not over a binary document"));
     }
@@ -278,6 +311,12 @@ fn one_signature(bytes: &[u8]) -> Result<Signature, VerifyError> {
         )));
     }
     Ok(signature)
+}
+
+fn malformed(why: &str) -> VerifyError {
+    VerifyError::Malformed {
+        why: why.to_owned(),
+    }
 }
 
 /// Whether `certificate` could sign at `now`: alive, not revoked, with a self-signature that

@@ -7,6 +7,7 @@ use common::{Rpm, World, now, tools};
 use hallmark_signer::keys::backend::KEY_BACKENDS;
 use hallmark_signer::verify::{Certificate, can_sign, verify_header_signature};
 use repo_model::config::KeyBackendName;
+use repo_model::wire::signer::{Identity, KeyRole};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,37 @@ fn fixture(backend: KeyBackendName, dir: &Path) -> Option<Fixture> {
             settings: "key_backend = \"file\"\n".to_owned(),
             environment: Vec::new(),
         }),
+        KeyBackendName::EncryptedFile => {
+            let file = private_file(dir, "passphrase", "correct horse battery staple\n");
+            Some(Fixture {
+                settings: format!("key_backend = \"encrypted-file\"\npassphrase_file = {file:?}\n"),
+                environment: Vec::new(),
+            })
+        }
+        KeyBackendName::Credential => Some(Fixture {
+            settings: "key_backend = \"credential\"\n".to_owned(),
+            environment: vec![("CREDENTIALS_DIRECTORY", dir.join("credentials"))],
+        }),
         KeyBackendName::Pkcs11 => softhsm(dir),
+    }
+}
+
+fn private_file(dir: &Path, name: &str, text: &str) -> PathBuf {
+    let path = dir.join(name);
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+/// What an operator does after `init`: hands new credentials over to the service manager.
+fn hand_over_credentials(dir: &Path, state_dir: &Path) {
+    let (new, given) = (state_dir.join("new-credentials"), dir.join("credentials"));
+    std::fs::create_dir_all(&given).unwrap();
+    for entry in std::fs::read_dir(&new).into_iter().flatten().flatten() {
+        std::fs::rename(entry.path(), given.join(entry.file_name())).unwrap();
+        // As systemd leaves them: readable by an access list, which shows as the group's bit.
+        let mode = std::fs::Permissions::from_mode(0o440);
+        std::fs::set_permissions(given.join(entry.file_name()), mode).unwrap();
     }
 }
 
@@ -60,9 +91,7 @@ fn softhsm(dir: &Path) -> Option<Fixture> {
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", tools::text(&made));
-    let pin = dir.join("pin");
-    std::fs::write(&pin, format!("{PIN}\n")).unwrap();
-    std::fs::set_permissions(&pin, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let pin = private_file(dir, "pin", &format!("{PIN}\n"));
     Some(Fixture {
         settings: format!(
             "key_backend = \"pkcs11\"\n[signer.pkcs11]\nmodule = {module:?}\ntoken = \"hallmark\"\n\
@@ -131,7 +160,9 @@ fn every_backend_keeps_the_contract_with_every_algorithm_that_is_quick_to_make()
     for row in KEY_BACKENDS {
         // An RSA key of our own making takes seconds; a token's library is quick.
         let algorithms: &[&str] = match row.name {
-            KeyBackendName::File => &["ed25519"],
+            KeyBackendName::File | KeyBackendName::EncryptedFile | KeyBackendName::Credential => {
+                &["ed25519"]
+            }
             KeyBackendName::Pkcs11 => &["ed25519", "rsa4096"],
         };
         for algorithm in algorithms {
@@ -160,8 +191,10 @@ fn contract(program: &Program<'_>, rpm: &Rpm) {
     assert_ne!(program.run(&["serve"]).status.code(), Some(0), "{what}");
     let first = program.run(&["init"]);
     assert!(first.status.success(), "{what}: {}", tools::text(&first));
+    hand_over_credentials(world.dir.path(), &world.config.state_dir);
     let again = program.run(&["init"]);
     assert_eq!(first.stdout, again.stdout, "{what}");
+    no_private_key_lies_open(program);
 
     let serving = program.serve();
     let identity = world.client().identity().unwrap();
@@ -186,9 +219,106 @@ fn contract(program: &Program<'_>, rpm: &Rpm) {
         assert!(good, "{}: {what}: {said}", rpmkeys.name);
     }
 
-    let _serving = program.serve();
+    let serving = program.serve();
     assert_eq!(world.client().identity().unwrap(), identity, "{what}");
     world.sign(rpm);
+    drop(serving);
+    the_life_of_each_key(program, &identity, &what);
+}
+
+/// Only the plain file backend leaves a private key on the disk as it is.
+fn no_private_key_lies_open(program: &Program<'_>) {
+    let state = &program.world.config.state_dir;
+    let open = std::fs::read_dir(state).unwrap().flatten().any(|entry| {
+        let text = std::fs::read(entry.path()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.contains("PRIVATE KEY")
+    });
+    // No token makes post-quantum signatures: those two keys are files there.
+    let plain = ["\"file\"", "pkcs11"].map(|word| program.fixture.settings.contains(word));
+    assert_eq!(open, plain.contains(&true), "{}", program.fixture.settings);
+}
+
+/// Staged, rotated in, and the old one revoked: every role, in every backend.
+fn the_life_of_each_key(program: &Program<'_>, first: &Identity, what: &str) {
+    let world = program.world;
+    let ok = |arguments: &[&str]| {
+        let output = program.run(arguments);
+        assert!(output.status.success(), "{what}: {}", tools::text(&output));
+        hand_over_credentials(world.dir.path(), &world.config.state_dir);
+    };
+    for role in KeyRole::ALL.map(KeyRole::name) {
+        ok(&["key", "stage", role]);
+        ok(&["key", "rotate", role, "--at-once"]);
+        ok(&[
+            "key",
+            "revoke",
+            &format!("{role}-key"),
+            "--reason",
+            "done with",
+        ]);
+    }
+    let _serving = program.serve();
+    let now = world.client().identity().unwrap();
+    assert_ne!(now.package_certificate, first.package_certificate, "{what}");
+    assert_ne!(
+        now.metadata_certificate, first.metadata_certificate,
+        "{what}"
+    );
+    assert_ne!(now.statement_key, first.statement_key, "{what}");
+    world.sign(&Rpm::probe("after"));
+}
+
+#[test]
+fn a_passphrase_that_is_wrong_missing_or_short_is_refused_by_name() {
+    let world = World::prepared();
+    let dir = world.dir.path();
+    let fixture = fixture(KeyBackendName::EncryptedFile, dir).unwrap();
+    let mut program = Program {
+        world: &world,
+        fixture,
+        algorithm: "ed25519",
+    };
+    assert!(program.run(&["init"]).status.success());
+    let refused = |program: &Program<'_>, words: &str| {
+        let output = program.run(&["serve"]);
+        assert_eq!(output.status.code(), Some(2), "{words}");
+        let said = tools::text(&output);
+        assert!(said.contains(words), "{words}: {said}");
+    };
+    private_file(dir, "passphrase", "another passphrase of that length");
+    refused(&program, "cannot be opened with the passphrase");
+    private_file(dir, "passphrase", "short");
+    refused(&program, "is shorter than 16 bytes");
+    let open = private_file(dir, "passphrase", "correct horse battery staple");
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
+    refused(&program, "must be readable by its owner only");
+    program.fixture.settings = "key_backend = \"encrypted-file\"\n".to_owned();
+    refused(&program, "there is no `signer.passphrase_file`");
+    // The last resort: what is locked opens without us.
+    if tools::have("gpg") {
+        private_file(dir, "passphrase", "correct horse battery staple");
+        let home = dir.join("gpg");
+        std::fs::create_dir(&home).unwrap();
+        std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let at = |path: &Path| path.display().to_string();
+        let opened = tools::run(
+            "gpg",
+            &[
+                "--batch",
+                "--homedir",
+                &at(&home),
+                "--pinentry-mode",
+                "loopback",
+                "--passphrase-file",
+                &at(&dir.join("passphrase")),
+                "--decrypt",
+                &at(&world.config.state_dir.join("statement-key.pem.pgp")),
+            ],
+        );
+        let said = tools::text(&opened);
+        assert!(said.contains("BEGIN PRIVATE KEY"), "{said}");
+    }
 }
 
 #[test]

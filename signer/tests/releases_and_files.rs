@@ -132,7 +132,7 @@ fn only_the_very_file_whose_head_was_signed_is_signed_detached() {
 fn two() -> Option<(World, Vec<Rpm>, Vec<SignedPackage>)> {
     let world = World::start();
     let rpms = tools::built(world.dir.path(), &["assayed", "other"])?;
-    let signed = rpms.iter().map(|rpm| world.sign(rpm)).collect();
+    let signed = rpms.iter().map(|rpm| world.sign_whole(rpm)).collect();
     Some((world, rpms, signed))
 }
 
@@ -264,7 +264,7 @@ fn a_release_with_a_package_that_was_not_signed_here_is_refused_by_name() {
     let Some(rpms) = tools::built(world.dir.path(), &["assayed", "other"]) else {
         return;
     };
-    let signed = world.sign(&rpms[0]);
+    let signed = world.sign_whole(&rpms[0]);
     let unsigned = Draft::new(1, None, &[(&rpms[0], &signed), (&rpms[1], &signed)]);
     let message = bad_request(
         world
@@ -323,6 +323,38 @@ fn a_release_with_a_revoked_package_is_refused() {
 }
 
 #[test]
+fn a_release_that_was_signed_is_signed_again_whatever_was_revoked_since() {
+    let Some((mut world, rpms, signed)) = two() else {
+        return;
+    };
+    assert_eq!(world.client().last_release().unwrap(), None);
+    let draft = Draft::new(1, None, &[(&rpms[0], &signed[0])]);
+    let ask = |world: &World| world.client().sign_release(&draft.json(), &draft.files);
+    let first = ask(&world).unwrap();
+    let revoked = format!(
+        "[[revoked]]\nheader_sha256 = \"{}\"\nreason = \"backdoor\"",
+        rpms[0].header()
+    );
+    std::fs::write(&world.config.policy_file, policy_text(2, &revoked)).unwrap();
+    world.restart();
+    assert_eq!(ask(&world).unwrap().envelope, first.envelope);
+    let last = world.client().last_release().unwrap().unwrap();
+    assert_eq!(last.id, draft.document.id);
+    assert_eq!(last.envelope, FileDigest::of(&first.envelope.to_json()));
+    // The next one is another document, and judged.
+    let previous = PreviousRelease {
+        id: last.id,
+        sha256: last.envelope,
+    };
+    let next = Draft::new(2, Some(previous), &[(&rpms[0], &signed[0])]);
+    let answer = world.client().sign_release(&next.json(), &next.files);
+    assert!(
+        matches!(answer, Err(ClientError::Refused { .. })),
+        "{answer:?}"
+    );
+}
+
+#[test]
 fn every_answer_to_a_repeated_request_is_as_good_as_the_first() {
     let mut world = World::start();
     let Some(rpms) = tools::built(world.dir.path(), &["assayed"]) else {
@@ -333,6 +365,10 @@ fn every_answer_to_a_repeated_request_is_as_good_as_the_first() {
     world.restart();
     let second = world.sign(rpm);
     assert_eq!(first.sbom_statement, second.sbom_statement);
+    assert_eq!(
+        first.signature_header, second.signature_header,
+        "a key signs a header once, a restart in between or not"
+    );
     for signed in [&first, &second] {
         let file = rpm.with_signature(&signed.signature_header);
         sign_file(&world, rpm, &file.bytes).unwrap();

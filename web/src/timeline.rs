@@ -171,6 +171,7 @@ fn about_rebuilds(reason: &Reason) -> bool {
         | Reason::Revoked { .. }
         | Reason::OutOfScope { .. }
         | Reason::OlderVersion { .. }
+        | Reason::NevraTaken { .. }
         | Reason::SbomMissing { .. }
         | Reason::ProvenanceMissing => false,
     }

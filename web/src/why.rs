@@ -86,6 +86,12 @@ fn plain(reason: &Reason) -> Why {
             "Build it with a higher epoch or version, or set `older_versions = \"allow\"` in the policy."
                 .to_owned(),
         ),
+        Reason::NevraTaken { .. } => (
+            "nevra-taken",
+            "Other bytes carry this name and version already".to_owned(),
+            reason.to_string(),
+            "Build it with a higher release, or revoke the other package in the policy.".to_owned(),
+        ),
         Reason::SbomMissing { format } => (
             "sbom-missing",
             format!("The {} SBOM is missing", format_name(format)),

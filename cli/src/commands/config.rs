@@ -3,7 +3,8 @@
 use crate::config_file;
 use crate::failure::Failure;
 use crate::output;
-use repo_model::config::{Config, KeyAlgorithm, MetadataCodec, PostQuantum};
+use repo_model::FileDigest;
+use repo_model::config::{Config, KeyAlgorithm, KeyBackendName, MetadataCodec, PostQuantum};
 use repo_model::policy::Policy;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -97,8 +98,28 @@ fn settings(config: &Config) -> Table {
     }
     all.insert("sbom".to_owned(), sbom(config).into());
     all.insert("signer".to_owned(), signer(config).into());
+    if let Some(gate) = &config.gate {
+        let ends = [("listen", text(&gate.listen))];
+        let tls = tls(
+            [&gate.certificate, &gate.private_key, &gate.authority],
+            &gate.peer_sha256,
+        );
+        all.insert("gate".to_owned(), table(ends.into_iter().chain(tls)).into());
+    }
     all.insert("rebuilder".to_owned(), rebuilder(config).into());
     all
+}
+
+/// Settings of both ends of the way to a signer elsewhere.
+fn tls(files: [&PathBuf; 3], peers: &[FileDigest]) -> [(&'static str, Value); 4] {
+    let [certificate, private_key, authority] = files.map(|file| path(file));
+    let peers = peers.iter().map(text).collect::<Vec<_>>();
+    [
+        ("certificate", certificate),
+        ("private_key", private_key),
+        ("authority", authority),
+        ("peer_sha256", peers.into()),
+    ]
 }
 
 fn table(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Table {
@@ -123,7 +144,7 @@ fn number(value: impl TryInto<i64>) -> Value {
 
 fn server(config: &Config) -> Table {
     let server = &config.server;
-    table([
+    let mut out = table([
         ("listen", text(&server.listen)),
         ("public_url", text(&server.public_url)),
         ("title", text(&server.title)),
@@ -141,7 +162,19 @@ fn server(config: &Config) -> Table {
         ("publish_delay_millis", number(server.publish_delay_millis)),
         ("changelog_limit", number(server.changelog_limit)),
         ("shutdown_secs", number(server.shutdown_secs)),
-    ])
+    ]);
+    if let Some(gate) = &server.signer_tls {
+        let ends = [("address", text(&gate.address))];
+        let tls = tls(
+            [&gate.certificate, &gate.private_key, &gate.authority],
+            &gate.peer_sha256,
+        );
+        out.insert(
+            "signer_tls".to_owned(),
+            table(ends.into_iter().chain(tls)).into(),
+        );
+    }
+    out
 }
 
 fn repo_table(repo: &repo_model::config::RepoConfig) -> Table {
@@ -180,7 +213,13 @@ fn signer(config: &Config) -> Table {
         PostQuantum::Detached => "detached",
         PostQuantum::Embedded => "embedded",
     };
-    table([
+    let backend = match signer.key_backend {
+        KeyBackendName::File => "file",
+        KeyBackendName::EncryptedFile => "encrypted-file",
+        KeyBackendName::Credential => "credential",
+        KeyBackendName::Pkcs11 => "pkcs11",
+    };
+    let mut out = table([
         ("socket", path(&signer.socket)),
         ("state_dir", path(&signer.state_dir)),
         ("policy_file", path(&signer.policy_file)),
@@ -189,6 +228,7 @@ fn signer(config: &Config) -> Table {
         ("verifier_id", text(&signer.verifier_id)),
         ("user_id", text(&signer.user_id)),
         ("key_algorithm", text(algorithm)),
+        ("key_backend", text(backend)),
         (
             "allowed_uids",
             signer
@@ -198,8 +238,37 @@ fn signer(config: &Config) -> Table {
                 .collect::<Vec<_>>()
                 .into(),
         ),
+        (
+            "package_requests_per_minute",
+            number(signer.package_requests_per_minute),
+        ),
+        (
+            "release_requests_per_minute",
+            number(signer.release_requests_per_minute),
+        ),
         ("sandbox", signer.sandbox.into()),
-    ])
+    ]);
+    if let Some(file) = &signer.passphrase_file {
+        out.insert("passphrase_file".to_owned(), path(file));
+    }
+    if let Some(token) = &signer.pkcs11 {
+        let token = table([
+            ("module", path(&token.module)),
+            ("token", text(&token.token)),
+            ("pin_file", path(&token.pin_file)),
+            (
+                "paths",
+                token
+                    .paths
+                    .iter()
+                    .map(|dir| path(dir))
+                    .collect::<Vec<_>>()
+                    .into(),
+            ),
+        ]);
+        out.insert("pkcs11".to_owned(), token.into());
+    }
+    out
 }
 
 fn rebuilder(config: &Config) -> Table {
@@ -248,6 +317,12 @@ mod tests {
             publish_delay_millis = 5
             changelog_limit = 6
             shutdown_secs = 7
+            [server.signer_tls]
+            address = "h:1"
+            certificate = "/c"
+            private_key = "/k"
+            authority = "/a"
+            peer_sha256 = ["0000000000000000000000000000000000000000000000000000000000000000"]
             [[repo]]
             name = "base"
             arches = ["x86_64", "aarch64"]
@@ -264,8 +339,23 @@ mod tests {
             verifier_id = "v"
             user_id = "w"
             key_algorithm = "rsa4096"
+            key_backend = "pkcs11"
+            passphrase_file = "/q"
             allowed_uids = [8, 9]
+            package_requests_per_minute = 16
+            release_requests_per_minute = 17
             sandbox = false
+            [signer.pkcs11]
+            module = "/m.so"
+            token = "t"
+            pin_file = "/pin"
+            paths = ["/t"]
+            [gate]
+            listen = "h:2"
+            certificate = "/c"
+            private_key = "/k"
+            authority = "/a"
+            peer_sha256 = ["0000000000000000000000000000000000000000000000000000000000000000"]
             [rebuilder]
             server_url = "http://c"
             name = "r"

@@ -1,5 +1,6 @@
 //! One file for each group of commands: arguments with examples, and `run`.
 
+pub mod adopt;
 pub mod buildinfo;
 pub mod channels;
 pub mod compare;
@@ -8,6 +9,8 @@ pub mod createrepo;
 mod createrepo_args;
 pub mod evidence;
 pub mod in_toto;
+pub mod key;
+mod key_package;
 pub mod mergerepo;
 pub mod modifyrepo;
 mod modifyrepo_batch;
@@ -19,6 +22,7 @@ mod repo_check_http;
 pub mod repofile;
 pub mod sbom;
 pub mod serve;
+pub mod signer_gate;
 pub mod status;
 mod status_view;
 pub mod token;

@@ -54,7 +54,7 @@ fn failure(error: ServeError) -> Failure {
 }
 
 /// The first signal asks for a clean stop; the process is gone at the second.
-fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {
+pub(super) fn stop_on_signals(stop: &CancellationToken) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = stop.clone();

@@ -1,7 +1,7 @@
 //! Why a package is not signed: codes with their values, and the sentence for each.
 
 use crate::verdict::{Cause, Verdict};
-use crate::{OperatorName, WorkerName};
+use crate::{HeaderDigest, OperatorName, WorkerName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -34,6 +34,12 @@ pub enum Reason {
         signed: String,
         /// This one.
         found: String,
+    },
+    /// Other bytes were signed under the same name, version, release and architecture. The signer,
+    /// which remembers, applies it.
+    NevraTaken {
+        /// The header that was signed.
+        signed: HeaderDigest,
     },
     /// An SBOM in this format is missing or is about another package.
     SbomMissing {
@@ -110,6 +116,10 @@ impl fmt::Display for Reason {
                     "version {found} is older than {signed}, which was signed before"
                 )
             }
+            Self::NevraTaken { signed } => write!(
+                f,
+                "other bytes (header {signed}) were signed under the same name and version"
+            ),
             Self::SbomMissing { format } => write!(f, "no {format} SBOM of this package"),
             Self::ProvenanceMissing => f.write_str("no provenance signed by a known builder"),
             Self::RebuildsMissing { have, want } => {

@@ -273,6 +273,7 @@ impl Reason {
             Self::Revoked { .. } => "revoked",
             Self::OutOfScope { .. } => "out-of-scope",
             Self::OlderVersion { .. } => "older-version",
+            Self::NevraTaken { .. } => "nevra-taken",
             Self::SbomMissing { .. } => "sbom-missing",
             Self::ProvenanceMissing => "provenance-missing",
             Self::RebuildsMissing { .. } => "rebuilds-missing",

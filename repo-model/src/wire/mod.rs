@@ -2,6 +2,7 @@
 //! both sides; unknown fields are refused, so a version mismatch is an error and not a surprise.
 
 pub mod intake;
+mod keys;
 pub mod rebuilders;
 pub mod signer;
 pub mod status;

@@ -4,14 +4,19 @@
 //! [`MAX_MESSAGE_BYTES`]. [`Request::SignFile`] is followed by the raw bytes of the file. The signer
 //! answers every request with one [`Response`], in order; a connection may carry many.
 
+pub use super::keys::{KeyRole, KeyState, MIN_STAGED_DAYS, ParseKeyRoleError, PublishedKey};
 use crate::dsse::Envelope;
 use crate::policy::Reason;
-use crate::{FileDigest, HeaderDigest};
+use crate::{FileDigest, HeaderDigest, ReleaseId, Timestamp};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Largest JSON message. A head has at most some 140 MB, an SBOM can have as much.
 pub const MAX_MESSAGE_BYTES: u32 = 512 << 20;
+/// Most envelopes in one request: each rebuilder of a policy has a few.
+pub const MAX_ENVELOPES: usize = 1_024;
+/// Most SBOM documents in one request: one a format.
+pub const MAX_SBOMS: usize = 64;
 
 /// Bytes that travel as base64 text in JSON.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,6 +50,8 @@ impl<'de> Deserialize<'de> for Base64 {
 pub enum Request {
     /// Who are you? Answered by [`Response::Identity`].
     Identity,
+    /// Which release did you sign last? Answered by [`Response::LastRelease`].
+    LastRelease,
     /// Judge this package and sign its header. Answered by [`Response::PackageSigned`].
     SignPackage {
         /// Lead + signature header + main header of the unsigned file.
@@ -88,6 +95,11 @@ pub struct ReleaseFiles {
 pub enum Response {
     /// Public keys and policy.
     Identity(Identity),
+    /// The release signed last, if there is one.
+    LastRelease {
+        /// What the signer remembers of it.
+        last: Option<LastRelease>,
+    },
     /// The package may go out.
     PackageSigned {
         /// The signature header with its padding, to stand between lead and main header.
@@ -136,6 +148,20 @@ pub enum Response {
     },
 }
 
+/// The release that the signer signed last: the next one must follow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LastRelease {
+    /// Its number.
+    pub id: ReleaseId,
+    /// Its publish instant.
+    pub issued: Timestamp,
+    /// SHA-256 of its document.
+    pub document: FileDigest,
+    /// SHA-256 of its envelope.
+    pub envelope: FileDigest,
+}
+
 /// The signer's public face.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -158,4 +184,29 @@ pub struct Identity {
     pub policy: FileDigest,
     /// Its version.
     pub policy_version: u64,
+    /// Every key, oldest first: also those that will sign and those that did.
+    #[serde(default)]
+    pub keys: Vec<PublishedKey>,
+}
+
+impl Identity {
+    /// Certificates of a role that are to be accepted: next, current and retired ones, each once. Only
+    /// OpenPGP version 4, which every client reads.
+    pub fn certificates(&self, role: KeyRole) -> Vec<&str> {
+        let current = match role {
+            KeyRole::Package => &self.package_certificate,
+            KeyRole::Metadata => &self.metadata_certificate,
+            KeyRole::Statement => &self.statement_key,
+        };
+        let listed = self.keys.iter().filter(|key| {
+            key.role == role && key.state.is_trusted() && key.openpgp_version != Some(6)
+        });
+        let mut all = vec![current.as_str()];
+        for key in listed {
+            if !all.contains(&key.public.as_str()) {
+                all.push(&key.public);
+            }
+        }
+        all
+    }
 }

@@ -344,13 +344,14 @@ pub fn package(connection: &Connection, package_id: u64) -> Result<Option<Packag
         .optional()?)
 }
 
-/// Records what signing made; the second of two identical calls changes nothing.
+/// Records what signing made; `false` when another run was first: then what it made counts, and what
+/// this one made must not be recorded beside it.
 pub fn set_signed(
     tx: &Transaction<'_>,
     package_id: u64,
     signed: &SignedFile,
-) -> Result<(), DbError> {
-    tx.execute(
+) -> Result<bool, DbError> {
+    let changed = tx.execute(
         "UPDATE packages SET signed_file = ?2, signed_size_bytes = ?3, signed_head_bytes = ?4, detached_signature = ?5, summary_statement = ?6
          WHERE package_id = ?1 AND signed_file IS NULL",
         params![
@@ -362,7 +363,7 @@ pub fn set_signed(
             signed.summary_statement.to_hex(),
         ],
     )?;
-    Ok(())
+    Ok(changed > 0)
 }
 
 fn build_row(row: &Row<'_>) -> Result<BuildRow, DbError> {

@@ -97,17 +97,27 @@ pub fn put_back(
 
 /// Gives back jobs whose lease has ended (`now`), or all of them (`None`: at start, when this
 /// process is the only one).
-pub fn release(tx: &Transaction<'_>, now: Option<Timestamp>) -> Result<usize, DbError> {
+///
+/// * `running`: jobs that this process is still at. They keep their lease however long they take: a
+///   second run beside the first would sign, and store, twice.
+pub fn release(
+    tx: &Transaction<'_>,
+    now: Option<Timestamp>,
+    running: &[u64],
+) -> Result<usize, DbError> {
     let limit = now.map_or(i64::MAX, Timestamp::unix_secs);
+    let running = super::to_json(&running, "list")?;
     // A waiting row with the same work takes the place of the lost one.
     tx.execute(
-        "DELETE FROM jobs WHERE state = 'running' AND lease_until < ?1 AND EXISTS (
+        "DELETE FROM jobs WHERE state = 'running' AND lease_until < ?1
+            AND job_id NOT IN (SELECT value FROM json_each(?2)) AND EXISTS (
             SELECT 1 FROM jobs w WHERE w.state = 'waiting' AND w.name = jobs.name AND w.input = jobs.input)",
-        [limit],
+        params![limit, running],
     )?;
     let released = tx.execute(
-        "UPDATE jobs SET state = 'waiting', lease_until = NULL, run_at_millis = 0 WHERE state = 'running' AND lease_until < ?1",
-        [limit],
+        "UPDATE jobs SET state = 'waiting', lease_until = NULL, run_at_millis = 0
+         WHERE state = 'running' AND lease_until < ?1 AND job_id NOT IN (SELECT value FROM json_each(?2))",
+        params![limit, running],
     )?;
     Ok(released)
 }
@@ -170,4 +180,27 @@ pub fn counts(connection: &Connection) -> Result<Vec<(String, String, u64)>, DbE
         connection.prepare_cached("SELECT name, state, count(*) FROM jobs GROUP BY name, state")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_this_process_is_at_is_given_to_no_second_run_however_long_it_takes() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(super::super::SCHEMA).unwrap();
+        let tx = connection.transaction().unwrap();
+        enqueue(&tx, "sign", "1", None, 0).unwrap();
+        enqueue(&tx, "sign", "2", None, 0).unwrap();
+        let slow = lease(&tx, 1_000, 60, &[]).unwrap().unwrap();
+        let lost = lease(&tx, 1_000, 60, &[]).unwrap().unwrap();
+        let later = Timestamp::from_unix_secs(1_000_000);
+        assert_eq!(release(&tx, Some(later), &[slow.job_id]).unwrap(), 1);
+        let again = lease(&tx, 1_000_000_000, 60, &[]).unwrap().unwrap();
+        assert_eq!(again.job_id, lost.job_id);
+        assert!(lease(&tx, 1_000_000_000, 60, &[]).unwrap().is_none());
+        // At start nothing runs.
+        assert_eq!(release(&tx, None, &[]).unwrap(), 2);
+    }
 }

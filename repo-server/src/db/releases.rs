@@ -3,6 +3,7 @@
 
 use super::builds::{PackageRow, package_columns, package_row};
 use super::{DbError, from_json, parsed, parsed_opt, to_json};
+use repo_model::wire::signer::LastRelease;
 use repo_model::wire::status::ReleaseRepoStatus;
 use repo_model::{Arch, FileDigest, HeaderDigest, ReleaseId, RepoName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -277,6 +278,34 @@ pub fn set_made(
     Ok(())
 }
 
+/// Forgets what was made for a plan, so that it is made anew. Only when the signer said that it never
+/// signed these bytes and never will.
+pub fn clear_made(tx: &Transaction<'_>, release: ReleaseId) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE release_plans SET made = NULL WHERE release_id = ?1",
+        [release.0],
+    )?;
+    Ok(())
+}
+
+/// Takes over a release of which only the signer still knows: its number, instant and envelope. Its
+/// files are lost, so it has no repositories and no channel can point to it; the next release follows
+/// it. Whatever was planned is dropped: its number is taken.
+pub fn adopt(tx: &Transaction<'_>, last: LastRelease) -> Result<(), DbError> {
+    tx.execute("DELETE FROM release_plans", [])?;
+    tx.execute(
+        "INSERT INTO releases (release_id, issued, envelope) VALUES (?1, ?2, ?3)",
+        params![last.id.0, last.issued.unix_secs(), last.envelope.to_hex()],
+    )?;
+    Ok(())
+}
+
+/// Whether a release has anything to show: one that was taken over from the signer has not.
+pub fn has_files(connection: &Connection, release: ReleaseId) -> Result<bool, DbError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM release_repos WHERE release_id = ?1)";
+    Ok(connection.query_row(sql, [release.0], |row| row.get(0))?)
+}
+
 /// Records a release and ends its plan.
 pub fn insert(tx: &Transaction<'_>, new: &NewRelease) -> Result<(), DbError> {
     let release = new.plan.release.0;
@@ -419,4 +448,34 @@ pub fn builds_added(connection: &Connection, release: ReleaseId) -> Result<Vec<u
     )?;
     let rows = statement.query_map([release.0], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adopted_release_is_the_newest_has_no_files_and_drops_the_plan_for_its_number() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(super::super::SCHEMA).unwrap();
+        let tx = connection.transaction().unwrap();
+        let plan_of_three = Plan {
+            release: ReleaseId(3),
+            base: None,
+            issued: Timestamp::from_unix_secs(3),
+            builds: vec![],
+        };
+        insert_plan(&tx, &plan_of_three).unwrap();
+        let last = LastRelease {
+            id: ReleaseId(7),
+            issued: Timestamp::from_unix_secs(700),
+            document: FileDigest::of(b"document"),
+            envelope: FileDigest::of(b"envelope"),
+        };
+        adopt(&tx, last).unwrap();
+        assert!(plan(&tx).unwrap().is_none());
+        let newest = newest(&tx).unwrap().unwrap();
+        assert_eq!((newest.release, newest.envelope), (last.id, last.envelope));
+        assert!(!has_files(&tx, last.id).unwrap());
+    }
 }

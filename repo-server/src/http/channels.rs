@@ -47,6 +47,7 @@ enum Moved {
     NoChannel,
     NoRelease,
     Revoked,
+    NoFiles,
     OtherFirst,
 }
 
@@ -74,6 +75,9 @@ pub async fn move_pointer(
             }
             if db::releases::holds(tx, request.to, &revoked)? {
                 return Ok(Moved::Revoked);
+            }
+            if !db::releases::has_files(tx, request.to)? {
+                return Ok(Moved::NoFiles);
             }
             // A channel moved back stays there; at the newest release it follows again.
             let newest = db::releases::newest(tx)?.map(|release| release.release);
@@ -105,6 +109,14 @@ pub async fn move_pointer(
             let message = format!("release {to} holds a package that the policy revokes");
             Err(ApiError::client(StatusCode::CONFLICT, "revoked", message)
                 .hint("move the channel to a release that was made after the revocation"))
+        }
+        Moved::NoFiles => {
+            let message =
+                format!("the files of release {to} are lost: it was taken over from the signer");
+            Err(
+                ApiError::client(StatusCode::CONFLICT, "release-without-files", message)
+                    .hint("choose a release that `hallmark releases` lists with repositories"),
+            )
         }
         Moved::OtherFirst => {
             let message = format!("channel {name} was moved by somebody else meanwhile");

@@ -15,15 +15,25 @@ pub async fn healthz() -> &'static str {
 }
 
 /// `GET /readyz`: 200, or 503 with what is missing. A missing signer does not stop serving, but
-/// nothing new can be published then.
+/// nothing new can be published then. `policy` tells when the signer judges by another policy than the
+/// server: what the server approves may then be refused.
 pub async fn readyz(State(app): State<App>) -> Response {
     let database = app.db.read(db::releases::newest).await;
-    let signer = keys::refresh(&app).await;
+    let signer = keys::seen(&app).await;
     let word = |ok: bool| if ok { "ok" } else { "unreachable" };
-    let ready = database.is_ok() && signer.is_ok();
+    let ready = database.is_ok() && signer.answers;
+    let policy = match (signer.answers, signer.other_policy) {
+        (false, _) => "unknown".to_owned(),
+        (true, None) => "ok".to_owned(),
+        (true, Some(version)) => format!(
+            "differs: the signer has version {version}, the server version {}",
+            app.policy.version
+        ),
+    };
     let body = Json(serde_json::json!({
         "database": word(database.is_ok()),
-        "signer": word(signer.is_ok()),
+        "signer": word(signer.answers),
+        "policy": policy,
     }));
     let status = if ready {
         StatusCode::OK

@@ -2,18 +2,23 @@
 
 use super::error::ApiError;
 use crate::app::App;
+use crate::signer_link;
+use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use hallmark_signer::client::Client;
 use repo_model::ChannelName;
-use repo_model::wire::signer::Identity;
+use repo_model::wire::signer::{Identity, KeyRole, KeyState, PublishedKey};
 use std::fmt::Write as _;
 use std::path::Path as FilePath;
+use std::time::{Duration, Instant};
+
+/// File name in the data directory.
+const REMEMBERED: &str = "signer-identity.json";
 
 /// The signer's public keys as they were seen last, so that clients get them while it is away.
 pub fn remembered(data_dir: &FilePath) -> Option<Identity> {
-    let json = std::fs::read(data_dir.join("signer-identity.json")).ok()?;
+    let json = std::fs::read(data_dir.join(REMEMBERED)).ok()?;
     serde_json::from_slice(&json).ok()
 }
 
@@ -32,18 +37,24 @@ pub async fn identity(app: &App) -> Result<Identity, ApiError> {
 
 /// Asks the signer and remembers its answer.
 pub async fn refresh(app: &App) -> Result<Identity, ApiError> {
-    let socket = app.config.server.signer_socket.clone();
-    let asked = tokio::task::spawn_blocking(move || Client::connect(&socket)?.identity()).await;
+    let server = app.config.server.clone();
+    let asked =
+        tokio::task::spawn_blocking(move || signer_link::connect(&server)?.identity()).await;
     let identity = asked
         .map_err(|error| ApiError::internal(&error))?
         .map_err(|error| {
             ApiError::unavailable("the signer cannot be reached; try again later", &error)
         })?;
-    if let Ok(json) = serde_json::to_vec_pretty(&identity) {
-        let path = app.config.server.data_dir.join("signer-identity.json");
-        if let Err(error) = tokio::fs::write(&path, json).await {
-            tracing::warn!(%error, "cannot remember the signer's keys: {error}");
-        }
+    let known = app.identity.read().ok().and_then(|known| known.clone());
+    if known.as_ref() == Some(&identity) {
+        return Ok(identity);
+    }
+    let (dir, new) = (app.config.server.data_dir.clone(), identity.clone());
+    let kept = tokio::task::spawn_blocking(move || remember(&dir, &new)).await;
+    match kept {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "cannot remember the signer's keys: {error}"),
+        Err(error) => return Err(ApiError::internal(&error)),
     }
     if let Ok(mut remembered) = app.identity.write() {
         *remembered = Some(identity.clone());
@@ -51,39 +62,115 @@ pub async fn refresh(app: &App) -> Result<Identity, ApiError> {
     Ok(identity)
 }
 
+/// Whole or not at all: what is read at the next start was written to its end.
+fn remember(data_dir: &FilePath, identity: &Identity) -> std::io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(data_dir)?;
+    serde_json::to_writer_pretty(&mut file, identity)?;
+    file.as_file().sync_all()?;
+    file.persist(data_dir.join(REMEMBERED))?;
+    std::fs::File::open(data_dir)?.sync_all()
+}
+
+/// How the signer was.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    at: Instant,
+    /// Whether it answered.
+    pub answers: bool,
+    /// Whether it judges by another policy than the server: its version.
+    pub other_policy: Option<u64>,
+}
+
+/// An answer is good for so long: whoever asks the server cannot make it ask the signer more often.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// How the signer is, or was a few seconds ago. One question at a time.
+pub async fn seen(app: &App) -> Seen {
+    let mut last = app.signer_seen.lock().await;
+    if let Some(seen) = last.filter(|seen| seen.at.elapsed() < FRESH) {
+        return seen;
+    }
+    let asked = refresh(app).await;
+    let other = |identity: &Identity| {
+        (identity.policy != app.policy_digest).then_some(identity.policy_version)
+    };
+    let seen = Seen {
+        at: Instant::now(),
+        answers: asked.is_ok(),
+        other_policy: asked.as_ref().ok().and_then(other),
+    };
+    let before = last.replace(seen).and_then(|seen| seen.other_policy);
+    if let Some(version) = seen.other_policy.filter(|version| before != Some(*version)) {
+        let ours = app.policy.version;
+        tracing::warn!(
+            policy.server = ours,
+            policy.signer = version,
+            "the signer judges by another policy (version {version}) than the server (version {ours}): \
+             restart whichever has the old one"
+        );
+    }
+    seen
+}
+
 /// `GET /keys/{name}`.
 pub async fn key(State(app): State<App>, Path(name): Path<String>) -> Result<Response, ApiError> {
     let identity = identity(&app).await?;
     let text = match name.as_str() {
-        // What `gpgkey=` names: clients import every key of the file.
+        // What `gpgkey=` names: clients import every key of the file, so that they have the next ones before
+        // these sign, and can check what the retired ones signed.
         "RPM-GPG-KEY" => format!(
             "{}{}",
-            identity.package_certificate, identity.metadata_certificate
+            identity.certificates(KeyRole::Package).concat(),
+            identity.certificates(KeyRole::Metadata).concat()
         ),
-        "RPM-GPG-KEY-packages" => identity.package_certificate,
-        "RPM-GPG-KEY-metadata" => identity.metadata_certificate,
-        // Apart from the others: gpg and older rpm cannot read them.
-        "RPM-GPG-KEY-packages-pqc" => identity
-            .package_pqc_certificate
-            .ok_or_else(|| none(&name))?,
-        "RPM-GPG-KEY-metadata-pqc" => identity
-            .metadata_pqc_certificate
-            .ok_or_else(|| none(&name))?,
+        "RPM-GPG-KEY-packages" => identity.certificates(KeyRole::Package).concat(),
+        "RPM-GPG-KEY-metadata" => identity.certificates(KeyRole::Metadata).concat(),
+        "RPM-GPG-KEY-revoked" => of_openpgp(&identity, |key| key.state == KeyState::Revoked),
+        // Apart from the others: gpg and older rpm refuse a whole file that has one.
+        "RPM-GPG-KEY-packages-pqc" => identity.package_pqc_certificate.unwrap_or_default(),
+        "RPM-GPG-KEY-metadata-pqc" => identity.metadata_pqc_certificate.unwrap_or_default(),
+        "RPM-GPG-KEY-pqc" => format!(
+            "{}{}",
+            identity.package_pqc_certificate.unwrap_or_default(),
+            identity.metadata_pqc_certificate.unwrap_or_default()
+        ),
         "statement.pub" => identity.statement_key,
-        _ => return Err(none(&name)),
+        "keys.json" => return Ok(Json(identity.keys).into_response()),
+        // One key by its label: what a retired one signed is still to be checked.
+        other => one_key(&identity, other).unwrap_or_default(),
     };
+    if text.is_empty() {
+        return Err(ApiError::not_found(format!("there is no key {name}")).hint(
+            "keys: RPM-GPG-KEY, RPM-GPG-KEY-packages, RPM-GPG-KEY-metadata, RPM-GPG-KEY-pqc, \
+             RPM-GPG-KEY-revoked, statement.pub, keys.json and what that lists (LABEL.asc, LABEL.pub)",
+        ));
+    }
     Ok(text_answer(text))
 }
 
-fn none(name: &str) -> ApiError {
-    ApiError::not_found(format!("there is no key {name}")).hint(
-        "keys: RPM-GPG-KEY, RPM-GPG-KEY-packages, RPM-GPG-KEY-metadata, statement.pub; the two in the middle with -pqc if the signer makes post-quantum signatures",
-    )
+fn one_key(identity: &Identity, name: &str) -> Option<String> {
+    let (label, kind) = name.rsplit_once('.')?;
+    let found = identity.keys.iter().find(|key| key.label == label)?;
+    let wanted = match found.role {
+        KeyRole::Package | KeyRole::Metadata => "asc",
+        KeyRole::Statement => "pub",
+    };
+    (kind == wanted).then(|| found.public.clone())
+}
+
+fn of_openpgp(identity: &Identity, wanted: impl Fn(&PublishedKey) -> bool) -> String {
+    let all = identity.keys.iter();
+    all.filter(|key| key.openpgp_version.is_some() && wanted(key))
+        .map(|key| key.public.as_str())
+        .collect()
 }
 
 /// `…/repodata/repomd.xml.key`, which zypper looks for.
 pub async fn metadata_key(app: &App) -> Result<Response, ApiError> {
-    Ok(text_answer(identity(app).await?.metadata_certificate))
+    let identity = identity(app).await?;
+    Ok(text_answer(
+        identity.certificates(KeyRole::Metadata).concat(),
+    ))
 }
 
 /// `GET /{channel}.repo`.

@@ -14,7 +14,8 @@ use crate::intake::sweep_spool;
 use crate::store::StoreError;
 use futures_util::future::BoxFuture;
 use rusqlite::Transaction;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -97,7 +98,7 @@ pub enum JobError {
     Broken(String),
 }
 
-/// A job is given to another run when it has not ended after this time.
+/// A job that no run is at any more is given to another after this time.
 const LEASE_SECS: u32 = 3_600;
 /// First pause after a failure; doubled with each, up to [`MAX_BACK_OFF`].
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -191,7 +192,9 @@ pub async fn sweep(app: App, stop: CancellationToken) {
         {
             tracing::warn!(%error, "cannot sweep the spool: {error}");
         }
-        match app.db.write(|tx| db::jobs::release(tx, Some(now()))).await {
+        let running: Vec<u64> = running_here(&app).iter().copied().collect();
+        let release = move |tx: &Transaction<'_>| db::jobs::release(tx, Some(now()), &running);
+        match app.db.write(release).await {
             Ok(0) => {}
             Ok(count) => {
                 tracing::warn!(count, "{count} jobs did not end in time and run again");
@@ -203,6 +206,34 @@ pub async fn sweep(app: App, stop: CancellationToken) {
                 chain(&error)
             ),
         }
+    }
+}
+
+/// The jobs that this process is at.
+fn running_here(app: &App) -> MutexGuard<'_, HashSet<u64>> {
+    // Nothing that holds the lock can panic.
+    app.jobs_running
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// While it lives, the job is not given to another run.
+struct Hold {
+    app: App,
+    job_id: u64,
+}
+
+impl Hold {
+    fn on(app: &App, job_id: u64) -> Self {
+        running_here(app).insert(job_id);
+        let app = app.clone();
+        Self { app, job_id }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        running_here(&self.app).remove(&self.job_id);
     }
 }
 
@@ -230,7 +261,8 @@ impl Running {
             tracing::error!(job.name, "job {} is of no known kind", job.name);
             return;
         };
-        let task = tasks.spawn(attempt(app.clone(), kind, job));
+        let hold = Hold::on(app, job.job_id);
+        let task = tasks.spawn(attempt(app.clone(), kind, job, hold));
         self.0.entry(kind.name).or_default().push(task);
     }
 }
@@ -260,7 +292,7 @@ async fn wait(app: &App, busy: &[&'static str], stop: &CancellationToken) {
     }
 }
 
-async fn attempt(app: App, kind: &'static JobKind, job: JobRow) {
+async fn attempt(app: App, kind: &'static JobKind, job: JobRow, hold: Hold) {
     let started = std::time::Instant::now();
     let result = (kind.run)(app.clone(), job.clone()).await;
     app.metrics
@@ -293,6 +325,7 @@ async fn attempt(app: App, kind: &'static JobKind, job: JobRow) {
             );
         }
     }
+    drop(hold);
     app.jobs_changed.notify_one();
 }
 

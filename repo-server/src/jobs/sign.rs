@@ -8,6 +8,7 @@ use crate::db::builds::{PackageRow, SignedFile};
 use crate::db::evidence::{ByPackage, Kind, NewEvidence};
 use crate::db::jobs::JobRow;
 use crate::db::{self, DbError};
+use crate::signer_link;
 use hallmark_signer::client::{Client, ClientError, SignedFile as FileSignatures, SignedPackage};
 use hallmark_signer::verify::{Certificate, VerifyError, verify_detached, verify_header_signature};
 use repo_model::bundle;
@@ -104,11 +105,11 @@ async fn sign_all(
 async fn sign_one(app: &App, package: &PackageRow, dossier: Dossier) -> Result<(), JobError> {
     let unsigned = app.store.blocking_reader(package.unsigned_file).await?;
     let mut file = app.scratch_file()?;
-    let socket = app.config.server.signer_socket.clone();
+    let server = app.config.server.clone();
     let what = package.nevra.to_string();
     let header = package.header;
     let task = move || {
-        let mut client = Client::connect(&socket).map_err(JobError::Signer)?;
+        let mut client = signer_link::connect(&server).map_err(JobError::Signer)?;
         let identity = client.identity().map_err(JobError::Signer)?;
         let signed = client
             .sign_package(&dossier.head.to_bytes(), &dossier.envelopes, &dossier.sboms)
@@ -259,10 +260,13 @@ async fn store(
     }
     app.db
         .write(move |tx| {
-            for new in &evidence {
-                db::evidence::insert(tx, new, now())?;
+            // One signed file, and the statements about that one.
+            if db::builds::set_signed(tx, package_id, &record)? {
+                for new in &evidence {
+                    db::evidence::insert(tx, new, now())?;
+                }
             }
-            db::builds::set_signed(tx, package_id, &record)
+            Ok::<_, DbError>(())
         })
         .await?;
     Ok(())

@@ -15,13 +15,15 @@ use crate::db::releases::{
 };
 use crate::db::{self, DbError};
 use crate::jobs::JobError;
-use hallmark_signer::client::{Client, SignedRelease};
-use hallmark_signer::verify::{Certificate, verify_detached};
+use crate::signer_link;
+use hallmark_signer::client::{ClientError, SignedRelease};
+use hallmark_signer::verify::{Certificate, verify_all_detached};
 use repo_model::config::{MetadataCodec, RepoConfig};
 use repo_model::release::{PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA};
 use repo_model::stage::Event;
-use repo_model::wire::signer::{Base64, ReleaseFiles};
+use repo_model::wire::signer::{Base64, KeyRole, ReleaseFiles};
 use repo_model::{Arch, HeaderDigest, ReleaseId, RepoName};
+use rusqlite::Connection;
 use std::collections::{BTreeMap, HashSet};
 
 /// Name in the database.
@@ -53,12 +55,20 @@ pub async fn ensure_release(app: &App) -> Result<(), DbError> {
         .write(move |tx| {
             let waiting = !db::builds::in_stage(tx, "signed")?.is_empty();
             let revoked = db::releases::has_any(tx, &revoked)?;
-            if waiting || revoked || db::releases::newest(tx)?.is_none() {
+            if waiting || revoked || !newest_has_files(tx)? {
                 db::jobs::enqueue(tx, NAME, "", None, crate::app::now_millis())?;
             }
             Ok(())
         })
         .await
+}
+
+/// Whether there is a release that clients can be pointed at, and it is the newest.
+fn newest_has_files(connection: &Connection) -> Result<bool, DbError> {
+    match db::releases::newest(connection)? {
+        Some(newest) => db::releases::has_files(connection, newest.release),
+        None => Ok(false),
+    }
 }
 
 /// The plan that was begun, or a new one; none when there is nothing to publish.
@@ -87,7 +97,7 @@ async fn plan(app: &App) -> Result<Option<Plan>, DbError> {
                 );
             }
             let revokes = db::releases::has_any(tx, &revoked)?;
-            if builds.is_empty() && newest.is_some() && !revokes {
+            if builds.is_empty() && newest_has_files(tx)? && !revokes {
                 return Ok(None);
             }
             let plan = Plan {
@@ -130,7 +140,15 @@ async fn make(app: &App, plan: Plan) -> Result<NewRelease, JobError> {
             made
         }
     };
-    let signed = sign(app, &made).await?;
+    let signed = sign(app, &made).await;
+    if let Err(JobError::Signer(ClientError::Refused { .. })) = signed {
+        // What the signer has signed it signs again, whatever was revoked since. So this was never signed:
+        // the next run makes the release anew, without what the policy revokes by then.
+        app.db
+            .write(move |tx| db::releases::clear_made(tx, release))
+            .await?;
+    }
+    let signed = signed?;
     let mut post_quantum = signed.repomd_post_quantum.into_iter();
     let mut repomd_signatures = Vec::with_capacity(signed.repomd_signatures.len());
     for armored in signed.repomd_signatures {
@@ -345,9 +363,9 @@ async fn sign(app: &App, made: &MadeRelease) -> Result<SignedRelease, JobError> 
             ),
         });
     }
-    let socket = app.config.server.signer_socket.clone();
+    let server = app.config.server.clone();
     let signed = tokio::task::spawn_blocking(move || {
-        let mut client = Client::connect(&socket).map_err(JobError::Signer)?;
+        let mut client = signer_link::connect(&server).map_err(JobError::Signer)?;
         let identity = client.identity().map_err(JobError::Signer)?;
         let signed = client
             .sign_release(&json, &files)
@@ -355,34 +373,39 @@ async fn sign(app: &App, made: &MadeRelease) -> Result<SignedRelease, JobError> 
         verify(
             &files,
             &signed.repomd_signatures,
-            &identity.metadata_certificate,
+            &identity.certificates(KeyRole::Metadata),
         )?;
         if let Some(certificate) = &identity.metadata_pqc_certificate {
-            verify(&files, &signed.repomd_post_quantum, certificate)?;
+            verify(&files, &signed.repomd_post_quantum, &[certificate])?;
         }
         Ok(signed)
     });
     signed.await?
 }
 
-/// One signature for each `repomd.xml`, all made with this certificate.
+/// Signatures for each `repomd.xml`, all made with these certificates.
 fn verify(
     files: &[ReleaseFiles],
     signatures: &[String],
-    certificate: &str,
+    certificates: &[&str],
 ) -> Result<(), JobError> {
     if signatures.len() != files.len() {
         return Err(JobError::Broken(
             "the signer gave another number of signatures than asked for".to_owned(),
         ));
     }
+    let refuse = |source| JobError::BadSignature {
+        what: "repomd.xml".to_owned(),
+        source,
+    };
+    let read = |armored: &&str| Certificate::from_bytes(armored.as_bytes());
+    let ours: Vec<_> = certificates
+        .iter()
+        .map(read)
+        .collect::<Result<_, _>>()
+        .map_err(refuse)?;
     for (file, armored) in files.iter().zip(signatures) {
-        Certificate::from_bytes(certificate.as_bytes())
-            .and_then(|key| verify_detached(file.repomd.0.as_slice(), armored.as_bytes(), &key))
-            .map_err(|source| JobError::BadSignature {
-                what: "repomd.xml".to_owned(),
-                source,
-            })?;
+        verify_all_detached(&file.repomd.0, armored.as_bytes(), &ours).map_err(refuse)?;
     }
     Ok(())
 }

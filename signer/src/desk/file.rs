@@ -2,7 +2,7 @@
 //! it streams by, once, and never kept.
 
 use super::{Desk, DeskError, bad_request, summary};
-use crate::journal::Event;
+use crate::journal::{Event, clipped};
 use crate::keys::openpgp::SignatureHasher;
 use crate::keys::pqc::PqcHasher;
 use crate::verify::verify_header_signature;
@@ -41,7 +41,7 @@ pub(super) fn sign(
             tracing::warn!(package.header = %header, "file of {header} is not signed: {reason}");
             let event = Event::FileRefused {
                 header,
-                reason: reason.clone(),
+                reason: clipped(&reason),
             };
             desk.record(now, event)?;
             return Ok(bad_request(reason));
@@ -54,7 +54,7 @@ pub(super) fn sign(
     };
     let armored = desk.keys.package.sign_armored(body.hasher, now)?;
     let signature = FileDigest::of(armored.as_bytes());
-    let statement = summary::package_release(&package, file).sign(&desk.keys.statement)?;
+    let statement = summary::package_release(&package, file).sign(&*desk.keys.statement)?;
     desk.record(
         now,
         Event::FileSigned {
@@ -129,7 +129,7 @@ fn check_head(
             "no head {head_digest} of package {header} was signed here"
         )));
     }
-    if let Err(error) = verify_header_signature(head, &desk.package_certificates) {
+    if let Err(error) = verify_header_signature(head, &desk.trusted_certificates) {
         return Ok(Err(error.to_string()));
     }
     let named = Package::from_head(head).ok().and_then(|package| {

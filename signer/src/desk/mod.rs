@@ -19,7 +19,7 @@ use crate::rules::{Rules, RulesError};
 use crate::verify::{Certificate, VerifyError, can_sign};
 use repo_model::config::{PostQuantum, SignerConfig};
 use repo_model::statement::StatementError;
-use repo_model::wire::signer::{Identity, Request, Response};
+use repo_model::wire::signer::{Identity, KeyRole, MAX_ENVELOPES, MAX_SBOMS, Request, Response};
 use repo_model::{FileDigest, HeaderDigest, Timestamp};
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -36,9 +36,24 @@ pub enum OpenError {
     /// The policy, or what vouches for it.
     #[error(transparent)]
     Rules(#[from] RulesError),
+    /// The clock was set back, or it was ahead when the journal was written: evidence could look fresh
+    /// that is not. Correct the clock; when the journal's time is the wrong one, start once with
+    /// `--trust-clock`.
+    #[error(
+        "the clock says {now}, but the journal goes to {latest}: correct the clock, or start once with --trust-clock"
+    )]
+    ClockBack {
+        /// The clock.
+        now: Timestamp,
+        /// The journal.
+        latest: Timestamp,
+    },
     /// Armour of our own keys could not be made.
     #[error(transparent)]
     OpenPgp(#[from] OpenPgpError),
+    /// A public half does not read back.
+    #[error(transparent)]
+    Certificate(#[from] VerifyError),
     /// Expired, revoked, not for signing, or from the future.
     #[error("{name} holds a key that may not sign now")]
     NotASigningKey {
@@ -108,6 +123,8 @@ pub struct Desk {
     keys: Keys,
     /// Those that signatures in a header may be by.
     package_certificates: Vec<Certificate>,
+    /// The same and those of retired keys: what they signed is still good.
+    trusted_certificates: Vec<Certificate>,
     config: SignerConfig,
     in_force: RwLock<InForce>,
     ledger: Mutex<Ledger>,
@@ -115,9 +132,24 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Loads keys, policy and journal, and records the start.
+    /// Loads keys, policy and journal, and records the start. Refuses a clock that is behind the journal.
     pub fn open(config: &SignerConfig, now: Timestamp) -> Result<Self, OpenError> {
-        let keys = keys::load(config)?;
+        Self::open_unless(config, now, |latest| {
+            is_behind(now, latest).then_some(OpenError::ClockBack { now, latest })
+        })
+    }
+
+    /// The same when an operator says that the clock is right and the journal's last time is not.
+    pub fn open_trusting_clock(config: &SignerConfig, now: Timestamp) -> Result<Self, OpenError> {
+        Self::open_unless(config, now, |_| None)
+    }
+
+    fn open_unless(
+        config: &SignerConfig,
+        now: Timestamp,
+        objection: impl Fn(Timestamp) -> Option<OpenError>,
+    ) -> Result<Self, OpenError> {
+        let keys = keys::load_at(config, now)?;
         for (name, key) in [(PACKAGE_KEY, &keys.package), (METADATA_KEY, &keys.metadata)] {
             if !can_sign(&Certificate::of(key.certificate()), now) {
                 return Err(OpenError::NotASigningKey { name });
@@ -128,6 +160,9 @@ impl Desk {
         let rules = Rules::read(config, &index, now)?;
         rules.announce(now);
         let identity = identity(config, &keys, &rules)?;
+        if let Some(error) = index.latest().and_then(objection) {
+            return Err(error);
+        }
         let mut ledger = Ledger { journal, index };
         let started = Event::Started {
             policy: rules.in_use(),
@@ -140,10 +175,17 @@ impl Desk {
         if let (PostQuantum::Embedded, Some(more)) = (config.post_quantum, &keys.post_quantum) {
             package_certificates.push(Certificate::of(more.package.certificate()));
         }
+        let trusted_certificates = trusted_certificates(&identity, &package_certificates)?;
+        for key in &identity.keys {
+            for warning in key.warnings(now) {
+                tracing::warn!(signer.key = key.label, "key {}: {warning}", key.label);
+            }
+        }
         let ledger = Mutex::new(ledger);
         Ok(Self {
             keys,
             package_certificates,
+            trusted_certificates,
             config: config.clone(),
             in_force: RwLock::new(InForce {
                 rules: Arc::new(rules),
@@ -213,6 +255,9 @@ impl Desk {
         body: &mut dyn Read,
         now: Timestamp,
     ) -> Result<Response, DeskError> {
+        if let Some(refusal) = self.clock_refusal(&request, body, now)? {
+            return Ok(refusal);
+        }
         if let Some(refusal) = self.too_many(&request, body, now)? {
             return Ok(refusal);
         }
@@ -221,20 +266,28 @@ impl Desk {
                 return Ok(Response::Identity(self.identity()));
             }
             Err(error) => {
-                // The next request comes after the file.
-                let follows = bytes_after(&request);
-                io::copy(&mut body.take(follows), &mut io::sink()).map_err(DeskError::Body)?;
+                skip(body, bytes_after(&request))?;
                 return Err(error);
             }
             Ok(rules) => rules,
         };
         match request {
             Request::Identity => Ok(Response::Identity(self.identity())),
+            Request::LastRelease => Ok(Response::LastRelease {
+                last: self.ledger()?.index.last_release(),
+            }),
             Request::SignPackage {
                 head,
                 envelopes,
                 sboms,
             } => {
+                if envelopes.len() > MAX_ENVELOPES || sboms.len() > MAX_SBOMS {
+                    return Ok(bad_request(format!(
+                        "{} envelopes and {} SBOMs; the limits are {MAX_ENVELOPES} and {MAX_SBOMS}",
+                        envelopes.len(),
+                        sboms.len()
+                    )));
+                }
                 let sboms: Vec<Vec<u8>> = sboms.into_iter().map(|sbom| sbom.0).collect();
                 package::sign(self, &rules, digest, &head.0, &envelopes, &sboms, now)
             }
@@ -247,6 +300,30 @@ impl Desk {
         }
     }
 
+    /// The answer while the clock is behind the journal: the age of evidence could not be told.
+    fn clock_refusal(
+        &self,
+        request: &Request,
+        body: &mut dyn Read,
+        now: Timestamp,
+    ) -> Result<Option<Response>, DeskError> {
+        if key_of(request).is_none() {
+            return Ok(None);
+        }
+        let latest = self.ledger()?.index.latest();
+        let Some(latest) = latest.filter(|latest| is_behind(now, *latest)) else {
+            return Ok(None);
+        };
+        skip(body, bytes_after(request))?;
+        tracing::error!(
+            alarm = "clock-back",
+            "ALARM: the clock says {now}, the journal goes to {latest}: nothing is signed"
+        );
+        Ok(Some(Response::Failed {
+            message: format!("the signer's clock says {now}, its journal goes to {latest}"),
+        }))
+    }
+
     /// The answer to a request over its key's limit.
     fn too_many(
         &self,
@@ -254,17 +331,13 @@ impl Desk {
         body: &mut dyn Read,
         now: Timestamp,
     ) -> Result<Option<Response>, DeskError> {
-        let key = match request {
-            Request::Identity => return Ok(None),
-            Request::SignPackage { .. } | Request::SignFile { .. } => Key::Package,
-            Request::SignRelease { .. } => Key::Metadata,
+        let Some(key) = key_of(request) else {
+            return Ok(None);
         };
         let Err(no) = self.limits.take(key, now) else {
             return Ok(None);
         };
-        // The next request comes after the file.
-        let follows = bytes_after(request);
-        io::copy(&mut body.take(follows), &mut io::sink()).map_err(DeskError::Body)?;
+        skip(body, bytes_after(request))?;
         let (key, per_minute) = (key.name(), no.per_minute);
         if no.alarm {
             tracing::warn!(
@@ -323,12 +396,13 @@ fn identity(config: &SignerConfig, keys: &Keys, rules: &Rules) -> Result<Identit
         verifier_id: config.verifier_id.clone(),
         policy: rules.digest,
         policy_version: rules.policy.version,
+        keys: keys.published.clone(),
     })
 }
 
 /// The identity as the files say it, without opening the journal: for a signer that does not run.
 pub fn identity_from_files(config: &SignerConfig, now: Timestamp) -> Result<Identity, OpenError> {
-    let keys = keys::load(config)?;
+    let keys = keys::load_at(config, now)?;
     let rules = Rules::read(config, &Index::default(), now)?;
     Ok(identity(config, &keys, &rules)?)
 }
@@ -337,8 +411,45 @@ pub fn identity_from_files(config: &SignerConfig, now: Timestamp) -> Result<Iden
 fn bytes_after(request: &Request) -> u64 {
     match request {
         Request::SignFile { size_bytes, .. } => *size_bytes,
-        Request::Identity | Request::SignPackage { .. } | Request::SignRelease { .. } => 0,
+        Request::Identity
+        | Request::LastRelease
+        | Request::SignPackage { .. }
+        | Request::SignRelease { .. } => 0,
     }
+}
+
+/// The key that a request asks for.
+fn key_of(request: &Request) -> Option<Key> {
+    match request {
+        Request::Identity | Request::LastRelease => None,
+        Request::SignPackage { .. } | Request::SignFile { .. } => Some(Key::Package),
+        Request::SignRelease { .. } => Some(Key::Metadata),
+    }
+}
+
+/// The next request comes after the file.
+fn skip(body: &mut dyn Read, bytes: u64) -> Result<(), DeskError> {
+    io::copy(&mut body.take(bytes), &mut io::sink())
+        .map(|_| ())
+        .map_err(DeskError::Body)
+}
+
+/// A clock may be corrected by so much, backwards, while the signer runs.
+const MAX_BACK_SECS: i64 = 600;
+
+fn is_behind(now: Timestamp, latest: Timestamp) -> bool {
+    now.plus_secs(MAX_BACK_SECS) < latest
+}
+
+fn trusted_certificates(
+    identity: &Identity,
+    signing: &[Certificate],
+) -> Result<Vec<Certificate>, OpenError> {
+    let mut all = signing.to_vec();
+    for armored in identity.certificates(KeyRole::Package) {
+        all.push(Certificate::from_bytes(armored.as_bytes())?);
+    }
+    Ok(all)
 }
 
 /// A request that asks for what cannot be.

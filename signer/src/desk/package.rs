@@ -2,16 +2,18 @@
 
 use super::summary::{self, Judge};
 use super::{Desk, DeskError, bad_request};
-use crate::journal::Event;
+use crate::index::Index;
+use crate::journal::{Event, HeaderSignature, Written, recorded};
 use crate::rules::Rules;
 use crate::verify::verify_header_signature;
 use repo_model::config::PostQuantum;
 use repo_model::dsse::Envelope;
-use repo_model::policy::{self, Decision, Evidence, Judgement, OlderVersions, Reason};
+use repo_model::nevra::MAX_NEVRA_BYTES;
+use repo_model::policy::{self, Decision, Evidence, Judgement, Reason};
 use repo_model::rpm::signature::{OpenPgpSignature, with_openpgp};
 use repo_model::rpm::{Head, Package};
 use repo_model::wire::signer::{Base64, Response};
-use repo_model::{FileDigest, Timestamp};
+use repo_model::{FileDigest, HeaderDigest, Timestamp};
 
 /// Judges the package by the raw evidence; signs its header when the policy releases it.
 ///
@@ -69,10 +71,21 @@ fn refuse(
         header,
         policy,
         held,
-        reasons: reasons.clone(),
+        reasons: recorded(&reasons),
     };
     desk.record(now, event)?;
     Ok(Response::Refused { held, reasons })
+}
+
+/// What is to be signed, and why it may be.
+struct Case<'a> {
+    rules: &'a Rules,
+    /// SHA-256 of the request.
+    request: FileDigest,
+    evidence: &'a Evidence<'a>,
+    package: Package,
+    judgement: Judgement,
+    now: Timestamp,
 }
 
 fn release(
@@ -80,108 +93,216 @@ fn release(
     rules: &Rules,
     request: FileDigest,
     evidence: &Evidence<'_>,
-    mut judgement: Judgement,
+    judgement: Judgement,
     now: Timestamp,
 ) -> Result<Response, DeskError> {
-    let (head, sboms) = (evidence.head, evidence.sboms);
+    let head = evidence.head;
     let package = match Package::from_head(head) {
         Ok(package) => package,
         Err(error) => return Ok(bad_request(format!("the package's header: {error}"))),
     };
-    if let Some(reason) = older_version(desk, rules, &package)? {
-        let mut hold = vec![reason];
-        let (policy, header) = (&rules.policy, package.header_digest);
-        judgement.set_aside(policy, evidence.envelopes, header, now, &mut hold);
-        if !hold.is_empty() {
-            return refuse(desk, rules, request, head, true, hold, now);
+    if package.nevra.to_string().len() > MAX_NEVRA_BYTES {
+        return Ok(bad_request("the package's name and version are too long"));
+    }
+    let mut case = Case {
+        rules,
+        request,
+        evidence,
+        package,
+        judgement,
+        now,
+    };
+    let hold = case.objections(&desk.ledger()?.index);
+    if !hold.is_empty() {
+        return refuse(desk, rules, request, head, true, hold, now);
+    }
+    // The key signs a header once. Two requests may come side by side, both for the first time: who is
+    // recorded second starts again with the signature of the first.
+    loop {
+        let work = match make(desk, &case)? {
+            Ok(work) => work,
+            Err(problem) => return Ok(bad_request(problem)),
+        };
+        match record(desk, &mut case, &work)? {
+            Recorded::Yes(written) => {
+                written.durable()?;
+                case.tell();
+                return Ok(work.into_response());
+            }
+            Recorded::SignedMeanwhile => {}
+            Recorded::Refused(hold) => {
+                return refuse(desk, rules, request, head, true, hold, now);
+            }
         }
     }
-    let signatures = header_signatures(desk, head, now)?;
+}
+
+impl Case<'_> {
+    /// What the signer's memory has against the package, without what is waived.
+    fn objections(&mut self, index: &Index) -> Vec<Reason> {
+        let (policy, header) = (&self.rules.policy, self.package.header_digest);
+        let objection = index.objection(policy, &self.package.nevra, header);
+        let known = |reason: &Reason| {
+            let mut waived = self.judgement.waived.iter();
+            waived.any(|waived| waived.finding == *reason)
+        };
+        let mut hold: Vec<_> = objection
+            .into_iter()
+            .filter(|reason| !known(reason))
+            .collect();
+        if !hold.is_empty() {
+            let envelopes = self.evidence.envelopes;
+            self.judgement
+                .set_aside(policy, envelopes, header, self.now, &mut hold);
+        }
+        hold
+    }
+
+    /// For the log.
+    fn tell(&self) {
+        let nevra = &self.package.nevra;
+        for waived in &self.judgement.waived {
+            tracing::warn!(
+                package.nevra = %nevra,
+                alarm = "waived",
+                "ALARM: {nevra} goes out although {}: {} (waiver {})",
+                waived.finding,
+                waived.why,
+                waived.waiver
+            );
+        }
+        tracing::info!(
+            package.nevra = %nevra,
+            package.header = %self.package.header_digest,
+            "signed {nevra}"
+        );
+    }
+}
+
+/// All that a signed package is answered with.
+struct Work {
+    /// Over the main header, and whose.
+    signatures: Vec<HeaderSignature>,
+    signature_header: Vec<u8>,
+    signed_head: FileDigest,
+    summary: Envelope,
+    sbom_statement: Envelope,
+}
+
+impl Work {
+    fn into_response(self) -> Response {
+        Response::PackageSigned {
+            signature_header: Base64(self.signature_header),
+            summary: self.summary,
+            sbom_statement: self.sbom_statement,
+        }
+    }
+}
+
+/// Makes signature and statements; nothing of it may leave before it is recorded. `Ok(Err)`: the
+/// package takes no signature.
+fn make(desk: &Desk, case: &Case<'_>) -> Result<Result<Work, String>, DeskError> {
+    let (head, now) = (case.evidence.head, case.now);
+    let (made, signatures) = header_signatures(desk, head, case.package.header_digest, now)?;
     let signature_header = match with_openpgp(head, &signatures) {
         Ok(header) => header,
-        Err(error) => return Ok(bad_request(format!("the signature header: {error}"))),
+        Err(error) => return Ok(Err(format!("the signature header: {error}"))),
     };
     let signed_head = [head.lead(), &signature_header, head.main_bytes()].concat();
     check_own_work(desk, &signed_head, head)?;
     let judge = Judge {
         verifier_id: &desk.config.verifier_id,
-        policy: &rules.policy,
-        policy_digest: rules.digest,
+        policy: &case.rules.policy,
+        policy_digest: case.rules.digest,
     };
-    let key = &desk.keys.statement;
-    let summary = summary::verification_summary(judge, &package, &judgement, now).sign(key)?;
-    let sbom_statement = summary::sbom_reference(judge, &package, sboms).sign(key)?;
-    let event = Event::PackageSigned {
-        request,
-        header: package.header_digest,
-        nevra: package.nevra.clone(),
-        policy: rules.digest,
-        inputs: judgement.inputs.clone(),
-        confirmed_by: judgement.confirmed_by.clone(),
-        waived: judgement.waived.clone(),
+    let (package, key) = (&case.package, &*desk.keys.statement);
+    let summary = summary::verification_summary(judge, package, &case.judgement, now);
+    Ok(Ok(Work {
+        signatures: made,
+        signature_header,
         signed_head: FileDigest::of(&signed_head),
-        summary: FileDigest::of(&summary.to_json()),
-        sbom_statement: FileDigest::of(&sbom_statement.to_json()),
+        summary: summary.sign(key)?,
+        sbom_statement: summary::sbom_reference(judge, package, case.evidence.sboms).sign(key)?,
+    }))
+}
+
+enum Recorded {
+    /// It is in the journal; wait for the disk.
+    Yes(Written),
+    /// Another request for the same header was first.
+    SignedMeanwhile,
+    /// Another package was signed meanwhile that speaks against this one.
+    Refused(Vec<Reason>),
+}
+
+/// The last look and the record are one step: no other request comes between them.
+fn record(desk: &Desk, case: &mut Case<'_>, work: &Work) -> Result<Recorded, DeskError> {
+    let mut ledger = desk.ledger()?;
+    let hold = case.objections(&ledger.index);
+    if !hold.is_empty() {
+        return Ok(Recorded::Refused(hold));
+    }
+    let header = case.package.header_digest;
+    for made in &work.signatures {
+        let first = ledger.index.signature(header, &made.key);
+        if first.is_some_and(|first| first != made.packet.0) {
+            return Ok(Recorded::SignedMeanwhile);
+        }
+    }
+    let event = Event::PackageSigned {
+        request: case.request,
+        header,
+        nevra: case.package.nevra.clone(),
+        policy: case.rules.digest,
+        inputs: case.judgement.inputs.clone(),
+        confirmed_by: case.judgement.confirmed_by.clone(),
+        waived: case.judgement.waived.clone(),
+        signed_head: work.signed_head,
+        summary: FileDigest::of(&work.summary.to_json()),
+        sbom_statement: FileDigest::of(&work.sbom_statement.to_json()),
+        signatures: work.signatures.clone(),
     };
-    desk.record(now, event)?;
-    for waived in &judgement.waived {
-        tracing::warn!(
-            package.nevra = %package.nevra,
-            alarm = "waived",
-            "ALARM: {} goes out although {}: {} (waiver {})",
-            package.nevra,
-            waived.finding,
-            waived.why,
-            waived.waiver
-        );
-    }
-    tracing::info!(
-        package.nevra = %package.nevra,
-        package.header = %package.header_digest,
-        "signed {}",
-        package.nevra
-    );
-    Ok(Response::PackageSigned {
-        signature_header: Base64(signature_header),
-        summary,
-        sbom_statement,
-    })
+    Ok(Recorded::Yes(ledger.record(case.now, event)?))
 }
 
-/// The policy's objection to a version lower than the highest signed before.
-fn older_version(
-    desk: &Desk,
-    rules: &Rules,
-    package: &Package,
-) -> Result<Option<Reason>, DeskError> {
-    if rules.policy.older_versions == OlderVersions::Allow {
-        return Ok(None);
-    }
-    let ledger = desk.ledger()?;
-    Ok(ledger
-        .index
-        .objection(&package.nevra, package.header_digest))
-}
-
-/// One signature for each of the certificates that clients check headers with.
+/// One signature for each of the certificates that clients check headers with: what the key made before,
+/// or a new one.
 fn header_signatures(
     desk: &Desk,
     head: &Head,
+    header: HeaderDigest,
     now: Timestamp,
-) -> Result<Vec<OpenPgpSignature>, DeskError> {
+) -> Result<(Vec<HeaderSignature>, Vec<OpenPgpSignature>), DeskError> {
+    let before = |key: &str| -> Result<Option<Vec<u8>>, DeskError> {
+        let ledger = desk.ledger()?;
+        Ok(ledger.index.signature(header, key).map(<[u8]>::to_vec))
+    };
     let main = head.main_bytes();
-    let mut signatures = vec![OpenPgpSignature {
-        packet: desk.keys.package.sign(main, now)?,
-        legacy: Some(desk.keys.package.slot()),
-    }];
+    let (mut made, mut signatures) = (Vec::new(), Vec::new());
+    let mut add = |key: String, packet: Vec<u8>, legacy| {
+        signatures.push(OpenPgpSignature {
+            packet: packet.clone(),
+            legacy,
+        });
+        let packet = Base64(packet);
+        made.push(HeaderSignature { key, packet });
+    };
+    let key = &desk.keys.package;
+    let packet = match before(&key.fingerprint())? {
+        Some(packet) => packet,
+        None => key.sign(main, now)?,
+    };
+    add(key.fingerprint(), packet, Some(key.slot()));
     if let (PostQuantum::Embedded, Some(keys)) = (desk.config.post_quantum, &desk.keys.post_quantum)
     {
-        signatures.push(OpenPgpSignature {
-            packet: keys.package.sign(main, now)?,
-            legacy: None,
-        });
+        let key = &keys.package;
+        let packet = match before(&key.fingerprint())? {
+            Some(packet) => packet,
+            None => key.sign(main, now)?,
+        };
+        add(key.fingerprint(), packet, None);
     }
-    Ok(signatures)
+    Ok((made, signatures))
 }
 
 /// Reads the signed head back as a client would: same main header, all signatures, ours.

@@ -1,12 +1,18 @@
 //! Signing a release: each repository's `repomd.xml` and the release document itself.
 //!
-//! A release is signed only when every package in it was signed here with the listed summary, it
-//! goes on from the last release signed here, and the policy revokes none of its packages.
+//! A release is signed only when every package in it was signed here, with the listed summary and as
+//! the listed file, it goes on from the last release signed here, and the policy revokes none of its
+//! packages. The last release is signed again, the very same, whatever was revoked since: its answer may
+//! have been lost, and it is out already if it was not.
+//!
+//! What `repomd.xml` leads to is not read: parsing XML is no work for the process with the keys. That
+//! primary.xml lists exactly the files of the package list is for anybody to check, and a package that is
+//! not on the list has no signature that clients accept.
 
 use super::{Desk, DeskError, bad_request};
-use crate::index::{Index, SignedRelease};
-use crate::journal::Event;
-use crate::keys::openpgp::SignatureHasher;
+use crate::index::Index;
+use crate::journal::{Event, clipped};
+use crate::keys::openpgp::{SignatureHasher, armored_signatures};
 use crate::keys::pqc::PqcHasher;
 use crate::rules::Rules;
 use repo_model::policy::{Policy, Reason};
@@ -14,7 +20,7 @@ use repo_model::release::{
     ListedPackage, PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA, read_package_list,
 };
 use repo_model::statement::{RELEASE, Statement, Subject};
-use repo_model::wire::signer::{ReleaseFiles, Response};
+use repo_model::wire::signer::{LastRelease, ReleaseFiles, Response};
 use repo_model::{FileDigest, Timestamp};
 use std::collections::BTreeMap;
 
@@ -64,13 +70,11 @@ pub(super) fn sign(
             hasher.update(&repo.repomd.0);
             repomd_post_quantum.push(keys.metadata.sign_armored(hasher, now)?);
         }
-        let mut hasher = SignatureHasher::new()?;
-        hasher.update(&repo.repomd.0);
-        repomd_signatures.push(desk.keys.metadata.sign_armored(hasher, now)?);
+        repomd_signatures.push(sign_repomd(desk, &repo.repomd.0, now)?);
     }
     let (id, issued) = (document.id, document.issued);
     let envelope =
-        Statement::new(RELEASE, subjects(&document), document).sign(&desk.keys.statement)?;
+        Statement::new(RELEASE, subjects(&document), document).sign(&*desk.keys.statement)?;
     let event = Event::ReleaseSigned {
         request,
         id,
@@ -87,6 +91,18 @@ pub(super) fn sign(
         repomd_post_quantum,
         envelope,
     })
+}
+
+/// The current key signs last: zypper looks at the last signature only, dnf takes any that it knows.
+fn sign_repomd(desk: &Desk, repomd: &[u8], now: Timestamp) -> Result<String, DeskError> {
+    let mut hasher = SignatureHasher::new()?;
+    hasher.update(repomd);
+    let beside = desk.keys.metadata_beside.iter();
+    let packets = beside
+        .chain([&desk.keys.metadata])
+        .map(|key| key.sign_hasher(hasher.clone(), now))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(armored_signatures(&packets)?)
 }
 
 fn refuse(
@@ -106,6 +122,7 @@ fn refuse(
         ),
     };
     tracing::warn!("a release is not signed: {reason}");
+    let reason = clipped(&reason);
     desk.record(now, Event::ReleaseRefused { request, reason })?;
     Ok(response)
 }
@@ -163,9 +180,16 @@ fn check(
         .iter()
         .map(|revoked| (revoked.header_sha256, &revoked.reason))
         .collect();
+    let digest = FileDigest::of(document_json);
+    let again = index
+        .last_release()
+        .is_some_and(|last| (last.id, last.document) == (document.id, digest));
     for (repo, files) in document.repos.iter().zip(files) {
         for package in check_files(repo, files)? {
             check_package(index, &package)?;
+            if again {
+                continue;
+            }
             if let Some(reason) = revoked.get(&package.header) {
                 let reason = format!("{}: {reason}", package.nevra);
                 return Err(Objection::Forbidden(Reason::Revoked { reason }));
@@ -179,7 +203,7 @@ fn check(
 fn check_succession(
     document: &ReleaseDocument,
     digest: FileDigest,
-    last: SignedRelease,
+    last: LastRelease,
 ) -> Result<(), String> {
     if document.id == last.id && digest == last.document {
         return Ok(());
@@ -235,13 +259,13 @@ fn check_files(repo: &ReleaseRepo, files: &ReleaseFiles) -> Result<Vec<ListedPac
     Ok(packages)
 }
 
-/// The package was signed here, under this name, with this summary.
+/// The package was signed here, under this name, with this summary, as this file.
 fn check_package(index: &Index, listed: &ListedPackage) -> Result<(), String> {
     let ListedPackage {
         nevra,
         header,
         summary,
-        ..
+        signed_file,
     } = listed;
     let Some(signed) = index.package(*header) else {
         return Err(format!("{nevra} (header {header}) was not signed here"));
@@ -251,6 +275,9 @@ fn check_package(index: &Index, listed: &ListedPackage) -> Result<(), String> {
     }
     if !signed.summaries.contains(summary) {
         return Err(format!("summary {summary} of {nevra} was not made here"));
+    }
+    if !signed.signed_files.contains(signed_file) {
+        return Err(format!("file {signed_file} of {nevra} was not signed here"));
     }
     Ok(())
 }

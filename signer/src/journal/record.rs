@@ -2,6 +2,7 @@
 
 use repo_model::policy::Reason;
 use repo_model::policy::waivers::Waived;
+use repo_model::wire::signer::{Base64, KeyRole, KeyState};
 use repo_model::{FileDigest, HeaderDigest, Nevra, OperatorName, ReleaseId, Timestamp, WorkerName};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,49 @@ pub struct PolicyInUse {
     pub targets_version: Option<u64>,
 }
 
+/// A signature over a main header, and whose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderSignature {
+    /// Fingerprint of the key.
+    pub key: String,
+    /// The OpenPGP packet.
+    pub packet: Base64,
+}
+
+/// Longest reason that is written down, bytes.
+const MAX_REASON_BYTES: usize = 2_000;
+/// Most reasons of one refusal.
+const MAX_REASONS: usize = 100;
+
+/// A reason in words, short enough for the journal.
+pub(crate) fn clipped(text: &str) -> String {
+    if text.len() <= MAX_REASON_BYTES {
+        return text.to_owned();
+    }
+    let mut end = MAX_REASON_BYTES;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}... ({} bytes)", &text[..end], text.len())
+}
+
+/// Reasons as they are written down: whoever sends a hostile header chooses their words and number, and
+/// must not choose the length of a line. What is clipped keeps its beginning.
+pub fn recorded(reasons: &[Reason]) -> Vec<Reason> {
+    let one = |reason: &Reason| {
+        let words = reason.to_string();
+        if words.len() <= MAX_REASON_BYTES {
+            return reason.clone();
+        }
+        Reason::Lint {
+            finding: "clipped".to_owned(),
+            message: clipped(&words),
+        }
+    };
+    reasons.iter().take(MAX_REASONS).map(one).collect()
+}
+
 /// What the signer did. Digests are SHA-256; `request` is that of the request's JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -57,6 +101,20 @@ pub enum Event {
     PolicyRead {
         /// The policy in use from now on.
         policy: PolicyInUse,
+    },
+    /// A key came into another state; by hand, while no signer ran.
+    KeyChanged {
+        /// What it signs.
+        role: KeyRole,
+        /// What it is kept under.
+        label: String,
+        /// The new state.
+        state: KeyState,
+        /// Fingerprint or key id.
+        key: String,
+        /// Why it was revoked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// A header was signed.
     PackageSigned {
@@ -81,6 +139,9 @@ pub enum Event {
         summary: FileDigest,
         /// Envelope of the SBOM statement.
         sbom_statement: FileDigest,
+        /// The signatures over the header, so that the same request gets the same bytes again.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        signatures: Vec<HeaderSignature>,
     },
     /// The policy said no.
     PackageRefused {

@@ -1,9 +1,13 @@
-//! Where the OpenPGP keys live: one row a backend. The statement key is a file in all of them.
+//! Where the private keys live: one row a backend.
 
-use super::openpgp::SigningKey;
-use super::{KeyError, file, pkcs11};
+use super::openpgp::{OpenPgpError, SigningKey};
+use super::{KeyError, credential, encrypted, file, pkcs11};
 use repo_model::Timestamp;
 use repo_model::config::{KeyBackendName, SignerConfig};
+use repo_model::dsse::StatementSigner;
+use repo_model::wire::signer::KeyRole;
+use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// One place for keys.
 #[derive(Debug, Clone, Copy)]
@@ -15,24 +19,51 @@ pub struct KeyBackend {
 }
 
 /// All of them.
-pub static KEY_BACKENDS: &[KeyBackend] = &[file::BACKEND, pkcs11::BACKEND];
+pub static KEY_BACKENDS: &[KeyBackend] = &[
+    file::BACKEND,
+    encrypted::BACKEND,
+    credential::BACKEND,
+    pkcs11::BACKEND,
+];
+
+/// One key: what it is for, and the name it is kept under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// What it signs.
+    pub role: KeyRole,
+    /// `package-key`, `package-key-2`, ...
+    pub label: String,
+}
+
+impl Slot {
+    /// Maps a library error of this key.
+    pub(super) fn open_pgp(&self) -> impl FnOnce(OpenPgpError) -> KeyError + use<> {
+        let label = self.label.clone();
+        move |source| KeyError::OpenPgp { label, source }
+    }
+}
 
 /// An open place for keys.
 pub trait KeyStore {
-    /// Makes the key `name` and its certificate, or whichever of the two is missing; `false` when
-    /// both were there. Never replaces a key.
+    /// Makes the key, or whatever is missing of it; `false` when it was there. Never replaces a key.
     ///
-    /// * `name`: [`super::PACKAGE_KEY`] or [`super::METADATA_KEY`].
     /// * `now`: the key's creation time.
-    fn make(
-        &self,
-        name: &'static str,
-        config: &SignerConfig,
-        now: Timestamp,
-    ) -> Result<bool, KeyError>;
+    fn make(&self, slot: &Slot, config: &SignerConfig, now: Timestamp) -> Result<bool, KeyError>;
 
-    /// The key `name`, ready to sign.
-    fn load(&self, name: &'static str) -> Result<SigningKey, KeyError>;
+    /// A package or metadata key, ready to sign.
+    fn open_pgp(&self, slot: &Slot) -> Result<SigningKey, KeyError>;
+
+    /// A statement key, ready to sign.
+    fn statement(&self, slot: &Slot) -> Result<Arc<dyn StatementSigner>, KeyError>;
+
+    /// Whether a key that the backend cannot make itself is kept under this name.
+    fn has_file(&self, file: &str) -> Result<bool, KeyError>;
+
+    /// Keeps such a key; `false` when the name was taken.
+    fn put_file(&self, file: &str, secret: &[u8]) -> Result<bool, KeyError>;
+
+    /// Such a key.
+    fn get_file(&self, file: &str) -> Result<Zeroizing<Vec<u8>>, KeyError>;
 }
 
 /// Opens the backend that the configuration names.

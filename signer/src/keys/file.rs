@@ -1,39 +1,30 @@
 //! Keys in files of `state_dir`, readable by their owner only.
 
-use super::backend::{KeyBackend, KeyStore};
-use super::openpgp::SigningKey;
-use super::{KeyError, create, exists, read_private};
-use repo_model::Timestamp;
-use repo_model::config::{KeyBackendName, SignerConfig};
+use super::KeyError;
+use super::backend::KeyBackend;
+use super::files::{create, exists, read_private};
+use super::vault::{Kept, Vault};
+use repo_model::config::KeyBackendName;
 use std::path::PathBuf;
+use zeroize::Zeroizing;
 
 pub(super) static BACKEND: KeyBackend = KeyBackend {
     name: KeyBackendName::File,
-    open: |config| Ok(Box::new(Files(config.state_dir.clone()))),
+    open: |config| Ok(Box::new(Kept(Files(config.state_dir.clone())))),
 };
 
-#[derive(Debug)]
 struct Files(PathBuf);
 
-impl KeyStore for Files {
-    fn make(
-        &self,
-        name: &'static str,
-        config: &SignerConfig,
-        now: Timestamp,
-    ) -> Result<bool, KeyError> {
-        if exists(&self.0.join(name))? {
-            return Ok(false);
-        }
-        let open_pgp = |source| KeyError::OpenPgp { name, source };
-        let key =
-            SigningKey::generate(&config.user_id, config.key_algorithm, now).map_err(open_pgp)?;
-        let armored = key.to_secret_armor().map_err(open_pgp)?;
-        create(&self.0, name, &armored, 0o600)
+impl Vault for Files {
+    fn has(&self, file: &str) -> Result<bool, KeyError> {
+        exists(&self.0.join(file))
     }
 
-    fn load(&self, name: &'static str) -> Result<SigningKey, KeyError> {
-        SigningKey::from_bytes(&read_private(&self.0.join(name))?)
-            .map_err(|source| KeyError::OpenPgp { name, source })
+    fn put(&self, file: &str, secret: &[u8]) -> Result<bool, KeyError> {
+        create(&self.0, file, secret, 0o600)
+    }
+
+    fn get(&self, file: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        read_private(&self.0.join(file))
     }
 }

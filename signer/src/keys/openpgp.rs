@@ -12,7 +12,7 @@ use repo_model::rpm::signature::LegacySlot;
 use sequoia_openpgp as openpgp;
 
 use openpgp::armor;
-use openpgp::cert::Cert;
+use openpgp::cert::{Cert, CertRevocationBuilder};
 use openpgp::crypto::hash::Context;
 use openpgp::crypto::{KeyPair, Signer};
 use openpgp::packet::key::{Key4, PrimaryRole, SecretParts};
@@ -20,7 +20,10 @@ use openpgp::packet::signature::SignatureBuilder;
 use openpgp::packet::{Key, Packet, Signature, UserID};
 use openpgp::parse::Parse as _;
 use openpgp::serialize::{Marshal as _, MarshalInto as _};
-use openpgp::types::{Curve, Features, HashAlgorithm, KeyFlags, PublicKeyAlgorithm, SignatureType};
+use openpgp::types::{
+    Curve, Features, HashAlgorithm, KeyFlags, PublicKeyAlgorithm, ReasonForRevocation,
+    SignatureType,
+};
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -198,13 +201,7 @@ impl SigningKey {
 
     /// The certificate (public half) in armour.
     pub fn certificate_armor(&self) -> Result<String, OpenPgpError> {
-        let task = "write a certificate";
-        let mut packets = Vec::new();
-        // `serialize` never writes secret parts.
-        self.certificate
-            .serialize(&mut packets)
-            .map_err(library(task))?;
-        armored(armor::Kind::PublicKey, &packets).map_err(memory(task))
+        armored_certificate(&self.certificate)
     }
 
     /// The fingerprint in upper-case hex.
@@ -226,10 +223,7 @@ impl SigningKey {
     pub fn sign(&self, message: &[u8], now: Timestamp) -> Result<Vec<u8>, OpenPgpError> {
         let mut hasher = SignatureHasher::new()?;
         hasher.update(message);
-        let signature = self.sign_hashed(hasher, now)?;
-        Packet::from(signature)
-            .to_vec()
-            .map_err(library("write a signature"))
+        self.sign_hasher(hasher, now)
     }
 
     /// Signs what `hasher` was fed; returns the signature in armour.
@@ -238,10 +232,47 @@ impl SigningKey {
         hasher: SignatureHasher,
         now: Timestamp,
     ) -> Result<String, OpenPgpError> {
+        armored_signatures(&[self.sign_hasher(hasher, now)?])
+    }
+
+    /// The same as a binary packet.
+    pub fn sign_hasher(
+        &self,
+        hasher: SignatureHasher,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, OpenPgpError> {
         let signature = self.sign_hashed(hasher, now)?;
-        let task = "write a signature";
-        let packet = Packet::from(signature).to_vec().map_err(library(task))?;
-        armored(armor::Kind::Signature, &packet).map_err(memory(task))
+        Packet::from(signature)
+            .to_vec()
+            .map_err(library("write a signature"))
+    }
+
+    /// The certificate with a statement of this key that it is not to be trusted any more, in armour.
+    ///
+    /// * `compromised`: everything that it ever signed is in doubt; otherwise another key took its place.
+    pub fn revoked_certificate(
+        &self,
+        compromised: bool,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<String, OpenPgpError> {
+        let code = match compromised {
+            true => ReasonForRevocation::KeyCompromised,
+            false => ReasonForRevocation::KeySuperseded,
+        };
+        let task = "revoke a key";
+        let revocation = CertRevocationBuilder::new()
+            .set_reason_for_revocation(code, reason.as_bytes())
+            .and_then(|revocation| revocation.set_signature_creation_time(system_time(now)))
+            .and_then(|revocation| {
+                revocation.build(&mut *self.private.signer(), &self.certificate, HASH)
+            })
+            .map_err(library(task))?;
+        let public = self.certificate.clone().strip_secret_key_material();
+        let (certificate, _) = public
+            .insert_packets([Packet::from(revocation)])
+            .map_err(library(task))?;
+        armored_certificate(&certificate)
     }
 
     /// Signs and checks its own work: a fault in the arithmetic must not leave the process.
@@ -260,6 +291,28 @@ impl SigningKey {
             .map_err(library("verify the signature just made"))?;
         Ok(signature)
     }
+}
+
+fn armored_certificate(certificate: &Cert) -> Result<String, OpenPgpError> {
+    let task = "write a certificate";
+    let mut writer =
+        armor::Writer::new(Vec::new(), armor::Kind::PublicKey).map_err(memory(task))?;
+    // `serialize` never writes secret parts.
+    certificate.serialize(&mut writer).map_err(library(task))?;
+    let armored = writer.finalize().map_err(memory(task))?;
+    Ok(String::from_utf8_lossy(&armored).into_owned())
+}
+
+/// Signatures of several keys over one message, in one piece of armour, in this order.
+pub fn armored_signatures(packets: &[Vec<u8>]) -> Result<String, OpenPgpError> {
+    let task = "write a signature";
+    let mut writer =
+        armor::Writer::new(Vec::new(), armor::Kind::Signature).map_err(memory(task))?;
+    for packet in packets {
+        writer.write_all(packet).map_err(memory(task))?;
+    }
+    let armored = writer.finalize().map_err(memory(task))?;
+    Ok(String::from_utf8_lossy(&armored).into_owned())
 }
 
 /// Makes the certificate of a primary key: one user id, valid from `now` on and without end.
@@ -353,6 +406,12 @@ impl SignatureHasher {
 /// The library's time; before 1970 there are no keys.
 pub(crate) fn system_time(time: Timestamp) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(time.unix_secs()).unwrap_or(0))
+}
+
+/// The other way round, whole seconds.
+pub(crate) fn from_system_time(time: SystemTime) -> Timestamp {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_secs(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

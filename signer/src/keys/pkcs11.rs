@@ -1,34 +1,36 @@
 //! Keys in a PKCS #11 token: made inside it, never extractable; only digests go in.
 //!
-//! The token holds a key pair under the label `package-key` or `metadata-key`. A token knows no
-//! creation time, and an OpenPGP certificate is nothing without one: so the certificate is made once
-//! and kept in `state_dir` as `<label>.certificate.asc`. Back it up; without it the same key would get
-//! another fingerprint.
+//! The token holds a key pair under the key's label: `package-key`, `metadata-key`, `statement-key`, and
+//! later ones. A token knows no creation time, and an OpenPGP certificate is nothing without one: so the
+//! certificate is made once and kept in `state_dir` as `<label>.certificate.asc`. Back it up; without it
+//! the same key would get another fingerprint. A statement key needs none.
 //!
 //! One session serves all threads, one signature at a time: PKCS #11 sessions are not to be shared.
 
-use super::backend::{KeyBackend, KeyStore};
-use super::openpgp::{HASH, PrivateHalf, SigningKey, bind, library, system_time};
-use super::{KeyError, create, exists, read_private, read_public};
+use super::KeyError;
+use super::backend::{KeyBackend, KeyStore, Slot};
+use super::files::{create, exists, read_private, read_public};
+use super::openpgp::{PrivateHalf as _, SigningKey, bind, library, system_time};
+use super::pkcs11_signing::{StatementTokenKey, TokenKey};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as TokenFault, RvError};
 use cryptoki::mechanism::Mechanism;
-use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
 use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use repo_model::Timestamp;
 use repo_model::config::{KeyAlgorithm, KeyBackendName, SignerConfig};
+use repo_model::dsse::{StatementPublicKey, StatementSigner};
+use repo_model::wire::signer::KeyRole;
 use sequoia_openpgp as openpgp;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use zeroize::Zeroizing;
 
 use openpgp::cert::Cert;
-use openpgp::crypto::{Signer, mpi};
 use openpgp::packet::Key;
-use openpgp::packet::key::{Key4, PrimaryRole, PublicParts, UnspecifiedRole};
+use openpgp::packet::key::{Key4, PrimaryRole, PublicParts};
 use openpgp::parse::Parse as _;
-use openpgp::types::HashAlgorithm;
 
 pub(super) static BACKEND: KeyBackend = KeyBackend {
     name: KeyBackendName::Pkcs11,
@@ -37,8 +39,12 @@ pub(super) static BACKEND: KeyBackend = KeyBackend {
 
 /// `edwards25519` as a PrintableString in DER (PKCS #11 3.0, section 2.3.10).
 const EDWARDS25519: &[u8] = b"\x13\x0cedwards25519";
+/// `prime256v1` as an OBJECT IDENTIFIER in DER.
+const P256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+/// Bytes of an uncompressed point on that curve.
+const P256_POINT_BYTES: usize = 65;
 /// Bytes of an Ed25519 public key, and of each half of a signature.
-const ED25519_BYTES: usize = 32;
+pub(super) const ED25519_BYTES: usize = 32;
 
 struct Token {
     session: Arc<Mutex<Session>>,
@@ -100,39 +106,43 @@ impl Token {
     }
 
     /// The objects of this class under the key's label.
-    fn find(&self, name: &str, class: ObjectClass) -> Result<Vec<ObjectHandle>, KeyError> {
-        let label = Attribute::Label(label(name).as_bytes().to_vec());
+    fn find(&self, slot: &Slot, class: ObjectClass) -> Result<Vec<ObjectHandle>, KeyError> {
+        let label = Attribute::Label(slot.label.as_bytes().to_vec());
         self.with("look for a key in", |session| {
             session.find_objects(&[Attribute::Class(class), label])
         })
     }
 
     /// The one object of this class under the key's label.
-    fn one(&self, name: &'static str, class: ObjectClass) -> Result<ObjectHandle, KeyError> {
-        match self.find(name, class)?.as_slice() {
+    fn one(&self, slot: &Slot, class: ObjectClass) -> Result<ObjectHandle, KeyError> {
+        match self.find(slot, class)?.as_slice() {
             [one] => Ok(*one),
             all => Err(KeyError::TokenKeys {
                 name: self.name.clone(),
-                label: label(name),
+                label: slot.label.clone(),
                 found: all.len(),
             }),
         }
     }
 
-    fn generate(&self, name: &'static str, algorithm: KeyAlgorithm) -> Result<(), KeyError> {
-        let label = Attribute::Label(label(name).as_bytes().to_vec());
+    fn generate(&self, slot: &Slot, algorithm: KeyAlgorithm) -> Result<(), KeyError> {
+        let label = Attribute::Label(slot.label.as_bytes().to_vec());
         let mut public = vec![
             Attribute::Token(true),
             Attribute::Private(false),
             Attribute::Verify(true),
             label.clone(),
         ];
-        let mechanism = match algorithm {
-            KeyAlgorithm::Ed25519 => {
+        let mechanism = match (slot.role, algorithm) {
+            (KeyRole::Statement, _) => {
+                public.push(Attribute::EcParams(P256.to_vec()));
+                Mechanism::EccKeyPairGen
+            }
+            (_, KeyAlgorithm::Ed25519) => {
                 public.push(Attribute::EcParams(EDWARDS25519.to_vec()));
                 Mechanism::EccEdwardsKeyPairGen
             }
-            KeyAlgorithm::Rsa4096 => {
+            (_, KeyAlgorithm::Rsa4096) => {
                 public.push(Attribute::ModulusBits(4096.into()));
                 public.push(Attribute::PublicExponent(vec![1, 0, 1]));
                 Mechanism::RsaPkcsKeyPairGen
@@ -152,13 +162,9 @@ impl Token {
         Ok(())
     }
 
-    /// The public half as the token has it, dated `made`.
-    fn public(
-        &self,
-        name: &'static str,
-        made: Timestamp,
-    ) -> Result<Key<PublicParts, PrimaryRole>, KeyError> {
-        let handle = self.one(name, ObjectClass::PUBLIC_KEY)?;
+    /// The public half's attributes, as far as the token has them: point, modulus, exponent.
+    fn public_parts(&self, slot: &Slot) -> Result<PublicHalf, KeyError> {
+        let handle = self.one(slot, ObjectClass::PUBLIC_KEY)?;
         let wanted = [
             AttributeType::EcPoint,
             AttributeType::Modulus,
@@ -167,141 +173,144 @@ impl Token {
         let attributes = self.with("read a key of", |session| {
             session.get_attributes(handle, &wanted)
         })?;
-        let (mut point, mut modulus, mut exponent) = (None, None, None);
+        let mut parts = PublicHalf::default();
         for attribute in attributes {
             match attribute {
-                Attribute::EcPoint(bytes) => point = Some(bytes),
-                Attribute::Modulus(bytes) => modulus = Some(bytes),
-                Attribute::PublicExponent(bytes) => exponent = Some(bytes),
+                Attribute::EcPoint(bytes) => parts.point = Some(bytes),
+                Attribute::Modulus(bytes) => parts.modulus = Some(bytes),
+                Attribute::PublicExponent(bytes) => parts.exponent = Some(bytes),
                 _ => {}
             }
         }
+        Ok(parts)
+    }
+
+    /// The public half as OpenPGP has it, dated `made`.
+    fn open_pgp_public(
+        &self,
+        slot: &Slot,
+        made: Timestamp,
+    ) -> Result<Key<PublicParts, PrimaryRole>, KeyError> {
+        let parts = self.public_parts(slot)?;
         let made = system_time(made);
-        let key = match (&point, modulus, exponent) {
-            // DER OCTET STRING; some tokens give the bytes alone.
-            (Some(der), ..) if der.len() >= ED25519_BYTES => {
-                Key4::import_public_ed25519(&der[der.len() - ED25519_BYTES..], made)
+        let key = match (&parts.point, parts.modulus, parts.exponent) {
+            (Some(der), ..) if der.len() <= ED25519_BYTES + 2 && der.len() >= ED25519_BYTES => {
+                Key4::import_public_ed25519(last(der, ED25519_BYTES), made)
             }
             (_, Some(modulus), Some(exponent)) => {
                 Key4::import_public_rsa(&exponent, &modulus, made)
             }
-            _ => return Err(KeyError::TokenKeyKind { label: label(name) }),
+            _ => {
+                return Err(KeyError::TokenKeyKind {
+                    label: slot.label.clone(),
+                    wanted: "RSA or Ed25519",
+                });
+            }
         };
-        key.map(Key::V4).map_err(|error| KeyError::OpenPgp {
-            name,
-            source: library("read a public key")(error),
+        key.map(Key::V4)
+            .map_err(|error| slot.open_pgp()(library("read a public key")(error)))
+    }
+
+    fn statement_public(&self, slot: &Slot) -> Result<StatementPublicKey, KeyError> {
+        let parts = self.public_parts(slot)?;
+        let point = parts.point.filter(|der| der.len() >= P256_POINT_BYTES);
+        let public =
+            point.and_then(|der| StatementPublicKey::from_sec1(last(&der, P256_POINT_BYTES)).ok());
+        public.ok_or_else(|| KeyError::TokenKeyKind {
+            label: slot.label.clone(),
+            wanted: "P-256",
         })
     }
 
-    fn certificate_file(name: &str) -> String {
-        format!("{}.certificate.asc", label(name))
-    }
-}
-
-impl KeyStore for Token {
-    fn make(
+    fn make_certificate(
         &self,
-        name: &'static str,
+        slot: &Slot,
         config: &SignerConfig,
         now: Timestamp,
     ) -> Result<bool, KeyError> {
-        let file = Self::certificate_file(name);
-        if exists(&self.state_dir.join(&file))? {
-            return Ok(false);
-        }
-        // After an earlier run that was cut short, the key is there and only its certificate is not.
-        if self.find(name, ObjectClass::PRIVATE_KEY)?.is_empty() {
-            self.generate(name, config.key_algorithm)?;
-        }
-        let public = self.public(name, now)?;
+        let public = self.open_pgp_public(slot, now)?;
         let private = TokenKey {
             session: Arc::clone(&self.session),
-            handle: self.one(name, ObjectClass::PRIVATE_KEY)?,
+            handle: self.one(slot, ObjectClass::PRIVATE_KEY)?,
             public: public.clone().role_into_unspecified(),
         };
-        let open_pgp = |source| KeyError::OpenPgp { name, source };
-        let certificate =
-            bind(public.into(), &mut *private.signer(), &config.user_id, now).map_err(open_pgp)?;
-        let key = SigningKey::new(certificate, Arc::new(private)).map_err(open_pgp)?;
-        let armored = key.certificate_armor().map_err(open_pgp)?;
+        let certificate = bind(public.into(), &mut *private.signer(), &config.user_id, now)
+            .map_err(slot.open_pgp())?;
+        let key = SigningKey::new(certificate, Arc::new(private)).map_err(slot.open_pgp())?;
+        let armored = key.certificate_armor().map_err(slot.open_pgp())?;
+        let file = Self::certificate_file(slot);
         create(&self.state_dir, &file, armored.as_bytes(), 0o600)
     }
 
-    fn load(&self, name: &'static str) -> Result<SigningKey, KeyError> {
-        let path = self.state_dir.join(Self::certificate_file(name));
-        let open_pgp = |source| KeyError::OpenPgp { name, source };
+    fn certificate_file(slot: &Slot) -> String {
+        format!("{}.certificate.asc", slot.label)
+    }
+}
+
+/// What a token tells of a public key.
+#[derive(Default)]
+struct PublicHalf {
+    /// DER OCTET STRING; some tokens give the bytes alone.
+    point: Option<Vec<u8>>,
+    modulus: Option<Vec<u8>>,
+    exponent: Option<Vec<u8>>,
+}
+
+fn last(bytes: &[u8], count: usize) -> &[u8] {
+    &bytes[bytes.len().saturating_sub(count)..]
+}
+
+impl KeyStore for Token {
+    fn make(&self, slot: &Slot, config: &SignerConfig, now: Timestamp) -> Result<bool, KeyError> {
+        let is_statement = slot.role == KeyRole::Statement;
+        if !is_statement && exists(&self.state_dir.join(Self::certificate_file(slot)))? {
+            return Ok(false);
+        }
+        // After an earlier run that was cut short, the key is there and only its certificate is not.
+        let is_new = self.find(slot, ObjectClass::PRIVATE_KEY)?.is_empty();
+        if is_new {
+            self.generate(slot, config.key_algorithm)?;
+        }
+        match is_statement {
+            true => Ok(is_new),
+            false => self.make_certificate(slot, config, now),
+        }
+    }
+
+    fn open_pgp(&self, slot: &Slot) -> Result<SigningKey, KeyError> {
+        let path = self.state_dir.join(Self::certificate_file(slot));
         let certificate = Cert::from_bytes(&read_public(&path)?)
-            .map_err(|error| open_pgp(library("read a certificate")(error)))?;
+            .map_err(|error| slot.open_pgp()(library("read a certificate")(error)))?;
         let public = certificate.primary_key().key();
-        if self.public(name, Timestamp::from_unix_secs(0))?.mpis() != public.mpis() {
+        let at_any_time = Timestamp::from_unix_secs(0);
+        if self.open_pgp_public(slot, at_any_time)?.mpis() != public.mpis() {
             return Err(KeyError::TokenMismatch { path });
         }
         let private = TokenKey {
             session: Arc::clone(&self.session),
-            handle: self.one(name, ObjectClass::PRIVATE_KEY)?,
+            handle: self.one(slot, ObjectClass::PRIVATE_KEY)?,
             public: public.clone().role_into_unspecified(),
         };
-        SigningKey::new(certificate, Arc::new(private)).map_err(open_pgp)
-    }
-}
-
-/// `package-key` of `package-key.asc`.
-fn label(name: &str) -> &str {
-    name.strip_suffix(".asc").unwrap_or(name)
-}
-
-/// A private key that stays where it is.
-struct TokenKey {
-    session: Arc<Mutex<Session>>,
-    handle: ObjectHandle,
-    public: Key<PublicParts, UnspecifiedRole>,
-}
-
-impl PrivateHalf for TokenKey {
-    fn signer(&self) -> Box<dyn Signer + '_> {
-        Box::new(TokenSigner(self))
-    }
-}
-
-struct TokenSigner<'a>(&'a TokenKey);
-
-impl Signer for TokenSigner<'_> {
-    fn public(&self) -> &Key<PublicParts, UnspecifiedRole> {
-        &self.0.public
+        SigningKey::new(certificate, Arc::new(private)).map_err(slot.open_pgp())
     }
 
-    fn acceptable_hashes(&self) -> &[HashAlgorithm] {
-        &[HASH]
+    fn statement(&self, slot: &Slot) -> Result<Arc<dyn StatementSigner>, KeyError> {
+        Ok(Arc::new(StatementTokenKey {
+            session: Arc::clone(&self.session),
+            handle: self.one(slot, ObjectClass::PRIVATE_KEY)?,
+            public: self.statement_public(slot)?,
+        }))
     }
 
-    fn sign(&mut self, hash: HashAlgorithm, digest: &[u8]) -> openpgp::Result<mpi::Signature> {
-        let TokenKey {
-            session, handle, ..
-        } = self.0;
-        let session = session
-            .lock()
-            .map_err(|_| openpgp::anyhow::Error::from(KeyError::TokenPoisoned))?;
-        match self.0.public.mpis() {
-            mpi::PublicKey::RSA { .. } => {
-                // The token pads but does not name the hash.
-                let named = [hash.oid()?, digest].concat();
-                let s = session.sign(&Mechanism::RsaPkcs, *handle, &named)?;
-                Ok(mpi::Signature::RSA {
-                    s: mpi::MPI::new(&s),
-                })
-            }
-            mpi::PublicKey::EdDSA { .. } => {
-                let pure = Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure));
-                let raw = session.sign(&pure, *handle, digest)?;
-                let (r, s) = raw.split_at_checked(ED25519_BYTES).unwrap_or((&raw, &[]));
-                Ok(mpi::Signature::EdDSA {
-                    r: mpi::MPI::new(r),
-                    s: mpi::MPI::new(s),
-                })
-            }
-            other => Err(openpgp::anyhow::anyhow!(
-                "no such key in a token: {other:?}"
-            )),
-        }
+    fn has_file(&self, file: &str) -> Result<bool, KeyError> {
+        exists(&self.state_dir.join(file))
+    }
+
+    fn put_file(&self, file: &str, secret: &[u8]) -> Result<bool, KeyError> {
+        create(&self.state_dir, file, secret, 0o600)
+    }
+
+    fn get_file(&self, file: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        read_private(&self.state_dir.join(file))
     }
 }

@@ -11,7 +11,7 @@ use repo_model::dsse::{Envelope, StatementKey};
 use repo_model::release::{
     ListedPackage, PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA, write_package_list,
 };
-use repo_model::rpm::{Head, Package};
+use repo_model::rpm::{Head, Package, testkit};
 use repo_model::statement::{REBUILD, Rebuild, Rebuilder, Resource, Statement, Subject};
 use repo_model::verdict::Verdict;
 use repo_model::wire::signer::{Base64, ReleaseFiles};
@@ -95,6 +95,11 @@ pub struct Rpm {
 }
 
 impl Rpm {
+    /// A sound package without files, made in memory.
+    pub fn probe(name: &str) -> Self {
+        Self::new(testkit::Rpm::binary(name).bytes())
+    }
+
     pub fn read(path: &Path) -> Self {
         Self::new(std::fs::read(path).unwrap())
     }
@@ -131,6 +136,21 @@ pub fn rebuild(party: Party, rpm: &Rpm, verdict: Verdict) -> Envelope {
 
 /// What somebody says in the name of `party`.
 pub fn rebuild_signed_by(signer: Party, party: Party, rpm: &Rpm, verdict: Verdict) -> Envelope {
+    rebuild_of(signer, party, rpm, verdict, now())
+}
+
+/// What `party` said so long ago; negative: will say.
+pub fn rebuild_ago(party: Party, rpm: &Rpm, secs: i64) -> Envelope {
+    rebuild_of(
+        party,
+        party,
+        rpm,
+        Verdict::Identical,
+        now().plus_secs(-secs),
+    )
+}
+
+fn rebuild_of(signer: Party, party: Party, rpm: &Rpm, verdict: Verdict, at: Timestamp) -> Envelope {
     let resource = |name: &str| Resource::file(name, FileDigest::of(name.as_bytes()));
     let subject = Subject::unsigned_rpm(
         &rpm.package.nevra.file_name(),
@@ -153,8 +173,8 @@ pub fn rebuild_signed_by(signer: Party, party: Party, rpm: &Rpm, verdict: Verdic
         runs: Vec::new(),
         causes: Vec::new(),
         attachments: Vec::new(),
-        started_on: now(),
-        finished_on: now(),
+        started_on: at,
+        finished_on: at,
     };
     Statement::new(REBUILD, vec![subject], predicate)
         .sign(&signer.key())
@@ -261,6 +281,17 @@ impl World {
         self.client()
             .sign_package(&head, &rebuilds(rpm), &sboms(rpm))
             .unwrap()
+    }
+
+    /// The same, and the whole file signed detached: then a release may list it.
+    pub fn sign_whole(&self, rpm: &Rpm) -> SignedPackage {
+        let signed = self.sign(rpm);
+        let file = rpm.with_signature(&signed.signature_header).bytes;
+        let size_bytes = file.len() as u64;
+        self.client()
+            .sign_file(rpm.header(), size_bytes, file.as_slice())
+            .unwrap();
+        signed
     }
 
     pub fn ask(&self, rpm: &Rpm, envelopes: &[Envelope]) -> Result<SignedPackage, ClientError> {
