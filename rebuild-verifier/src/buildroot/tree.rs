@@ -10,17 +10,16 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-/// What package managers write beside the packages' files: logs, caches, their history.
-static VOLATILE: &[&str] = &[
-    "run",
-    "tmp",
-    "var/cache",
+/// Where package managers write logs and caches beside the packages' files.
+static EMPTIED: &[&str] = &["run", "tmp", "var/cache", "var/log", "var/tmp"];
+/// What only the package manager has there: its history.
+static REMOVED: &[&str] = &[
     "var/lib/dnf",
     "var/lib/PackageKit",
-    "var/log",
-    "var/tmp",
     "usr/lib/sysimage/libdnf5",
 ];
+/// Directories that one DNF makes and the other does not; they go when nothing is in them.
+static REMOVED_WHEN_EMPTY: &[&str] = &["etc/dnf/modules.d", "etc/dnf"];
 /// Where a layer's rpm database is. It holds the packages' headers with their signatures, so it
 /// differs when they are signed anew and is no part of the tree's digest; the lock says what it holds.
 pub const RPM_DATABASE: &str = "usr/lib/sysimage/rpm";
@@ -36,14 +35,20 @@ const FIXED_TIME: i64 = 0;
 ///
 /// * `started`: when the installation began, seconds since 1970.
 pub fn settle(root: &Path, started: i64) -> Result<(), LayerError> {
-    for name in VOLATILE {
+    for name in EMPTIED.iter().chain(REMOVED) {
         let dir = root.join(name);
         // Never through a link that leads out of the layer.
         if fs::symlink_metadata(&dir).is_ok_and(|found| found.is_dir()) {
             fs::remove_dir_all(&dir)
                 .map_err(LayerError::io(format!("remove {}", dir.display())))?;
-            fs::create_dir(&dir).map_err(LayerError::io(format!("make {}", dir.display())))?;
+            if EMPTIED.contains(name) {
+                let make = LayerError::io(format!("make {}", dir.display()));
+                fs::create_dir(&dir).map_err(make)?;
+            }
         }
+    }
+    for name in REMOVED_WHEN_EMPTY {
+        let _ = fs::remove_dir(root.join(name));
     }
     for name in MOUNT_POINTS {
         let dir = root.join(name);
