@@ -179,7 +179,11 @@ fn cosign_accepts_what_stands_beside_a_package_and_refuses_a_tampered_one() {
         (
             "tampered",
             false,
-            verify("release.json", PACKAGE_RELEASE, &["/mnt/client/tampered.rpm"]),
+            verify(
+                "release.json",
+                PACKAGE_RELEASE,
+                &["/mnt/client/tampered.rpm"],
+            ),
         ),
         ("the summary", true, verify("vsa.json", VSA, &by_header)),
         (
