@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 use commands::{
     adopt, buildinfo, channels, compare, config, createrepo, evidence, in_toto, key, mergerepo,
     modifyrepo, publish, rebuild, rebuilders, repo_check, repofile, sbom, serve, signer_gate,
-    status, token, waiver,
+    status, token, vulnerabilities, waiver,
 };
 use failure::Failure;
 use std::process::ExitCode;
@@ -106,8 +106,12 @@ enum Command {
     /// Evidence for in-toto-verify: a layout and the rebuilders' links
     #[command(subcommand)]
     InToto(in_toto::InToto),
-    /// Make SBOMs of local packages
-    Sbom(sbom::Args),
+    /// Make SBOMs of local packages, or ask a server about what is inside its packages
+    Sbom(Box<sbom::Args>),
+    /// Tell what is known about vulnerabilities in a release
+    Vulnerabilities(vulnerabilities::Args),
+    /// Upload and list statements about vulnerabilities (OpenVEX, CSAF)
+    Vex(vulnerabilities::VexArgs),
     /// Make the metadata of a directory of packages
     Createrepo(Box<createrepo::Args>),
     /// Add records to a repository's metadata, or remove them
@@ -155,6 +159,8 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Evidence(args) => evidence::run(args),
         Command::InToto(command) => in_toto::run(command),
         Command::Sbom(args) => sbom::run(args),
+        Command::Vulnerabilities(args) => vulnerabilities::run(args),
+        Command::Vex(args) => vulnerabilities::vex(args),
         Command::Createrepo(args) => createrepo::run(args),
         Command::Modifyrepo(args) => modifyrepo::run(args),
         Command::Mergerepo(args) => mergerepo::run(args),

@@ -35,6 +35,8 @@ pub struct Inner {
     pub policy: Policy,
     /// SHA-256 of that file.
     pub policy_digest: FileDigest,
+    /// What is inside the packages.
+    pub sbom_index: crate::sbom_index::SbomIndex,
     /// Rung when a job may be due.
     pub jobs_changed: Notify,
     /// Jobs that run in this process now, by number.
@@ -137,6 +139,7 @@ impl App {
         let lock = take_data_dir(&data_dir)?;
         let (policy, policy_digest) = read_policy(&config.server.policy_file)?;
         let db = Db::open(&crate::layout::database(&data_dir))?;
+        let sbom_index = crate::sbom_index::SbomIndex::open(&data_dir)?;
         let store = Store::local(&crate::layout::objects(&data_dir))?;
         crate::intake::drop_finished(&crate::layout::spool(&data_dir), &store)
             .await
@@ -153,6 +156,8 @@ impl App {
         let channels = config.server.channels.clone();
         db.write(move |tx| {
             crate::db::channels::ensure(tx, &channels)?;
+            // What was made since the index was last filled, or all of it when the index is new.
+            crate::sbom_index::enqueue(tx)?;
             // Whatever ran when the last server died runs again.
             crate::db::jobs::release(tx, None, &[])
         })
@@ -163,6 +168,7 @@ impl App {
             store,
             policy,
             policy_digest,
+            sbom_index,
             jobs_changed: Notify::new(),
             jobs_running: Mutex::default(),
             rebuilds_changed: Notify::new(),

@@ -8,6 +8,11 @@ pub fn database(data_dir: &Path) -> PathBuf {
     data_dir.join("hallmark.db")
 }
 
+/// What is inside the packages; made of the stored SBOMs, and may be removed while no server runs.
+pub fn sbom_index(data_dir: &Path) -> PathBuf {
+    data_dir.join("sbom-index.db")
+}
+
 /// Held by the one server that uses this data directory.
 pub fn lock_file(data_dir: &Path) -> PathBuf {
     data_dir.join("server.lock")

@@ -12,6 +12,7 @@ mod layout;
 mod publish;
 pub mod repocheck;
 pub mod repodata;
+mod sbom_index;
 mod serve;
 pub mod signer_link;
 mod status;
@@ -19,4 +20,5 @@ mod store;
 pub mod tokens;
 
 pub use app::ServeError;
+pub use sbom_index::{osv_import, reindex};
 pub use serve::serve;

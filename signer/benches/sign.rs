@@ -74,7 +74,7 @@ fn rsa(prepared: &[Prepared]) {
     hallmark_signer::keys::init(&world.config, now()).unwrap();
     world.serve();
     let few = &prepared[..20];
-    let keys = hallmark_signer::keys::load(&world.config).unwrap();
+    let keys = hallmark_signer::keys::load_at(&world.config, now()).unwrap();
     let time = now();
     let started = Instant::now();
     std::thread::scope(|scope| {
@@ -175,13 +175,13 @@ fn parts(world: &World, prepared: &[Prepared]) {
         };
         std::hint::black_box(policy::judge(&policy, &evidence, now));
     });
-    let keys = hallmark_signer::keys::load(&world.config).unwrap();
+    let keys = hallmark_signer::keys::load_at(&world.config, now).unwrap();
     measured("  OpenPGP signature, checked", prepared, |one| {
         keys.package.sign(one.rpm.head.main_bytes(), now).unwrap();
     });
     measured("  two statement signatures", prepared, |one| {
-        keys.statement.sign("bench", &one.head);
-        keys.statement.sign("bench", &one.head);
+        keys.statement.envelope("bench", &one.head).unwrap();
+        keys.statement.envelope("bench", &one.head).unwrap();
     });
     let file = std::fs::File::create(world.dir.path().join("flush")).unwrap();
     measured("  a journal line on the disk", prepared, |_| {

@@ -182,20 +182,43 @@ impl Client {
 
     /// `POST` of JSON whose answer says nothing, once.
     pub fn post<B: Serialize>(&self, path: &str, body: &B) -> Result<Response<Body>, ApiError> {
+        let json = serde_json::to_vec(body).map_err(|error| ApiError::Request {
+            url: self.url(path),
+            source: Box::new(ureq::Error::Json(error)),
+        })?;
+        self.send_json(path, &json)
+    }
+
+    fn send_json(&self, path: &str, json: &[u8]) -> Result<Response<Body>, ApiError> {
         let url = self.url(path);
         let mut request = self.agent.post(&url);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let json = serde_json::to_vec(body).map_err(|error| ApiError::Request {
-            url: url.clone(),
-            source: Box::new(ureq::Error::Json(error)),
-        })?;
         let answer = request
             .header("content-type", "application/json")
-            .send(&json[..])
+            .send(json)
             .map_err(|source| ApiError::from_transport(&url, source))?;
         accept(&url, answer)
+    }
+
+    /// `POST` of a JSON document as it is, answered with JSON, once.
+    pub fn post_raw<T: DeserializeOwned>(&self, path: &str, json: &[u8]) -> Result<T, ApiError> {
+        let answer = self.send_json(path, json)?;
+        self.read_json(path, answer)
+    }
+
+    /// `DELETE`, once.
+    pub fn delete(&self, path: &str) -> Result<(), ApiError> {
+        let url = self.url(path);
+        let mut request = self.agent.delete(&url);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let answer = request
+            .call()
+            .map_err(|source| ApiError::from_transport(&url, source))?;
+        accept(&url, answer).map(|_| ())
     }
 
     /// `PUT` of `size_bytes` from `body`, once. The body is sent only after the server agreed to

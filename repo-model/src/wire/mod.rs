@@ -4,6 +4,7 @@
 pub mod intake;
 mod keys;
 pub mod rebuilders;
+pub mod sbom;
 pub mod signer;
 pub mod status;
 pub mod worker;

@@ -1,7 +1,7 @@
 //! Documents about builds and packages, by digest.
 
 use super::{DbError, parsed};
-use repo_model::{FileDigest, Timestamp};
+use repo_model::{FileDigest, HeaderDigest, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use std::collections::HashMap;
 
@@ -186,4 +186,90 @@ pub fn newest(
         parsed(row, "digest")
     });
     Ok(found.optional()?)
+}
+
+/// An SBOM that was made, with what it is about.
+#[derive(Debug, Clone)]
+pub struct NewSbom {
+    /// Number of the row; later ones are larger.
+    pub evidence_id: i64,
+    /// Format.
+    pub label: String,
+    /// The document.
+    pub digest: FileDigest,
+    /// The package's main header.
+    pub header: HeaderDigest,
+    /// The buildinfo of the package's build.
+    pub buildinfo: FileDigest,
+}
+
+/// Number of the last row; 0 when there is none.
+pub fn last_id(connection: &Connection) -> Result<i64, DbError> {
+    let sql = "SELECT coalesce(max(evidence_id), 0) FROM evidence";
+    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+}
+
+/// SBOMs of these formats that were made after row `seen`, in the order they were made.
+pub fn sboms_after(
+    connection: &Connection,
+    seen: i64,
+    formats: &[&str],
+    limit: u32,
+) -> Result<Vec<NewSbom>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT e.evidence_id, e.label, e.digest, p.header_digest, b.buildinfo
+         FROM evidence e JOIN packages p ON p.package_id = e.package_id JOIN builds b ON b.build_id = e.build_id
+         WHERE e.evidence_id > ?1 AND e.kind = 'sbom' AND e.label IN (SELECT value FROM json_each(?2))
+         ORDER BY e.evidence_id LIMIT ?3",
+    )?;
+    let rows = statement.query_map(
+        params![seen, super::to_json(&formats, "list")?, limit],
+        |row| {
+            Ok(NewSbom {
+                evidence_id: row.get("evidence_id")?,
+                label: row.get("label")?,
+                digest: parsed(row, "digest")?,
+                header: parsed(row, "header_digest")?,
+                buildinfo: parsed(row, "buildinfo")?,
+            })
+        },
+    )?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Formats that there are SBOMs of a package in.
+pub fn sboms_of(
+    connection: &Connection,
+    build_id: u64,
+    package_id: u64,
+) -> Result<Vec<String>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT label FROM evidence WHERE build_id = ?1 AND coalesce(package_id, 0) = ?2 AND kind = 'sbom'",
+    )?;
+    let rows = statement.query_map([build_id, package_id], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The newest SBOM of each format of many packages: (format, document) by package, sorted by format.
+pub fn sboms_of_packages(
+    connection: &Connection,
+    package_ids: &[u64],
+) -> Result<HashMap<u64, Vec<(String, FileDigest)>>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT p.package_id, e.label, e.digest FROM json_each(?1) j CROSS JOIN packages p ON p.package_id = j.value
+         CROSS JOIN evidence e ON e.build_id = p.build_id AND coalesce(e.package_id, 0) = p.package_id AND e.kind = 'sbom'
+         ORDER BY p.package_id, e.label, e.evidence_id",
+    )?;
+    let mut rows = statement.query([super::to_json(&package_ids, "list")?])?;
+    let mut found: HashMap<u64, Vec<(String, FileDigest)>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let documents = found.entry(row.get("package_id")?).or_default();
+        let document = (row.get("label")?, parsed(row, "digest")?);
+        // Of equal labels the last row wins: the newest.
+        match documents.last_mut().filter(|last| last.0 == document.0) {
+            Some(last) => *last = document,
+            None => documents.push(document),
+        }
+    }
+    Ok(found)
 }

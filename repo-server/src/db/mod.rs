@@ -14,6 +14,7 @@ pub mod rebuilds;
 pub mod releases;
 pub mod rounds;
 pub mod tokens;
+pub mod vex;
 
 use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ use std::sync::{Arc, Mutex, mpsc};
 /// Version of `schema.sql`, kept in SQLite's `user_version`.
 const SCHEMA_VERSION: i64 = 2;
 const SCHEMA: &str = include_str!("schema.sql");
+/// Tables and indexes that came later; made where they are missing.
+const ADDED: &[&str] = &[include_str!("questions.sql")];
 
 /// The database could not do it. Ours; retrying is safe, nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -34,10 +37,21 @@ pub enum DbError {
     #[error("the database is closed")]
     Closed,
     /// Another Hallmark wrote this database: a newer one, or one from before the first release.
-    #[error("the database has schema version {found}; this Hallmark knows {SCHEMA_VERSION}")]
+    #[error("the database has schema version {found}; this Hallmark knows {known}")]
     Schema {
         /// Version found.
         found: i64,
+        /// Version of this program.
+        known: i64,
+    },
+    /// A database that is to be made again cannot be removed. The operator's to mend.
+    #[error("cannot remove {path}")]
+    Remove {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
     },
     /// A build is in another stage than the caller thought.
     #[error(transparent)]
@@ -64,6 +78,8 @@ pub struct Db {
 
 struct Readers {
     path: PathBuf,
+    /// Another database that questions may join, as this schema name.
+    joined: Option<(&'static str, PathBuf)>,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -75,6 +91,32 @@ impl Db {
         // FULL: what was acknowledged survives a power cut, not only a kill.
         connection.pragma_update(None, "synchronous", "FULL")?;
         migrate(&mut connection)?;
+        Self::start(connection, path, None)
+    }
+
+    /// Opens or makes a database of derived facts that can be made again; questions to it may join
+    /// another database under the schema name `joined.0`.
+    ///
+    /// [`DbError::Schema`] when the file has another version of the schema.
+    pub fn open_derived(
+        path: &Path,
+        schema: &str,
+        version: i64,
+        joined: (&'static str, PathBuf),
+    ) -> Result<Self, DbError> {
+        let mut connection = Connection::open(path)?;
+        configure(&connection)?;
+        // After a power cut the last facts are derived again.
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        make_schema(&mut connection, schema, version)?;
+        Self::start(connection, path, Some(joined))
+    }
+
+    fn start(
+        mut connection: Connection,
+        path: &Path,
+        joined: Option<(&'static str, PathBuf)>,
+    ) -> Result<Self, DbError> {
         let (writer, work) = mpsc::channel::<Write>();
         std::thread::Builder::new()
             .name("db-writer".to_owned())
@@ -86,6 +128,7 @@ impl Db {
             .map_err(|_| DbError::Closed)?;
         let readers = Arc::new(Readers {
             path: path.to_owned(),
+            joined,
             idle: Mutex::default(),
         });
         Ok(Self { writer, readers })
@@ -142,6 +185,10 @@ impl Readers {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(std::time::Duration::from_secs(10))?;
+        if let Some((name, path)) = &self.joined {
+            let path = path.to_string_lossy();
+            connection.execute(&format!("ATTACH DATABASE ?1 AS {name}"), [&path])?;
+        }
         Ok(connection)
     }
 
@@ -162,15 +209,30 @@ fn configure(connection: &Connection) -> Result<(), DbError> {
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), DbError> {
+    make_schema(connection, SCHEMA, SCHEMA_VERSION)?;
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for added in ADDED {
+        tx.execute_batch(added)?;
+    }
+    tx.commit()?;
+    Ok(())
+}
+
+fn make_schema(connection: &mut Connection, schema: &str, version: i64) -> Result<(), DbError> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match found {
-        SCHEMA_VERSION => {}
         0 => {
-            tx.execute_batch(SCHEMA)?;
-            tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            tx.execute_batch(schema)?;
+            tx.pragma_update(None, "user_version", version)?;
         }
-        _ => return Err(DbError::Schema { found }),
+        found if found == version => {}
+        wrong => {
+            return Err(DbError::Schema {
+                found: wrong,
+                known: version,
+            });
+        }
     }
     tx.commit()?;
     Ok(())
@@ -189,7 +251,7 @@ fn in_transaction<T, E: From<DbError>>(
 }
 
 /// A text column as the type it was written from.
-fn parsed<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<T>
+pub(crate) fn parsed<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<T>
 where
     T: FromStr,
     T::Err: std::error::Error + Send + Sync + 'static,
@@ -199,7 +261,7 @@ where
 }
 
 /// A text column that may be NULL.
-fn parsed_opt<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>>
+pub(crate) fn parsed_opt<T>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>>
 where
     T: FromStr,
     T::Err: std::error::Error + Send + Sync + 'static,
@@ -219,12 +281,18 @@ fn conversion(
 }
 
 /// A JSON column.
-fn from_json<T: serde::de::DeserializeOwned>(text: &str, what: &'static str) -> Result<T, DbError> {
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(
+    text: &str,
+    what: &'static str,
+) -> Result<T, DbError> {
     serde_json::from_str(text).map_err(|source| DbError::Stored { what, source })
 }
 
 /// A value as JSON text for a column.
-fn to_json<T: serde::Serialize>(value: &T, what: &'static str) -> Result<String, DbError> {
+pub(crate) fn to_json<T: serde::Serialize>(
+    value: &T,
+    what: &'static str,
+) -> Result<String, DbError> {
     serde_json::to_string(value).map_err(|source| DbError::Stored { what, source })
 }
 

@@ -18,6 +18,16 @@ pub enum Caching {
     Revalidate,
 }
 
+impl Caching {
+    /// `Cache-Control`.
+    pub fn as_header(self) -> &'static str {
+        match self {
+            Self::Immutable => "public, max-age=31536000, immutable",
+            Self::Revalidate => "no-cache",
+        }
+    }
+}
+
 /// A stored object as a client asked for it.
 #[derive(Debug, Clone)]
 pub struct Object {
@@ -79,13 +89,7 @@ pub async fn answer(
     let mut response = Response::builder()
         .header(header::ETAG, object.etag())
         .header(header::ACCEPT_RANGES, "bytes")
-        .header(
-            header::CACHE_CONTROL,
-            match object.caching {
-                Caching::Immutable => "public, max-age=31536000, immutable",
-                Caching::Revalidate => "no-cache",
-            },
-        );
+        .header(header::CACHE_CONTROL, object.caching.as_header());
     if let Some(modified) = object.modified {
         response = response.header(
             header::LAST_MODIFIED,
@@ -196,7 +200,8 @@ fn parse_range(text: &str, total: u64) -> Wanted {
     }
 }
 
-fn lists(value: &HeaderValue, etag: &str) -> bool {
+/// Whether a list of entity tags has this one.
+pub fn lists(value: &HeaderValue, etag: &str) -> bool {
     let Ok(text) = value.to_str() else {
         return false;
     };

@@ -14,7 +14,7 @@ use repo_model::{FileDigest, bundle};
 /// Largest statement, bytes.
 const MAX_ENVELOPE_BYTES: u64 = 16 << 20;
 
-/// Serves a document that is evidence, a release's envelope or its package list.
+/// Serves a document that is evidence, a VEX document, a release's envelope or its package list.
 pub async fn get(
     State(app): State<App>,
     method: Method,
@@ -36,7 +36,10 @@ pub async fn get(
             let evidence = db::evidence::media_type(connection, wanted)?;
             match evidence {
                 Some(media_type) => Ok(Some(media_type)),
-                None => db::releases::media_type(connection, wanted),
+                None => match db::vex::by_digest(connection, wanted)? {
+                    Some(_) => Ok(Some("application/json".to_owned())),
+                    None => db::releases::media_type(connection, wanted),
+                },
             }
         })
         .await

@@ -22,7 +22,8 @@ struct Entry {
 }
 
 impl Entry {
-    fn directory(name: &str) -> Self {
+    /// A name without more: a directory, or a file that is made when it is asked for.
+    fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             size_bytes: None,
@@ -46,11 +47,13 @@ pub async fn serve(
                 digest: None,
             };
             vec![
-                Entry::directory("Packages"),
-                Entry::directory("repodata"),
+                Entry::named("Packages"),
+                Entry::named("repodata"),
+                Entry::named("sbom"),
                 link,
             ]
         }
+        "sbom" => super::sbom_files::names().map(Entry::named).collect(),
         "repodata" => metadata_files(app, place, release, repo).await?,
         "Packages" => letters(&packages(app, place, release).await?),
         rest => files(rest, &packages(app, place, release).await?)
@@ -61,7 +64,8 @@ pub async fn serve(
         .map(|entry| ListingEntry {
             name: &entry.name,
             kind: match entry.name.as_str() {
-                name if entry.digest.is_none() && name != "metalink.xml" => EntryKind::Directory,
+                "metalink.xml" | "index.json" | "changes.csv" => EntryKind::File,
+                _ if entry.digest.is_none() => EntryKind::Directory,
                 _ => EntryKind::File,
             },
             size_bytes: entry.size_bytes,
@@ -94,7 +98,7 @@ fn letters(packages: &[PackageRow]) -> Vec<Entry> {
         .iter()
         .filter_map(|p| p.href.split('/').nth(1))
         .collect();
-    letters.into_iter().map(Entry::directory).collect()
+    letters.into_iter().map(Entry::named).collect()
 }
 
 fn files(directory: &str, packages: &[PackageRow]) -> Option<Vec<Entry>> {

@@ -16,8 +16,12 @@ mod metalink;
 pub mod metrics;
 mod pages;
 pub mod pairs;
+mod params;
 mod rebuilders;
+mod sbom;
+mod sbom_files;
 mod tree;
+mod vex;
 mod waivers;
 mod worker;
 mod worker_blobs;
@@ -28,7 +32,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use std::time::Instant;
 
 /// Largest JSON body, bytes: a manifest of 20,000 packages has 1.4 MB.
@@ -82,10 +86,26 @@ pub fn router(app: App) -> Router {
         )
         .route("/api/v1/rebuilders/{name}/reject", post(rebuilders::reject))
         .route("/api/v1/rebuilders/{name}/mode", post(rebuilders::set_mode))
+        .merge(questions())
         .fallback(tree::serve)
         .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
         .layer(middleware::from_fn_with_state(app.clone(), common))
         .with_state(app)
+}
+
+/// Routes of the questions about what is inside the packages.
+fn questions() -> Router<App> {
+    Router::new()
+        .route("/api/v1/sbom/components", get(sbom::components))
+        .route("/api/v1/sbom/why", get(sbom::why))
+        .route("/api/v1/sbom/built-with", get(sbom::built_with))
+        .route("/api/v1/sbom/licences", get(sbom::licences))
+        .route("/api/v1/sbom/licensed", get(sbom::licensed))
+        .route("/api/v1/sbom/files", get(sbom::files))
+        .route("/api/v1/sbom/diff", get(sbom::diff))
+        .route("/api/v1/vulnerabilities", get(sbom::vulnerabilities))
+        .route("/api/v1/vex", get(vex::list).post(vex::create))
+        .route("/api/v1/vex/{digest}", delete(vex::withdraw))
 }
 
 /// Counts, logs, and sends the headers that keep browsers from guessing.

@@ -13,7 +13,7 @@ use crate::db::evidence::Kind;
 use crate::db::releases::{ReleaseRepoRow, ReleaseRow};
 use crate::db::{self, DbError};
 use axum::extract::{ConnectInfo, OriginalUri, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use repo_model::{Arch, ChannelName, ReleaseId, RepoName, Timestamp};
 use rusqlite::Connection;
@@ -184,7 +184,13 @@ async fn in_place(
             let found = find(app, place, None).await?;
             listing::serve(app, place, found.release.release, &found.repo).await
         }
-        "repodata" | "Packages" => {
+        rest if super::sbom_files::is_one(rest) => {
+            let found = find(app, place, None).await?;
+            let (release, repo) = (found.release.release, &found.repo);
+            super::sbom_files::serve(app, method, headers, place, release, repo, caching(place))
+                .await
+        }
+        "repodata" | "Packages" | "sbom" => {
             Ok(Redirect::permanent(&format!("{}{}/", place.base(), place.rest)).into_response())
         }
         rest if rest.starts_with("repodata/") => {
@@ -192,8 +198,12 @@ async fn in_place(
             answer(app, method, headers, &object).await
         }
         _ => {
-            let object = package_file(app, place).await?;
-            answer(app, method, headers, &object).await
+            let (object, links) = package_file(app, place).await?;
+            let mut response = answer(app, method, headers, &object).await?;
+            if let Some(links) = links.and_then(|links| links.parse().ok()) {
+                response.headers_mut().insert(header::LINK, links);
+            }
+            Ok(response)
         }
     }
 }
@@ -268,15 +278,19 @@ async fn pointer(
     digest: repo_model::FileDigest,
     media_type: &str,
 ) -> Result<Object, ApiError> {
-    let caching = match place.root {
-        Root::Channel(_) => Caching::Revalidate,
-        Root::Pinned(_) => Caching::Immutable,
-    };
-    let object = Object::find(app, digest, media_type, caching).await?;
+    let object = Object::find(app, digest, media_type, caching(place)).await?;
     Ok(Object {
         modified: found.since,
         ..object
     })
+}
+
+/// How long names that a release gives a meaning to may be kept.
+fn caching(place: &Place) -> Caching {
+    match place.root {
+        Root::Channel(_) => Caching::Revalidate,
+        Root::Pinned(_) => Caching::Immutable,
+    }
 }
 
 async fn metadata_file(app: &App, place: &Place) -> Result<Object, ApiError> {
@@ -314,7 +328,9 @@ async fn metadata_file(app: &App, place: &Place) -> Result<Object, ApiError> {
 }
 
 /// A package, or a document beside it: `foo.rpm.asc`, `foo.rpm.cdx.json`, `foo.rpm.sigstore.json`.
-async fn package_file(app: &App, place: &Place) -> Result<Object, ApiError> {
+///
+/// With a package comes the `Link` header that leads to its documents.
+async fn package_file(app: &App, place: &Place) -> Result<(Object, Option<String>), ApiError> {
     let not_found =
         || ApiError::not_found(format!("there is no {} in this repository", place.rest));
     let end = place.rest.find(".rpm").ok_or_else(not_found)? + ".rpm".len();
@@ -332,25 +348,52 @@ async fn package_file(app: &App, place: &Place) -> Result<Object, ApiError> {
             else {
                 return Ok(None);
             };
-            let digest = match suffix_kind {
-                Beside::Package => None,
+            let (digest, sboms) = match suffix_kind {
+                Beside::Package => {
+                    let (build, id) = (package.build_id, package.package_id);
+                    (None, db::evidence::sboms_of(connection, build, id)?)
+                }
                 Beside::Document(kind, label) => {
                     match db::evidence::newest(connection, package.package_id, kind, label)? {
-                        Some(digest) => Some(digest),
+                        Some(digest) => (Some(digest), Vec::new()),
                         None => return Ok(None),
                     }
                 }
             };
-            Ok::<_, DbError>(Some((package, digest)))
+            Ok::<_, DbError>(Some((package, digest, sboms)))
         })
         .await?;
-    let (package, document) = found.ok_or_else(not_found)?;
+    let (package, document, sboms) = found.ok_or_else(not_found)?;
     match document {
         Some(digest) => {
-            Object::find(app, digest, suffix_media_type(suffix), Caching::Immutable).await
+            let media_type = suffix_media_type(suffix);
+            let object = Object::find(app, digest, media_type, Caching::Immutable).await?;
+            Ok((object, None))
         }
-        None => signed_file(&package).ok_or_else(not_found),
+        None => {
+            let object = signed_file(&package).ok_or_else(not_found)?;
+            Ok((object, Some(links(&package, &sboms))))
+        }
     }
+}
+
+/// `Link`: the SBOMs (`rel="sbom"`, the preferred format first) and the signer's summary of the evidence
+/// (`rel="describedby"`), relative to the package.
+fn links(package: &PackageRow, sboms: &[String]) -> String {
+    let name = package.href.rsplit('/').next().unwrap_or_default();
+    let name = percent_encoding::utf8_percent_encode(name, crate::publish::sbom_listing::PATH);
+    let mut links: Vec<String> = SBOM_FORMATS
+        .iter()
+        .filter(|format| sboms.iter().any(|label| label == format.name))
+        .map(|format| {
+            let (suffix, media_type) = (format.file_suffix, format.media_type);
+            format!("<{name}{suffix}>; rel=\"sbom\"; type=\"{media_type}\"")
+        })
+        .collect();
+    links.push(format!(
+        "<{name}.vsa.json>; rel=\"describedby\"; type=\"application/json\""
+    ));
+    links.join(", ")
 }
 
 fn signed_file(package: &PackageRow) -> Option<Object> {

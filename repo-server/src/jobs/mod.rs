@@ -48,6 +48,11 @@ pub static JOBS: &[JobKind] = &[
         run: |app, job| Box::pin(sign::run(app, job)),
     },
     JobKind {
+        name: crate::sbom_index::NAME,
+        parallel: 1,
+        run: |app, job| Box::pin(crate::sbom_index::run(app, job)),
+    },
+    JobKind {
         name: crate::publish::NAME,
         parallel: 1,
         run: |app, job| Box::pin(crate::publish::run(app, job)),

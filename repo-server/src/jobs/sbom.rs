@@ -33,6 +33,7 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
             for (format, digest) in made {
                 db::evidence::insert(tx, &evidence(&package, format, digest), now())?;
             }
+            crate::sbom_index::enqueue(tx)?;
             db::jobs::finish(tx, job.job_id)?;
             super::rebuilding::reopen(tx, package.build_id)?;
             // Nothing is judged before the last of them.

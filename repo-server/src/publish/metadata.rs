@@ -4,7 +4,8 @@ use crate::app::App;
 use crate::db::builds::PackageRow;
 use crate::jobs::JobError;
 use crate::repodata::{
-    Codec, Entry, Inputs, Options, PackageSource, Record, Sink, SourceError, build_into, sort,
+    Codec, Entry, ExtraRecord, Inputs, Options, PackageSource, Record, Sink, SourceError,
+    build_into, sort,
 };
 use crate::store::Store;
 use repo_model::rpm::{Head, Package};
@@ -32,10 +33,11 @@ pub struct MetadataFile {
     pub scratch: NamedTempFile,
 }
 
-/// Renders the metadata of signed packages; `added_at` of each must be set.
+/// Renders the metadata of signed packages, and further records; `added_at` of each package must be set.
 pub async fn make(
     app: &App,
     packages: &[PackageRow],
+    extras: [ExtraRecord; 2],
     codec: Codec,
     issued: Timestamp,
 ) -> Result<Metadata, JobError> {
@@ -68,7 +70,7 @@ pub async fn make(
         let inputs = Inputs {
             entries: &entries,
             packages: &source,
-            extras: &[],
+            extras: &extras,
             cache: &app.frames,
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         };

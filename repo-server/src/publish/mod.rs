@@ -6,6 +6,7 @@
 
 mod metadata;
 mod package_list;
+pub mod sbom_listing;
 
 use crate::app::{App, now};
 use crate::db::builds::PackageRow;
@@ -171,6 +172,8 @@ async fn make(app: &App, plan: Plan) -> Result<NewRelease, JobError> {
 
 /// Renders and stores all that does not need a signature.
 async fn content(app: &App, plan: &Plan) -> Result<MadeRelease, JobError> {
+    // A release can be asked about from its first moment.
+    crate::sbom_index::catch_up(app).await?;
     let mut repos = Vec::new();
     let mut configured: Vec<_> = app.config.repo.clone();
     configured.sort_by(|a, b| a.name.cmp(&b.name));
@@ -207,7 +210,8 @@ async fn make_repo(
         MetadataCodec::Zstd => crate::repodata::Codec::ZSTD,
         MetadataCodec::Gzip => crate::repodata::Codec::Gzip,
     };
-    let metadata = metadata::make(app, &packages, codec, plan.issued).await?;
+    let extras = sbom_listing::records(app, &config.name, &arch, &packages, codec).await?;
+    let metadata = metadata::make(app, &packages, extras, codec, plan.issued).await?;
     let mut files = Vec::new();
     for file in &metadata.files {
         app.store

@@ -240,24 +240,31 @@ impl Probe {
     /// # Panics
     /// When it cannot be built.
     pub fn built(&self) -> PathBuf {
-        let spec = self.spec();
-        let sources = once(&kept("sources"), &Key::default().text(&spec).hex(), |dir| {
-            let file = format!("{}.spec", self.name);
-            fs::write(dir.join(&file), &spec).expect("target is writable");
-            let mut command = process::command("rpmbuild");
-            command.args([
-                "-bs",
-                "--nodeps",
-                "--quiet",
-                "--define",
-                "_topdir .",
-                "--define",
-                "_srcrpmdir .",
-            ]);
-            run(command.arg(file).current_dir(dir));
-        });
-        built(&only_srpm(&sources))
+        of_spec(&self.name, &self.spec())
     }
+}
+
+/// The folder of the build of a spec file that needs no sources, see [`built`].
+///
+/// # Panics
+/// When it cannot be built.
+pub fn of_spec(name: &str, spec: &str) -> PathBuf {
+    let sources = once(&kept("sources"), &Key::default().text(spec).hex(), |dir| {
+        let file = format!("{name}.spec");
+        fs::write(dir.join(&file), spec).expect("target is writable");
+        let mut command = process::command("rpmbuild");
+        command.args([
+            "-bs",
+            "--nodeps",
+            "--quiet",
+            "--define",
+            "_topdir .",
+            "--define",
+            "_srcrpmdir .",
+        ]);
+        run(command.arg(file).current_dir(dir));
+    });
+    built(&only_srpm(&sources))
 }
 
 fn only_srpm(dir: &Path) -> PathBuf {

@@ -1,8 +1,10 @@
-//! `hallmark sbom`: software bills of materials of local packages, as the server makes them.
+//! `hallmark sbom`: software bills of materials of local packages, as the server makes them. With a
+//! question in place of packages, see [`sbom_questions`].
 
 mod files;
 mod release;
 
+use super::sbom_questions;
 use crate::config_file;
 use crate::failure::Failure;
 use crate::output;
@@ -17,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// Arguments of `hallmark sbom`.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(after_help = "\
 EXAMPLES:
   # CycloneDX of one package, on stdout
@@ -40,9 +43,14 @@ EXAMPLES:
   # A package that is not on disk
   curl -s https://repo.example/hello-2.12-1.x86_64.rpm | hallmark sbom --format spdx-3.0.1 -
 
+  # Ask a server about what it has published
+  hallmark sbom who-ships pkg:golang/golang.org/x/net '< 0.38'
+
   # The very document that the server publishes: with its [sbom] settings and public URL
   hallmark sbom --config /etc/hallmark/hallmark.toml --format spdx-2.3 hello-2.12-1.x86_64.rpm")]
 pub struct Args {
+    #[command(subcommand)]
+    question: Option<sbom_questions::Question>,
     /// RPM packages, binary or source; - reads one from stdin
     #[arg(required_unless_present = "release", value_name = "FILE.rpm")]
     files: Vec<PathBuf>,
@@ -102,6 +110,9 @@ fn known_format(name: &str) -> Result<String, String> {
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if let Some(question) = &args.question {
+        return sbom_questions::run(question);
+    }
     let config = match &args.config {
         Some(path) => config_file::read(path)?,
         None => Config::default(),

@@ -1,0 +1,133 @@
+//! Questions about what is inside the packages: an index of the stored SBOMs, and the answers.
+//!
+//! The index is a database of its own, `sbom-index.db`, made of stored documents alone: losing it loses
+//! nothing, and `hallmark sbom reindex` makes it again. It is keyed by header digest, so a package is
+//! read once, whatever releases have it; which release has it is asked of the server's own tables when
+//! a question comes.
+//!
+//! What was looked at last is kept beside what was found there and moves in the same transaction, so
+//! the job that fills the index may die anywhere and goes on where it was.
+
+mod fill;
+pub mod osv;
+pub mod osv_import;
+pub mod purl;
+pub mod questions;
+mod read;
+pub mod versions;
+pub mod vex;
+mod write;
+
+pub use fill::{NAME, catch_up, enqueue, run};
+
+use crate::db::{Db, DbError};
+use crate::layout;
+use repo_model::wire::sbom::LicenceUse;
+use repo_model::{HeaderDigest, ReleaseId};
+use rusqlite::Connection;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+const SCHEMA: &str = include_str!("index.sql");
+/// Version of `index.sql`: another one is thrown away and made again.
+const VERSION: i64 = 1;
+/// Most questions at once: each holds a connection and a thread.
+const ASKING: usize = 8;
+/// Schema name of the server's own tables in questions.
+const SERVER: &str = "server";
+
+/// The licences of one release.
+type Counted = Arc<Vec<LicenceUse>>;
+
+/// The index. One in a process.
+pub struct SbomIndex {
+    /// Its database; reads also see the server's tables as `server.…`.
+    pub db: Db,
+    /// Who fills it holds this.
+    turn: tokio::sync::Mutex<()>,
+    /// Questions that run side by side.
+    pub asking: tokio::sync::Semaphore,
+    /// Licences of releases that were counted, by release and state of the index.
+    licences: Mutex<HashMap<(ReleaseId, i64), Counted>>,
+}
+
+impl SbomIndex {
+    /// Opens or makes the index of a data directory. One of another version is thrown away.
+    pub fn open(data_dir: &Path) -> Result<Self, DbError> {
+        let path = layout::sbom_index(data_dir);
+        let joined = || (SERVER, layout::database(data_dir));
+        let db = match Db::open_derived(&path, SCHEMA, VERSION, joined()) {
+            Err(DbError::Schema { found, .. }) => {
+                tracing::warn!(
+                    found,
+                    "the SBOM index has version {found} and is made again; import advisories again"
+                );
+                remove(&path)?;
+                Db::open_derived(&path, SCHEMA, VERSION, joined())?
+            }
+            other => other?,
+        };
+        Ok(Self {
+            db,
+            turn: tokio::sync::Mutex::default(),
+            asking: tokio::sync::Semaphore::new(ASKING),
+            licences: Mutex::default(),
+        })
+    }
+}
+
+/// Package URLs of packages that are indexed.
+pub fn purls(
+    connection: &Connection,
+    headers: &[HeaderDigest],
+) -> Result<HashMap<HeaderDigest, String>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT d.header, d.purl FROM json_each(?1) w CROSS JOIN documents d ON d.header = w.value WHERE d.purl <> ''",
+    )?;
+    let rows = statement.query_map([crate::db::to_json(&headers, "list")?], |row| {
+        Ok((crate::db::parsed(row, "header")?, row.get("purl")?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn remove(path: &Path) -> Result<(), DbError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match std::fs::remove_file(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(DbError::Remove {
+                    path: name.into(),
+                    source: error,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// `hallmark sbom reindex`: empties the index and has the server fill it again, now or at its next
+/// start. Advisories stay.
+pub async fn reindex(data_dir: &Path) -> Result<(), DbError> {
+    let index = SbomIndex::open(data_dir)?;
+    index.db.write(write::clear).await?;
+    let server = Db::open(&layout::database(data_dir))?;
+    server
+        .write(|tx| {
+            fill::enqueue(tx)?;
+            crate::db::audit(
+                tx,
+                crate::app::now(),
+                "local administrator",
+                "sbom-reindex",
+                "",
+                "",
+            )
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests;

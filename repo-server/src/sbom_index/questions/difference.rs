@@ -1,0 +1,237 @@
+//! What differs between two releases: packages, and what is inside them. The cost is that of the change,
+//! not of the releases.
+
+use super::AskError;
+use super::page::Paging;
+use crate::db::to_json;
+use crate::sbom_index::versions::Order;
+use repo_model::wire::sbom::{Difference, Page};
+use repo_model::{Nevra, ReleaseId};
+use rusqlite::{Connection, named_params, params};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Packages that one release has and the other has not: rows, and what they are grouped by.
+struct Changed {
+    package_id: i64,
+    nevra: Nevra,
+    repo: String,
+}
+
+/// What came and what went from release `low` to the later release `high`.
+fn changed(
+    connection: &Connection,
+    low: ReleaseId,
+    high: ReleaseId,
+) -> Result<(Vec<Changed>, Vec<Changed>), AskError> {
+    let read = |condition: &str| -> Result<Vec<Changed>, AskError> {
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT DISTINCT p.package_id, p.nevra, p.repo FROM server.members m
+             CROSS JOIN server.packages p ON p.package_id = m.package_id WHERE {condition}"
+        ))?;
+        let rows = statement.query_map(params![low.0, high.0], |row| {
+            Ok(Changed {
+                package_id: row.get("package_id")?,
+                nevra: crate::db::parsed(row, "nevra")?,
+                repo: row.get("repo")?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    };
+    Ok((
+        read(
+            "m.added_release > ?1 AND m.added_release <= ?2 AND (m.removed_release IS NULL OR m.removed_release > ?2)",
+        )?,
+        read("m.removed_release > ?1 AND m.removed_release <= ?2 AND m.added_release <= ?1")?,
+    ))
+}
+
+/// The two releases in the order they were made, and whether that is not the order asked for.
+fn ordered(from: ReleaseId, to: ReleaseId) -> (ReleaseId, ReleaseId, bool) {
+    match from <= to {
+        true => (from, to, false),
+        false => (to, from, true),
+    }
+}
+
+/// Packages that release `to` has and `from` has not, and the other way round, sorted by name, place.
+pub fn package_differences(
+    connection: &Connection,
+    from: ReleaseId,
+    to: ReleaseId,
+    paging: Paging,
+) -> Result<Page<Difference>, AskError> {
+    let (low, high, backwards) = ordered(from, to);
+    let (mut came, mut went) = changed(connection, low, high)?;
+    if backwards {
+        std::mem::swap(&mut came, &mut went);
+    }
+    type Key = (String, String, String);
+    let key = |row: &Changed| -> Key {
+        (
+            row.nevra.name.clone(),
+            row.repo.clone(),
+            row.nevra.arch.clone(),
+        )
+    };
+    let mut groups: BTreeMap<Key, (Vec<Nevra>, Vec<Nevra>)> = BTreeMap::new();
+    for row in came {
+        groups.entry(key(&row)).or_default().1.push(row.nevra);
+    }
+    for row in went {
+        groups.entry(key(&row)).or_default().0.push(row.nevra);
+    }
+    let mut items = Vec::with_capacity(groups.len());
+    for ((name, repo, arch), (mut before, mut now)) in groups {
+        if before.is_empty() {
+            // The old one may have stayed beside the new one.
+            before.extend(newest_of(connection, from, (&name, &repo, &arch), &now)?);
+        }
+        before.sort();
+        now.sort();
+        items.push(Difference {
+            change: change(&before, &now).to_owned(),
+            of: "package".to_owned(),
+            name,
+            place: Some(format!("{repo}/{arch}")),
+            from: before.iter().map(|nevra| nevra.evr.to_string()).collect(),
+            to: now.iter().map(|nevra| nevra.evr.to_string()).collect(),
+        });
+    }
+    Ok(paging.cut(to, items.into_iter()))
+}
+
+fn change(before: &[Nevra], now: &[Nevra]) -> &'static str {
+    let (Some(before), Some(now)) = (before.last(), now.last()) else {
+        return if now.is_empty() { "removed" } else { "added" };
+    };
+    let (before, now) = (&before.evr, &now.evr);
+    let upstream = Order::Rpm.compare(
+        &format!("{}:{}", now.epoch, now.version),
+        &format!("{}:{}", before.epoch, before.version),
+    );
+    match upstream {
+        Ordering::Greater => "upgraded",
+        Ordering::Less => "downgraded",
+        Ordering::Equal => "rebuilt",
+    }
+}
+
+/// The newest package of this name that a release has, besides those named.
+fn newest_of(
+    connection: &Connection,
+    release: ReleaseId,
+    (name, repo, arch): (&str, &str, &str),
+    besides: &[Nevra],
+) -> Result<Option<Nevra>, AskError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT p.nevra FROM server.packages p CROSS JOIN server.members m ON m.package_id = p.package_id
+         WHERE p.name = ?1 AND p.repo = ?2 AND p.arch = ?3 AND m.added_release <= ?4
+           AND (m.removed_release IS NULL OR m.removed_release > ?4)",
+    )?;
+    let rows = statement.query_map(params![name, repo, arch, release.0], |row| {
+        crate::db::parsed::<Nevra>(row, "nevra")
+    })?;
+    let known: Vec<Nevra> = rows.collect::<Result<_, _>>()?;
+    Ok(known
+        .into_iter()
+        .filter(|nevra| !besides.contains(nevra))
+        .max())
+}
+
+/// Components that release `to` has anywhere and `from` has nowhere, and the other way round, sorted by
+/// ecosystem and name.
+pub fn component_differences(
+    connection: &Connection,
+    from: ReleaseId,
+    to: ReleaseId,
+    paging: Paging,
+) -> Result<Page<Difference>, AskError> {
+    let (low, high, backwards) = ordered(from, to);
+    let (mut came, mut went) = changed(connection, low, high)?;
+    if backwards {
+        std::mem::swap(&mut came, &mut went);
+    }
+    let added = only_in(connection, &came, from)?;
+    let removed = only_in(connection, &went, to)?;
+    let names: BTreeSet<&Name> = added.keys().chain(removed.keys()).collect();
+    let mut items = Vec::with_capacity(names.len());
+    for name in names {
+        let order = Order::of(&name.0);
+        let sorted = |versions: &mut Vec<String>| versions.sort_by(|a, b| order.compare(a, b));
+        let mut now = added.get(name).cloned().unwrap_or_default();
+        let mut before = removed.get(name).cloned().unwrap_or_default();
+        if before.is_empty() {
+            before = versions_in(connection, name, from)?;
+        }
+        sorted(&mut before);
+        sorted(&mut now);
+        let change = match (before.last(), now.last()) {
+            (None, _) => "added",
+            (_, None) => "removed",
+            (Some(before), Some(now)) if order.compare(now, before).is_lt() => "downgraded",
+            _ => "upgraded",
+        };
+        items.push(Difference {
+            change: change.to_owned(),
+            of: "component".to_owned(),
+            name: format!("{}:{}", name.0, name.1),
+            place: None,
+            from: before,
+            to: now,
+        });
+    }
+    Ok(paging.cut(to, items.into_iter()))
+}
+
+/// Ecosystem, name, row.
+type Name = (String, String, i64);
+
+/// A component that has the same package URL in a package of the release.
+const IN_RELEASE: &str =
+    "EXISTS (SELECT 1 FROM occurrences o CROSS JOIN documents d ON d.document_id = o.document_id
+        CROSS JOIN server.packages p ON p.header_digest = d.header CROSS JOIN server.members m ON m.package_id = p.package_id
+        WHERE o.component_id = c.component_id AND o.relation IN ('part', 'upstream') AND m.added_release <= :release
+          AND (m.removed_release IS NULL OR m.removed_release > :release))";
+
+/// Components of these packages that no package of the release has: versions by name.
+fn only_in(
+    connection: &Connection,
+    packages: &[Changed],
+    release: ReleaseId,
+) -> Result<BTreeMap<Name, Vec<String>>, AskError> {
+    let ids: Vec<i64> = packages.iter().map(|package| package.package_id).collect();
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT n.ecosystem, n.name, n.name_id, c.version FROM
+           (SELECT DISTINCT o.component_id FROM json_each(:packages) w
+            CROSS JOIN server.packages p ON p.package_id = w.value
+            CROSS JOIN documents d ON d.header = p.header_digest
+            CROSS JOIN occurrences o ON o.document_id = d.document_id AND o.relation IN ('part', 'upstream')) i
+         CROSS JOIN components c ON c.component_id = i.component_id
+         CROSS JOIN names n ON n.name_id = c.name_id WHERE NOT {IN_RELEASE}"
+    ))?;
+    let mut rows = statement
+        .query(named_params! {":packages": to_json(&ids, "list")?, ":release": release.0})?;
+    let mut found: BTreeMap<Name, Vec<String>> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let name = (row.get(0)?, row.get(1)?, row.get(2)?);
+        found.entry(name).or_default().push(row.get(3)?);
+    }
+    Ok(found)
+}
+
+/// Versions of a component that a release has.
+fn versions_in(
+    connection: &Connection,
+    name: &Name,
+    release: ReleaseId,
+) -> Result<Vec<String>, AskError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT c.version FROM components c WHERE c.name_id = :name AND {IN_RELEASE}"
+    ))?;
+    let rows = statement.query_map(
+        named_params! {":name": name.2, ":release": release.0},
+        |row| row.get(0),
+    )?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,112 @@
+//! Differences between releases.
+
+use super::ALL;
+use super::kit::{Kit, Package};
+use crate::sbom_index::questions::{component_differences, package_differences};
+use repo_model::ReleaseId;
+use repo_model::wire::sbom::Difference;
+
+fn line(item: &Difference) -> String {
+    format!(
+        "{} {} {}>{}",
+        item.change,
+        item.name,
+        item.from.join(","),
+        item.to.join(",")
+    )
+}
+
+fn packages(kit: &Kit, from: u64, to: u64) -> Vec<String> {
+    let page = kit.ask(move |db| package_differences(db, ReleaseId(from), ReleaseId(to), ALL));
+    page.items.iter().map(line).collect()
+}
+
+fn components(kit: &Kit, from: u64, to: u64) -> Vec<String> {
+    let page = kit.ask(move |db| component_differences(db, ReleaseId(from), ReleaseId(to), ALL));
+    page.items.iter().map(line).collect()
+}
+
+#[test]
+fn packages_are_added_removed_upgraded_or_only_rebuilt() {
+    let mut kit = Kit::new();
+    for (nevra, added, removed) in [
+        ("stays-1-1.x86_64", 1, None),
+        ("old-1-1.x86_64", 1, Some(2)),
+        ("beside-1.9-1.x86_64", 1, None),
+        ("beside-1.10-1.x86_64", 2, None),
+        ("replaced-1-1.noarch", 1, Some(2)),
+        ("replaced-2-1.noarch", 2, None),
+        ("again-1-1.x86_64", 1, Some(2)),
+        ("again-1-2.x86_64", 2, None),
+        ("epoch-9-1.x86_64", 1, Some(2)),
+        ("epoch-1:1-1.x86_64", 2, None),
+        ("fleeting-1-1.x86_64", 2, Some(3)),
+        ("new-1-1.x86_64", 2, None),
+        ("later-1-1.x86_64", 3, None),
+    ] {
+        let package = Package::new(nevra, added);
+        kit.add(match removed {
+            Some(release) => package.removed(release),
+            None => package,
+        });
+    }
+    assert_eq!(
+        packages(&kit, 1, 2),
+        [
+            "rebuilt again 1-1>1-2",
+            "upgraded beside 1.9-1>1.10-1",
+            "upgraded epoch 9-1>1:1-1",
+            "added fleeting >1-1",
+            "added new >1-1",
+            "removed old 1-1>",
+            "upgraded replaced 1-1>2-1",
+        ]
+    );
+    assert_eq!(
+        packages(&kit, 2, 1),
+        [
+            "rebuilt again 1-2>1-1",
+            "removed beside 1.10-1>",
+            "downgraded epoch 1:1-1>9-1",
+            "removed fleeting 1-1>",
+            "removed new 1-1>",
+            "added old >1-1",
+            "downgraded replaced 2-1>1-1",
+        ]
+    );
+    // What came and went in between is not told.
+    assert!(
+        !packages(&kit, 1, 3)
+            .iter()
+            .any(|line| line.contains("fleeting"))
+    );
+    assert_eq!(packages(&kit, 2, 2), [""; 0]);
+}
+
+#[test]
+fn components_differ_where_no_package_has_them() {
+    let mut kit = Kit::new();
+    let part = |nevra: &str, added, purl: &str| {
+        Package::new(nevra, added).part(purl, "go-buildinfo", "/x")
+    };
+    kit.add(part("a-1-1.x86_64", 1, "pkg:golang/n/net@v0.9.0").removed(2));
+    kit.add(part("a-2-1.x86_64", 2, "pkg:golang/n/net@v0.10.0"));
+    kit.add(part("b-1-1.x86_64", 1, "pkg:cargo/libc@0.2.0").removed(2));
+    kit.add(part("c-1-1.x86_64", 1, "pkg:cargo/libc@0.2.0"));
+    kit.add(part("d-1-1.x86_64", 1, "pkg:npm/left-pad@1.0.0").removed(2));
+    kit.add(part("e-1-1.x86_64", 2, "pkg:pypi/new@1.0"));
+    kit.add(part("f-1-1.x86_64", 2, "pkg:cargo/libc@0.3.0"));
+    assert_eq!(
+        components(&kit, 1, 2),
+        [
+            "upgraded cargo:libc 0.2.0>0.3.0",
+            "upgraded golang:n/net v0.9.0>v0.10.0",
+            "removed npm:left-pad 1.0.0>",
+            "added pypi:new >1.0",
+        ]
+    );
+    assert_eq!(
+        components(&kit, 2, 1)[1],
+        "downgraded golang:n/net v0.10.0>v0.9.0"
+    );
+}
