@@ -399,7 +399,9 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 /// The profiles of the configuration, when this machine can do what they ask for; none: all that it can.
 fn offered_profiles(names: &[String]) -> anyhow::Result<Vec<&'static Profile>> {
     if names.is_empty() {
-        let can = profile::PROFILES.iter().filter(|row| row.before(Path::new("/")).is_ok());
+        let can = profile::PROFILES
+            .iter()
+            .filter(|row| row.before(Path::new("/")).is_ok());
         return Ok(can.collect());
     }
     let offer = |name: &String| {

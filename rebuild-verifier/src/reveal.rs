@@ -63,9 +63,8 @@ pub(crate) fn pledge(
     let report = serde_json::to_vec_pretty(&comparison_report(bench, job, runs))?;
     let mut further = vec![("comparison.json".to_owned(), report)];
     further.extend(runs.diffs.iter().cloned());
-    let same = |found: &PackageRuns| {
-        found.rebuilt.is_some() && found.worst.verdict == Verdict::Identical
-    };
+    let same =
+        |found: &PackageRuns| found.rebuilt.is_some() && found.worst.verdict == Verdict::Identical;
     if runs.packages.iter().all(same) {
         let link = attest::sign_link(&bench.keys.statement, job);
         further.push((in_toto::ATTACHMENT.to_owned(), link));

@@ -6,8 +6,9 @@ use serde::Deserialize;
 
 /// Name of the CycloneDX property and the SPDX annotation that hold the header digest.
 pub const HEADER_PROPERTY: &str = "package:rpm:sha256header";
-/// Largest document that is read, bytes.
-pub const MAX_BYTES: usize = 256 << 20;
+/// Largest document that is read, bytes: some 100,000 files. Four of them, as base64, fit a message to
+/// the signer.
+pub const MAX_BYTES: usize = 64 << 20;
 
 /// What an SBOM document says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -197,7 +197,7 @@ fn fetch(client: &Client, files: Vec<PathBuf>, folder: &Path) -> Result<Inputs, 
     };
     let build = build_of(client, first)?;
     let progress = Progress::spinner();
-    progress.message(&format!("fetching {}", build.source));
+    progress.message(format!("fetching {}", build.source));
     let (srpm, buildinfo) = (folder.join("source.src.rpm"), folder.join("buildinfo.json"));
     download(client, build.source_file, &srpm)?;
     download(client, build.buildinfo, &buildinfo)?;
@@ -233,7 +233,7 @@ fn check_until_signal(request: CheckRequest) -> Result<Verified, Failure> {
         .build()
         .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
     let progress = Progress::spinner();
-    progress.message(&format!("rebuilding {}", request.srpm.display()));
+    progress.message(format!("rebuilding {}", request.srpm.display()));
     runtime.block_on(async {
         let unheard = |error| Failure::failed(format!("cannot listen for signals: {error}"));
         let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;

@@ -4,6 +4,7 @@ use super::JobError;
 use crate::app::App;
 use crate::db::builds::PackageRow;
 use crate::db::evidence::{ByPackage, Kind};
+use crate::store::StoreError;
 use repo_model::FileDigest;
 use repo_model::dsse::Envelope;
 use repo_model::policy::Evidence;
@@ -54,9 +55,12 @@ impl Dossier {
                 dossier.envelopes.extend(Envelope::from_json(&json));
             } else if row.kind == Kind::Sbom.name() {
                 let limit = repo_model::sbom_facts::MAX_BYTES as u64;
-                dossier
-                    .sboms
-                    .push(app.store.get(row.digest, limit).await?.to_vec());
+                match app.store.get(row.digest, limit).await {
+                    Ok(document) => dossier.sboms.push(document.to_vec()),
+                    // Nobody could read it: the policy says that it is missing, and the build is held.
+                    Err(StoreError::TooLarge { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         Ok(dossier)

@@ -8,7 +8,10 @@ use crate::db::jobs::JobRow;
 use crate::db::{self, DbError};
 use repo_model::FileDigest;
 use repo_model::config::SbomConfig;
-use sbom_gen::{Options, SBOM_FORMATS, SbomFormat, Supplier, inventory};
+use repo_model::sbom_facts::MAX_BYTES;
+use sbom_gen::{Inventory, Options, SBOM_FORMATS, SbomError, SbomFormat, Supplier, inventory};
+use std::io::{self, BufWriter, Seek as _, Write};
+use tempfile::NamedTempFile;
 
 /// Name in the database.
 pub const NAME: &str = "make-sbom";
@@ -24,10 +27,7 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
         .read(move |connection| db::builds::package(connection, package_id))
         .await?
         .ok_or_else(|| JobError::Broken(format!("there is no package {package_id}")))?;
-    let mut made = Vec::new();
-    for (format, document) in documents(&app, &package).await? {
-        made.push((format, app.store.put(document).await?));
-    }
+    let made = documents(&app, &package).await?;
     app.db
         .write(move |tx| {
             for (format, digest) in made {
@@ -46,27 +46,99 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
     Ok(())
 }
 
-/// All formats from one pass over the package.
+/// All formats from one pass over the package, each stored; none is in memory as a whole.
 async fn documents(
     app: &App,
     package: &PackageRow,
-) -> Result<Vec<(&'static SbomFormat, Vec<u8>)>, JobError> {
+) -> Result<Vec<(&'static SbomFormat, FileDigest)>, JobError> {
     let options = options(&app.config.sbom, &app.config.server.public_url);
     let reader = app.store.blocking_reader(package.unsigned_file).await?;
     let nevra = package.nevra.clone();
+    let scratch = app.clone();
     let made = tokio::task::spawn_blocking(move || {
-        let inventory = inventory(reader, &options)?;
+        let refuse = |source| JobError::Sbom {
+            nevra: nevra.clone(),
+            source,
+        };
+        let inventory = inventory(reader, &options).map_err(refuse)?;
         let mut documents = Vec::new();
         for format in SBOM_FORMATS {
-            let mut document = Vec::new();
-            format.write(&inventory, &options, &mut document)?;
-            documents.push((format, document));
+            let mut file = scratch.scratch_file()?;
+            if !write(format, &inventory, &options, &mut file).map_err(refuse)? {
+                tracing::warn!(
+                    package = %nevra,
+                    format = format.name,
+                    "the {} SBOM of {nevra} is larger than {MAX_BYTES} bytes even without files; it is left out",
+                    format.name
+                );
+                continue;
+            }
+            let digest = crate::app::file_digest(file.path())?;
+            documents.push((format, file, digest));
         }
-        Ok(documents)
+        Ok::<_, JobError>(documents)
     });
-    made.await
-        .map_err(std::io::Error::other)?
-        .map_err(|source| JobError::Sbom { nevra, source })
+    let mut stored = Vec::new();
+    for (format, file, digest) in made.await?? {
+        app.store.put_file(file.path(), digest).await?;
+        stored.push((format, digest));
+    }
+    Ok(stored)
+}
+
+/// Writes a document that the policy and the signer can read: without the list of files where that
+/// would make it too long. `false` when it is too long even so.
+fn write(
+    format: &SbomFormat,
+    inventory: &Inventory,
+    options: &Options,
+    file: &mut NamedTempFile,
+) -> Result<bool, SbomError> {
+    let without_files = Options {
+        files: false,
+        ..options.clone()
+    };
+    for options in [options, &without_files] {
+        file.as_file_mut().set_len(0).map_err(SbomError::Write)?;
+        file.rewind().map_err(SbomError::Write)?;
+        let mut out = Capped {
+            out: BufWriter::new(&mut *file),
+            left: MAX_BYTES as u64,
+            is_over: false,
+        };
+        let written = format.write(inventory, options, &mut out);
+        if !out.is_over {
+            written?;
+            out.flush().map_err(SbomError::Write)?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Takes so many bytes and no more.
+struct Capped<W> {
+    out: W,
+    left: u64,
+    is_over: bool,
+}
+
+impl<W: Write> Write for Capped<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.left.checked_sub(bytes.len() as u64) {
+            Some(left) => self.left = left,
+            None => {
+                self.is_over = true;
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+        }
+        self.out.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 fn options(config: &SbomConfig, public_url: &str) -> Options {
@@ -102,5 +174,56 @@ impl From<tokio::task::JoinError> for JobError {
 impl From<rusqlite::Error> for JobError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Db(DbError::from(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use repo_model::rpm::testkit::Rpm;
+
+    #[test]
+    fn a_document_that_is_too_long_is_cut_off_at_the_limit() {
+        let mut out = Capped {
+            out: Vec::new(),
+            left: 5,
+            is_over: false,
+        };
+        assert!(out.write_all(b"hello").is_ok());
+        assert!(out.write_all(b"!").is_err() && out.is_over);
+        assert_eq!(out.out, b"hello");
+    }
+
+    #[test]
+    fn a_package_with_too_many_files_has_an_sbom_without_them() {
+        // Some 200 bytes a file in the document, and more than the limit in all.
+        let mut rpm = Rpm::binary("many");
+        let long = "x".repeat(200);
+        for number in 0..40 {
+            rpm = rpm.file(&format!("/usr/share/many/{number}{long}"), b"");
+        }
+        let options = Options::default();
+        let inventory = inventory(rpm.bytes().as_slice(), &options).unwrap();
+        let mut file = NamedTempFile::new().unwrap();
+        assert!(write(&SBOM_FORMATS[0], &inventory, &options, &mut file).unwrap());
+        let with_files = file.as_file().metadata().unwrap().len();
+        let mut short = Inventory {
+            files: Vec::new(),
+            ..inventory.clone()
+        };
+        assert!(write(&SBOM_FORMATS[0], &short, &options, &mut file).unwrap());
+        assert!(file.as_file().metadata().unwrap().len() < with_files);
+        let one = inventory.files[0].clone();
+        let needed = MAX_BYTES / 200;
+        short.files = (0..needed)
+            .map(|number| sbom_gen::FileRecord {
+                path: format!("/{number}{long}"),
+                ..one.clone()
+            })
+            .collect();
+        assert!(write(&SBOM_FORMATS[0], &short, &options, &mut file).unwrap());
+        let bytes = std::fs::read(file.path()).unwrap();
+        assert!(bytes.len() < MAX_BYTES);
+        assert!(repo_model::sbom_facts::read(&bytes).is_ok());
     }
 }

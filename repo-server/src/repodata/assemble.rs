@@ -25,7 +25,7 @@ enum Open {
     /// Nothing: the file is not compressed, or the caller knows it.
     Nothing,
     Size(u64),
-    Sums(Hasher),
+    Sums(Box<Hasher>),
 }
 
 impl Open {
@@ -41,7 +41,7 @@ impl Open {
         match self {
             Self::Nothing => None,
             Self::Size(bytes) => Some(OpenContent::of_size(bytes)),
-            Self::Sums(hasher) => Some(OpenContent::of(hasher)),
+            Self::Sums(hasher) => Some(OpenContent::of(*hasher)),
         }
     }
 }
@@ -76,7 +76,9 @@ impl FileInProgress {
             hasher: Hasher::new(checksum),
             open: match codec {
                 Codec::None => Open::Nothing,
-                Codec::Zstd { .. } | Codec::Gzip | Codec::Xz => Open::Sums(Hasher::new(checksum)),
+                Codec::Zstd { .. } | Codec::Gzip | Codec::Xz => {
+                    Open::Sums(Box::new(Hasher::new(checksum)))
+                }
             },
         })
     }

@@ -83,6 +83,10 @@ pub fn recorded(reasons: &[Reason]) -> Vec<Reason> {
 }
 
 /// What the signer did. Digests are SHA-256; `request` is that of the request's JSON.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one exists at a time, and the largest is the usual one"
+)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Event {
