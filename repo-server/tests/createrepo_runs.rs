@@ -107,7 +107,7 @@ fn any_sequence_of_updates_gives_the_bytes_of_a_run_from_nothing() {
             random ^= random >> 7;
             random ^= random << 17;
             // Many at first, a few from then on.
-            if (step == 0 && number % 8 != 0) || random % 40 == 0 {
+            if (step == 0 && number % 8 != 0) || random.is_multiple_of(40) {
                 let (here, there) = (shown.join(name(number)), aside.join(name(number)));
                 match *shown_now {
                     true => fs::rename(here, there).unwrap(),
