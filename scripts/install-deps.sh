@@ -83,6 +83,8 @@ esac
 log=$(mktemp); trap 'rm -f "$log"' EXIT
 missing=() wanted=()
 while read -r name; do
+  # An optional program may have come another way than as a package.
+  case $name in *\?) command -v "${name%\?}" >/dev/null && continue ;; esac
   "installed_$family" "${name%\?}" || missing+=("$name")
 done < <(names $column)
 if [ ${#missing[@]} = 0 ]; then say "packages: all of $level are installed"; exit 0; fi
