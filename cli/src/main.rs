@@ -105,6 +105,10 @@ enum Command {
     Evidence(evidence::Args),
     /// Evidence for in-toto-verify: a layout and the rebuilders' links
     #[command(subcommand)]
+    #[command(after_help = "\
+EXAMPLES:
+  hallmark in-toto keygen --out owner.key
+  hallmark in-toto export hello-2.12-1.x86_64.rpm --policy policy.toml --owner-key owner.key -o evidence/")]
     InToto(in_toto::InToto),
     /// Make SBOMs of local packages, or ask a server about what is inside its packages
     Sbom(Box<sbom::Args>),

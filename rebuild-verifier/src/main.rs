@@ -97,7 +97,13 @@ Example:
   hallmark-rebuilder compare theirs/hello-1.0-1.x86_64.rpm ours/hello-1.0-1.x86_64.rpm")]
     Compare(CompareArgs),
     /// Lock packages for a build root, and make the layer of a lock.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  hallmark-rebuilder buildroot lock --repo https://mirror.example/f44/x86_64/os -o root.lock.json rpm-build
+  hallmark-rebuilder buildroot make root.lock.json"
+    )]
     Buildroot(BuildrootCommand),
     /// Show mock's buildroot_lock.json as the buildroot of a buildinfo.
     #[command(after_help = "\

@@ -230,7 +230,7 @@ fn an_unknown_profile_is_the_operators_mistake() {
         .env("HALLMARK_REBUILDER__NAME", "rb-a")
         .env("HALLMARK_REBUILDER__OPERATOR", "acme")
         .env("HALLMARK_REBUILDER__KEY_FILE", &file)
-        .env("HALLMARK_REBUILDER__PROFILE", "wild")
+        .env("HALLMARK_REBUILDER__PROFILES", "[\"wild\"]")
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(2));

@@ -24,7 +24,7 @@ fn key(seed: u8) -> StatementKey {
 fn job() -> RebuildJob {
     let json = serde_json::json!({
         "job": 1, "build": 1, "lease_epoch": 1, "lease_secs": 60, "source_name": "hello-2.12-1.src.rpm",
-        "source": FileDigest::of(b"source"), "buildinfo": FileDigest::of(b"buildinfo"), "packages": [],
+        "source": FileDigest::of(b"source"), "buildinfo": FileDigest::of(b"buildinfo"), "packages": [], "profile": "plain", "runs": 1,
     });
     let mut job: RebuildJob = serde_json::from_value(json).unwrap();
     job.packages.push(ExpectedPackage {

@@ -7,6 +7,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+/// Longest that the database may take to become one file at the end.
+const SETTLE: Duration = Duration::from_secs(5);
+
 /// Serves until `stop` is cancelled; then requests and jobs that run are given the configured time.
 pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeError> {
     let address = config.server.listen.clone();
@@ -23,6 +26,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     let jobs = tokio::spawn(jobs::run(app.clone(), stop.clone()));
     let sweep = tokio::spawn(jobs::sweep(app.clone(), stop.clone()));
     let limit = Duration::from_secs(app.config.server.shutdown_secs);
+    let db = app.db.clone();
     let limits = http::listen::Limits::of(app.config.server.max_connections);
     let serving = tokio::spawn(http::listen::serve(
         listener,
@@ -41,7 +45,9 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
         let _ = sweep.await;
         served
     };
-    match tokio::time::timeout(limit, all).await {
+    let ended = tokio::time::timeout(limit, all).await;
+    let _ = tokio::time::timeout(SETTLE, db.settle()).await;
+    match ended {
         Ok(served) => served.map_err(ServeError::Serve),
         Err(_) => {
             tracing::warn!(

@@ -188,11 +188,13 @@ fn case_35_records_and_tags_stand_in_a_fixed_order() {
             "filelists_zck",
             "other_zck",
             "appstream",
+            "appstream_zck",
             "filelists-ext",
             "filelists-ext_zck",
             "group",
             "group_zck",
             "updateinfo",
+            "updateinfo_zck",
         ]
     );
     let tags = "  <tags>\n    <content>c1</content>\n    <content>c0</content>\n    <repo>r</repo>\n    \

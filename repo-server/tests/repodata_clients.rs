@@ -97,7 +97,7 @@ fn dnf5_sees_packages_of_one_nevra_even_if_it_prints_them_once() {
 #[test]
 fn dnf4_sees_every_package_of_every_form() {
     let script = format!(
-        "dnf-3 {DNF} --setopt=logdir=/mnt/t/log --setopt=plugins=0 repoquery --queryformat='%{{name}}'"
+        "mkdir -p /mnt/t/log; dnf-3 {DNF} --setopt=logdir=/mnt/t/log --setopt=plugins=0 repoquery --queryformat='%{{name}}'"
     );
     every_form_shows_every_package("dnf-3", &script);
 }

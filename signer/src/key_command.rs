@@ -32,8 +32,8 @@ Examples:
     },
     /// Make the next key of a role, so that clients get it before it signs.
     #[command(after_help = "\
-The server shows it in RPM-GPG-KEY as soon as the signer runs again; a staged metadata key signs
-repomd.xml beside the current one. Stop the signer first: the journal has one writer.
+The server shows it in RPM-GPG-KEY as soon as the signer runs again; it signs nothing
+before `key rotate`. Stop the signer first: the journal has one writer.
 
 Examples:
   systemctl stop hallmark-signer

@@ -14,8 +14,11 @@ use repo_model::wire::worker::{
 };
 use repo_model::{FileDigest, Timestamp, WorkerName};
 use serde::Serialize;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Runs so far.
+static RUNS: AtomicI64 = AtomicI64::new(1);
 
 static NONCES: AtomicU64 = AtomicU64::new(1);
 
@@ -227,7 +230,8 @@ impl FakeWorker {
                 },
                 causes: Vec::new(),
                 attachments: Vec::new(),
-                started_on: now(),
+                // No two runs are the same, however fast they are.
+                started_on: now().plus_secs(-RUNS.fetch_add(1, Ordering::Relaxed)),
                 finished_on: now(),
             };
             change(&mut rebuild, &mut subject);

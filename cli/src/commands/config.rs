@@ -133,6 +133,10 @@ fn text(value: impl std::fmt::Display) -> Value {
     Value::String(value.to_string())
 }
 
+fn list<T: std::fmt::Display>(values: &[T]) -> Value {
+    values.iter().map(text).collect::<Vec<_>>().into()
+}
+
 fn path(value: &Path) -> Value {
     text(value.display())
 }
@@ -151,10 +155,10 @@ fn server(config: &Config) -> Table {
         ("data_dir", path(&server.data_dir)),
         ("signer_socket", path(&server.signer_socket)),
         ("policy_file", path(&server.policy_file)),
-        (
-            "channels",
-            server.channels.iter().map(text).collect::<Vec<_>>().into(),
-        ),
+        ("channels", list(&server.channels)),
+        ("worker_urls", list(&server.worker_urls)),
+        ("trusted_proxies", list(&server.trusted_proxies)),
+        ("max_connections", number(server.max_connections)),
         ("max_blob_bytes", number(server.max_blob_bytes)),
         ("upload_expiry_secs", number(server.upload_expiry_secs)),
         ("lease_secs", number(server.lease_secs)),
@@ -162,6 +166,8 @@ fn server(config: &Config) -> Table {
         ("publish_delay_millis", number(server.publish_delay_millis)),
         ("changelog_limit", number(server.changelog_limit)),
         ("shutdown_secs", number(server.shutdown_secs)),
+        ("reveal_wait_secs", number(server.reveal_wait_secs)),
+        ("rebuild_wait_secs", number(server.rebuild_wait_secs)),
     ]);
     if let Some(gate) = &server.signer_tls {
         let ends = [("address", text(&gate.address))];
@@ -184,10 +190,7 @@ fn repo_table(repo: &repo_model::config::RepoConfig) -> Table {
     };
     table([
         ("name", text(&repo.name)),
-        (
-            "arches",
-            repo.arches.iter().map(text).collect::<Vec<_>>().into(),
-        ),
+        ("arches", list(&repo.arches)),
         ("metadata_codec", text(codec)),
     ])
 }
@@ -283,6 +286,11 @@ fn rebuilder(config: &Config) -> Table {
         ("max_processes", number(rebuilder.max_processes)),
         ("log_bytes", number(rebuilder.log_bytes)),
         ("build_uid", number(rebuilder.build_uid)),
+        ("profiles", list(&rebuilder.profiles)),
+        ("backend", text(&rebuilder.backend)),
+        ("backend_command", list(&rebuilder.backend_command)),
+        ("layers_dir", path(&rebuilder.layers_dir)),
+        ("layers_bytes", number(rebuilder.layers_bytes)),
     ]);
     if let Some(name) = &rebuilder.name {
         out.insert("name".to_owned(), text(name));
@@ -310,6 +318,11 @@ mod tests {
             signer_socket = "/s"
             policy_file = "/p"
             channels = ["x"]
+            worker_urls = ["http://w"]
+            trusted_proxies = ["10.0.0.1"]
+            max_connections = 18
+            reveal_wait_secs = 19
+            rebuild_wait_secs = 20
             max_blob_bytes = 1
             upload_expiry_secs = 2
             lease_secs = 3
@@ -336,6 +349,8 @@ mod tests {
             socket = "/k"
             state_dir = "/l"
             policy_file = "/m"
+            unsigned_policy = true
+            post_quantum = "embedded"
             verifier_id = "v"
             user_id = "w"
             key_algorithm = "rsa4096"
@@ -368,6 +383,11 @@ mod tests {
             max_processes = 13
             log_bytes = 14
             build_uid = 15
+            profiles = ["one-cpu"]
+            backend = "exec"
+            backend_command = ["/run"]
+            layers_dir = "/z"
+            layers_bytes = 21
         "#;
         let config = Config::read(text, []).unwrap();
         let printed = toml::to_string(&settings(&config)).unwrap();

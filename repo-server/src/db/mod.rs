@@ -134,6 +134,22 @@ impl Db {
         Ok(Self { writer, readers })
     }
 
+    /// Brings everything into the one file, so that a copy of it is whole: for a clean end. Work that comes
+    /// later is done all the same.
+    pub async fn settle(&self) {
+        let (answer, wait) = tokio::sync::oneshot::channel();
+        let settle: Write = Box::new(move |connection| {
+            let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+            if let Err(error) = connection.query_row(sql, [], |_| Ok(())) {
+                tracing::warn!(%error, "the database stays in two files: {error}");
+            }
+            let _ = answer.send(());
+        });
+        if self.writer.send(settle).is_ok() {
+            let _ = wait.await;
+        }
+    }
+
     /// Runs `work` in a transaction on the writer thread: committed when it gives `Ok`, undone
     /// otherwise.
     pub async fn write<T, E>(

@@ -253,7 +253,7 @@ mod tests {
             .encode(b"abc")
             .unwrap()
             .bytes;
-        assert_eq!(member[..10], [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 2, 255]);
+        assert_eq!(member[..10], [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255]);
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub(super) fn sign(
     })
 }
 
-/// The current key signs last: zypper looks at the last signature only, dnf takes any that it knows.
+/// The current key signs last, see [`crate::keys::Keys::metadata_beside`].
 fn sign_repomd(desk: &Desk, repomd: &[u8], now: Timestamp) -> Result<String, DeskError> {
     let mut hasher = SignatureHasher::new()?;
     hasher.update(repomd);

@@ -76,8 +76,9 @@ pub struct Keys {
     pub package: SigningKey,
     /// Signs `repomd.xml`.
     pub metadata: SigningKey,
-    /// Sign `repomd.xml` too: the key that comes next, and one that was current not long ago. Their
-    /// signatures stand before the current key's, for zypper looks at the last one only; dnf takes any.
+    /// Sign `repomd.xml` too: keys that were current not long ago. Their signatures stand before the current
+    /// key's: zypper looks at one signature only, older ones at the first and newer ones at the last; dnf
+    /// takes any that it knows.
     pub metadata_beside: Vec<SigningKey>,
     /// Signs statements.
     pub statement: Arc<dyn StatementSigner>,
@@ -220,11 +221,11 @@ fn load_from(
 
 fn beside(key: &RingKey, now: Timestamp) -> bool {
     match key.state {
-        KeyState::Next => true,
         KeyState::Retired => key
             .since
             .is_some_and(|since| since.plus_secs(OVERLAP_DAYS * 86_400) > now),
-        KeyState::Current | KeyState::Revoked => false,
+        // Clients that lack the next key would stumble: zypper looks at one signature only.
+        KeyState::Next | KeyState::Current | KeyState::Revoked => false,
     }
 }
 

@@ -13,9 +13,14 @@ fn the_server_says_that_the_signer_is_away_and_serves_on() {
     world.until_published(build);
     assert_eq!(world.http.get("/healthz").body, b"ok\n");
     assert!(world.process(SIGNER).stop().success(), "a clean end");
-    let answer = world.http.get("/readyz");
-    assert_eq!(answer.status, 503);
-    let parts: serde_json::Value = answer.json();
+    // It asks the signer every few seconds.
+    world.until("the server knows", || {
+        match world.http.get("/readyz").status {
+            503 => Ok(()),
+            status => Err(format!("/readyz: {status}")),
+        }
+    });
+    let parts: serde_json::Value = world.http.get("/readyz").json();
     assert_eq!(
         (&parts["signer"], &parts["database"]),
         (&"unreachable".into(), &"ok".into())
