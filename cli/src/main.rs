@@ -65,7 +65,7 @@ struct Cli {
 enum Command {
     /// Run the server
     Serve(serve::Args),
-    /// Let a server on another host ask the signer (on the signer's host)
+    /// Let a server on another host ask the signer
     SignerGate(signer_gate::Args),
     /// Look at the configuration
     Config(config::Args),
@@ -91,7 +91,7 @@ enum Command {
     Channels(channels::ChannelsArgs),
     /// List the releases
     Releases(channels::ReleasesArgs),
-    /// Take over the signer's last release after a restored database (on the server's machine)
+    /// Go on from the signer's last release after a restore
     AdoptRelease(adopt::Args),
     /// Move a channel to a newer release
     Promote(channels::PromoteArgs),
