@@ -39,8 +39,11 @@ fn received(build: &BuildStatus) -> Step {
             .then(|| format!("provenance {}", link.label))
     }));
     // Kinds this version does not know are shown, not hidden.
-    const KNOWN: [&str; 8] = [
+    const KNOWN: [&str; 11] = [
         "sbom",
+        "sbom-statement",
+        "release-statement",
+        "sigstore-bundle",
         "provenance",
         "commitment",
         "reveal",
@@ -73,6 +76,11 @@ fn sboms(build: &BuildStatus) -> Step {
         (link.kind == "sbom").then(|| format_name(&link.label))
     });
     let made: usize = documents.iter().map(|group| group.links.len()).sum();
+    let packages = documents.len();
+    let vouched = by_package(build, |link| {
+        (link.kind == "sbom-statement").then(|| "signed statement about them".to_owned())
+    });
+    let documents: Vec<_> = documents.into_iter().chain(vouched).collect();
     let missing = build
         .stage
         .reasons()
@@ -80,7 +88,7 @@ fn sboms(build: &BuildStatus) -> Step {
         .any(|reason| matches!(reason, Reason::SbomMissing { .. }));
     let (state, short) = if missing {
         (State::Stopped, "missing".to_owned())
-    } else if made > 0 && documents.len() == build.packages.len() {
+    } else if made > 0 && packages == build.packages.len() {
         (State::Struck, counted(made as u64, "document", "documents"))
     } else if gate_passed(build) {
         (State::Blank, "none".to_owned())
@@ -288,7 +296,11 @@ fn judged(build: &BuildStatus) -> Step {
     });
     let waived = !documents.is_empty() && state == State::Struck;
     documents.extend(by_package(build, |link| {
-        (link.kind == "verification-summary").then(|| "verification summary".to_owned())
+        match (link.kind.as_str(), link.label.as_str()) {
+            ("verification-summary", _) => Some("verification summary".to_owned()),
+            ("sigstore-bundle", "slsa-vsa-v1") => Some("Sigstore bundle of it".to_owned()),
+            _ => None,
+        }
     }));
     let (short, note) = match waived {
         true => ("waived", WAIVED),
@@ -330,7 +342,11 @@ fn signed(build: &BuildStatus) -> Step {
         short: short.to_owned(),
         note: note.to_owned(),
         documents: by_package(build, |link| {
-            (link.kind == "detached-signature").then(|| "detached signature".to_owned())
+            match (link.kind.as_str(), link.label.as_str()) {
+                ("detached-signature", "openpgp-pqc") => Some("post-quantum signature".to_owned()),
+                ("detached-signature", _) => Some("detached signature".to_owned()),
+                _ => None,
+            }
         }),
         ..Step::default()
     }
@@ -368,6 +384,15 @@ fn published(build: &BuildStatus) -> Step {
         note: note.to_owned(),
         at,
         link,
+        documents: by_package(build, |link| {
+            match (link.kind.as_str(), link.label.as_str()) {
+                ("release-statement", _) => Some("release statement".to_owned()),
+                ("sigstore-bundle", label) if label != "slsa-vsa-v1" => {
+                    Some("Sigstore bundle of it".to_owned())
+                }
+                _ => None,
+            }
+        }),
         ..Step::default()
     }
 }
