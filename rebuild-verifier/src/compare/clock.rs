@@ -184,7 +184,9 @@ fn number(text: &[u8]) -> Option<Reading> {
             .then_some((Precision::Instant, secs, run))
     };
     match run {
-        10 => instant(value),
+        // `date +%s.%N`: two builds of one second differ in the fraction alone.
+        10 => instant(value)
+            .map(|(precision, secs, run)| (precision, secs, run + fraction(&text[run..]))),
         13 => instant(value / 1_000),
         16 => instant(value / 1_000_000),
         19 => instant(value / 1_000_000_000),
@@ -206,6 +208,18 @@ fn number(text: &[u8]) -> Option<Reading> {
             Some((Precision::TimeOfDay, secs, cursor.at))
         }),
         _ => None,
+    }
+}
+
+/// Length of `.758852158`; 0 when no fraction of a second follows.
+fn fraction(text: &[u8]) -> usize {
+    let digits = match text.split_first() {
+        Some((b'.', rest)) => rest.iter().take_while(|b| b.is_ascii_digit()).count(),
+        _ => 0,
+    };
+    match digits {
+        1..=9 => digits + 1,
+        _ => 0,
     }
 }
 
@@ -340,6 +354,11 @@ mod tests {
             );
         }
         assert_eq!(sightings(b"at 10:00:01")[0].secs, 36_001);
+        let fine = &sightings(b"at 1795255201.758852158, again")[0];
+        assert_eq!(
+            (fine.secs, fine.text.as_str()),
+            (instant, "1795255201.758852158")
+        );
     }
 
     #[test]
