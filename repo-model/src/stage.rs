@@ -91,11 +91,12 @@ impl Stage {
             Event::Published(release) => Self::Published { release },
             Event::Retried => Self::Received,
         };
-        // The signer may refuse what the server approved: then the build is held or rejected.
+        // The signer may refuse what the server approved: then the build is held or rejected. What is signed
+        // may be revoked before a release has it.
         let allowed = match (&self, &next) {
             (Self::Received, Self::Approved | Self::Held { .. } | Self::Rejected { .. })
             | (Self::Approved, Self::Signed | Self::Held { .. } | Self::Rejected { .. })
-            | (Self::Signed, Self::Published { .. })
+            | (Self::Signed, Self::Published { .. } | Self::Rejected { .. })
             | (Self::Held { .. }, Self::Received) => true,
             (
                 Self::Received

@@ -1,6 +1,7 @@
 //! Nothing is served before its evidence is there; all evidence can be fetched and checked by anybody;
 //! what is held can be tried again.
 
+use hallmark_tests::packages::crafted::Crafted;
 use hallmark_tests::packages::{self, Probe};
 use hallmark_tests::repository::Repository;
 use hallmark_tests::tools::BUILDING;
@@ -13,7 +14,7 @@ use repo_model::statement::{
     SBOM_REFERENCE, SbomReference, Statement, VSA, VerificationSummary,
 };
 use repo_model::wire::status::{BuildStatus, EvidenceLink, PackageStatus};
-use repo_model::{FileDigest, sbom_facts, sealed};
+use repo_model::{FileDigest, HeaderDigest, sbom_facts, sealed};
 use std::collections::BTreeSet;
 
 const BASE: &str = "/preview/base/x86_64";
@@ -440,6 +441,43 @@ fn what_differs_is_rebuilt_anew_by_a_retry_and_held_again() {
     );
 }
 
+/// A new policy revokes the package; server and signer are killed and start with it.
+fn revoke(world: &World, header: HeaderDigest) {
+    let policy = world.dir().join("policy.toml");
+    let text = std::fs::read_to_string(&policy).expect("the policy is there");
+    let text = text.replacen("version = 1", "version = 2", 1);
+    let revoked = format!("[[revoked]]\nheader_sha256 = \"{header}\"\nreason = \"a test\"\n");
+    std::fs::write(&policy, format!("{text}\n{revoked}")).expect("the policy can be written");
+    for name in ["signer", "server"] {
+        world.crash(name);
+    }
+    world.until_ready();
+}
+
+#[test]
+fn what_is_revoked_between_signature_and_release_is_rejected() {
+    let owned = World::start(&Options {
+        publish_delay_millis: 10_000,
+        ..Options::no_rebuilds()
+    });
+    let world = owned.watch();
+    let build = Crafted::new("recalled", "1.0").publish(&world.http).build;
+    let signed = world.until_build(build, "is signed", |status| status.stage.name() == "signed");
+    revoke(&world, signed.packages[0].header);
+    let status = world.until_build(build, "is rejected", |status| {
+        status.stage.name() == "rejected"
+    });
+    let why = Reason::Revoked {
+        reason: "a test".to_owned(),
+    };
+    assert_eq!(status.stage.reasons(), [why]);
+    assert!(
+        Repository::new(&world.http, BASE)
+            .package("recalled")
+            .is_none()
+    );
+}
+
 #[test]
 fn what_the_policy_revokes_leaves_with_the_next_release_and_stays_in_the_old_one() {
     require!(BUILDING);
@@ -450,19 +488,7 @@ fn what_the_policy_revokes_leaves_with_the_next_release_and_stays_in_the_old_one
     let (gone, stays) = (&status.packages[0], &status.packages[1]);
     let before = world.channel("preview");
 
-    let policy = world.dir().join("policy.toml");
-    let text = std::fs::read_to_string(&policy).expect("the policy is there");
-    let text = text.replacen("version = 1", "version = 2", 1);
-    let revoked = format!(
-        "[[revoked]]\nheader_sha256 = \"{}\"\nreason = \"a test\"\n",
-        gone.header
-    );
-    std::fs::write(&policy, format!("{text}\n{revoked}")).expect("the policy can be written");
-    for name in ["signer", "server"] {
-        world.crash(name);
-    }
-    world.until_ready();
-
+    revoke(&world, gone.header);
     let after = world.until("a release without the package", || {
         match world.channel("preview") {
             release if release > before => Ok(release),

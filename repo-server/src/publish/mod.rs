@@ -20,11 +20,12 @@ use crate::signer_link;
 use hallmark_signer::client::{ClientError, SignedRelease};
 use hallmark_signer::verify::{Certificate, verify_all_detached};
 use repo_model::config::{MetadataCodec, RepoConfig};
+use repo_model::policy::{Reason, Revocation};
 use repo_model::release::{PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA};
 use repo_model::stage::Event;
 use repo_model::wire::signer::{Base64, KeyRole, ReleaseFiles};
 use repo_model::{Arch, HeaderDigest, ReleaseId, RepoName};
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 use std::collections::{BTreeMap, HashSet};
 
 /// Name in the database.
@@ -74,7 +75,7 @@ fn newest_has_files(connection: &Connection) -> Result<bool, DbError> {
 
 /// The plan that was begun, or a new one; none when there is nothing to publish.
 async fn plan(app: &App) -> Result<Option<Plan>, DbError> {
-    let revoked = revoked(app);
+    let (revoked, revocations) = (revoked(app), app.policy.revoked.clone());
     let configured: HashSet<_> = app
         .config
         .repo
@@ -86,6 +87,7 @@ async fn plan(app: &App) -> Result<Option<Plan>, DbError> {
             if let Some(plan) = db::releases::plan(tx)? {
                 return Ok(Some(plan));
             }
+            reject_revoked(tx, &revocations)?;
             let newest = db::releases::newest(tx)?;
             // A build whose repository was taken out of the configuration waits for its return.
             let mut builds = Vec::new();
@@ -112,6 +114,33 @@ async fn plan(app: &App) -> Result<Option<Plan>, DbError> {
             Ok(Some(plan))
         })
         .await
+}
+
+/// Signed builds of which the policy has revoked every package since come into no release: they are
+/// rejected. Of others the release leaves out what is revoked.
+fn reject_revoked(tx: &Transaction<'_>, revocations: &[Revocation]) -> Result<(), DbError> {
+    for build_id in db::builds::in_stage(tx, "signed")? {
+        let packages = db::builds::packages(tx, build_id)?;
+        let of = |package: &PackageRow| {
+            revocations
+                .iter()
+                .find(|revocation| revocation.header_sha256 == package.header)
+        };
+        let revoked: Vec<_> = packages.iter().filter_map(of).collect();
+        if revoked.is_empty() || revoked.len() < packages.len() {
+            continue;
+        }
+        let reason = |revocation: &Revocation| Reason::Revoked {
+            reason: revocation.reason.clone(),
+        };
+        let reasons = revoked.into_iter().map(reason).collect();
+        tracing::warn!(
+            build = build_id,
+            "build {build_id} was revoked before its release: it is rejected"
+        );
+        db::builds::advance(tx, build_id, Event::Rejected(reasons), now())?;
+    }
+    Ok(())
 }
 
 /// Headers of packages that the policy revokes: the signer signs no release with one of them.
