@@ -10,6 +10,7 @@ mod output;
 mod progress;
 #[cfg(test)]
 mod testing;
+mod until_signal;
 
 use clap::{Parser, Subcommand};
 use commands::{

@@ -1,8 +1,10 @@
 //! Progress of long steps: bars when stderr is a terminal, a line at the end of each step otherwise.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use repo_server::{createrepo, repocheck};
 use std::fmt::Display;
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// One long step.
@@ -80,5 +82,57 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// A bar that begins when the number of packages is known.
+pub struct PackageBar {
+    message: &'static str,
+    progress: OnceLock<Progress>,
+}
+
+impl PackageBar {
+    /// `message`: what is done with the packages.
+    pub fn new(message: &'static str) -> Self {
+        let progress = OnceLock::new();
+        Self { message, progress }
+    }
+
+    fn begin(&self, count: u64) {
+        self.progress
+            .get_or_init(|| Progress::items(count))
+            .message(self.message);
+    }
+
+    fn step(&self) {
+        if let Some(progress) = self.progress.get() {
+            progress.add(1);
+        }
+    }
+}
+
+impl createrepo::Watch for PackageBar {
+    fn packages(&self, count: u64) {
+        self.begin(count);
+    }
+
+    fn package_done(&self) {
+        self.step();
+    }
+
+    fn writing(&self) {
+        if let Some(progress) = self.progress.get() {
+            progress.message("writing metadata");
+        }
+    }
+}
+
+impl repocheck::Watch for PackageBar {
+    fn packages(&self, count: u64) {
+        self.begin(count);
+    }
+
+    fn package_done(&self) {
+        self.step();
     }
 }

@@ -4,6 +4,7 @@ use crate::config_file;
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::Progress;
+use crate::until_signal;
 use hallmark_rebuilder::build::{self, BuildError, BuildRequest, Recorded};
 use hallmark_rebuilder::buildroot::{LockFile, Store};
 use hallmark_rebuilder::sandbox::{self, Limits};
@@ -11,7 +12,6 @@ use repo_model::WorkerName;
 use repo_model::config::RebuilderConfig;
 use repo_model::dsse::StatementKey;
 use std::path::{Path, PathBuf};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Arguments of `hallmark buildinfo`.
 #[derive(Debug, clap::Args)]
@@ -108,29 +108,12 @@ fn read_key(path: &Path) -> Result<StatementKey, Failure> {
 
 /// Builds; a signal stops the build and lets it clean up behind itself.
 fn build_until_signal(request: BuildRequest) -> Result<Recorded, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
     let progress = Progress::spinner();
     let words = format!("building {}", request.srpm.display());
     progress.message(&words);
     progress.plain(&words);
-    runtime.block_on(async {
-        let unheard = |error| Failure::failed(format!("cannot listen for signals: {error}"));
-        let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
-        let cancel = request.cancel.clone();
-        let mut job = tokio::task::spawn_blocking(move || build::record(&request));
-        let ended = tokio::select! {
-            ended = &mut job => ended,
-            _ = terminate.recv() => { cancel.cancel(); job.await }
-            _ = interrupt.recv() => { cancel.cancel(); job.await }
-        };
-        ended
-            .map_err(|error| Failure::failed(format!("the build's thread stopped: {error}")))?
-            .map_err(build_failure)
-    })
+    let cancel = request.cancel.clone();
+    until_signal::run(&cancel, move || build::record(&request), build_failure)
 }
 
 fn build_failure(error: BuildError) -> Failure {

@@ -4,24 +4,23 @@ pub use super::createrepo_args::Args;
 use super::upstream::cache_directory;
 use crate::failure::{Exit, Failure};
 use crate::output;
-use crate::progress::Progress;
+use crate::progress::PackageBar;
 use repo_model::Timestamp;
 use repo_server::createrepo::{
     BadPackages, CreaterepoError, Duplicates, FileNames, GroupFile, Location, MergeError, Request,
-    Retain, Reuse, Selection, Summary, Watch, createrepo, read_package_list, state_file,
+    Retain, Reuse, Selection, Summary, createrepo, read_package_list, state_file,
 };
 use repo_server::repocheck::SourceError;
 use repo_server::repodata::{Codec, GroupForm, Options, Profile};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
     args.upstream.check()?;
     let request = request(args)?;
-    let bar = Bar::default();
+    let bar = PackageBar::new("reading packages");
     let outcome = createrepo(&request, &bar);
     drop(bar);
     let summary = outcome.map_err(failure)?;
@@ -314,30 +313,4 @@ pub(super) fn source_date_epoch() -> Result<Option<Timestamp>, Failure> {
 
 fn seconds(text: &str) -> Option<Timestamp> {
     text.trim().parse().ok().map(Timestamp::from_unix_secs)
-}
-
-/// A progress bar that begins when the number of packages is known.
-#[derive(Default)]
-struct Bar {
-    progress: OnceLock<Progress>,
-}
-
-impl Watch for Bar {
-    fn packages(&self, count: u64) {
-        self.progress
-            .get_or_init(|| Progress::items(count))
-            .message("reading packages");
-    }
-
-    fn package_done(&self) {
-        if let Some(progress) = self.progress.get() {
-            progress.add(1);
-        }
-    }
-
-    fn writing(&self) {
-        if let Some(progress) = self.progress.get() {
-            progress.message("writing metadata");
-        }
-    }
 }

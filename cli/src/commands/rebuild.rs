@@ -6,6 +6,7 @@ use crate::config_file;
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::progress::Progress;
+use crate::until_signal;
 use hallmark_rebuilder::buildroot::{LayerError, Store};
 use hallmark_rebuilder::compare::Comparer;
 use hallmark_rebuilder::profile::{self, Profile};
@@ -19,7 +20,6 @@ use repo_model::wire::status::BuildStatus;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use tokio::signal::unix::{SignalKind, signal};
 
 /// Arguments of `hallmark rebuild`.
 #[derive(Debug, clap::Args)]
@@ -228,27 +228,10 @@ pub fn download(client: &Client, digest: FileDigest, path: &Path) -> Result<(), 
 
 /// Checks; a signal stops the build and lets it clean up behind itself.
 fn check_until_signal(request: CheckRequest) -> Result<Verified, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
     let progress = Progress::spinner();
     progress.message(format!("rebuilding {}", request.srpm.display()));
-    runtime.block_on(async {
-        let unheard = |error| Failure::failed(format!("cannot listen for signals: {error}"));
-        let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
-        let cancel = request.cancel.clone();
-        let mut job = tokio::task::spawn_blocking(move || verify::check(&request));
-        let ended = tokio::select! {
-            ended = &mut job => ended,
-            _ = terminate.recv() => { cancel.cancel(); job.await }
-            _ = interrupt.recv() => { cancel.cancel(); job.await }
-        };
-        ended
-            .map_err(|error| Failure::failed(format!("the build's thread stopped: {error}")))?
-            .map_err(check_failure)
-    })
+    let cancel = request.cancel.clone();
+    until_signal::run(&cancel, move || verify::check(&request), check_failure)
 }
 
 fn check_failure(error: CheckError) -> Failure {

@@ -4,13 +4,12 @@ use super::createrepo::{now, workers};
 use super::repo_check_http::HttpSource;
 use crate::failure::{Exit, Failure};
 use crate::output;
-use crate::progress::Progress;
+use crate::progress::PackageBar;
 use repo_server::repocheck::{
     Certificate, CheckError, CheckOptions, Directory, Finding, Packages, Report, Severity, Source,
-    Watch, check,
+    check,
 };
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 /// Arguments of `hallmark repo`.
 #[derive(Debug, clap::Args)]
@@ -84,7 +83,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         now: now(),
         workers: workers(args.workers),
     };
-    let bar = Bar::default();
+    let bar = PackageBar::new("looking at packages");
     let outcome = check(source.as_ref(), &options, &bar);
     drop(bar);
     let report = outcome.map_err(|error| match error {
@@ -173,26 +172,6 @@ fn line(finding: &Finding) -> String {
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect();
     format!("{severity}[{}] {safe}\n", finding.code)
-}
-
-/// A progress bar for the packages.
-#[derive(Default)]
-struct Bar {
-    progress: OnceLock<Progress>,
-}
-
-impl Watch for Bar {
-    fn packages(&self, count: u64) {
-        self.progress
-            .get_or_init(|| Progress::items(count))
-            .message("looking at packages");
-    }
-
-    fn package_done(&self) {
-        if let Some(progress) = self.progress.get() {
-            progress.add(1);
-        }
-    }
 }
 
 #[cfg(test)]
