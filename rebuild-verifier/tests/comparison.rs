@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lab, plain_build, spec};
+use common::{Lab, PINNED, plain_build, spec};
 use hallmark_rebuilder::build;
 use hallmark_rebuilder::compare::{Comparison, Context, Facts, compare, set_cause};
 use repo_model::rpm::Head;
@@ -10,18 +10,6 @@ use repo_model::rpm::signature::{self, OpenPgpSignature};
 use repo_model::verdict::Verdict;
 use std::fs;
 use std::path::Path;
-
-/// Options that make plain rpmbuild as reproducible as the sandbox's macros.
-const PINNED: [&str; 8] = [
-    "--define",
-    "_buildhost reproducible",
-    "--define",
-    "source_date_epoch_from_changelog 1",
-    "--define",
-    "use_source_date_epoch_as_buildtime 1",
-    "--define",
-    "clamp_mtime_to_source_date_epoch 1",
-];
 
 fn judged(a: &Path, b: &Path) -> Comparison {
     compare(a, b, &Context::default()).unwrap()

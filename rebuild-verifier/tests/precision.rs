@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::{Lab, plain_build, plain_build_below};
+use common::{Lab, PINNED, plain_build, plain_build_below};
 use hallmark_rebuilder::compare::{CAUSES, Comparison, Context, Facts, compare, set_cause};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,17 +19,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const NOT_SEEDED: &[&str] = &["build-failed"];
 /// Fixtures for every other row.
 const AT_LEAST: usize = 2;
-
-const PINNED: [&str; 8] = [
-    "--define",
-    "_buildhost reproducible",
-    "--define",
-    "source_date_epoch_from_changelog 1",
-    "--define",
-    "use_source_date_epoch_as_buildtime 1",
-    "--define",
-    "clamp_mtime_to_source_date_epoch 1",
-];
 
 /// One defect and what the classifier made of it.
 struct Sighted {

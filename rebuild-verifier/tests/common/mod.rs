@@ -8,6 +8,18 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Options that make plain rpmbuild as reproducible as the sandbox's macros.
+pub const PINNED: [&str; 8] = [
+    "--define",
+    "_buildhost reproducible",
+    "--define",
+    "source_date_epoch_from_changelog 1",
+    "--define",
+    "use_source_date_epoch_as_buildtime 1",
+    "--define",
+    "clamp_mtime_to_source_date_epoch 1",
+];
+
 /// Whether rpmbuild and bwrap are there. Without them a test skips by its name, or fails in CI.
 pub fn tools(test: &str) -> bool {
     let runs = |tool: &str| {
