@@ -42,6 +42,7 @@ use frames::{MadeAhead, OldFrames};
 use old::Old;
 use read::{Headers, Outcome, Reading};
 use repo_model::Timestamp;
+use scan::Scanned;
 use state::{Known, KnownFiles, State};
 use std::fs;
 use std::num::NonZeroUsize;
@@ -170,14 +171,11 @@ pub fn createrepo(request: &Request, watch: &dyn Watch) -> Result<Summary, Creat
     })?;
     let _lock = switch::lock(&request.output)?;
     let live = switch::live_directory(&request.output);
-    let mut state = match (request.reuse, &request.state) {
-        (Reuse::Nothing, _) | (_, None) => State::default(),
-        (Reuse::Unchanged | Reuse::KnownPaths, Some(path)) => State::read(path),
-    };
     let old = old_metadata(request, &live)?;
+    let (mut state, scanned) = look_around(request, old.as_ref())?;
     let saved = std::mem::take(&mut state.frames);
     let frames = OldFrames::open(&live, &state.files, saved, &request.output);
-    let (outcome, resolved) = packages(request, old.as_ref(), &mut state, &frames, watch)?;
+    let (outcome, resolved) = packages(request, scanned, state, &frames, watch)?;
     let listed = || resolved.listed.iter().map(|number| &outcome.files[*number]);
     let entries = entries(request, listed())?;
 
@@ -199,17 +197,19 @@ pub fn createrepo(request: &Request, watch: &dyn Watch) -> Result<Summary, Creat
     next.files = stage.file_names();
     next.frames = frames.into_saved(&stage.placed);
     next.packages = outcome.files;
-    let failed = |source| CreaterepoError::Write {
-        path: live.clone(),
-        source,
-    };
-    switch::switch(&stage.directory, &live).map_err(failed)?;
-    if let Some(path) = &request.state
-        && let Err(error) = next.write(path)
-    {
-        let path = path.display();
-        tracing::warn!("the next run will read all packages again: cannot write {path}: {error}");
-    }
+    stage.put_in_place(&live)?;
+    std::thread::scope(|scope| {
+        // What is left of the old metadata goes meanwhile.
+        scope.spawn(|| drop(stage));
+        if let Some(path) = &request.state
+            && let Err(error) = next.write(path)
+        {
+            let path = path.display();
+            tracing::warn!(
+                "the next run will read all packages again: cannot write {path}: {error}"
+            );
+        }
+    });
     Ok(Summary {
         packages: entries.len(),
         read: outcome.read,
@@ -233,11 +233,30 @@ fn old_metadata(request: &Request, live: &Path) -> Result<Option<Old>, Createrep
     }
 }
 
-/// Lists, reads and judges the packages.
+/// What the last run has left, and, at the same time, which packages there are.
+fn look_around(request: &Request, old: Option<&Old>) -> Result<(State, Scanned), CreaterepoError> {
+    let mut selection = request.selection.clone();
+    if request.recycle_list {
+        selection.only = Some(recycled_list(request, old)?);
+    }
+    std::thread::scope(|scope| {
+        let state = scope.spawn(|| match (request.reuse, &request.state) {
+            (Reuse::Nothing, _) | (_, None) => State::default(),
+            (Reuse::Unchanged | Reuse::KnownPaths, Some(path)) => State::read(path),
+        });
+        let scanned = scan::scan(&request.directory, &selection, request.workers)?;
+        // A panic is a fault of ours and goes on as one.
+        let state = state.join();
+        let state = state.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((state, scanned))
+    })
+}
+
+/// Reads and judges the packages.
 fn packages(
     request: &Request,
-    old: Option<&Old>,
-    state: &mut State,
+    (found, mut bad): Scanned,
+    state: State,
     frames: &OldFrames,
     watch: &dyn Watch,
 ) -> Result<(Outcome, Resolved), CreaterepoError> {
@@ -245,13 +264,8 @@ fn packages(
         request.reuse,
         request.metadata.checksum == ChecksumType::Sha512,
         state.scanned_at,
-        std::mem::take(&mut state.packages),
+        state.packages,
     );
-    let mut selection = request.selection.clone();
-    if request.recycle_list {
-        selection.only = Some(recycled_list(request, old)?);
-    }
-    let (found, mut bad) = scan::scan(&request.directory, &selection)?;
     let reading = Reading {
         root: &request.directory,
         found: &found,

@@ -7,7 +7,7 @@ use super::state::{Known, KnownFiles};
 use crate::repocheck::{Algorithm, Tap, drain};
 use crate::repodata::{
     Ahead, ChecksumType, Entry, FrameCache, GROUP_PACKAGES_MIN, MetadataError, Options,
-    PackageSource, Rendered, Sha512Digest, SourceError, groups_of, render,
+    PackageSource, Rendered, Sha512Digest, SourceError, groups_of,
 };
 use repo_model::rpm::{Head, HeadLimits, Package, tag};
 use repo_model::{FileDigest, Nevra};
@@ -243,7 +243,7 @@ impl<'a> Worker<'a> {
             built_at: package.build_time.unix_secs(),
         };
         let entry = (self.reading.entry)(&known)?;
-        let rendered = render(entry, &package, self.reading.options)?;
+        let rendered = self.ahead.render(entry, &package)?;
         Ok((known, rendered))
     }
 

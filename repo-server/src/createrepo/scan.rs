@@ -3,8 +3,9 @@
 
 use super::error::{BadPackage, CreaterepoError, PackageError};
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -52,42 +53,70 @@ impl Look {
 /// The packages, sorted by path, and files that are called packages and cannot be.
 pub(super) type Scanned = (Vec<Found>, Vec<BadPackage>);
 
-/// Lists the packages below `root`.
-///
-/// `look`: whether a file's size and times are wanted; without, listed files are taken as they
-/// are.
-pub(super) fn scan(root: &Path, selection: &Selection) -> Result<Scanned, CreaterepoError> {
+/// Lists the packages below `root`; `workers` threads look at the files.
+pub(super) fn scan(
+    root: &Path,
+    selection: &Selection,
+    workers: NonZeroUsize,
+) -> Result<Scanned, CreaterepoError> {
     let mut scan = Scan {
         root,
         selection,
+        workers,
         found: Vec::new(),
         bad: Vec::new(),
         above: HashSet::new(),
     };
     match &selection.only {
         Some(paths) => {
-            let mut seen = HashSet::new();
+            let (mut seen, mut named) = (HashSet::new(), Vec::new());
             for path in paths {
                 let path = path.trim_start_matches("./");
                 if seen.insert(path) {
-                    scan.take(&root.join(path), None);
+                    named.extend(scan.name(&root.join(path), None));
                 }
             }
+            scan.look_at(named);
         }
         None => scan.walk(root)?,
     }
-    scan.found.sort_by(|a, b| a.relative.cmp(&b.relative));
-    Ok((scan.found, scan.bad))
+    let Scan { mut found, bad, .. } = scan;
+    found.sort_unstable_by(|a, b| a.relative.cmp(&b.relative));
+    Ok((found, bad))
 }
 
 struct Scan<'a> {
     root: &'a Path,
     selection: &'a Selection,
+    workers: NonZeroUsize,
     found: Vec<Found>,
     bad: Vec<BadPackage>,
     /// Device and inode of the directories above, so that links in a circle come to an end.
     above: HashSet<(u64, u64)>,
 }
+
+/// A file that is called a package and was not looked at yet.
+struct Named {
+    relative: String,
+    /// To look through the directory that is open already; none where a link must be followed.
+    entry: Option<DirEntry>,
+}
+
+impl Named {
+    fn look(&self, root: &Path) -> io::Result<Look> {
+        let data = match &self.entry {
+            Some(entry) => entry.metadata(),
+            None => fs::metadata(root.join(&self.relative)),
+        }?;
+        match data.is_file() {
+            true => Ok(Look::of(&data)),
+            false => Err(io::Error::other("it is not a regular file")),
+        }
+    }
+}
+
+/// Files for which another thread is worth its start.
+const LOOKS_PER_THREAD_MIN: usize = 500;
 
 impl Scan<'_> {
     fn walk(&mut self, directory: &Path) -> Result<(), CreaterepoError> {
@@ -100,7 +129,7 @@ impl Scan<'_> {
         if !self.above.insert(identity) {
             return Ok(());
         }
-        let mut directories = Vec::new();
+        let (mut directories, mut named) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(directory).map_err(fail)? {
             let entry = entry.map_err(fail)?;
             let (path, name) = (entry.path(), entry.file_name());
@@ -111,11 +140,11 @@ impl Scan<'_> {
             } else if name.as_encoded_bytes().ends_with(b".rpm")
                 && !(self.selection.skip_symlinks && kind.is_symlink())
             {
-                // Through the directory that is open already; a link must be followed.
-                let known = kind.is_file().then(|| entry.metadata());
-                self.take(&path, known);
+                named.extend(self.name(&path, kind.is_file().then_some(entry)));
             }
         }
+        // Before another directory is opened: each entry keeps its own open.
+        self.look_at(named);
         for path in directories {
             self.walk(&path)?;
         }
@@ -123,13 +152,15 @@ impl Scan<'_> {
         Ok(())
     }
 
-    fn take(&mut self, path: &Path, data: Option<io::Result<fs::Metadata>>) {
+    /// A file of such a path, when it is wanted.
+    fn name(&mut self, path: &Path, entry: Option<DirEntry>) -> Option<Named> {
         let relative = path.strip_prefix(self.root).unwrap_or(path);
         let Some(relative) = relative.to_str() else {
-            return self.bad.push(BadPackage {
+            self.bad.push(BadPackage {
                 path: relative.display().to_string(),
                 error: PackageError::Name,
             });
+            return None;
         };
         let name = relative.rsplit('/').next().unwrap_or(relative);
         let excluded = self
@@ -137,26 +168,40 @@ impl Scan<'_> {
             .excludes
             .iter()
             .any(|pattern| matches(pattern, name) || matches(pattern, relative));
-        if excluded {
-            return;
-        }
-        let data = data.unwrap_or_else(|| fs::metadata(path));
-        let looked = data.and_then(|data| {
-            if data.is_file() {
-                Ok(Look::of(&data))
-            } else {
-                Err(io::Error::other("it is not a regular file"))
+        (!excluded).then(|| Named {
+            relative: relative.to_owned(),
+            entry,
+        })
+    }
+
+    fn look_at(&mut self, named: Vec<Named>) {
+        let look = |named: &Named| named.look(self.root);
+        let threads = self
+            .workers
+            .get()
+            .min(1 + named.len() / LOOKS_PER_THREAD_MIN);
+        let mut shares = named.chunks(named.len().div_ceil(threads).max(1));
+        let own = shares.next().unwrap_or_default();
+        let looks: Vec<io::Result<Look>> = std::thread::scope(|scope| {
+            let others: Vec<_> = shares
+                .map(|share| scope.spawn(move || share.iter().map(look).collect::<Vec<_>>()))
+                .collect();
+            let mut looks: Vec<_> = own.iter().map(look).collect();
+            for thread in others {
+                // A panic is a fault of ours and goes on as one.
+                let more = thread.join();
+                looks.extend(more.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
+            looks
         });
-        match looked {
-            Ok(look) => self.found.push(Found {
-                relative: relative.to_owned(),
-                look,
-            }),
-            Err(source) => self.bad.push(BadPackage {
-                path: relative.to_owned(),
-                error: PackageError::Read(source),
-            }),
+        for (Named { relative, .. }, look) in named.into_iter().zip(looks) {
+            match look {
+                Ok(look) => self.found.push(Found { relative, look }),
+                Err(source) => self.bad.push(BadPackage {
+                    path: relative,
+                    error: PackageError::Read(source),
+                }),
+            }
         }
     }
 }
@@ -232,10 +277,30 @@ mod tests {
         fs::write(root.path().join("a.rpm"), b"y").unwrap();
         std::os::unix::fs::symlink(root.path(), sub.join("circle")).unwrap();
         std::os::unix::fs::symlink("nowhere", root.path().join("gone.rpm")).unwrap();
-        let (found, bad) = scan(root.path(), &Selection::default()).unwrap();
+        let (found, bad) = scan(root.path(), &Selection::default(), NonZeroUsize::MIN).unwrap();
         let paths: Vec<&str> = found.iter().map(|f| f.relative.as_str()).collect();
         assert_eq!(paths, ["a.rpm", "b/x.rpm"]);
         assert_eq!(bad.len(), 1);
         assert_eq!(bad[0].path, "gone.rpm");
+    }
+
+    #[test]
+    fn several_threads_see_what_one_sees() {
+        let root = tempfile::tempdir().unwrap();
+        for number in 0..2 * LOOKS_PER_THREAD_MIN + 7 {
+            let path = root.path().join(format!("{number:04}.rpm"));
+            fs::write(path, number.to_string()).unwrap();
+        }
+        fs::create_dir(root.path().join("0000.rpm.rpm")).unwrap();
+        let by = |threads| {
+            let threads = NonZeroUsize::new(threads).unwrap();
+            scan(root.path(), &Selection::default(), threads).unwrap().0
+        };
+        let found = by(1);
+        assert_eq!(found.len(), 2 * LOOKS_PER_THREAD_MIN + 7);
+        assert!(found.is_sorted_by_key(|found| &found.relative));
+        for threads in [2, 3, 64] {
+            assert_eq!(by(threads), found, "{threads} threads");
+        }
     }
 }

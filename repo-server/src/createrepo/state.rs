@@ -10,10 +10,11 @@ use super::scan::{Found, Look};
 use super::state_form;
 use repo_model::{FileDigest, HeaderDigest, Nevra};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::iter::Peekable;
 use std::path::{Path, PathBuf};
+use std::vec;
 
 /// The file in a cache directory that holds what runs over `directory` into `output` leave.
 ///
@@ -118,35 +119,38 @@ pub enum Reuse {
     KnownPaths,
 }
 
-/// Known files by path.
+/// Known files, asked for in the order of their paths.
 pub(super) struct KnownFiles {
     reuse: Reuse,
     /// Whether a file without SHA-512 must be read again.
     want_sha512: bool,
     scanned_at: i64,
-    by_path: HashMap<String, Known>,
+    /// Those not asked for yet, by path.
+    rest: Peekable<vec::IntoIter<Known>>,
 }
 
 impl KnownFiles {
-    pub fn new(reuse: Reuse, want_sha512: bool, scanned_at: i64, packages: Vec<Known>) -> Self {
-        let packages = match reuse {
-            Reuse::Nothing => Vec::new(),
-            Reuse::Unchanged | Reuse::KnownPaths => packages,
-        };
+    pub fn new(reuse: Reuse, want_sha512: bool, scanned_at: i64, mut packages: Vec<Known>) -> Self {
+        // As a run writes them; of another program's hand they need not be.
+        if !packages.is_sorted_by(|a, b| a.path <= b.path) {
+            packages.sort_by(|a, b| a.path.cmp(&b.path));
+        }
         Self {
             reuse,
             want_sha512,
             scanned_at,
-            by_path: packages
-                .into_iter()
-                .map(|known| (known.path.clone(), known))
-                .collect(),
+            rest: packages.into_iter().peekable(),
         }
     }
 
-    /// What is known of a file, when that still holds; once.
+    /// What is known of a file, when that still holds; once, and in the order of the paths.
     pub fn take(&mut self, found: &Found) -> Option<Known> {
-        let known = self.by_path.remove(&found.relative)?;
+        while self
+            .rest
+            .next_if(|known| known.path < found.relative)
+            .is_some()
+        {}
+        let known = self.rest.next_if(|known| known.path == found.relative)?;
         if self.want_sha512 && known.sha512.is_none() {
             return None;
         }

@@ -65,7 +65,7 @@ pub(super) fn stage_path(live: &Path) -> Result<PathBuf, CreaterepoError> {
     Ok(parent.join(format!("{STAGE_PREFIX}{}", std::process::id())))
 }
 
-/// Puts `stage` in the place of `live`; afterwards `stage` is gone.
+/// Puts `stage` in the place of `live`; afterwards `stage` is what was there, or gone.
 ///
 /// `stage` must be complete and synced. After a crash at any point `live` holds a `repomd.xml`
 /// and all files that it names, old or new.
@@ -77,10 +77,7 @@ pub(super) fn switch(stage: &Path, live: &Path) -> io::Result<()> {
         return sync_directory(parent);
     }
     match renameat_with(CWD, stage, CWD, live, RenameFlags::EXCHANGE) {
-        Ok(()) => {
-            sync_directory(parent)?;
-            fs::remove_dir_all(stage)
-        }
+        Ok(()) => sync_directory(parent),
         // The file system cannot exchange two names.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => file_by_file(stage, live),
         Err(error) => Err(error.into()),
@@ -107,7 +104,7 @@ fn file_by_file(stage: &Path, live: &Path) -> io::Result<()> {
             fs::remove_file(entry.path())?;
         }
     }
-    fs::remove_dir_all(stage)
+    Ok(())
 }
 
 /// Makes the names in a directory durable.
@@ -148,7 +145,7 @@ mod tests {
             names.sort();
             assert_eq!(names, ["new", "repomd.xml"], "{method}");
             assert_eq!(fs::read(live.join("repomd.xml")).unwrap(), b"2");
-            assert!(!stage.exists());
+            assert!(!stage.join("new").exists());
         }
     }
 

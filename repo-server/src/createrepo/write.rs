@@ -1,6 +1,7 @@
 //! The new metadata on its way to disk: a directory beside `repodata` that nobody reads yet.
 
 use super::error::CreaterepoError;
+use super::switch;
 use crate::repodata::{Record, Sink};
 use repo_model::Timestamp;
 use std::collections::{HashMap, HashSet};
@@ -18,7 +19,7 @@ pub enum FileNames {
     Simple,
 }
 
-/// The staging directory. A run that fails removes it; after a crash the next run does.
+/// The staging directory. A run removes what of it is left, or after a crash the next run does.
 pub(super) struct Stage {
     pub directory: PathBuf,
     names: FileNames,
@@ -30,6 +31,8 @@ pub(super) struct Stage {
     /// Where the frames of groups stand, by their keys.
     pub placed: HashMap<[u8; 32], Place>,
     taken: HashSet<String>,
+    /// Whole files that are not on the disk for certain yet.
+    unsynced: Vec<(String, File)>,
 }
 
 /// Where a frame stands.
@@ -66,6 +69,7 @@ impl Stage {
             finished: Vec::new(),
             placed: HashMap::new(),
             taken: HashSet::new(),
+            unsynced: Vec::new(),
         })
     }
 
@@ -106,15 +110,49 @@ impl Stage {
         self.taken.contains(name)
     }
 
-    /// Writes a whole file, durably.
+    /// Writes a whole file.
     pub fn write(&mut self, name: &str, bytes: &[u8]) -> Result<(), CreaterepoError> {
         self.claim(name)?;
         let path = self.directory.join(name);
         let written = File::create(&path).and_then(|mut file| {
             file.write_all(bytes)?;
-            self.seal(&file)
+            self.seal(name.to_owned(), file)
         });
         written.map_err(|source| CreaterepoError::Write { path, source })
+    }
+
+    /// Puts the whole directory, which must be complete, in the place of `live`, durably. What was there goes
+    /// when the stage is dropped.
+    pub fn put_in_place(&mut self, live: &Path) -> Result<(), CreaterepoError> {
+        self.sync()?;
+        switch::switch(&self.directory, live).map_err(|source| CreaterepoError::Write {
+            path: live.to_owned(),
+            source,
+        })
+    }
+
+    /// All files at the same time, since the disk can take them together.
+    fn sync(&mut self) -> Result<(), CreaterepoError> {
+        let directory = &self.directory;
+        let sync = |(name, file): (String, File)| {
+            file.sync_all().map_err(|source| CreaterepoError::Write {
+                path: directory.join(name),
+                source,
+            })
+        };
+        let files: Vec<_> = self.unsynced.drain(..).collect();
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = files
+                .into_iter()
+                .map(|file| scope.spawn(move || sync(file)))
+                .collect();
+            // A panic is a fault of ours and goes on as one.
+            threads.into_iter().try_for_each(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        })
     }
 
     /// Brings a file of the old metadata here, by a link where the file system can.
@@ -132,13 +170,15 @@ impl Stage {
             .map_err(|source| CreaterepoError::Write { path, source })
     }
 
-    fn seal(&self, file: &File) -> io::Result<()> {
+    /// Notes a written file for [`Self::put_in_place`].
+    fn seal(&mut self, name: String, file: File) -> io::Result<()> {
         if let Some(stamp) = self.stamp {
             let secs = u64::try_from(stamp.unix_secs()).unwrap_or(0);
             let time = SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
             file.set_times(FileTimes::new().set_modified(time).set_accessed(time))?;
         }
-        file.sync_all()
+        self.unsynced.push((name, file));
+        Ok(())
     }
 
     fn part(&mut self, file: usize) -> io::Result<&mut Part> {
@@ -161,7 +201,7 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // After the switch it is gone already.
+        // After the switch it is the old metadata; the next run sweeps what cannot be removed.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
@@ -198,7 +238,7 @@ impl Sink for Stage {
             .writer
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
-        self.seal(&inner)?;
+        self.seal(name.clone(), inner)?;
         fs::rename(&part.path, self.directory.join(&name))?;
         self.finished[file] = Some(name);
         Ok(())

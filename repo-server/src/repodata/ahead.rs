@@ -21,28 +21,19 @@ pub(crate) struct Rendered {
     parts: Vec<Vec<u8>>,
 }
 
-/// Renders a package for all files; fails where a build with these options would.
-pub(crate) fn render(
-    entry: Entry,
-    package: &Package,
-    options: &Options,
-) -> Result<Rendered, PackageFault> {
-    let kinds = kinds(options);
-    let mut parts = Vec::with_capacity(kinds.len());
-    for kind in kinds {
-        let mut xml = Xml::default();
-        (kind.render)(&mut xml, &entry, package, options)?;
-        parts.push(xml.into_bytes());
-    }
-    Ok(Rendered { entry, parts })
-}
-
 /// Makes the frames of groups for a later build with the same options.
 pub(crate) struct Ahead<'a> {
     options: &'a Options,
     cache: &'a dyn FrameCache,
     encoder: Encoder,
+    /// A group's part of one file.
+    open: Vec<u8>,
+    /// Memory of packages whose group is made, for the next ones.
+    spare: Vec<Vec<u8>>,
 }
+
+/// More memory than this is given back to the system.
+const SPARE_MAX_BYTES: usize = 256 << 10;
 
 impl<'a> Ahead<'a> {
     /// `cache`: where the build will look for them.
@@ -51,7 +42,21 @@ impl<'a> Ahead<'a> {
             options,
             cache,
             encoder: encoder(options.frame_codec(), "a group")?,
+            open: Vec::new(),
+            spare: Vec::new(),
         })
+    }
+
+    /// Renders a package for all files; fails where a build with these options would.
+    pub fn render(&mut self, entry: Entry, package: &Package) -> Result<Rendered, PackageFault> {
+        let kinds = kinds(self.options);
+        let mut parts = Vec::with_capacity(kinds.len());
+        for kind in kinds {
+            let mut xml = Xml::after(self.spare.pop().unwrap_or_default());
+            (kind.render)(&mut xml, &entry, package, self.options)?;
+            parts.push(xml.into_bytes());
+        }
+        Ok(Rendered { entry, parts })
     }
 
     /// Makes the frames of packages that are expected to be a group, in any order.
@@ -59,12 +64,18 @@ impl<'a> Ahead<'a> {
         group.sort_by(|a, b| a.entry.order(&b.entry));
         for (number, kind) in kinds(self.options).iter().enumerate() {
             let key = kind.frame_key(group.iter().map(|package| &package.entry), self.options);
-            let parts: Vec<&[u8]> = group
-                .iter()
-                .map(|package| &*package.parts[number])
-                .collect();
-            let frame = encode(&mut self.encoder, &parts.concat(), kind.record_type)?;
+            self.open.clear();
+            for package in &group {
+                self.open.extend_from_slice(&package.parts[number]);
+            }
+            let frame = encode(&mut self.encoder, &self.open, kind.record_type)?;
             self.cache.put(&key, &frame);
+        }
+        for mut part in group.into_iter().flat_map(|package| package.parts) {
+            if part.capacity() <= SPARE_MAX_BYTES {
+                part.clear();
+                self.spare.push(part);
+            }
         }
         Ok(())
     }
@@ -128,7 +139,9 @@ mod tests {
                 let mut rendered: Vec<Rendered> = entries[group]
                     .iter()
                     .map(|entry| {
-                        render(entry.clone(), &packages[&entry.file_digest], &options).unwrap()
+                        ahead
+                            .render(entry.clone(), &packages[&entry.file_digest])
+                            .unwrap()
                     })
                     .collect();
                 // Their order on the way in does not matter.

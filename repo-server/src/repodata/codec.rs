@@ -7,7 +7,7 @@ use liblzma::stream::{Check, Stream};
 use liblzma::write::XzEncoder;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use zstd::zstd_safe::CParameter;
+use zstd::zstd_safe::{CParameter, ParamSwitch};
 
 /// How the files of a repository are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,6 +121,10 @@ impl Encoder {
                     compressor.set_parameter(CParameter::ChainLog(TABLE_BITS))?;
                     compressor.set_parameter(CParameter::SearchLog(SEARCH_BITS))?;
                     compressor.set_parameter(CParameter::MinMatch(MATCH_BYTES_MIN))?;
+                    // With so few candidates a plain chain finds the same matches in two thirds of the time that
+                    // rows of sixteen take.
+                    compressor
+                        .set_parameter(CParameter::UseRowMatchFinder(ParamSwitch::Disable))?;
                 }
                 // With a content size in the frame header DNF may read the first frames only.
                 compressor.include_contentsize(false)?;

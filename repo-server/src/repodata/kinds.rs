@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 /// Counts up when what a renderer or a compressor writes changes, so that frames cached by an older program are
 /// not used.
-const RENDERING: u32 = 3;
+const RENDERING: u32 = 4;
 
 /// One file that lists all packages.
 pub(super) struct Kind {

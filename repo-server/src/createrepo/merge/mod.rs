@@ -155,10 +155,7 @@ pub fn mergerepo(request: &MergeRequest) -> Result<MergeSummary, CreaterepoError
     let old = old::read(&live).unwrap_or(None);
     let now = super::system_time(request.at);
     old::keep_files(&live, old.as_ref(), Retain::default(), now, &mut stage)?;
-    switch::switch(&stage.directory, &live).map_err(|source| CreaterepoError::Write {
-        path: live.clone(),
-        source,
-    })?;
+    stage.put_in_place(&live)?;
     Ok(summary(&repositories, chosen, left_out))
 }
 
