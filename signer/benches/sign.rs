@@ -7,7 +7,7 @@
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use common::{Rpm, World, now, rebuilds, sboms, tools};
+use common::{Rpm, World, base, now, rebuilds, sboms, tools};
 use repo_model::config::KeyAlgorithm;
 use repo_model::dsse::Envelope;
 use repo_model::policy::{self, Evidence, Policy};
@@ -132,7 +132,7 @@ fn large(world: &World, small: &Prepared) {
         let started = Instant::now();
         for _ in 0..50 {
             client
-                .sign_package(&one.head, &one.envelopes, &one.sboms)
+                .sign_package(&base(), &one.head, &one.envelopes, &one.sboms)
                 .unwrap();
         }
         started.elapsed().as_secs_f64() * 1e6 / 50.0
@@ -153,7 +153,7 @@ fn through_the_socket(world: &World, prepared: &[Prepared], connections: usize) 
             scope.spawn(move || {
                 for one in some {
                     client
-                        .sign_package(&one.head, &one.envelopes, &one.sboms)
+                        .sign_package(&base(), &one.head, &one.envelopes, &one.sboms)
                         .unwrap();
                 }
             });

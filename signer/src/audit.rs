@@ -8,7 +8,7 @@ use repo_model::dsse::Envelope;
 use repo_model::policy::{Decision, Evidence, Judgement, Policy, judge};
 use repo_model::rpm::{Head, Package};
 use repo_model::wire::signer::Request;
-use repo_model::{FileDigest, Timestamp};
+use repo_model::{FileDigest, RepoName, Timestamp};
 use std::path::Path;
 
 /// Prints the record `seq`.
@@ -156,6 +156,7 @@ pub fn replay(journal: &Path, policy: &Path, request: &Path) -> anyhow::Result<(
 
 /// A request to sign a package, read.
 struct Asked {
+    repo: Option<RepoName>,
     head: Head,
     envelopes: Vec<Envelope>,
     sboms: Vec<Vec<u8>>,
@@ -164,6 +165,7 @@ struct Asked {
 impl Asked {
     fn read(json: &[u8]) -> anyhow::Result<Self> {
         let Request::SignPackage {
+            repo,
             head,
             envelopes,
             sboms,
@@ -172,6 +174,7 @@ impl Asked {
             bail!("not a request to sign a package");
         };
         Ok(Self {
+            repo,
             head: Head::parse(&head.0).context("the package's head")?,
             envelopes,
             sboms: sboms.into_iter().map(|sbom| sbom.0).collect(),
@@ -188,7 +191,10 @@ impl Asked {
         let mut judgement = judge(policy, &evidence, time);
         if judgement.decision == Decision::Release
             && let Ok(package) = Package::from_head(&self.head)
-            && let Some(reason) = index.objection(policy, &package.nevra, package.header_digest)
+            && let Some(reason) = {
+                let (repo, header) = (self.repo.as_ref(), package.header_digest);
+                index.objection(policy, repo, &package.nevra, header)
+            }
         {
             let mut hold = vec![reason];
             let header = package.header_digest;

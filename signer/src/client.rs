@@ -1,10 +1,10 @@
 //! Asking the signer: blocking calls over its socket, for the server to run off its runtime.
 
 use crate::frame::{self, FrameError};
-use repo_model::HeaderDigest;
 use repo_model::dsse::Envelope;
 use repo_model::policy::Reason;
 use repo_model::wire::signer::{Base64, Identity, LastRelease, ReleaseFiles, Request, Response};
+use repo_model::{HeaderDigest, RepoName};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -163,15 +163,18 @@ impl Client {
 
     /// Has a package judged and its header signed.
     ///
+    /// * `repo`: the repository that it is for; a release may list it there only.
     /// * `head`: lead + signature header + main header of the unsigned file.
     /// * `envelopes`, `sboms`: the evidence, raw. Asking again with the same is safe.
     pub fn sign_package(
         &mut self,
+        repo: &RepoName,
         head: &[u8],
         envelopes: &[Envelope],
         sboms: &[Vec<u8>],
     ) -> Result<SignedPackage, ClientError> {
         let request = Request::SignPackage {
+            repo: Some(repo.clone()),
             head: Base64(head.to_vec()),
             envelopes: envelopes.to_vec(),
             sboms: sboms.iter().cloned().map(Base64).collect(),

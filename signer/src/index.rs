@@ -1,9 +1,13 @@
-//! What the journal says, in memory: which packages were signed, with what, and the last release.
+//! What the journal says, in memory: which packages were signed, for which repository, with what, and the
+//! last release.
+//!
+//! Names and versions are compared within a repository. What was signed before requests named one counts in
+//! all of them: an update of the signer must not make it forget what is out.
 
 use crate::journal::{Event, PolicyInUse, Record};
 use repo_model::policy::{OlderVersions, Policy, Reason};
 use repo_model::wire::signer::LastRelease;
-use repo_model::{Evr, FileDigest, HeaderDigest, Nevra, Timestamp};
+use repo_model::{Evr, FileDigest, HeaderDigest, Nevra, RepoName, Timestamp};
 use std::collections::HashMap;
 
 /// What was signed for one header. More than one of each when a request was sent again.
@@ -11,6 +15,8 @@ use std::collections::HashMap;
 pub struct SignedPackage {
     /// Name for people.
     pub nevra: Nevra,
+    /// What it was signed for.
+    scopes: Vec<Scope>,
     /// Digests of lead + signature header + main header as signed.
     pub signed_heads: Vec<FileDigest>,
     /// Digests of the summaries' envelopes.
@@ -22,15 +28,33 @@ pub struct SignedPackage {
     pub signatures: Vec<(String, Vec<u8>)>,
 }
 
+impl SignedPackage {
+    /// Whether a release may list it in this repository.
+    pub fn is_for(&self, repo: &RepoName) -> bool {
+        self.scopes.iter().any(|scope| meet(scope, Some(repo)))
+    }
+}
+
+/// A repository, or all of them.
+type Scope = Option<RepoName>;
+
+/// Whether what is signed for the one stands beside what is signed for the other.
+fn meet(scope: &Scope, other: Option<&RepoName>) -> bool {
+    match (scope, other) {
+        (Some(one), Some(other)) => one == other,
+        _ => true,
+    }
+}
+
 /// Everything the signer remembers. Built by [`Index::note`] from the journal's records alone, at
 /// start and after each append, so both ways give the same.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Index {
     packages: HashMap<HeaderDigest, SignedPackage>,
-    /// Highest version signed, by name and architecture.
-    highest: HashMap<(String, String), Evr>,
-    /// The last header signed under each NEVRA.
-    nevras: HashMap<String, HeaderDigest>,
+    /// Highest version signed for each scope, by name and architecture.
+    highest: HashMap<(String, String), Vec<(Scope, Evr)>>,
+    /// The last header signed under each NEVRA for each scope.
+    nevras: HashMap<String, Vec<(Scope, HeaderDigest)>>,
     last_release: Option<LastRelease>,
     /// The policy that was used last: none that goes back is ever used.
     policy: Option<PolicyInUse>,
@@ -53,7 +77,7 @@ impl Index {
             Event::PackageSigned { .. } => self.note_package(&record.event),
             Event::FileSigned { header, file, .. } => {
                 if let Some(package) = self.packages.get_mut(header) {
-                    add(&mut package.signed_files, *file);
+                    add(&mut package.signed_files, file);
                 }
             }
             Event::ReleaseSigned {
@@ -90,40 +114,51 @@ impl Index {
         made.next().map(|(_, packet)| packet.as_slice())
     }
 
-    /// What speaks against a package beside what was signed before: other bytes have its name, or it is
-    /// older than what is out. One that was signed already may be signed again: its answer may have been
-    /// lost. The revoked bytes of a name do not keep it taken.
+    /// What speaks against a package beside what was signed before for the same repository: other bytes
+    /// have its name, or it is older than what is out. One that was signed for it already may be signed
+    /// again: its answer may have been lost. The revoked bytes of a name do not keep it taken.
+    ///
+    /// * `repo`: none: a package for every repository, so all that was ever signed stands beside it.
     pub fn objection(
         &self,
         policy: &Policy,
+        repo: Option<&RepoName>,
         nevra: &Nevra,
         header: HeaderDigest,
     ) -> Option<Reason> {
-        if self.packages.contains_key(&header) {
+        if self.was_signed_for(repo, header) {
             return None;
         }
         let revoked = |signed: HeaderDigest| {
             let mut all = policy.revoked.iter();
             all.any(|revoked| revoked.header_sha256 == signed)
         };
-        if let Some(signed) = self
-            .nevras
-            .get(&nevra.to_string())
-            .filter(|signed| !revoked(**signed))
-        {
+        let namesakes = self.nevras.get(&nevra.to_string()).into_iter().flatten();
+        let mut taken = namesakes
+            .filter(|(scope, _)| meet(scope, repo))
+            .filter(|(_, signed)| *signed != header && !revoked(*signed));
+        if let Some((_, signed)) = taken.next() {
             return Some(Reason::NevraTaken { signed: *signed });
         }
         if policy.older_versions == OlderVersions::Allow {
             return None;
         }
-        let highest = self
-            .highest
-            .get(&(nevra.name.clone(), nevra.arch.clone()))
-            .filter(|highest| nevra.evr < **highest)?;
+        let id = (nevra.name.clone(), nevra.arch.clone());
+        let signed = self.highest.get(&id).into_iter().flatten();
+        let beside = signed.filter(|(scope, _)| meet(scope, repo));
+        let highest = beside.map(|(_, evr)| evr).max();
+        let highest = highest.filter(|highest| nevra.evr < **highest)?;
         Some(Reason::OlderVersion {
             signed: highest.to_string(),
             found: nevra.evr.to_string(),
         })
+    }
+
+    /// Whether the header was signed for this very scope, or for one that has it in it.
+    fn was_signed_for(&self, repo: Option<&RepoName>, header: HeaderDigest) -> bool {
+        let scopes = self.packages.get(&header).map(|package| &package.scopes);
+        let mut scopes = scopes.into_iter().flatten();
+        scopes.any(|scope| scope.is_none() || scope.as_ref() == repo)
     }
 
     /// The last release signed.
@@ -153,6 +188,7 @@ impl Index {
 
     fn note_package(&mut self, event: &Event) {
         let Event::PackageSigned {
+            repo,
             header,
             nevra,
             signed_head,
@@ -168,30 +204,44 @@ impl Index {
             .entry(*header)
             .or_insert_with(|| SignedPackage {
                 nevra: nevra.clone(),
+                scopes: Vec::with_capacity(1),
                 signed_heads: Vec::with_capacity(1),
                 summaries: Vec::with_capacity(1),
                 signed_files: Vec::new(),
                 signatures: Vec::with_capacity(1),
             });
-        add(&mut package.signed_heads, *signed_head);
-        add(&mut package.summaries, *summary);
+        add(&mut package.scopes, repo);
+        add(&mut package.signed_heads, signed_head);
+        add(&mut package.summaries, summary);
         for made in signatures {
             if package.signatures.iter().all(|(key, _)| *key != made.key) {
                 let packet = made.packet.0.clone();
                 package.signatures.push((made.key.clone(), packet));
             }
         }
-        self.nevras.insert(nevra.to_string(), *header);
+        let namesakes = self.nevras.entry(nevra.to_string()).or_default();
+        *of_scope(namesakes, repo, header) = *header;
         let id = (nevra.name.clone(), nevra.arch.clone());
-        let highest = self.highest.entry(id).or_insert_with(|| nevra.evr.clone());
+        let signed = self.highest.entry(id).or_default();
+        let highest = of_scope(signed, repo, &nevra.evr);
         if *highest < nevra.evr {
-            *highest = nevra.evr.clone();
+            highest.clone_from(&nevra.evr);
         }
     }
 }
 
-fn add(all: &mut Vec<FileDigest>, one: FileDigest) {
-    if !all.contains(&one) {
-        all.push(one);
+fn add<T: Clone + PartialEq>(all: &mut Vec<T>, one: &T) {
+    if !all.contains(one) {
+        all.push(one.clone());
     }
+}
+
+/// The entry of a scope, which begins with `first`.
+fn of_scope<'a, T: Clone>(all: &'a mut Vec<(Scope, T)>, scope: &Scope, first: &T) -> &'a mut T {
+    let found = all.iter().position(|(known, _)| known == scope);
+    let index = found.unwrap_or_else(|| {
+        all.push((scope.clone(), first.clone()));
+        all.len() - 1
+    });
+    &mut all[index].1
 }

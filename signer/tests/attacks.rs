@@ -13,7 +13,8 @@
 //! | a tag twice | [`a_duplicated_tag_is_rejected`] |
 //! | a signature planted in the request's signature header | [`a_planted_signature_is_gone`] |
 //! | two requests for one NEVRA with different bytes | [`one_name_and_version_is_one_set_of_bytes`] |
-//! | the same, side by side; an older version beside a newer | [`requests_side_by_side_get_what_one_after_the_other_gets`] |
+//! | a package of one repository listed in another; a request that names no repository | `repository_scope.rs` |
+//! | two requests for one NEVRA side by side; an older version beside a newer | [`requests_side_by_side_get_what_one_after_the_other_gets`] |
 //! | a flood | `bounds.rs`: `a_flood_is_told_to_come_back_and_leaves_one_alarm` |
 //! | a request that makes a journal line nobody can read | [`no_request_makes_a_line_that_the_journal_cannot_read`] |
 //! | a release that lists a file which was not signed | [`a_release_lists_the_very_files_that_were_signed`] |
@@ -27,8 +28,8 @@
 mod common;
 
 use common::{
-    A, B, Draft, Rpm, STRANGER, World, now, policy_text, rebuild, rebuild_ago, rebuild_signed_by,
-    rebuilds, sboms,
+    A, B, Draft, Rpm, STRANGER, World, base, now, policy_text, rebuild, rebuild_ago,
+    rebuild_signed_by, rebuilds, sboms,
 };
 use hallmark_signer::client::ClientError;
 use hallmark_signer::desk::{Desk, OpenError};
@@ -149,9 +150,12 @@ fn another_package_s_evidence_does_not_count() {
     let world = World::start();
     let (rpm, other) = (Rpm::probe("probe"), Rpm::probe("other"));
     counts_for_nothing(&world, &rpm, &rebuilds(&other), 0);
-    let answer = world
-        .client()
-        .sign_package(&rpm.head.to_bytes(), &rebuilds(&rpm), &sboms(&other));
+    let answer = world.client().sign_package(
+        &base(),
+        &rpm.head.to_bytes(),
+        &rebuilds(&rpm),
+        &sboms(&other),
+    );
     let Err(ClientError::Refused { reasons, .. }) = answer else {
         panic!("{answer:?}")
     };
@@ -308,9 +312,10 @@ fn no_request_makes_a_line_that_the_journal_cannot_read() {
         more.extend(vec![b' '; number + 1]);
         documents.push(more);
     }
-    let answer = world
-        .client()
-        .sign_package(&rpm.head.to_bytes(), &rebuilds(&rpm), &documents);
+    let answer =
+        world
+            .client()
+            .sign_package(&base(), &rpm.head.to_bytes(), &rebuilds(&rpm), &documents);
     assert!(
         matches!(answer, Err(ClientError::BadRequest { .. })),
         "{answer:?}"
@@ -319,7 +324,7 @@ fn no_request_makes_a_line_that_the_journal_cannot_read() {
     let many = [sboms(&rpm), sboms(&rpm), sboms(&rpm)].concat();
     world
         .client()
-        .sign_package(&rpm.head.to_bytes(), &rebuilds(&rpm), &many)
+        .sign_package(&base(), &rpm.head.to_bytes(), &rebuilds(&rpm), &many)
         .unwrap();
     // A name of megabytes.
     let long = testkit::Rpm::binary(&"n".repeat(3 << 20));
@@ -380,6 +385,7 @@ fn a_release_lists_the_very_files_that_were_signed() {
 /// A desk asked as of some time; nobody listens on a socket.
 fn asked(desk: &Desk, rpm: &Rpm, at: Timestamp) -> Response {
     let request = Request::SignPackage {
+        repo: Some(base()),
         head: Base64(rpm.head.to_bytes()),
         envelopes: rebuilds(rpm),
         sboms: sboms(rpm).into_iter().map(Base64).collect(),

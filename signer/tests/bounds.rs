@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{A, B, Draft, Rpm, World, policy_text, rebuilds, sboms, tools};
+use common::serving::{self, Serving};
+use common::{A, B, Draft, Rpm, World, base, policy_text, rebuilds, sboms, tools};
 use hallmark_signer::client::ClientError;
 use hallmark_signer::journal;
 use repo_model::policy::Reason;
@@ -144,6 +145,7 @@ fn audit(world: &World, arguments: &[&str]) -> Output {
 /// The request as a client sends it, in a file.
 fn saved_request(path: &Path, rpm: &Rpm, envelopes: Vec<repo_model::dsse::Envelope>) {
     let request = Request::SignPackage {
+        repo: Some(base()),
         head: Base64(rpm.head.to_bytes()),
         envelopes,
         sboms: sboms(rpm).into_iter().map(Base64).collect(),
@@ -214,33 +216,14 @@ fn a_decision_can_be_shown_and_made_again_without_the_signer() {
 
 #[test]
 fn a_serving_signer_leaves_no_core_and_keeps_its_keys_out_of_swap() {
-    let world = World::start();
-    let config = world.dir.path().join("hallmark.toml");
-    let mut own = world.config.clone();
-    own.socket = world.dir.path().join("second/signer.sock");
-    own.state_dir = world.dir.path().join("state-2");
-    let text = format!(
-        "[signer]\nsocket = {:?}\nstate_dir = {:?}\npolicy_file = {:?}\nunsigned_policy = true\n",
-        own.socket, own.state_dir, own.policy_file
-    );
-    std::fs::write(&config, text).unwrap();
-    let program = |command: &str| {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_hallmark-signer"));
-        program.arg(command).arg("--config").arg(&config);
-        program
-    };
-    assert!(program("init").status().unwrap().success());
-    let mut serving = program("serve").spawn().unwrap();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while std::os::unix::net::UnixStream::connect(&own.socket).is_err() {
-        assert!(std::time::Instant::now() < deadline, "not ready");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+    let world = World::prepared();
+    let init = serving::program(&world, &["init"], "").status();
+    assert!(init.unwrap().success());
+    let started = Serving::start(&world, serving::program(&world, &["serve"], ""));
+    let serving = started.unwrap_or_else(|| panic!("{}", serving::log(&world)));
     let of_process =
         |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", serving.id())).unwrap();
     let (limits, status) = (of_process("limits"), of_process("status"));
-    serving.kill().unwrap();
-    serving.wait().unwrap();
     let line = |text: &str, name: &str| {
         let found = text.lines().find(|line| line.starts_with(name));
         found.unwrap_or_default().to_owned()

@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::serving::{self, Serving};
 use common::{Rpm, World, tools};
 use sequoia_openpgp::Cert;
 use sequoia_openpgp::crypto::mpi::SecretKeyMaterial;
@@ -11,48 +12,23 @@ use sequoia_openpgp::packet::key::SecretKeyMaterial as Secret;
 use sequoia_openpgp::parse::Parse as _;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{MetadataExt as _, chown};
-use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 /// Whom the service file runs it as: nobody in particular.
 const NOBODY: u32 = 65_534;
 
-struct Serving(Child);
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn program(world: &World, command: &str, more: &str) -> Command {
-    let config = world.dir.path().join("hallmark.toml");
-    let text = format!(
-        "[signer]\nsocket = {:?}\nstate_dir = {:?}\npolicy_file = {:?}\nunsigned_policy = true\n{more}",
-        world.config.socket, world.config.state_dir, world.config.policy_file
-    );
-    std::fs::write(&config, text).unwrap();
-    let mut program = Command::new(env!("CARGO_BIN_EXE_hallmark-signer"));
-    program.arg(command).arg("--config").arg(config);
-    program
+fn init(world: &World, more: &str) {
+    let status = serving::program(world, &["init"], more).status().unwrap();
+    assert!(status.success());
 }
 
 fn serve(world: &World, more: &str, prepare: impl Fn(&mut Command)) -> Serving {
-    let mut command = program(world, "serve", more);
+    let mut command = serving::program(world, &["serve"], more);
     prepare(&mut command);
-    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
-    let mut child = quiet.stderr(Stdio::null()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while UnixStream::connect(&world.config.socket).is_err() {
-        assert!(child.try_wait().unwrap().is_none(), "it ended");
-        assert!(Instant::now() < deadline, "not ready");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Serving(child)
+    let started = Serving::start(world, command);
+    started.unwrap_or_else(|| panic!("{}", serving::log(world)))
 }
 
 fn is_root() -> bool {
@@ -69,8 +45,7 @@ fn give_away(path: &Path, uid: u32) {
 #[test]
 fn no_other_process_of_its_user_can_look_into_it() {
     let world = World::prepared();
-    let mut init = program(&world, "init", "");
-    assert!(init.status().unwrap().success());
+    init(&world, "");
     let as_nobody = is_root();
     if as_nobody {
         give_away(world.dir.path(), NOBODY);
@@ -80,7 +55,7 @@ fn no_other_process_of_its_user_can_look_into_it() {
             command.uid(NOBODY);
         }
     });
-    let process = format!("/proc/{}", serving.0.id());
+    let process = format!("/proc/{}", serving.id());
     let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("Uid:"));
     let uid = line
@@ -113,10 +88,10 @@ fn it_has_unix_sockets_only_and_no_file_open_that_is_not_its_own() {
     drop(world.client());
     let mut own = World::prepared();
     own.config.state_dir = own.dir.path().join("state");
-    assert!(program(&own, "init", "").status().unwrap().success());
+    init(&own, "");
     let serving = serve(&own, "", |_| {});
     own.sign(&Rpm::probe("probe"));
-    let process = format!("/proc/{}", serving.0.id());
+    let process = format!("/proc/{}", serving.id());
     let sockets = std::fs::read_to_string(format!("{process}/net/unix")).unwrap();
     let mut inodes: Vec<&str> = sockets
         .lines()
@@ -201,12 +176,12 @@ fn what_was_read_of_the_key_files_is_wiped_from_its_memory() {
     let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     std::fs::set_permissions(&file, private).unwrap();
     // The same keys, open for us and locked for it.
-    assert!(program(&world, "init", "").status().unwrap().success());
+    init(&world, "");
     let serving = serve(&world, "", |_| {});
     for name in ["one", "two", "three"] {
         world.sign(&Rpm::probe(name));
     }
-    let memory = memory_of(serving.0.id());
+    let memory = memory_of(serving.id());
     assert!(found(&memory, b"hallmark"), "its memory is read");
     let state = &world.config.state_dir;
     for name in ["package-key.asc", "metadata-key.asc", "statement-key.pem"] {
@@ -223,10 +198,10 @@ fn what_was_read_of_the_key_files_is_wiped_from_its_memory() {
     }
     drop(serving);
     let locked = format!("key_backend = \"encrypted-file\"\npassphrase_file = {file:?}\n");
-    assert!(program(&world, "init", &locked).status().unwrap().success());
+    init(&world, &locked);
     let serving = serve(&world, &locked, |_| {});
     world.sign(&Rpm::probe("four"));
-    let memory = memory_of(serving.0.id());
+    let memory = memory_of(serving.id());
     assert!(!found(&memory, passphrase.as_bytes()), "the passphrase");
 }
 

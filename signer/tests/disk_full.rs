@@ -6,62 +6,21 @@
 
 mod common;
 
+use common::serving::{self, Serving};
 use common::{Rpm, World, rebuilds, tools};
 use hallmark_signer::client::ClientError;
 use hallmark_signer::journal;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-/// The program with a world's configuration; no file may grow beyond `limit` bytes.
+/// The program; no file of it may grow beyond `limit` bytes.
 fn program(world: &World, limit: Option<u64>, command: &str) -> Command {
-    let config = world.dir.path().join("hallmark.toml");
-    let quoted = |path: &Path| serde_json::to_string(path).unwrap();
-    let text = format!(
-        "[signer]\nsocket = {}\nstate_dir = {}\npolicy_file = {}\nunsigned_policy = true\n",
-        quoted(&world.config.socket),
-        quoted(&world.config.state_dir),
-        quoted(&world.config.policy_file)
-    );
-    std::fs::write(&config, text).unwrap();
-    let binary = env!("CARGO_BIN_EXE_hallmark-signer");
-    let mut program = match limit {
-        None => Command::new(binary),
-        Some(bytes) => {
-            let mut limited = Command::new("prlimit");
-            limited.arg(format!("--fsize={bytes}")).arg(binary);
-            limited
-        }
-    };
-    program.arg(command).arg("--config").arg(config);
-    program
+    let limited = limit.map(|bytes| vec!["prlimit".to_owned(), format!("--fsize={bytes}")]);
+    serving::within(&limited.unwrap_or_default(), world, &[command], "")
 }
 
-struct Serving(Child);
-
-impl Serving {
-    /// `None` when it did not come up.
-    fn start(world: &World, limit: Option<u64>) -> Option<Self> {
-        let mut command = program(world, limit, "serve");
-        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while UnixStream::connect(&world.config.socket).is_err() {
-            if child.try_wait().unwrap().is_some() {
-                return None;
-            }
-            assert!(Instant::now() < deadline, "not ready");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Some(Self(child))
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// `None` when it did not come up.
+fn serve(world: &World, limit: Option<u64>) -> Option<Serving> {
+    Serving::start(world, program(world, limit, "serve"))
 }
 
 #[test]
@@ -72,7 +31,7 @@ fn a_full_disk_refuses_the_request_by_name_and_loses_nothing() {
     let world = World::prepared();
     assert!(program(&world, None, "init").status().unwrap().success());
     let (first, second) = (Rpm::probe("first"), Rpm::probe("second"));
-    let serving = Serving::start(&world, None).unwrap();
+    let serving = serve(&world, None).unwrap();
     let signed = world.sign(&first);
     drop(serving);
     let kept = std::fs::read(world.journal()).unwrap();
@@ -84,7 +43,7 @@ fn a_full_disk_refuses_the_request_by_name_and_loses_nothing() {
     let room = kept.len() as u64;
     // No room for the record of the start: it does not start.
     for limit in [room, room + 1, room + start_line - 1] {
-        assert!(Serving::start(&world, Some(limit)).is_none(), "{limit}");
+        assert!(serve(&world, Some(limit)).is_none(), "{limit}");
         let report = journal::verify(&world.journal()).unwrap();
         assert_eq!((report.records, report.torn_bytes), (2, 0), "{limit}");
     }
@@ -92,7 +51,7 @@ fn a_full_disk_refuses_the_request_by_name_and_loses_nothing() {
     let mut refused = 0;
     for more in [0, 1, 17, 200, 400, 700] {
         let before = std::fs::metadata(world.journal()).unwrap().len();
-        let serving = Serving::start(&world, Some(before + start_line + more)).unwrap();
+        let serving = serve(&world, Some(before + start_line + more)).unwrap();
         let answer = world.ask(&second, &rebuilds(&second));
         let Err(ClientError::Failed { message }) = &answer else {
             panic!("{more}: {answer:?}")
@@ -111,7 +70,7 @@ fn a_full_disk_refuses_the_request_by_name_and_loses_nothing() {
         assert!(std::fs::read(world.journal()).unwrap().starts_with(&kept));
     }
     // Room again: the same request is signed, and what was signed before is known.
-    let _serving = Serving::start(&world, None).unwrap();
+    let _serving = serve(&world, None).unwrap();
     world.sign(&second);
     assert_eq!(world.sign(&first).signature_header, signed.signature_header);
 }

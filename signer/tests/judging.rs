@@ -3,7 +3,8 @@
 mod common;
 
 use common::{
-    A, A2, B, Party, Rpm, STRANGER, World, policy_text, rebuild, rebuild_signed_by, sboms, tools,
+    A, A2, B, Party, Rpm, STRANGER, World, base, policy_text, rebuild, rebuild_signed_by, sboms,
+    tools,
 };
 use hallmark_signer::client::ClientError;
 use hallmark_signer::desk::{self, OpenError};
@@ -27,7 +28,7 @@ fn refusal(
 ) -> (bool, Vec<String>) {
     let answer = world
         .client()
-        .sign_package(&rpm.head.to_bytes(), envelopes, sboms);
+        .sign_package(&base(), &rpm.head.to_bytes(), envelopes, sboms);
     let Err(ClientError::Refused { held, reasons }) = answer else {
         panic!("{answer:?}")
     };
@@ -137,7 +138,7 @@ fn heads_that_are_none_are_bad_requests_and_unfit_ones_are_rejected_for_good() {
         ("junk", vec![0xff; 4096]),
         ("cut", head[..head.len() - 1].to_vec()),
     ] {
-        let answer = world.client().sign_package(&bytes, &[], &[]);
+        let answer = world.client().sign_package(&base(), &bytes, &[], &[]);
         assert!(
             matches!(answer, Err(ClientError::BadRequest { .. })),
             "{what}: {answer:?}"

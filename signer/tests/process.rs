@@ -2,82 +2,21 @@
 
 mod common;
 
+use common::serving::{self, Serving};
 use common::{Draft, Rpm, World, tools};
 use hallmark_signer::client::{Client, ClientError};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-
-/// The program with a world's configuration file.
-fn signer(world: &World, arguments: &[&str]) -> Command {
-    let config = world.dir.path().join("hallmark.toml");
-    let quoted = |path: &Path| serde_json::to_string(path).unwrap();
-    let text = format!(
-        "[signer]\nsocket = {}\nstate_dir = {}\npolicy_file = {}\nunsigned_policy = {}\n",
-        quoted(&world.config.socket),
-        quoted(&world.config.state_dir),
-        quoted(&world.config.policy_file),
-        world.config.unsigned_policy
-    );
-    std::fs::write(&config, text).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hallmark-signer"));
-    command
-        .args(arguments)
-        .arg("--config")
-        .arg(config)
-        .env("HALLMARK_LOG", "info");
-    command
-}
+use std::process::{Command, Output};
 
 fn run(world: &World, arguments: &[&str]) -> Output {
-    signer(world, arguments).output().unwrap()
+    serving::program(world, arguments, "").output().unwrap()
 }
 
-/// A serving process; killed when dropped.
-struct Serving(Child);
-
-impl Serving {
-    fn start(world: &World) -> Self {
-        let log = std::fs::File::create(world.dir.path().join("log")).unwrap();
-        let mut child = signer(world, &["serve"])
-            .stderr(Stdio::from(log))
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while UnixStream::connect(&world.config.socket).is_err() {
-            if let Some(status) = child.try_wait().unwrap() {
-                panic!("ended with {status}: {}", log_of(world));
-            }
-            assert!(Instant::now() < deadline, "not ready: {}", log_of(world));
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Self(child)
-    }
-
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-
-    fn terminate(mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        self.0.wait().unwrap().code()
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn log_of(world: &World) -> String {
-    std::fs::read_to_string(world.dir.path().join("log")).unwrap_or_default()
+fn serve(world: &World) -> Serving {
+    let started = Serving::start(world, serving::program(world, &["serve"], ""));
+    started.unwrap_or_else(|| panic!("{}", serving::log(world)))
 }
 
 fn ready() -> Option<(World, Rpm)> {
@@ -133,15 +72,15 @@ fn wrong_usage_and_wrong_configuration_exit_with_2_and_help_has_examples() {
 #[test]
 fn a_confined_signer_signs_and_stops_cleanly() {
     let Some((world, rpm)) = ready() else { return };
-    let serving = Serving::start(&world);
+    let serving = serve(&world);
     world.sign(&rpm);
     let mode = std::fs::metadata(&world.config.socket)
         .unwrap()
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o660);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", serving.0.id())).unwrap();
-    let log = log_of(&world);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", serving.id())).unwrap();
+    let log = serving::log(&world);
     if log.contains("seccomp on") {
         assert!(
             status.contains("Seccomp:\t2") && status.contains("NoNewPrivs:\t1"),
@@ -150,7 +89,7 @@ fn a_confined_signer_signs_and_stops_cleanly() {
     } else {
         eprintln!("SKIPPED: no seccomp on this kernel: {log}");
     }
-    assert_eq!(serving.terminate(), Some(0), "{}", log_of(&world));
+    assert_eq!(serving.terminate(), Some(0), "{}", serving::log(&world));
     assert!(!world.config.socket.exists());
     let gone = Client::connect(&world.config.socket).unwrap_err();
     assert!(matches!(gone, ClientError::Unreachable { .. }) && gone.is_retryable());
@@ -161,7 +100,7 @@ fn a_second_signer_on_the_same_state_or_socket_does_not_start() {
     let Some((mut world, _)) = ready() else {
         return;
     };
-    let serving = Serving::start(&world);
+    let serving = serve(&world);
     let second = run(&world, &["serve"]);
     assert!(
         tools::text(&second).contains("another process"),
@@ -179,15 +118,15 @@ fn a_second_signer_on_the_same_state_or_socket_does_not_start() {
         tools::text(&third)
     );
     world.config.state_dir = state;
-    serving.kill();
+    drop(serving);
 }
 
 #[test]
 fn after_kill_9_and_a_torn_journal_everything_signed_is_still_known() {
     let Some((world, rpm)) = ready() else { return };
-    let serving = Serving::start(&world);
+    let serving = serve(&world);
     let signed = world.sign(&rpm);
-    serving.kill();
+    drop(serving);
     assert!(
         world.config.socket.exists(),
         "kill -9 leaves the socket behind"
@@ -205,8 +144,12 @@ fn after_kill_9_and_a_torn_journal_everything_signed_is_still_known() {
         tools::text(&torn)
     );
 
-    let serving = Serving::start(&world);
-    assert!(log_of(&world).contains("cut off"), "{}", log_of(&world));
+    let serving = serve(&world);
+    assert!(
+        serving::log(&world).contains("cut off"),
+        "{}",
+        serving::log(&world)
+    );
     let file = rpm.with_signature(&signed.signature_header).bytes;
     world
         .client()
@@ -231,9 +174,9 @@ fn after_kill_9_and_a_torn_journal_everything_signed_is_still_known() {
 #[test]
 fn a_changed_journal_stops_the_signer_and_the_audit_names_the_line() {
     let Some((world, rpm)) = ready() else { return };
-    let serving = Serving::start(&world);
+    let serving = serve(&world);
     world.sign(&rpm);
-    serving.kill();
+    drop(serving);
     let text = std::fs::read_to_string(world.journal()).unwrap();
     let first = text.lines().next().unwrap();
     let changed = first.replace("\"version\":1", "\"version\":0");
@@ -258,7 +201,7 @@ fn a_changed_journal_stops_the_signer_and_the_audit_names_the_line() {
 #[test]
 fn hostile_bytes_on_the_socket_are_answered_or_dropped_and_the_signer_lives() {
     let Some((world, rpm)) = ready() else { return };
-    let _serving = Serving::start(&world);
+    let _serving = serve(&world);
     for bytes in [
         &[0, 0, 0, 2, b'{', b'}'][..],
         &[0xff; 64],

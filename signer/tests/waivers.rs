@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{A, B, Party, Rpm, World, now, policy_text, rebuild, sboms, tools};
+use common::{A, B, Party, Rpm, World, base, now, policy_text, rebuild, sboms, tools};
 use hallmark_signer::client::{ClientError, SignedPackage};
 use hallmark_signer::{journal, keys};
 use repo_model::dsse::{Envelope, StatementPublicKey};
@@ -71,7 +71,9 @@ fn ask(world: &World, rpm: &Rpm, more: Vec<Envelope>) -> Result<SignedPackage, C
     let mut envelopes = vec![rebuild(A, rpm, Identical), rebuild(B, rpm, Differs)];
     envelopes.extend(more);
     let head = rpm.head.to_bytes();
-    world.client().sign_package(&head, &envelopes, &sboms(rpm))
+    world
+        .client()
+        .sign_package(&base(), &head, &envelopes, &sboms(rpm))
 }
 
 #[test]

@@ -7,7 +7,7 @@
 pub use super::keys::{KeyRole, KeyState, MIN_STAGED_DAYS, ParseKeyRoleError, PublishedKey};
 use crate::dsse::Envelope;
 use crate::policy::Reason;
-use crate::{FileDigest, HeaderDigest, ReleaseId, Timestamp};
+use crate::{FileDigest, HeaderDigest, ReleaseId, RepoName, Timestamp};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -54,6 +54,10 @@ pub enum Request {
     LastRelease,
     /// Judge this package and sign its header. Answered by [`Response::PackageSigned`].
     SignPackage {
+        /// The repository that it is for: names and versions are compared within each. None, as before
+        /// requests said it: compared with all, and counted in all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repo: Option<RepoName>,
         /// Lead + signature header + main header of the unsigned file.
         head: Base64,
         /// Provenance and rebuild statements as they were signed.

@@ -16,7 +16,7 @@ use repo_model::policy::Reason;
 use repo_model::rpm::{Head, HeadLimits};
 use repo_model::stage::{Event, Stage};
 use repo_model::wire::signer::Identity;
-use repo_model::{FileDigest, HeaderDigest};
+use repo_model::{FileDigest, HeaderDigest, RepoName};
 use std::io::{Read, Seek as _, Write as _};
 use tempfile::NamedTempFile;
 
@@ -46,11 +46,11 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
             ))
         })
         .await?;
-    let approved = build.is_some_and(|build| build.stage == Stage::Approved);
+    let approved = build.filter(|build| build.stage == Stage::Approved);
     let outcome = match approved {
-        true => Some(sign_all(&app, &packages, &evidence).await?),
+        Some(build) => Some(sign_all(&app, &build.repo, &packages, &evidence).await?),
         // Another run was first.
-        false => None,
+        None => None,
     };
     let delay_millis = app.config.server.publish_delay_millis;
     app.db
@@ -85,12 +85,13 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
 
 async fn sign_all(
     app: &App,
+    repo: &RepoName,
     packages: &[PackageRow],
     evidence: &ByPackage,
 ) -> Result<Outcome, JobError> {
     for package in packages.iter().filter(|package| package.signed.is_none()) {
         let dossier = Dossier::gather(app, package, evidence).await?;
-        match sign_one(app, package, dossier).await {
+        match sign_one(app, repo, package, dossier).await {
             Ok(()) => {}
             Err(JobError::Signer(ClientError::Refused { held, reasons })) => {
                 return Ok(Outcome::Refused { held, reasons });
@@ -102,17 +103,27 @@ async fn sign_all(
 }
 
 /// Signs one package and records it; a package that is recorded is not signed again.
-async fn sign_one(app: &App, package: &PackageRow, dossier: Dossier) -> Result<(), JobError> {
+async fn sign_one(
+    app: &App,
+    repo: &RepoName,
+    package: &PackageRow,
+    dossier: Dossier,
+) -> Result<(), JobError> {
     let unsigned = app.store.blocking_reader(package.unsigned_file).await?;
     let mut file = app.scratch_file()?;
     let server = app.config.server.clone();
     let what = package.nevra.to_string();
-    let header = package.header;
+    let (repo, header) = (repo.clone(), package.header);
     let task = move || {
         let mut client = signer_link::connect(&server).map_err(JobError::Signer)?;
         let identity = client.identity().map_err(JobError::Signer)?;
         let signed = client
-            .sign_package(&dossier.head.to_bytes(), &dossier.envelopes, &dossier.sboms)
+            .sign_package(
+                &repo,
+                &dossier.head.to_bytes(),
+                &dossier.envelopes,
+                &dossier.sboms,
+            )
             .map_err(JobError::Signer)?;
         let head_bytes = transplant(unsigned, &signed.signature_header, &mut file)?;
         verify_file(&mut file, &identity, &what)?;

@@ -277,6 +277,7 @@ impl Desk {
                 last: self.ledger()?.index.last_release(),
             }),
             Request::SignPackage {
+                repo,
                 head,
                 envelopes,
                 sboms,
@@ -288,8 +289,13 @@ impl Desk {
                         sboms.len()
                     )));
                 }
-                let sboms: Vec<Vec<u8>> = sboms.into_iter().map(|sbom| sbom.0).collect();
-                package::sign(self, &rules, digest, &head.0, &envelopes, &sboms, now)
+                let asked = package::Asked {
+                    request: digest,
+                    repo,
+                    envelopes,
+                    sboms: sboms.into_iter().map(|sbom| sbom.0).collect(),
+                };
+                package::sign(self, &rules, &asked, &head.0, now)
             }
             Request::SignFile { header, size_bytes } => {
                 self.sign_file(header, size_bytes, body, now)

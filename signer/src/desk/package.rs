@@ -13,7 +13,19 @@ use repo_model::policy::{self, Decision, Evidence, Judgement, Reason};
 use repo_model::rpm::signature::{OpenPgpSignature, with_openpgp};
 use repo_model::rpm::{Head, Package};
 use repo_model::wire::signer::{Base64, Response};
-use repo_model::{FileDigest, HeaderDigest, Timestamp};
+use repo_model::{FileDigest, HeaderDigest, RepoName, Timestamp};
+
+/// What is asked about a package, beside its head.
+pub(super) struct Asked {
+    /// SHA-256 of the request, for the journal.
+    pub(super) request: FileDigest,
+    /// The repository that it is for.
+    pub(super) repo: Option<RepoName>,
+    /// Statements as they were signed.
+    pub(super) envelopes: Vec<Envelope>,
+    /// Documents as they are stored.
+    pub(super) sboms: Vec<Vec<u8>>,
+}
 
 /// Judges the package by the raw evidence; signs its header when the policy releases it.
 ///
@@ -21,37 +33,26 @@ use repo_model::{FileDigest, HeaderDigest, Timestamp};
 pub(super) fn sign(
     desk: &Desk,
     rules: &Rules,
-    request: FileDigest,
+    asked: &Asked,
     head: &[u8],
-    envelopes: &[Envelope],
-    sboms: &[Vec<u8>],
     now: Timestamp,
 ) -> Result<Response, DeskError> {
     let head = match Head::parse(head) {
         Ok(head) => head,
         Err(error) => return Ok(bad_request(format!("the package's head: {error}"))),
     };
-    let judgement = policy::judge(
-        &rules.policy,
-        &Evidence {
-            head: &head,
-            envelopes,
-            sboms,
-        },
-        now,
-    );
-    match judgement.decision.clone() {
-        Decision::Hold(reasons) => refuse(desk, rules, request, &head, true, reasons, now),
-        Decision::Reject(reasons) => refuse(desk, rules, request, &head, false, reasons, now),
-        Decision::Release => {
-            let evidence = Evidence {
-                head: &head,
-                envelopes,
-                sboms,
-            };
-            release(desk, rules, request, &evidence, judgement, now)
-        }
-    }
+    let evidence = Evidence {
+        head: &head,
+        envelopes: &asked.envelopes,
+        sboms: &asked.sboms,
+    };
+    let judgement = policy::judge(&rules.policy, &evidence, now);
+    let (held, reasons) = match judgement.decision.clone() {
+        Decision::Hold(reasons) => (true, reasons),
+        Decision::Reject(reasons) => (false, reasons),
+        Decision::Release => return release(desk, rules, asked, &evidence, judgement, now),
+    };
+    refuse(desk, rules, asked.request, &head, held, reasons, now)
 }
 
 fn refuse(
@@ -80,8 +81,7 @@ fn refuse(
 /// What is to be signed, and why it may be.
 struct Case<'a> {
     rules: &'a Rules,
-    /// SHA-256 of the request.
-    request: FileDigest,
+    asked: &'a Asked,
     evidence: &'a Evidence<'a>,
     package: Package,
     judgement: Judgement,
@@ -91,12 +91,12 @@ struct Case<'a> {
 fn release(
     desk: &Desk,
     rules: &Rules,
-    request: FileDigest,
+    asked: &Asked,
     evidence: &Evidence<'_>,
     judgement: Judgement,
     now: Timestamp,
 ) -> Result<Response, DeskError> {
-    let head = evidence.head;
+    let (head, request) = (evidence.head, asked.request);
     let package = match Package::from_head(head) {
         Ok(package) => package,
         Err(error) => return Ok(bad_request(format!("the package's header: {error}"))),
@@ -106,7 +106,7 @@ fn release(
     }
     let mut case = Case {
         rules,
-        request,
+        asked,
         evidence,
         package,
         judgement,
@@ -141,7 +141,8 @@ impl Case<'_> {
     /// What the signer's memory has against the package, without what is waived.
     fn objections(&mut self, index: &Index) -> Vec<Reason> {
         let (policy, header) = (&self.rules.policy, self.package.header_digest);
-        let objection = index.objection(policy, &self.package.nevra, header);
+        let repo = self.asked.repo.as_ref();
+        let objection = index.objection(policy, repo, &self.package.nevra, header);
         let known = |reason: &Reason| {
             let mut waived = self.judgement.waived.iter();
             waived.any(|waived| waived.finding == *reason)
@@ -250,7 +251,8 @@ fn record(desk: &Desk, case: &mut Case<'_>, work: &Work) -> Result<Recorded, Des
         }
     }
     let event = Event::PackageSigned {
-        request: case.request,
+        request: case.asked.request,
+        repo: case.asked.repo.clone(),
         header,
         nevra: case.package.nevra.clone(),
         policy: case.rules.digest,

@@ -1,7 +1,7 @@
 //! Signing a release: each repository's `repomd.xml` and the release document itself.
 //!
-//! A release is signed only when every package in it was signed here, with the listed summary and as
-//! the listed file, it goes on from the last release signed here, and the policy revokes none of its
+//! A release is signed only when every package in it was signed here for the repository that lists it, with
+//! the listed summary and as the listed file, it goes on from the last release signed here, and the policy revokes none of its
 //! packages. The last release is signed again, the very same, whatever was revoked since: its answer may
 //! have been lost, and it is out already if it was not.
 //!
@@ -21,7 +21,7 @@ use repo_model::release::{
 };
 use repo_model::statement::{RELEASE, Statement, Subject};
 use repo_model::wire::signer::{LastRelease, ReleaseFiles, Response};
-use repo_model::{FileDigest, Timestamp};
+use repo_model::{FileDigest, RepoName, Timestamp};
 use std::collections::BTreeMap;
 
 /// How far ahead of our clock a publish instant may be: releases may follow each other faster than
@@ -186,7 +186,7 @@ fn check(
         .is_some_and(|last| (last.id, last.document) == (document.id, digest));
     for (repo, files) in document.repos.iter().zip(files) {
         for package in check_files(repo, files)? {
-            check_package(index, &package)?;
+            check_package(index, &repo.repo, &package)?;
             if again {
                 continue;
             }
@@ -259,8 +259,8 @@ fn check_files(repo: &ReleaseRepo, files: &ReleaseFiles) -> Result<Vec<ListedPac
     Ok(packages)
 }
 
-/// The package was signed here, under this name, with this summary, as this file.
-fn check_package(index: &Index, listed: &ListedPackage) -> Result<(), String> {
+/// The package was signed here for this repository, under this name, with this summary, as this file.
+fn check_package(index: &Index, repo: &RepoName, listed: &ListedPackage) -> Result<(), String> {
     let ListedPackage {
         nevra,
         header,
@@ -272,6 +272,9 @@ fn check_package(index: &Index, listed: &ListedPackage) -> Result<(), String> {
     };
     if signed.nevra.to_string() != nevra.to_string() {
         return Err(format!("header {header} is {}, not {nevra}", signed.nevra));
+    }
+    if !signed.is_for(repo) {
+        return Err(format!("{nevra} was not signed for the repository {repo}"));
     }
     if !signed.summaries.contains(summary) {
         return Err(format!("summary {summary} of {nevra} was not made here"));

@@ -3,7 +3,9 @@
 use repo_model::policy::Reason;
 use repo_model::policy::waivers::Waived;
 use repo_model::wire::signer::{Base64, KeyRole, KeyState};
-use repo_model::{FileDigest, HeaderDigest, Nevra, OperatorName, ReleaseId, Timestamp, WorkerName};
+use repo_model::{
+    FileDigest, HeaderDigest, Nevra, OperatorName, ReleaseId, RepoName, Timestamp, WorkerName,
+};
 use serde::{Deserialize, Serialize};
 
 /// One line.
@@ -124,6 +126,9 @@ pub enum Event {
     PackageSigned {
         /// The request.
         request: FileDigest,
+        /// The repository that it is for; none in records from before requests said it: every one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repo: Option<RepoName>,
         /// The package.
         header: HeaderDigest,
         /// Its name for people.

@@ -1,6 +1,7 @@
 //! A signer with a policy of two rebuilders, evidence to order, and real packages.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod serving;
 pub mod tools;
 
 use hallmark_signer::client::{Client, ClientError, SignedPackage};
@@ -15,7 +16,7 @@ use repo_model::rpm::{Head, Package, testkit};
 use repo_model::statement::{REBUILD, Rebuild, Rebuilder, Resource, Statement, Subject};
 use repo_model::verdict::Verdict;
 use repo_model::wire::signer::{Base64, ReleaseFiles};
-use repo_model::{FileDigest, HeaderDigest, Timestamp};
+use repo_model::{FileDigest, HeaderDigest, RepoName, Timestamp};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,6 +29,11 @@ pub fn now() -> Timestamp {
         .unwrap()
         .as_secs();
     Timestamp::from_unix_secs(i64::try_from(secs).unwrap())
+}
+
+/// The repository that packages are for unless a test says otherwise.
+pub fn base() -> RepoName {
+    "base".parse().unwrap()
 }
 
 /// A party of the policy: its name tells its operator and its key.
@@ -277,10 +283,7 @@ impl World {
 
     /// Has `rpm` signed on two good rebuilds.
     pub fn sign(&self, rpm: &Rpm) -> SignedPackage {
-        let head = rpm.head.to_bytes();
-        self.client()
-            .sign_package(&head, &rebuilds(rpm), &sboms(rpm))
-            .unwrap()
+        self.ask(rpm, &rebuilds(rpm)).unwrap()
     }
 
     /// The same, and the whole file signed detached: then a release may list it.
@@ -295,8 +298,16 @@ impl World {
     }
 
     pub fn ask(&self, rpm: &Rpm, envelopes: &[Envelope]) -> Result<SignedPackage, ClientError> {
+        let head = rpm.head.to_bytes();
         self.client()
-            .sign_package(&rpm.head.to_bytes(), envelopes, &sboms(rpm))
+            .sign_package(&base(), &head, envelopes, &sboms(rpm))
+    }
+
+    /// Asks for `rpm` on two good rebuilds, for another repository.
+    pub fn ask_for(&self, repo: &str, rpm: &Rpm) -> Result<SignedPackage, ClientError> {
+        let (repo, head) = (repo.parse().unwrap(), rpm.head.to_bytes());
+        self.client()
+            .sign_package(&repo, &head, &rebuilds(rpm), &sboms(rpm))
     }
 }
 
@@ -333,7 +344,7 @@ impl Draft {
         let package_list = write_package_list(&packages).into_bytes();
         let repomd = format!("<repomd><revision>{id}</revision></repomd>").into_bytes();
         let repo = ReleaseRepo {
-            repo: "base".parse().unwrap(),
+            repo: base(),
             arch: "x86_64".parse().unwrap(),
             repomd: FileDigest::of(&repomd),
             package_list: FileDigest::of(&package_list),

@@ -16,7 +16,8 @@ pub fn have(name: &str) -> bool {
     found
 }
 
-fn missing(what: &str) {
+/// Says that a test is skipped; with `CI` set it fails instead.
+pub fn missing(what: &str) {
     assert!(
         std::env::var_os("CI").is_none(),
         "{what} is missing on the test machine"
