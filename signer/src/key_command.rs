@@ -32,14 +32,15 @@ Examples:
     },
     /// Make the next key of a role, so that clients get it before it signs.
     #[command(after_help = "\
-The server shows it in RPM-GPG-KEY as soon as the signer runs again; it signs nothing
-before `key rotate`. Stop the signer first: the journal has one writer.
+The server shows it in RPM-GPG-KEY (post-quantum ones: RPM-GPG-KEY-pqc) as soon as the signer runs
+again; it signs nothing before `key rotate`. Stop the signer first: the journal has one writer.
 
 Examples:
   systemctl stop hallmark-signer
-  hallmark-signer key stage package && systemctl start hallmark-signer")]
+  hallmark-signer key stage package && systemctl start hallmark-signer
+  hallmark-signer key stage package-pqc    # post-quantum: a key and a life of its own")]
     Stage {
-        /// package, metadata or statement.
+        /// package, metadata, statement, package-pqc or metadata-pqc.
         role: KeyRole,
         #[command(flatten)]
         config: ConfigArg,
@@ -53,7 +54,7 @@ Examples:
   hallmark-signer key rotate package
   hallmark-signer key rotate metadata --at-once   # nobody uses the repository yet")]
     Rotate {
-        /// package, metadata or statement.
+        /// package, metadata, statement, package-pqc or metadata-pqc.
         role: KeyRole,
         /// Although clients may not have it yet: they would refuse what it signs.
         #[arg(long)]
@@ -63,8 +64,9 @@ Examples:
     },
     /// Take a key back; the staged key takes the place of a current one, at once.
     #[command(after_help = "\
-The certificate says so from then on (RPM-GPG-KEY-revoked), and no key file for clients has it. rpm keeps
-what it imported: remove it there with `rpmkeys --delete FINGERPRINT`, and publish again what it signed.
+The certificate says so from then on (RPM-GPG-KEY-revoked, -revoked-pqc), and no key file for clients has
+it. rpm keeps what it imported: remove it there with `rpmkeys --delete FINGERPRINT`, and publish again what
+it signed.
 
 Examples:
   hallmark-signer key revoke package-key --compromised --reason 'found on a build host'
@@ -142,7 +144,7 @@ fn in_words(key: &PublishedKey) -> String {
         .may_rotate_at()
         .map_or_else(String::new, |at| format!("  may take over from {at} on"));
     format!(
-        "{:<9}  {:<7}  {:<16}  {}  made {made}  {}{rotate}",
+        "{:<12}  {:<7}  {:<18}  {}  made {made}  {}{rotate}",
         key.role.name(),
         key.state.name(),
         key.label,

@@ -3,16 +3,15 @@
 
 mod common;
 
+use common::serving::{self, Serving};
 use common::{Rpm, World, now, tools};
 use hallmark_signer::keys::backend::KEY_BACKENDS;
 use hallmark_signer::verify::{Certificate, can_sign, verify_header_signature};
 use repo_model::config::KeyBackendName;
 use repo_model::wire::signer::{Identity, KeyRole};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
 /// What a backend needs besides the signer.
 struct Fixture {
@@ -110,19 +109,11 @@ struct Program<'a> {
 
 impl Program<'_> {
     fn command(&self, arguments: &[&str]) -> Command {
-        let path = self.world.dir.path().join("hallmark.toml");
-        let config = &self.world.config;
-        let text = format!(
-            "[signer]\nsocket = {:?}\nstate_dir = {:?}\npolicy_file = {:?}\nunsigned_policy = true\nkey_algorithm = {:?}\n{}",
-            config.socket,
-            config.state_dir,
-            config.policy_file,
-            self.algorithm,
-            self.fixture.settings
+        let more = format!(
+            "key_algorithm = {:?}\n{}",
+            self.algorithm, self.fixture.settings
         );
-        std::fs::write(&path, text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hallmark-signer"));
-        command.args(arguments).arg("--config").arg(path);
+        let mut command = serving::program(self.world, arguments, &more);
         for (name, value) in &self.fixture.environment {
             command.env(name, value);
         }
@@ -134,24 +125,8 @@ impl Program<'_> {
     }
 
     fn serve(&self) -> Serving {
-        let mut serving = Serving(self.command(&["serve"]).spawn().unwrap());
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while UnixStream::connect(&self.world.config.socket).is_err() {
-            assert!(serving.0.try_wait().unwrap().is_none(), "it ended");
-            assert!(Instant::now() < deadline, "not ready");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        serving
-    }
-}
-
-/// A serving process; killed when dropped.
-struct Serving(Child);
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let started = Serving::start(self.world, self.command(&["serve"]));
+        started.unwrap_or_else(|| panic!("{}", serving::log(self.world)))
     }
 }
 
@@ -247,16 +222,11 @@ fn the_life_of_each_key(program: &Program<'_>, first: &Identity, what: &str) {
         assert!(output.status.success(), "{what}: {}", tools::text(&output));
         hand_over_credentials(world.dir.path(), &world.config.state_dir);
     };
-    for role in KeyRole::ALL.map(KeyRole::name) {
-        ok(&["key", "stage", role]);
-        ok(&["key", "rotate", role, "--at-once"]);
-        ok(&[
-            "key",
-            "revoke",
-            &format!("{role}-key"),
-            "--reason",
-            "done with",
-        ]);
+    for role in KeyRole::ALL {
+        ok(&["key", "stage", role.name()]);
+        ok(&["key", "rotate", role.name(), "--at-once"]);
+        let first = role.first_label();
+        ok(&["key", "revoke", first, "--reason", "done with"]);
     }
     let _serving = program.serve();
     let now = world.client().identity().unwrap();
@@ -266,6 +236,17 @@ fn the_life_of_each_key(program: &Program<'_>, first: &Identity, what: &str) {
         "{what}"
     );
     assert_ne!(now.statement_key, first.statement_key, "{what}");
+    let post_quantum = |identity: &Identity| {
+        let (package, metadata) = (
+            &identity.package_pqc_certificate,
+            &identity.metadata_pqc_certificate,
+        );
+        [package, metadata].map(|one| one.clone().unwrap())
+    };
+    for (now, first) in post_quantum(&now).iter().zip(post_quantum(first)) {
+        assert_ne!(*now, first, "{what}");
+    }
+    assert_eq!(now.keys.len(), 2 * KeyRole::ALL.len(), "{what}");
     world.sign(&Rpm::probe("after"));
 }
 

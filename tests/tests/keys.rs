@@ -49,6 +49,10 @@ fn keys(world: &World) -> String {
     String::from_utf8(world.http.fetch("/keys/RPM-GPG-KEY")).expect("text")
 }
 
+fn post_quantum_keys(world: &World) -> String {
+    String::from_utf8(world.http.fetch("/keys/RPM-GPG-KEY-pqc")).expect("text")
+}
+
 fn publish(world: &World, name: &str) {
     let build = Crafted::new(name, "1.0").publish(&world.http).build;
     world.until_published(build);
@@ -93,12 +97,18 @@ fn a_key_is_staged_rotated_and_revoked_and_no_client_that_fetched_it_stumbles() 
 
     with_signer_stopped(
         &world,
-        &[&["key", "stage", "package"], &["key", "stage", "metadata"]],
+        &[
+            &["key", "stage", "package"],
+            &["key", "stage", "metadata"],
+            &["key", "stage", "package-pqc"],
+        ],
     );
     publish(&world, "second");
     let staged = keys(&world);
     let count = |text: &str| text.matches("BEGIN PGP PUBLIC KEY BLOCK").count();
     assert_eq!((count(&before), count(&staged)), (2, 4));
+    // Post-quantum keys are in a file of their own: gpg and rpm 4 would refuse all of the other one.
+    assert_eq!(count(&post_quantum_keys(&world)), 3);
     for client in &clients {
         installs(*client, &world, &before, "second", "staged, old keys");
         installs(*client, &world, &staged, "second", "staged, new keys");
@@ -111,6 +121,7 @@ fn a_key_is_staged_rotated_and_revoked_and_no_client_that_fetched_it_stumbles() 
         &[
             &["key", "rotate", "package", "--at-once"],
             &["key", "rotate", "metadata", "--at-once"],
+            &["key", "rotate", "package-pqc", "--at-once"],
         ],
     );
     publish(&world, "third");
@@ -136,16 +147,13 @@ fn a_key_is_staged_rotated_and_revoked_and_no_client_that_fetched_it_stumbles() 
         }
     }
 
+    let revoke = |label| {
+        let reason = ["--compromised", "--reason", "a rehearsal"];
+        [&["key", "revoke", label], &reason[..]].concat()
+    };
     with_signer_stopped(
         &world,
-        &[&[
-            "key",
-            "revoke",
-            "metadata-key",
-            "--compromised",
-            "--reason",
-            "a rehearsal",
-        ]],
+        &[&revoke("metadata-key"), &revoke("package-key-pqc")],
     );
     publish(&world, "fourth");
     let listed: Vec<PublishedKey> = world.http.get_json("/keys/keys.json");
@@ -153,12 +161,22 @@ fn a_key_is_staged_rotated_and_revoked_and_no_client_that_fetched_it_stumbles() 
         .iter()
         .filter(|key| key.state == KeyState::Revoked)
         .collect();
-    assert_eq!(revoked.len(), 1);
+    assert_eq!(revoked.len(), 2);
     let after = keys(&world);
-    assert_eq!(count(&after), 3);
+    assert_eq!((count(&after), count(&post_quantum_keys(&world))), (3, 2));
+    for (file, key) in [("revoked", revoked[0]), ("revoked-pqc", revoked[1])] {
+        let served = world.http.fetch(&format!("/keys/RPM-GPG-KEY-{file}"));
+        assert_eq!(served, key.public.as_bytes(), "{file}");
+    }
+    let status = world.hallmark_ok(&["key", "status"]);
+    let revoked = |role: &str| {
+        let of_role = |line: &&str| line.starts_with(role) && line.contains("revoked");
+        status.lines().filter(of_role).count()
+    };
     assert_eq!(
-        world.http.fetch("/keys/RPM-GPG-KEY-revoked"),
-        revoked[0].public.as_bytes()
+        (revoked("package-pqc"), revoked("metadata ")),
+        (1, 1),
+        "{status}"
     );
     for client in &clients {
         installs(*client, &world, &after, "fourth", "revoked");
@@ -192,8 +210,8 @@ fn the_keys_come_as_a_package_that_goes_the_way_of_every_other() {
     let status = world.hallmark_ok(&["key", "status"]);
     assert_eq!(
         status.lines().count(),
-        4,
-        "a heading and three keys: {status}"
+        6,
+        "a heading and five keys: {status}"
     );
 }
 

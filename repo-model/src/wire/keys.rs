@@ -16,18 +16,50 @@ pub enum KeyRole {
     Metadata,
     /// Statements (ECDSA P-256).
     Statement,
+    /// What `Package` signs, post-quantum (OpenPGP v6); there is none when that is off.
+    PackagePqc,
+    /// What `Metadata` signs, post-quantum (OpenPGP v6); there is none when that is off.
+    MetadataPqc,
 }
 
 impl KeyRole {
     /// Every role.
-    pub const ALL: [Self; 3] = [Self::Package, Self::Metadata, Self::Statement];
+    pub const ALL: [Self; 5] = [
+        Self::Package,
+        Self::Metadata,
+        Self::Statement,
+        Self::PackagePqc,
+        Self::MetadataPqc,
+    ];
 
-    /// `package`, `metadata`, `statement`.
+    /// `package`, `metadata`, `statement`, `package-pqc`, `metadata-pqc`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Package => "package",
             Self::Metadata => "metadata",
             Self::Statement => "statement",
+            Self::PackagePqc => "package-pqc",
+            Self::MetadataPqc => "metadata-pqc",
+        }
+    }
+
+    /// What the first key of this role is called; later ones have a number after it.
+    pub fn first_label(self) -> &'static str {
+        match self {
+            Self::Package => "package-key",
+            Self::Metadata => "metadata-key",
+            Self::Statement => "statement-key",
+            Self::PackagePqc => "package-key-pqc",
+            Self::MetadataPqc => "metadata-key-pqc",
+        }
+    }
+
+    /// Whether its certificates are of OpenPGP version 6, which go into key files of their own: gpg and
+    /// rpm 4 refuse a whole file that has one.
+    pub fn is_post_quantum(self) -> bool {
+        match self {
+            Self::Package | Self::Metadata | Self::Statement => false,
+            Self::PackagePqc | Self::MetadataPqc => true,
         }
     }
 
@@ -35,8 +67,8 @@ impl KeyRole {
     pub fn max_age_days(self) -> i64 {
         match self {
             // Each change costs a re-signing or old keys on clients.
-            Self::Package => 730,
-            Self::Metadata | Self::Statement => 365,
+            Self::Package | Self::PackagePqc => 730,
+            Self::Metadata | Self::Statement | Self::MetadataPqc => 365,
         }
     }
 }
@@ -49,7 +81,9 @@ impl fmt::Display for KeyRole {
 
 /// Not a role.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no role of a key: want package, metadata or statement")]
+#[error(
+    "`{0}` is no role of a key: want package, metadata, statement, package-pqc or metadata-pqc"
+)]
 pub struct ParseKeyRoleError(String);
 
 impl FromStr for KeyRole {
@@ -61,7 +95,7 @@ impl FromStr for KeyRole {
     }
 }
 
-/// Where a key is in its life. One of each role is current, at most one is next.
+/// Where a key is in its life. One of each role that has keys is current, at most one is next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyState {
@@ -201,6 +235,9 @@ mod tests {
         assert!(next.warnings(day(400)).is_empty());
         assert_eq!(next.may_rotate_at(), Some(day(MIN_STAGED_DAYS)));
         assert!("packages".parse::<KeyRole>().is_err());
-        assert_eq!("package".parse::<KeyRole>().unwrap(), KeyRole::Package);
+        for role in KeyRole::ALL {
+            assert_eq!(role.name().parse::<KeyRole>().unwrap(), role);
+            assert_eq!(serde_json::to_value(role).unwrap(), role.name());
+        }
     }
 }

@@ -194,18 +194,21 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Certificates of a role that are to be accepted: next, current and retired ones, each once. Only
-    /// OpenPGP version 4, which every client reads.
+    /// Certificates of a role that are to be accepted: next, current and retired ones, each once. Those of
+    /// one role have one OpenPGP version: 4, which every client reads, or 6.
     pub fn certificates(&self, role: KeyRole) -> Vec<&str> {
         let current = match role {
-            KeyRole::Package => &self.package_certificate,
-            KeyRole::Metadata => &self.metadata_certificate,
-            KeyRole::Statement => &self.statement_key,
+            KeyRole::Package => Some(&self.package_certificate),
+            KeyRole::Metadata => Some(&self.metadata_certificate),
+            KeyRole::Statement => Some(&self.statement_key),
+            KeyRole::PackagePqc => self.package_pqc_certificate.as_ref(),
+            KeyRole::MetadataPqc => self.metadata_pqc_certificate.as_ref(),
         };
-        let listed = self.keys.iter().filter(|key| {
-            key.role == role && key.state.is_trusted() && key.openpgp_version != Some(6)
-        });
-        let mut all = vec![current.as_str()];
+        let listed = self
+            .keys
+            .iter()
+            .filter(|key| key.role == role && key.state.is_trusted());
+        let mut all: Vec<_> = current.map(String::as_str).into_iter().collect();
         for key in listed {
             if !all.contains(&key.public.as_str()) {
                 all.push(&key.public);

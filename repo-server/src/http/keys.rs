@@ -125,15 +125,16 @@ pub async fn key(State(app): State<App>, Path(name): Path<String>) -> Result<Res
         ),
         "RPM-GPG-KEY-packages" => identity.certificates(KeyRole::Package).concat(),
         "RPM-GPG-KEY-metadata" => identity.certificates(KeyRole::Metadata).concat(),
-        "RPM-GPG-KEY-revoked" => of_openpgp(&identity, |key| key.state == KeyState::Revoked),
+        "RPM-GPG-KEY-revoked" => revoked(&identity, |role| !role.is_post_quantum()),
         // Apart from the others: gpg and older rpm refuse a whole file that has one.
-        "RPM-GPG-KEY-packages-pqc" => identity.package_pqc_certificate.unwrap_or_default(),
-        "RPM-GPG-KEY-metadata-pqc" => identity.metadata_pqc_certificate.unwrap_or_default(),
+        "RPM-GPG-KEY-packages-pqc" => identity.certificates(KeyRole::PackagePqc).concat(),
+        "RPM-GPG-KEY-metadata-pqc" => identity.certificates(KeyRole::MetadataPqc).concat(),
         "RPM-GPG-KEY-pqc" => format!(
             "{}{}",
-            identity.package_pqc_certificate.unwrap_or_default(),
-            identity.metadata_pqc_certificate.unwrap_or_default()
+            identity.certificates(KeyRole::PackagePqc).concat(),
+            identity.certificates(KeyRole::MetadataPqc).concat()
         ),
+        "RPM-GPG-KEY-revoked-pqc" => revoked(&identity, KeyRole::is_post_quantum),
         "statement.pub" => identity.statement_key,
         "keys.json" => return Ok(Json(identity.keys).into_response()),
         // One key by its label: what a retired one signed is still to be checked.
@@ -142,7 +143,7 @@ pub async fn key(State(app): State<App>, Path(name): Path<String>) -> Result<Res
     if text.is_empty() {
         return Err(ApiError::not_found(format!("there is no key {name}")).hint(
             "keys: RPM-GPG-KEY, RPM-GPG-KEY-packages, RPM-GPG-KEY-metadata, RPM-GPG-KEY-pqc, \
-             RPM-GPG-KEY-revoked, statement.pub, keys.json and what that lists (LABEL.asc, LABEL.pub)",
+             RPM-GPG-KEY-revoked, RPM-GPG-KEY-revoked-pqc, statement.pub, keys.json and what that lists (LABEL.asc, LABEL.pub)",
         ));
     }
     Ok(text_answer(text))
@@ -152,17 +153,19 @@ fn one_key(identity: &Identity, name: &str) -> Option<String> {
     let (label, kind) = name.rsplit_once('.')?;
     let found = identity.keys.iter().find(|key| key.label == label)?;
     let wanted = match found.role {
-        KeyRole::Package | KeyRole::Metadata => "asc",
         KeyRole::Statement => "pub",
+        KeyRole::Package | KeyRole::Metadata | KeyRole::PackagePqc | KeyRole::MetadataPqc => "asc",
     };
     (kind == wanted).then(|| found.public.clone())
 }
 
-fn of_openpgp(identity: &Identity, wanted: impl Fn(&PublishedKey) -> bool) -> String {
-    let all = identity.keys.iter();
-    all.filter(|key| key.openpgp_version.is_some() && wanted(key))
-        .map(|key| key.public.as_str())
-        .collect()
+/// Revoked certificates of these roles; a revoked statement key has nothing that could say so.
+fn revoked(identity: &Identity, wanted: impl Fn(KeyRole) -> bool) -> String {
+    let is_wanted = |key: &&PublishedKey| {
+        key.state == KeyState::Revoked && key.openpgp_version.is_some() && wanted(key.role)
+    };
+    let all = identity.keys.iter().filter(is_wanted);
+    all.map(|key| key.public.as_str()).collect()
 }
 
 /// `…/repodata/repomd.xml.key`, which zypper looks for.

@@ -408,8 +408,9 @@ async fn sign(app: &App, made: &MadeRelease) -> Result<SignedRelease, JobError> 
             &signed.repomd_signatures,
             &identity.certificates(KeyRole::Metadata),
         )?;
-        if let Some(certificate) = &identity.metadata_pqc_certificate {
-            verify(&files, &signed.repomd_post_quantum, &[certificate])?;
+        if identity.metadata_pqc_certificate.is_some() {
+            let certificates = identity.certificates(KeyRole::MetadataPqc);
+            verify(&files, &signed.repomd_post_quantum, &certificates)?;
         }
         Ok(signed)
     });

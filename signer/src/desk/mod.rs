@@ -452,8 +452,10 @@ fn trusted_certificates(
     signing: &[Certificate],
 ) -> Result<Vec<Certificate>, OpenError> {
     let mut all = signing.to_vec();
-    for armored in identity.certificates(KeyRole::Package) {
-        all.push(Certificate::from_bytes(armored.as_bytes())?);
+    for role in [KeyRole::Package, KeyRole::PackagePqc] {
+        for armored in identity.certificates(role) {
+            all.push(Certificate::from_bytes(armored.as_bytes())?);
+        }
     }
     Ok(all)
 }

@@ -12,8 +12,8 @@
 use super::{Desk, DeskError, bad_request};
 use crate::index::Index;
 use crate::journal::{Event, clipped};
+use crate::keys::PostQuantumKeys;
 use crate::keys::openpgp::{SignatureHasher, armored_signatures};
-use crate::keys::pqc::PqcHasher;
 use crate::rules::Rules;
 use repo_model::policy::{Policy, Reason};
 use repo_model::release::{
@@ -66,9 +66,7 @@ pub(super) fn sign(
     let mut repomd_post_quantum = Vec::new();
     for repo in files {
         if let Some(keys) = &desk.keys.post_quantum {
-            let mut hasher = PqcHasher::new()?;
-            hasher.update(&repo.repomd.0);
-            repomd_post_quantum.push(keys.metadata.sign_armored(hasher, now)?);
+            repomd_post_quantum.push(sign_repomd_post_quantum(keys, &repo.repomd.0, now)?);
         }
         repomd_signatures.push(sign_repomd(desk, &repo.repomd.0, now)?);
     }
@@ -101,6 +99,20 @@ fn sign_repomd(desk: &Desk, repomd: &[u8], now: Timestamp) -> Result<String, Des
     let packets = beside
         .chain([&desk.keys.metadata])
         .map(|key| key.sign_hasher(hasher.clone(), now))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(armored_signatures(&packets)?)
+}
+
+/// The same with version 6 keys.
+fn sign_repomd_post_quantum(
+    keys: &PostQuantumKeys,
+    repomd: &[u8],
+    now: Timestamp,
+) -> Result<String, DeskError> {
+    let beside = keys.metadata_beside.iter();
+    let packets = beside
+        .chain([&keys.metadata])
+        .map(|key| key.sign(repomd, now))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(armored_signatures(&packets)?)
 }

@@ -1,13 +1,13 @@
 //! Where the private keys live: one row a backend.
 
 use super::openpgp::{OpenPgpError, SigningKey};
+use super::pqc::PqcKey;
 use super::{KeyError, credential, encrypted, file, pkcs11};
 use repo_model::Timestamp;
 use repo_model::config::{KeyBackendName, SignerConfig};
 use repo_model::dsse::StatementSigner;
 use repo_model::wire::signer::KeyRole;
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// One place for keys.
 #[derive(Debug, Clone, Copy)]
@@ -56,14 +56,8 @@ pub trait KeyStore {
     /// A statement key, ready to sign.
     fn statement(&self, slot: &Slot) -> Result<Arc<dyn StatementSigner>, KeyError>;
 
-    /// Whether a key that the backend cannot make itself is kept under this name.
-    fn has_file(&self, file: &str) -> Result<bool, KeyError>;
-
-    /// Keeps such a key; `false` when the name was taken.
-    fn put_file(&self, file: &str, secret: &[u8]) -> Result<bool, KeyError>;
-
-    /// Such a key.
-    fn get_file(&self, file: &str) -> Result<Zeroizing<Vec<u8>>, KeyError>;
+    /// A post-quantum package or metadata key, ready to sign.
+    fn post_quantum(&self, slot: &Slot) -> Result<PqcKey, KeyError>;
 }
 
 /// Opens the backend that the configuration names.

@@ -5,15 +5,20 @@ use super::backend::KeyBackend;
 use super::files::{create, exists, read_private};
 use super::vault::{Kept, Vault};
 use repo_model::config::KeyBackendName;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 pub(super) static BACKEND: KeyBackend = KeyBackend {
     name: KeyBackendName::File,
-    open: |config| Ok(Box::new(Kept(Files(config.state_dir.clone())))),
+    open: |config| Ok(Box::new(store(&config.state_dir))),
 };
 
-struct Files(PathBuf);
+/// Keys in files of `dir`.
+pub(super) fn store(dir: &Path) -> Kept<Files> {
+    Kept(Files(dir.to_owned()))
+}
+
+pub(super) struct Files(PathBuf);
 
 impl Vault for Files {
     fn has(&self, file: &str) -> Result<bool, KeyError> {

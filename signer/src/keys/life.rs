@@ -9,13 +9,18 @@ use super::ring::{Ring, RingKey};
 use super::{KeyError, backend, make_state_dir, public};
 use crate::journal::{Event, Journal};
 use repo_model::Timestamp;
-use repo_model::config::SignerConfig;
+use repo_model::config::{PostQuantum, SignerConfig};
 use repo_model::wire::signer::{KeyRole, KeyState, MIN_STAGED_DAYS};
 
 /// Makes the next key of a role, so that clients can have it before it signs.
 pub fn stage(config: &SignerConfig, role: KeyRole, now: Timestamp) -> Result<RingKey, KeyError> {
     let dir = &config.state_dir;
     make_state_dir(dir)?;
+    if role.is_post_quantum() && config.post_quantum == PostQuantum::Off {
+        return Err(KeyError::Life(format!(
+            "there is to be no {role} key: `signer.post_quantum` is off"
+        )));
+    }
     let mut ring = existing(config)?;
     if let Some(next) = ring.one(role, KeyState::Next) {
         return Err(KeyError::Life(format!(
@@ -51,8 +56,7 @@ pub fn rotate(
     let mut ring = existing(config)?;
     let mut journal = open_journal(config)?;
     let key = take_over(config, &mut ring, &mut journal, role, at_once, now)?;
-    ring.write(&config.state_dir)?;
-    write_current_files(config, now)?;
+    in_force(config, &ring, now)?;
     Ok(key)
 }
 
@@ -131,15 +135,14 @@ pub fn revoke(
     };
     record(&mut journal, &key, fingerprint, Some(reason), now)?;
     ring.set(label, KeyState::Revoked, now);
-    ring.write(dir)?;
-    write_current_files(config, now)?;
+    in_force(config, &ring, now)?;
     Ok(key)
 }
 
 /// The list of an installation that `init` has made.
 fn existing(config: &SignerConfig) -> Result<Ring, KeyError> {
-    let dir = &config.state_dir;
-    Ring::read(dir)?.ok_or_else(|| KeyError::Missing { path: dir.clone() })
+    let path = config.state_dir.clone();
+    Ring::read(config)?.ok_or(KeyError::Missing { path })
 }
 
 fn open_journal(config: &SignerConfig) -> Result<Journal, KeyError> {
@@ -164,6 +167,9 @@ fn record(
     Ok(())
 }
 
-fn write_current_files(config: &SignerConfig, now: Timestamp) -> Result<(), KeyError> {
-    public::write_current(&config.state_dir, &super::load_at(config, now)?)
+/// Puts a list in force that the keys are there for. The list comes last: a step that failed before can be
+/// taken again, and one that did not is done.
+fn in_force(config: &SignerConfig, ring: &Ring, now: Timestamp) -> Result<(), KeyError> {
+    super::load_with(config, ring, now)?;
+    ring.write(&config.state_dir)
 }

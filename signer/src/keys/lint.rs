@@ -2,6 +2,7 @@
 //! refused.
 
 use super::openpgp::system_time;
+use super::pqc;
 use repo_model::Timestamp;
 use sequoia_openpgp as openpgp;
 
@@ -13,22 +14,51 @@ use openpgp::types::{HashAlgorithm, PublicKeyAlgorithm};
 
 /// One rule.
 struct Rule {
+    /// OpenPGP versions of the keys that it is about: who reads version 6 is no rpm 4.
+    versions: &'static [u8],
     /// Says what is wrong, and who minds; `None` when nothing is.
     check: fn(&Cert, Timestamp) -> Option<String>,
 }
 
 static RULES: &[Rule] = &[
-    Rule { check: critical },
-    Rule { check: weak_hash },
-    Rule { check: algorithm },
-    Rule { check: user_ids },
-    Rule { check: valid },
+    Rule {
+        versions: &[4],
+        check: critical,
+    },
+    Rule {
+        versions: &[4],
+        check: algorithm,
+    },
+    Rule {
+        versions: &[6],
+        check: post_quantum,
+    },
+    Rule {
+        versions: &[4, 6],
+        check: weak_hash,
+    },
+    Rule {
+        versions: &[4, 6],
+        check: user_ids,
+    },
+    Rule {
+        versions: &[4, 6],
+        check: valid,
+    },
 ];
 
 /// Everything that is wrong with a certificate, in words.
 pub fn findings(certificate: &Cert, now: Timestamp) -> Vec<String> {
+    let version = certificate.primary_key().key().version();
+    let about = |rule: &&Rule| rule.versions.contains(&version);
+    if !RULES.iter().any(|rule| about(&rule)) {
+        return vec![format!(
+            "an OpenPGP version {version} key: want 4, or 6 for post-quantum ones"
+        )];
+    }
     RULES
         .iter()
+        .filter(about)
         .filter_map(|rule| (rule.check)(certificate, now))
         .collect()
 }
@@ -91,6 +121,17 @@ fn algorithm(certificate: &Cert, _: Timestamp) -> Option<String> {
     }
 }
 
+/// Whoever takes version 6 at all has the other algorithms in version 4 already.
+fn post_quantum(certificate: &Cert, _: Timestamp) -> Option<String> {
+    match certificate.primary_key().key().pk_algo() {
+        pqc::ALGORITHM => None,
+        other => Some(format!(
+            "{other} in a version 6 key: want {}",
+            pqc::ALGORITHM
+        )),
+    }
+}
+
 fn user_ids(certificate: &Cert, _: Timestamp) -> Option<String> {
     match certificate.userids().count() {
         1 => None,
@@ -120,6 +161,8 @@ mod tests {
         let now = made.plus_secs(86_400);
         let ours = SigningKey::generate("A <a@b.example>", KeyAlgorithm::Ed25519, made).unwrap();
         assert_eq!(findings(ours.certificate(), now), [""; 0]);
+        let quantum = pqc::PqcKey::generate("A <a@b.example>", made).unwrap();
+        assert_eq!(findings(quantum.certificate(), now), [""; 0]);
         let built = |suite: CipherSuite| {
             let builder = CertBuilder::new()
                 .set_creation_time(system_time(made))
@@ -141,6 +184,15 @@ mod tests {
             let found = findings(&built(suite), now);
             assert!(found.iter().any(|one| one.contains(says)), "{found:?}");
         }
+        let (modern, _) = CertBuilder::new()
+            .set_profile(openpgp::Profile::RFC9580)
+            .and_then(|builder| builder.add_userid("C <c@b.example>").generate())
+            .unwrap();
+        let found = findings(&modern, Timestamp::from_unix_secs(4_000_000_000));
+        assert!(
+            found.iter().any(|one| one.contains("in a version 6 key")),
+            "{found:?}"
+        );
         let (nobody, _) = CertBuilder::new().generate().unwrap();
         let found = findings(&nobody, now);
         assert!(

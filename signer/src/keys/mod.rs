@@ -7,7 +7,7 @@
 //! | `metadata-key.asc` | OpenPGP key that signs `repomd.xml` | 0600 |
 //! | `statement-key.pem` | P-256 key that signs statements, PKCS #8 | 0600 |
 //! | `package-key-pqc.asc`, `metadata-key-pqc.asc` | post-quantum OpenPGP keys for the same, unless `signer.post_quantum` is off | 0600 |
-//! | `package-key-2.asc`, ... | later keys of the same role | 0600 |
+//! | `package-key-2.asc`, `package-key-pqc-2.asc`, ... | later keys of the same role | 0600 |
 //! | `….pgp` | the same, locked with a passphrase | 0600 |
 //! | `….certificate.asc` | instead of those when the keys are in a token | 0600 |
 //! | `public/` | the public half of every key | 0644 |
@@ -29,6 +29,7 @@ mod pkcs11;
 mod pkcs11_signing;
 pub mod pqc;
 mod public;
+mod revocation;
 pub mod ring;
 mod seal;
 mod vault;
@@ -88,13 +89,15 @@ pub struct Keys {
     pub published: Vec<PublishedKey>,
 }
 
-/// The two post-quantum keys.
+/// The post-quantum keys.
 #[derive(Debug, Clone)]
 pub struct PostQuantumKeys {
     /// Signs package headers and package files.
     pub package: PqcKey,
     /// Signs `repomd.xml`.
     pub metadata: PqcKey,
+    /// Sign `repomd.xml` too, see [`Keys::metadata_beside`].
+    pub metadata_beside: Vec<PqcKey>,
 }
 
 /// What [`init`] found or made.
@@ -114,10 +117,10 @@ pub fn init(config: &SignerConfig, now: Timestamp) -> Result<InitOutcome, KeyErr
     let dir = &config.state_dir;
     make_state_dir(dir)?;
     let store = backend::open(config)?;
-    let mut ring = Ring::read(dir)?.unwrap_or_else(|| Ring::first(None));
+    let mut ring = ring_or_first(config)?;
     let mut made = Vec::new();
     for key in &mut ring.keys {
-        if key.state == KeyState::Current {
+        if signs(config, key) {
             if store.make(&key.slot(), config, now)? {
                 made.push(key.label.clone());
                 key.since = Some(now);
@@ -126,92 +129,73 @@ pub fn init(config: &SignerConfig, now: Timestamp) -> Result<InitOutcome, KeyErr
         }
     }
     ring.write(dir)?;
-    if config.post_quantum != PostQuantum::Off {
-        for file in [PACKAGE_PQC_KEY, METADATA_PQC_KEY] {
-            if make_post_quantum_key(&*store, file, &config.user_id, now)? {
-                made.push(file.trim_end_matches(".asc").to_owned());
-            }
-        }
-    }
-    let keys = load_from(&*store, config, now)?;
-    public::write_current(dir, &keys)?;
+    let keys = load_from(&*store, config, &ring, now)?;
     Ok(InitOutcome { keys, made })
 }
 
-/// Files with every backend: no token makes such signatures yet.
-fn make_post_quantum_key(
-    store: &dyn backend::KeyStore,
-    file: &'static str,
-    user_id: &str,
-    now: Timestamp,
-) -> Result<bool, KeyError> {
-    if store.has_file(file)? {
-        return Ok(false);
-    }
-    let secret = PqcKey::generate(user_id, now).and_then(|key| key.to_secret_armor());
-    store.put_file(file, &secret.map_err(pqc_error(file))?)
+/// The list of keys; from before there was one, the keys have the first names.
+fn ring_or_first(config: &SignerConfig) -> Result<Ring, KeyError> {
+    let ring = Ring::read(config)?;
+    Ok(ring.unwrap_or_else(|| Ring::first().completed(config)))
 }
 
-fn pqc_error(file: &'static str) -> impl FnOnce(openpgp::OpenPgpError) -> KeyError {
-    move |source| KeyError::OpenPgp {
-        label: file.to_owned(),
-        source,
-    }
+/// Whether this key signs with this configuration.
+fn signs(config: &SignerConfig, key: &RingKey) -> bool {
+    let is_on = config.post_quantum != PostQuantum::Off || !key.role.is_post_quantum();
+    key.state == KeyState::Current && is_on
 }
 
-fn post_quantum(
-    store: &dyn backend::KeyStore,
-    config: &SignerConfig,
-) -> Result<Option<PostQuantumKeys>, KeyError> {
-    let key =
-        |file: &'static str| PqcKey::from_bytes(&store.get_file(file)?).map_err(pqc_error(file));
-    Ok(match config.post_quantum {
-        PostQuantum::Off => None,
-        PostQuantum::Detached | PostQuantum::Embedded => Some(PostQuantumKeys {
-            package: key(PACKAGE_PQC_KEY)?,
-            metadata: key(METADATA_PQC_KEY)?,
-        }),
-    })
-}
-
-/// Opens all keys that sign at `now`, wherever the configuration says they are.
+/// Opens all keys that sign at `now`, wherever the configuration says they are. Makes the public files again
+/// that are not as they should be.
 pub fn load_at(config: &SignerConfig, now: Timestamp) -> Result<Keys, KeyError> {
-    load_from(&*backend::open(config)?, config, now)
+    load_with(config, &ring_or_first(config)?, now)
+}
+
+/// The same by a list that is not in force yet.
+fn load_with(config: &SignerConfig, ring: &Ring, now: Timestamp) -> Result<Keys, KeyError> {
+    load_from(&*backend::open(config)?, config, ring, now)
 }
 
 fn load_from(
     store: &dyn backend::KeyStore,
     config: &SignerConfig,
+    ring: &Ring,
     now: Timestamp,
 ) -> Result<Keys, KeyError> {
     let dir = &config.state_dir;
-    // From before there was a list: the keys have the first names.
-    let ring = Ring::read(dir)?.unwrap_or_else(|| Ring::first(None));
     let current = |role: KeyRole| {
         let found = ring.one(role, KeyState::Current);
         found
             .map(RingKey::slot)
             .ok_or_else(|| KeyError::Life(format!("there is no current {role} key")))
     };
-    let mut metadata_beside = Vec::new();
-    for key in ring.of(KeyRole::Metadata).filter(|key| beside(key, now)) {
-        metadata_beside.push(store.open_pgp(&key.slot())?);
-    }
+    let retired_lately = |role| {
+        let all = ring.of(role).filter(|key| beside(key, now));
+        all.map(RingKey::slot)
+    };
     let keys = Keys {
         package: store.open_pgp(&current(KeyRole::Package)?)?,
         metadata: store.open_pgp(&current(KeyRole::Metadata)?)?,
-        metadata_beside,
+        metadata_beside: retired_lately(KeyRole::Metadata)
+            .map(|slot| store.open_pgp(&slot))
+            .collect::<Result<_, _>>()?,
         statement: store.statement(&current(KeyRole::Statement)?)?,
-        post_quantum: post_quantum(store, config)?,
+        post_quantum: match config.post_quantum {
+            PostQuantum::Off => None,
+            PostQuantum::Detached | PostQuantum::Embedded => Some(PostQuantumKeys {
+                package: store.post_quantum(&current(KeyRole::PackagePqc)?)?,
+                metadata: store.post_quantum(&current(KeyRole::MetadataPqc)?)?,
+                metadata_beside: retired_lately(KeyRole::MetadataPqc)
+                    .map(|slot| store.post_quantum(&slot))
+                    .collect::<Result<_, _>>()?,
+            }),
+        },
         published: Vec::new(),
     };
-    for key in ring
-        .keys
-        .iter()
-        .filter(|key| key.state == KeyState::Current)
-    {
+    for key in ring.keys.iter().filter(|key| signs(config, key)) {
         public::write(store, dir, key, now)?;
     }
+    public::write_current(dir, &keys)?;
     let published = ring.keys.iter().map(|key| public::published(dir, key, now));
     Ok(Keys {
         published: published.collect::<Result<_, _>>()?,

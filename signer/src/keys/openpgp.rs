@@ -6,13 +6,14 @@
 //! or primary user id (25), which rpm 4.18's own parser refuses. A certificate that never expires
 //! and has one user id needs neither. ECDSA is no choice: rpm 4.18 calls its signatures BAD.
 
+use super::revocation::Revocation;
 use repo_model::Timestamp;
 use repo_model::config::KeyAlgorithm;
 use repo_model::rpm::signature::LegacySlot;
 use sequoia_openpgp as openpgp;
 
 use openpgp::armor;
-use openpgp::cert::{Cert, CertRevocationBuilder};
+use openpgp::cert::Cert;
 use openpgp::crypto::hash::Context;
 use openpgp::crypto::{KeyPair, Signer};
 use openpgp::packet::key::{Key4, PrimaryRole, SecretParts};
@@ -20,10 +21,7 @@ use openpgp::packet::signature::SignatureBuilder;
 use openpgp::packet::{Key, Packet, Signature, UserID};
 use openpgp::parse::Parse as _;
 use openpgp::serialize::{Marshal as _, MarshalInto as _};
-use openpgp::types::{
-    Curve, Features, HashAlgorithm, KeyFlags, PublicKeyAlgorithm, ReasonForRevocation,
-    SignatureType,
-};
+use openpgp::types::{Curve, Features, HashAlgorithm, KeyFlags, PublicKeyAlgorithm, SignatureType};
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -248,31 +246,11 @@ impl SigningKey {
     }
 
     /// The certificate with a statement of this key that it is not to be trusted any more, in armour.
-    ///
-    /// * `compromised`: everything that it ever signed is in doubt; otherwise another key took its place.
-    pub fn revoked_certificate(
+    pub(super) fn revoked_certificate(
         &self,
-        compromised: bool,
-        reason: &str,
-        now: Timestamp,
+        revocation: Revocation<'_>,
     ) -> Result<String, OpenPgpError> {
-        let code = match compromised {
-            true => ReasonForRevocation::KeyCompromised,
-            false => ReasonForRevocation::KeySuperseded,
-        };
-        let task = "revoke a key";
-        let revocation = CertRevocationBuilder::new()
-            .set_reason_for_revocation(code, reason.as_bytes())
-            .and_then(|revocation| revocation.set_signature_creation_time(system_time(now)))
-            .and_then(|revocation| {
-                revocation.build(&mut *self.private.signer(), &self.certificate, HASH)
-            })
-            .map_err(library(task))?;
-        let public = self.certificate.clone().strip_secret_key_material();
-        let (certificate, _) = public
-            .insert_packets([Packet::from(revocation)])
-            .map_err(library(task))?;
-        armored_certificate(&certificate)
+        revocation.of(&self.certificate, &mut *self.private.signer(), HASH)
     }
 
     /// Signs and checks its own work: a fault in the arithmetic must not leave the process.
@@ -293,7 +271,8 @@ impl SigningKey {
     }
 }
 
-fn armored_certificate(certificate: &Cert) -> Result<String, OpenPgpError> {
+/// The public half in armour.
+pub(super) fn armored_certificate(certificate: &Cert) -> Result<String, OpenPgpError> {
     let task = "write a certificate";
     let mut writer =
         armor::Writer::new(Vec::new(), armor::Kind::PublicKey).map_err(memory(task))?;

@@ -5,13 +5,16 @@
 //! certificate is made once and kept in `state_dir` as `<label>.certificate.asc`. Back it up; without it
 //! the same key would get another fingerprint. A statement key needs none.
 //!
+//! Post-quantum keys are files beside it (see [`super::file`]): no token makes such signatures yet.
+//!
 //! One session serves all threads, one signature at a time: PKCS #11 sessions are not to be shared.
 
-use super::KeyError;
 use super::backend::{KeyBackend, KeyStore, Slot};
 use super::files::{create, exists, read_private, read_public};
 use super::openpgp::{PrivateHalf as _, SigningKey, bind, library, system_time};
 use super::pkcs11_signing::{StatementTokenKey, TokenKey};
+use super::pqc::PqcKey;
+use super::{KeyError, file};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error as TokenFault, RvError};
 use cryptoki::mechanism::Mechanism;
@@ -25,7 +28,6 @@ use repo_model::wire::signer::KeyRole;
 use sequoia_openpgp as openpgp;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use zeroize::Zeroizing;
 
 use openpgp::cert::Cert;
 use openpgp::packet::Key;
@@ -262,6 +264,9 @@ fn last(bytes: &[u8], count: usize) -> &[u8] {
 
 impl KeyStore for Token {
     fn make(&self, slot: &Slot, config: &SignerConfig, now: Timestamp) -> Result<bool, KeyError> {
+        if slot.role.is_post_quantum() {
+            return file::store(&self.state_dir).make(slot, config, now);
+        }
         let is_statement = slot.role == KeyRole::Statement;
         if !is_statement && exists(&self.state_dir.join(Self::certificate_file(slot)))? {
             return Ok(false);
@@ -302,15 +307,7 @@ impl KeyStore for Token {
         }))
     }
 
-    fn has_file(&self, file: &str) -> Result<bool, KeyError> {
-        exists(&self.state_dir.join(file))
-    }
-
-    fn put_file(&self, file: &str, secret: &[u8]) -> Result<bool, KeyError> {
-        create(&self.state_dir, file, secret, 0o600)
-    }
-
-    fn get_file(&self, file: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        read_private(&self.state_dir.join(file))
+    fn post_quantum(&self, slot: &Slot) -> Result<PqcKey, KeyError> {
+        file::store(&self.state_dir).post_quantum(slot)
     }
 }

@@ -5,7 +5,10 @@
 //! its own and the signatures stand beside what they sign. Hashed with SHA-512 after a salt, as
 //! version 6 wants it. The keys are files with every backend: no token makes such signatures yet.
 
-use super::openpgp::{OpenPgpError, SignatureHasher, armored, library, memory, system_time};
+use super::openpgp::{
+    OpenPgpError, SignatureHasher, armored, armored_certificate, library, memory, system_time,
+};
+use super::revocation::Revocation;
 use repo_model::Timestamp;
 use sequoia_openpgp as openpgp;
 
@@ -16,7 +19,7 @@ use openpgp::packet::key::{Key6, PrimaryRole, SecretParts};
 use openpgp::packet::signature::SignatureBuilder;
 use openpgp::packet::{Key, Packet, Signature, UserID};
 use openpgp::parse::Parse as _;
-use openpgp::serialize::{Marshal as _, MarshalInto as _};
+use openpgp::serialize::MarshalInto as _;
 use openpgp::types::{Features, HashAlgorithm, KeyFlags, PublicKeyAlgorithm, SignatureType};
 use zeroize::Zeroizing;
 
@@ -110,12 +113,15 @@ impl PqcKey {
 
     /// The certificate (public half) in armour.
     pub fn certificate_armor(&self) -> Result<String, OpenPgpError> {
-        let mut packets = Vec::new();
-        // `serialize` never writes secret parts.
-        self.certificate
-            .serialize(&mut packets)
-            .map_err(library("write a certificate"))?;
-        armored(armor::Kind::PublicKey, &packets).map_err(memory("write a certificate"))
+        armored_certificate(&self.certificate)
+    }
+
+    /// The certificate with a statement of this key that it is not to be trusted any more, in armour.
+    pub(super) fn revoked_certificate(
+        &self,
+        revocation: Revocation<'_>,
+    ) -> Result<String, OpenPgpError> {
+        revocation.of(&self.certificate, &mut self.pair.clone(), HASH)
     }
 
     /// The certificate, for checking what was just signed.

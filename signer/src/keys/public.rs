@@ -5,6 +5,7 @@ use super::backend::{KeyStore, Slot};
 use super::files::{make_public_dir, read_public, replace};
 use super::lint;
 use super::openpgp::{from_system_time, library};
+use super::revocation::Revocation;
 use super::ring::RingKey;
 use super::{
     KeyError, Keys, METADATA_CERTIFICATE, METADATA_PQC_CERTIFICATE, PACKAGE_CERTIFICATE,
@@ -23,8 +24,10 @@ const DIR: &str = "public";
 
 fn file_name(slot: &Slot) -> String {
     match slot.role {
-        KeyRole::Package | KeyRole::Metadata => format!("{}.asc", slot.label),
         KeyRole::Statement => format!("{}.pub", slot.label),
+        KeyRole::Package | KeyRole::Metadata | KeyRole::PackagePqc | KeyRole::MetadataPqc => {
+            format!("{}.asc", slot.label)
+        }
     }
 }
 
@@ -40,13 +43,13 @@ pub(super) fn write(
     let (text, fingerprint) = match key.role {
         KeyRole::Package | KeyRole::Metadata => {
             let signing = store.open_pgp(&slot)?;
-            let findings = lint::findings(signing.certificate(), now);
-            if !findings.is_empty() {
-                return Err(KeyError::Unfit {
-                    label: slot.label,
-                    findings: findings.join("; "),
-                });
-            }
+            fit(&slot, signing.certificate(), now)?;
+            let text = signing.certificate_armor().map_err(slot.open_pgp())?;
+            (text, signing.fingerprint())
+        }
+        KeyRole::PackagePqc | KeyRole::MetadataPqc => {
+            let signing = store.post_quantum(&slot)?;
+            fit(&slot, signing.certificate(), now)?;
             let text = signing.certificate_armor().map_err(slot.open_pgp())?;
             (text, signing.fingerprint())
         }
@@ -60,6 +63,17 @@ pub(super) fn write(
     Ok(fingerprint)
 }
 
+fn fit(slot: &Slot, certificate: &Cert, now: Timestamp) -> Result<(), KeyError> {
+    let findings = lint::findings(certificate, now);
+    if findings.is_empty() {
+        return Ok(());
+    }
+    Err(KeyError::Unfit {
+        label: slot.label.clone(),
+        findings: findings.join("; "),
+    })
+}
+
 /// Puts the revoked certificate in the place of the good one. A statement key has nothing that could say
 /// so; the list of keys does.
 pub(super) fn write_revoked(
@@ -71,13 +85,21 @@ pub(super) fn write_revoked(
     now: Timestamp,
 ) -> Result<(), KeyError> {
     let slot = key.slot();
-    if slot.role == KeyRole::Statement {
-        return Ok(());
-    }
-    let text = store
-        .open_pgp(&slot)?
-        .revoked_certificate(compromised, reason, now)
-        .map_err(slot.open_pgp())?;
+    let revocation = Revocation {
+        compromised,
+        reason,
+        now,
+    };
+    let revoked = match slot.role {
+        KeyRole::Statement => return Ok(()),
+        KeyRole::Package | KeyRole::Metadata => {
+            store.open_pgp(&slot)?.revoked_certificate(revocation)
+        }
+        KeyRole::PackagePqc | KeyRole::MetadataPqc => {
+            store.post_quantum(&slot)?.revoked_certificate(revocation)
+        }
+    };
+    let text = revoked.map_err(slot.open_pgp())?;
     replace(&dir.join(DIR), &file_name(&slot), text.as_bytes(), 0o644)
 }
 

@@ -11,6 +11,7 @@ use super::KeyError;
 use super::backend::Slot;
 use super::files::replace;
 use repo_model::Timestamp;
+use repo_model::config::{PostQuantum, SignerConfig};
 use repo_model::wire::signer::{KeyRole, KeyState};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -54,21 +55,35 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// The first key of each role, before any was ever changed.
-    pub fn first(since: Option<Timestamp>) -> Self {
-        let first = |role: KeyRole| RingKey {
-            role,
-            label: format!("{role}-key"),
-            state: KeyState::Current,
-            since,
-        };
+    /// The first key of each role that must have one, before any was ever changed.
+    pub fn first() -> Self {
+        let must = KeyRole::ALL
+            .into_iter()
+            .filter(|role| !role.is_post_quantum());
         Self {
-            keys: KeyRole::ALL.map(first).to_vec(),
+            keys: must.map(first).collect(),
         }
     }
 
-    /// Reads the list; `None` when there is none.
-    pub fn read(dir: &Path) -> Result<Option<Self>, KeyError> {
+    /// Reads the list; `None` when there is none. Post-quantum keys from before they stood in the list are
+    /// put into it if there are to be any.
+    pub fn read(config: &SignerConfig) -> Result<Option<Self>, KeyError> {
+        let ring = Self::read_from(&config.state_dir)?;
+        Ok(ring.map(|ring| ring.completed(config)))
+    }
+
+    /// With the first post-quantum keys, unless there are to be none or there are some.
+    pub fn completed(mut self, config: &SignerConfig) -> Self {
+        for role in KeyRole::ALL {
+            let is_wanted = role.is_post_quantum() && config.post_quantum != PostQuantum::Off;
+            if is_wanted && self.of(role).next().is_none() {
+                self.keys.push(first(role));
+            }
+        }
+        self
+    }
+
+    fn read_from(dir: &Path) -> Result<Option<Self>, KeyError> {
         let path = dir.join(FILE_NAME);
         let refuse = |problem: String| KeyError::Ring {
             path: path.clone(),
@@ -83,6 +98,9 @@ impl Ring {
             serde_json::from_slice(&json).map_err(|error| refuse(error.to_string()))?;
         for role in KeyRole::ALL {
             let count = |state| ring.of(role).filter(|key| key.state == state).count();
+            if role.is_post_quantum() && ring.of(role).next().is_none() {
+                continue;
+            }
             if count(KeyState::Current) != 1 || count(KeyState::Next) > 1 {
                 return Err(refuse(format!(
                     "not one current {role} key, and at most one next"
@@ -132,7 +150,17 @@ impl Ring {
 
     /// A label that no key of the role has had: revoked keys stay in the list.
     pub fn new_label(&self, role: KeyRole) -> String {
-        format!("{role}-key-{}", self.of(role).count() + 1)
+        format!("{}-{}", role.first_label(), self.of(role).count() + 1)
+    }
+}
+
+/// A role's first key, made nobody knows when.
+fn first(role: KeyRole) -> RingKey {
+    RingKey {
+        role,
+        label: role.first_label().to_owned(),
+        state: KeyState::Current,
+        since: None,
     }
 }
 

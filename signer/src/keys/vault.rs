@@ -4,6 +4,7 @@
 use super::KeyError;
 use super::backend::{KeyStore, Slot};
 use super::openpgp::SigningKey;
+use super::pqc::PqcKey;
 use repo_model::Timestamp;
 use repo_model::config::SignerConfig;
 use repo_model::dsse::{DsseError, StatementKey, StatementSigner};
@@ -24,11 +25,13 @@ pub(super) trait Vault {
 /// The key store over a vault.
 pub(super) struct Kept<V>(pub(super) V);
 
-/// `package-key.asc`, `statement-key.pem`.
-pub(super) fn file_name(slot: &Slot) -> String {
+/// `package-key.asc`, `package-key-pqc.asc`, `statement-key.pem`.
+fn file_name(slot: &Slot) -> String {
     match slot.role {
-        KeyRole::Package | KeyRole::Metadata => format!("{}.asc", slot.label),
         KeyRole::Statement => format!("{}.pem", slot.label),
+        KeyRole::Package | KeyRole::Metadata | KeyRole::PackagePqc | KeyRole::MetadataPqc => {
+            format!("{}.asc", slot.label)
+        }
     }
 }
 
@@ -44,6 +47,9 @@ impl<V: Vault> KeyStore for Kept<V> {
                     .and_then(|key| key.to_secret_armor())
                     .map_err(slot.open_pgp())?
             }
+            KeyRole::PackagePqc | KeyRole::MetadataPqc => PqcKey::generate(&config.user_id, now)
+                .and_then(|key| key.to_secret_armor())
+                .map_err(slot.open_pgp())?,
             KeyRole::Statement => new_statement_key()?,
         };
         self.0.put(&file, &secret)
@@ -62,16 +68,9 @@ impl<V: Vault> KeyStore for Kept<V> {
         Ok(Arc::new(key))
     }
 
-    fn has_file(&self, file: &str) -> Result<bool, KeyError> {
-        self.0.has(file)
-    }
-
-    fn put_file(&self, file: &str, secret: &[u8]) -> Result<bool, KeyError> {
-        self.0.put(file, secret)
-    }
-
-    fn get_file(&self, file: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        self.0.get(file)
+    fn post_quantum(&self, slot: &Slot) -> Result<PqcKey, KeyError> {
+        let secret = self.0.get(&file_name(slot))?;
+        PqcKey::from_bytes(&secret).map_err(slot.open_pgp())
     }
 }
 
