@@ -3,7 +3,7 @@
 mod common;
 
 use common::tools::{self, RpmKeys};
-use common::{Draft, Rpm, World, now};
+use common::{Rpm, World, laid_out, now};
 use hallmark_signer::keys::openpgp::SigningKey;
 use hallmark_signer::keys::{self, METADATA_CERTIFICATE, PACKAGE_CERTIFICATE, PACKAGE_KEY};
 use repo_model::config::KeyAlgorithm;
@@ -109,34 +109,14 @@ fn gpg_and_sqv_accept_the_detached_signatures_and_nothing_changed() {
     let Some(rpms) = tools::built(world.dir.path(), &["assayed"]) else {
         return;
     };
-    let signed = world.sign(&rpms[0]);
-    let file = rpms[0].with_signature(&signed.signature_header).bytes;
-    let asc = world
-        .client()
-        .sign_file(rpms[0].header(), file.len() as u64, file.as_slice())
-        .unwrap();
-    let draft = Draft::new(1, None, &[(&rpms[0], &signed)]);
-    let release = world
-        .client()
-        .sign_release(&draft.json(), &draft.files)
-        .unwrap();
-    let repomd = &draft.files[0].repomd.0;
-    for (what, bytes, asc, certificate) in [
-        ("package", &file, &asc.armored, PACKAGE_CERTIFICATE),
-        (
-            "repomd.xml",
-            repomd,
-            &release.repomd_signatures[0],
-            METADATA_CERTIFICATE,
-        ),
+    let made = world.one_of_each(&rpms[0]);
+    let (package, repomd) = (&made.of_file.armored, &made.release.repomd_signatures[0]);
+    for (what, bytes, signature, certificate) in [
+        ("package", &made.file, package, PACKAGE_CERTIFICATE),
+        ("repomd.xml", &made.repomd, repomd, METADATA_CERTIFICATE),
     ] {
-        let dir = world.dir.path().join(format!("{what}-check"));
-        std::fs::create_dir(&dir).unwrap();
-        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let dir = laid_out(&world, what, bytes, signature);
         let at = |name: &str| dir.join(name).display().to_string();
-        std::fs::write(dir.join("good"), bytes).unwrap();
-        std::fs::write(dir.join("changed"), [bytes.as_slice(), b"x"].concat()).unwrap();
-        std::fs::write(dir.join("sig.asc"), asc).unwrap();
         let certificate = world.config.state_dir.join(certificate);
         check_with_gpg(&at, &certificate, what);
         check_with_sqv(&at, &certificate, what);

@@ -4,7 +4,7 @@
 mod common;
 
 use common::tools::{self, RpmKeys};
-use common::{Draft, World, now};
+use common::{World, laid_out, now};
 use hallmark_signer::keys::{
     self, METADATA_PQC_CERTIFICATE, PACKAGE_CERTIFICATE, PACKAGE_PQC_CERTIFICATE,
 };
@@ -21,39 +21,17 @@ fn rpgp_accepts_the_detached_signatures_and_nothing_changed() {
     let Some(rpms) = tools::built(world.dir.path(), &["assayed"]) else {
         return;
     };
-    let signed = world.sign(&rpms[0]);
-    let file = rpms[0].with_signature(&signed.signature_header).bytes;
-    let of_file = world
-        .client()
-        .sign_file(rpms[0].header(), file.len() as u64, file.as_slice())
-        .unwrap();
-    let draft = Draft::new(1, None, &[(&rpms[0], &signed)]);
-    let release = world
-        .client()
-        .sign_release(&draft.json(), &draft.files)
-        .unwrap();
-    let at = |name: &str| world.dir.path().join(name).display().to_string();
-    let certificate = |name: &str| world.config.state_dir.join(name).display().to_string();
-    let repomd = &draft.files[0].repomd.0;
-    for (what, bytes, signature, ours, other) in [
-        (
-            "package",
-            &file,
-            of_file.post_quantum.unwrap(),
-            PACKAGE_PQC_CERTIFICATE,
-            METADATA_PQC_CERTIFICATE,
-        ),
-        (
-            "repomd.xml",
-            repomd,
-            release.repomd_post_quantum[0].clone(),
-            METADATA_PQC_CERTIFICATE,
-            PACKAGE_PQC_CERTIFICATE,
-        ),
+    let made = world.one_of_each(&rpms[0]);
+    let package = made.of_file.post_quantum.as_ref().unwrap();
+    let repomd = &made.release.repomd_post_quantum[0];
+    let both = [PACKAGE_PQC_CERTIFICATE, METADATA_PQC_CERTIFICATE];
+    for (what, bytes, signature, [ours, other]) in [
+        ("package", &made.file, package, both),
+        ("repomd.xml", &made.repomd, repomd, [both[1], both[0]]),
     ] {
-        std::fs::write(at("good"), bytes).unwrap();
-        std::fs::write(at("changed"), [bytes.as_slice(), b"x"].concat()).unwrap();
-        std::fs::write(at("sig.asc"), signature).unwrap();
+        let dir = laid_out(&world, what, bytes, signature);
+        let at = |name: &str| dir.join(name).display().to_string();
+        let certificate = |name: &str| world.config.state_dir.join(name).display().to_string();
         let says = |ours: &str, file: &str| {
             tools::run(&oracle, &[&certificate(ours), &at("sig.asc"), &at(file)])
         };

@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{Draft, Rpm, World, now};
-use hallmark_signer::client::SignedRelease;
+use common::{OneOfEach, Rpm, World, now};
 use hallmark_signer::journal::{self, Event};
 use hallmark_signer::keys::{self, PACKAGE_PQC_CERTIFICATE, life};
 use hallmark_signer::verify::{
-    Certificate, can_sign, verify_all_detached, verify_detached, verify_header_signature,
+    Certificate, VerifyError, can_sign, verify_all_detached, verify_detached,
+    verify_header_signature,
 };
 use repo_model::config::PostQuantum;
 use repo_model::wire::signer::{Identity, KeyRole, KeyState, PublishedKey};
@@ -36,30 +36,16 @@ fn trusted(identity: &Identity, role: KeyRole) -> Vec<Certificate> {
     all.map(certificate).collect()
 }
 
-/// Has one more package and one more release signed; the package's file with its detached signature, too.
-fn work(world: &World, name: &str, id: u64) -> (Vec<u8>, String, Vec<u8>, SignedRelease) {
-    let rpm = Rpm::probe(name);
-    let mut client = world.client();
-    let signed = world.sign(&rpm);
-    let file = rpm.with_signature(&signed.signature_header).bytes;
-    let detached = client
-        .sign_file(rpm.header(), file.len() as u64, file.as_slice())
-        .unwrap();
-    let previous = client.last_release().unwrap().map(|last| {
-        let (id, sha256) = (last.id, last.envelope);
-        repo_model::release::PreviousRelease { id, sha256 }
-    });
-    let draft = Draft::new(id, previous, &[(&rpm, &signed)]);
-    let release = client.sign_release(&draft.json(), &draft.files).unwrap();
-    let repomd = draft.files[0].repomd.0.clone();
-    (file, detached.post_quantum.unwrap(), repomd, release)
+fn file_is_signed_by(made: &OneOfEach, by: &Certificate) -> Result<(), VerifyError> {
+    let signature = made.of_file.post_quantum.as_ref().unwrap();
+    verify_detached(made.file.as_slice(), signature.as_bytes(), by)
 }
 
 #[test]
 fn a_post_quantum_key_is_staged_rotated_and_revoked_apart_from_the_others() {
     let mut world = World::start();
     let first = world.client().identity().unwrap();
-    let (old_file, old_signature, ..) = work(&world, "one", 1);
+    let old = world.one_of_each(&Rpm::probe("one"));
     world.halt();
     for role in ROLES {
         life::stage(&world.config, role, now()).unwrap();
@@ -84,9 +70,9 @@ fn a_post_quantum_key_is_staged_rotated_and_revoked_apart_from_the_others() {
         staged.package_pqc_certificate,
         first.package_pqc_certificate
     );
-    let (file, signature, ..) = work(&world, "two", 2);
+    let made = world.one_of_each(&Rpm::probe("two"));
     let signer = certificate(first.package_pqc_certificate.as_ref().unwrap());
-    verify_detached(file.as_slice(), signature.as_bytes(), &signer).unwrap();
+    file_is_signed_by(&made, &signer).unwrap();
 
     world.halt();
     for role in ROLES {
@@ -107,23 +93,22 @@ fn a_post_quantum_key_is_staged_rotated_and_revoked_apart_from_the_others() {
         std::fs::read_to_string(well_known).unwrap(),
         *rotated.package_pqc_certificate.as_ref().unwrap()
     );
-    let (file, signature, repomd, release) = work(&world, "three", 3);
-    verify_detached(file.as_slice(), signature.as_bytes(), &new).unwrap();
-    verify_detached(file.as_slice(), signature.as_bytes(), &signer).unwrap_err();
+    let made = world.one_of_each(&Rpm::probe("three"));
+    file_is_signed_by(&made, &new).unwrap();
+    file_is_signed_by(&made, &signer).unwrap_err();
     // The key that was current not long ago signs metadata beside the new one.
-    let both = release.repomd_post_quantum[0].as_bytes();
+    let both = made.release.repomd_post_quantum[0].as_bytes();
     let metadata = trusted(&rotated, KeyRole::MetadataPqc);
-    verify_all_detached(&repomd, both, &metadata).unwrap();
+    verify_all_detached(&made.repomd, both, &metadata).unwrap();
     for one in &metadata {
-        verify_all_detached(&repomd, both, std::slice::from_ref(one)).unwrap_err();
+        verify_all_detached(&made.repomd, both, std::slice::from_ref(one)).unwrap_err();
     }
     // What the retired one signed is still good.
     let good = trusted(&rotated, KeyRole::PackagePqc);
     let retired = good
         .iter()
         .find(|one| one.fingerprint() == signer.fingerprint());
-    let old = old_signature.as_bytes();
-    verify_detached(old_file.as_slice(), old, retired.unwrap()).unwrap();
+    file_is_signed_by(&old, retired.unwrap()).unwrap();
 
     world.halt();
     for role in ROLES {
@@ -142,16 +127,12 @@ fn a_post_quantum_key_is_staged_rotated_and_revoked_apart_from_the_others() {
         // The certificate itself says so, to whoever has nothing but it.
         let revoked = certificate(&of(&after, role)[0].public);
         assert!(!can_sign(&revoked, now()), "{role}");
-        verify_detached(old_file.as_slice(), old, &revoked).unwrap_err();
+        file_is_signed_by(&old, &revoked).unwrap_err();
     }
-    let (_, _, repomd, release) = work(&world, "four", 4);
-    let one = release.repomd_post_quantum[0].as_bytes();
-    verify_detached(
-        repomd.as_slice(),
-        one,
-        &trusted(&after, KeyRole::MetadataPqc)[0],
-    )
-    .unwrap();
+    let made = world.one_of_each(&Rpm::probe("four"));
+    let one = made.release.repomd_post_quantum[0].as_bytes();
+    let metadata = &trusted(&after, KeyRole::MetadataPqc)[0];
+    verify_detached(made.repomd.as_slice(), one, metadata).unwrap();
     steps_are_in_the_journal(&world);
 }
 

@@ -4,7 +4,7 @@
 pub mod serving;
 pub mod tools;
 
-use hallmark_signer::client::{Client, ClientError, SignedPackage};
+use hallmark_signer::client::{Client, ClientError, SignedFile, SignedPackage, SignedRelease};
 use hallmark_signer::keys;
 use hallmark_signer::server::{Server, Stop};
 use repo_model::config::SignerConfig;
@@ -309,6 +309,51 @@ impl World {
         self.client()
             .sign_package(&repo, &head, &rebuilds(rpm), &sboms(rpm))
     }
+}
+
+/// A package file and a release's `repomd.xml`, with all that was signed about the two.
+pub struct OneOfEach {
+    pub file: Vec<u8>,
+    pub of_file: SignedFile,
+    pub repomd: Vec<u8>,
+    pub release: SignedRelease,
+}
+
+impl World {
+    /// Has a package, its file, and the next release signed, which lists it.
+    pub fn one_of_each(&self, rpm: &Rpm) -> OneOfEach {
+        let mut client = self.client();
+        let signed = self.sign(rpm);
+        let file = rpm.with_signature(&signed.signature_header).bytes;
+        let size_bytes = file.len() as u64;
+        let of_file = client.sign_file(rpm.header(), size_bytes, file.as_slice());
+        let last = client.last_release().unwrap();
+        let previous = last.map(|last| PreviousRelease {
+            id: last.id,
+            sha256: last.envelope,
+        });
+        let id = last.map_or(1, |last| last.id.0 + 1);
+        let draft = Draft::new(id, previous, &[(rpm, &signed)]);
+        let release = client.sign_release(&draft.json(), &draft.files).unwrap();
+        OneOfEach {
+            file,
+            of_file: of_file.unwrap(),
+            repomd: draft.files[0].repomd.0.clone(),
+            release,
+        }
+    }
+}
+
+/// Writes `good`, `changed` and `sig.asc` for another program to check into a new folder; returns it.
+pub fn laid_out(world: &World, what: &str, bytes: &[u8], signature: &str) -> PathBuf {
+    let dir = world.dir.path().join(format!("{what}-check"));
+    std::fs::create_dir(&dir).unwrap();
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&dir, owner_only).unwrap();
+    std::fs::write(dir.join("good"), bytes).unwrap();
+    std::fs::write(dir.join("changed"), [bytes, b"x"].concat()).unwrap();
+    std::fs::write(dir.join("sig.asc"), signature).unwrap();
+    dir
 }
 
 impl Drop for World {
