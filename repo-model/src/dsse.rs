@@ -1,6 +1,7 @@
 //! DSSE envelopes (github.com/secure-systems-lab/dsse, `envelope.md` and `protocol.md`), signed with
 //! ECDSA P-256 over SHA-256: the one algorithm that stock Sigstore tools, the log and in-toto agree
-//! on. Signatures are DER and deterministic (RFC 6979), so no randomness is needed here.
+//! on. Signatures are DER. Those made here are deterministic (RFC 6979), so no randomness is needed; checking
+//! is ring's, which takes a fifth of the time: it is most of what judging a package costs.
 //!
 //! ```json
 //! {"payloadType":"application/vnd.in-toto+json","payload":"eyJfdHlwZSI6…","signatures":[{"keyid":"9f…","sig":"MEUC…"}]}
@@ -8,11 +9,13 @@
 
 use crate::FileDigest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use p256::ecdsa::signature::{Signer as _, Verifier as _};
+use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{DerSignature, SigningKey, VerifyingKey};
 use p256::pkcs8::{
     DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey, LineEnding,
+    SecretDocument,
 };
+use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -142,6 +145,13 @@ impl StatementKey {
             .map_err(|_| DsseError::Key { kind: "private" })
     }
 
+    /// PKCS #8 in DER with the public half in it, for another library to sign with. Wiped when dropped.
+    pub fn to_pkcs8(&self) -> Result<SecretDocument, DsseError> {
+        self.0
+            .to_pkcs8_der()
+            .map_err(|_| DsseError::Key { kind: "private" })
+    }
+
     /// The public half.
     pub fn public(&self) -> StatementPublicKey {
         StatementPublicKey(*self.0.verifying_key())
@@ -200,14 +210,14 @@ impl StatementPublicKey {
     fn made(&self, signature: &EnvelopeSignature, signed: &[u8]) -> bool {
         STANDARD
             .decode(&signature.sig)
-            .ok()
-            .and_then(|der| DerSignature::try_from(der.as_slice()).ok())
-            .is_some_and(|der| self.0.verify(signed, &der).is_ok())
+            .is_ok_and(|der| self.verifies(signed, &der))
     }
 
     /// Whether this key made the DER signature over exactly these bytes.
     pub(crate) fn verifies(&self, bytes: &[u8], der: &[u8]) -> bool {
-        DerSignature::try_from(der).is_ok_and(|signature| self.0.verify(bytes, &signature).is_ok())
+        let point = self.0.to_encoded_point(false);
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point.as_bytes());
+        key.verify(bytes, der).is_ok()
     }
 
     /// SPKI PEM with LF line ends.
@@ -388,6 +398,31 @@ mod tests {
             other_type.verified_by(&key(1).public()),
             Err(DsseError::PayloadType { .. })
         ));
+    }
+
+    /// Two implementations: the numbers may be written in one way only, and every changed bit is noticed.
+    #[test]
+    fn what_checks_agrees_with_what_signs_on_every_damaged_signature() {
+        use p256::ecdsa::signature::Verifier as _;
+        let (ours, message) = (key(3), b"message".as_slice());
+        let good = ours.sign_bytes(message);
+        let both = |der: &[u8]| {
+            let public = ours.public();
+            let other = DerSignature::try_from(der);
+            let other = other.is_ok_and(|der| public.0.verify(message, &der).is_ok());
+            (public.verifies(message, der), other)
+        };
+        assert_eq!(both(&good), (true, true));
+        for at in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[at / 8] ^= 1 << (at % 8);
+            assert_eq!(both(&bad), (false, false), "bit {at}");
+        }
+        for end in 0..good.len() {
+            assert_eq!(both(&good[..end]), (false, false), "cut at {end}");
+        }
+        assert_eq!(both(&[good.as_slice(), &[0]].concat()), (false, false));
+        assert!(!key(4).public().verifies(message, &good));
     }
 
     #[test]

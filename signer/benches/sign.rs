@@ -180,8 +180,8 @@ fn parts(world: &World, prepared: &[Prepared]) {
         keys.package.sign(one.rpm.head.main_bytes(), now).unwrap();
     });
     measured("  two statement signatures", prepared, |one| {
-        keys.statement.envelope("bench", &one.head).unwrap();
-        keys.statement.envelope("bench", &one.head).unwrap();
+        keys.quick_statement.envelope("bench", &one.head).unwrap();
+        keys.quick_statement.envelope("bench", &one.head).unwrap();
     });
     let file = std::fs::File::create(world.dir.path().join("flush")).unwrap();
     measured("  a journal line on the disk", prepared, |_| {

@@ -54,7 +54,7 @@ pub(super) fn sign(
     };
     let armored = desk.keys.package.sign_armored(body.hasher, now)?;
     let signature = FileDigest::of(armored.as_bytes());
-    let statement = summary::package_release(&package, file).sign(&*desk.keys.statement)?;
+    let statement = summary::package_release(&package, file).sign(&*desk.keys.quick_statement)?;
     desk.record(
         now,
         Event::FileSigned {

@@ -29,6 +29,7 @@ mod pkcs11;
 mod pkcs11_signing;
 pub mod pqc;
 mod public;
+mod quick;
 mod revocation;
 pub mod ring;
 mod seal;
@@ -81,8 +82,10 @@ pub struct Keys {
     /// key's: zypper looks at one signature only, older ones at the first and newer ones at the last; dnf
     /// takes any that it knows.
     pub metadata_beside: Vec<SigningKey>,
-    /// Signs statements.
+    /// Signs statements, the same one always the same where the key is in memory.
     pub statement: Arc<dyn StatementSigner>,
+    /// The same key for statements about packages, quicker.
+    pub quick_statement: Arc<dyn StatementSigner>,
     /// Signs the same as the first two; `None` when `signer.post_quantum` is off.
     pub post_quantum: Option<PostQuantumKeys>,
     /// The public side of every key, oldest first.
@@ -180,6 +183,7 @@ fn load_from(
             .map(|slot| store.open_pgp(&slot))
             .collect::<Result<_, _>>()?,
         statement: store.statement(&current(KeyRole::Statement)?)?,
+        quick_statement: store.quick_statement(&current(KeyRole::Statement)?)?,
         post_quantum: match config.post_quantum {
             PostQuantum::Off => None,
             PostQuantum::Detached | PostQuantum::Embedded => Some(PostQuantumKeys {

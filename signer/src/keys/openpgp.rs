@@ -224,6 +224,17 @@ impl SigningKey {
         self.sign_hasher(hasher, now)
     }
 
+    /// The same for a caller who reads back and checks all of what the packet becomes part of.
+    pub(crate) fn sign_unchecked(
+        &self,
+        message: &[u8],
+        now: Timestamp,
+    ) -> Result<Vec<u8>, OpenPgpError> {
+        let mut hasher = SignatureHasher::new()?;
+        hasher.update(message);
+        packet(self.made(hasher, now)?)
+    }
+
     /// Signs what `hasher` was fed; returns the signature in armour.
     pub fn sign_armored(
         &self,
@@ -239,10 +250,7 @@ impl SigningKey {
         hasher: SignatureHasher,
         now: Timestamp,
     ) -> Result<Vec<u8>, OpenPgpError> {
-        let signature = self.sign_hashed(hasher, now)?;
-        Packet::from(signature)
-            .to_vec()
-            .map_err(library("write a signature"))
+        packet(self.sign_hashed(hasher, now)?)
     }
 
     /// The certificate with a statement of this key that it is not to be trusted any more, in armour.
@@ -259,16 +267,26 @@ impl SigningKey {
         hasher: SignatureHasher,
         now: Timestamp,
     ) -> Result<Signature, OpenPgpError> {
-        let signature = SignatureBuilder::new(SignatureType::Binary)
-            .set_hash_algo(HASH)
-            .set_signature_creation_time(system_time(now))
-            .and_then(|s| s.sign_hash(&mut *self.private.signer(), hasher.0.clone()))
-            .map_err(library("sign"))?;
+        let signature = self.made(hasher.clone(), now)?;
         signature
             .verify_hash(self.certificate.primary_key().key(), hasher.0)
             .map_err(library("verify the signature just made"))?;
         Ok(signature)
     }
+
+    fn made(&self, hasher: SignatureHasher, now: Timestamp) -> Result<Signature, OpenPgpError> {
+        SignatureBuilder::new(SignatureType::Binary)
+            .set_hash_algo(HASH)
+            .set_signature_creation_time(system_time(now))
+            .and_then(|s| s.sign_hash(&mut *self.private.signer(), hasher.0))
+            .map_err(library("sign"))
+    }
+}
+
+fn packet(signature: Signature) -> Result<Vec<u8>, OpenPgpError> {
+    Packet::from(signature)
+        .to_vec()
+        .map_err(library("write a signature"))
 }
 
 /// The public half in armour.

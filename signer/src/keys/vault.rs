@@ -5,6 +5,7 @@ use super::KeyError;
 use super::backend::{KeyStore, Slot};
 use super::openpgp::SigningKey;
 use super::pqc::PqcKey;
+use super::quick::QuickKey;
 use repo_model::Timestamp;
 use repo_model::config::SignerConfig;
 use repo_model::dsse::{DsseError, StatementKey, StatementSigner};
@@ -35,6 +36,15 @@ fn file_name(slot: &Slot) -> String {
     }
 }
 
+impl<V: Vault> Kept<V> {
+    fn statement_key(&self, slot: &Slot) -> Result<StatementKey, KeyError> {
+        let secret = self.0.get(&file_name(slot))?;
+        let pem = std::str::from_utf8(&secret)
+            .map_err(|_| KeyError::Statement(DsseError::Key { kind: "private" }))?;
+        StatementKey::from_pem(pem).map_err(KeyError::Statement)
+    }
+}
+
 impl<V: Vault> KeyStore for Kept<V> {
     fn make(&self, slot: &Slot, config: &SignerConfig, now: Timestamp) -> Result<bool, KeyError> {
         let file = file_name(slot);
@@ -61,11 +71,11 @@ impl<V: Vault> KeyStore for Kept<V> {
     }
 
     fn statement(&self, slot: &Slot) -> Result<Arc<dyn StatementSigner>, KeyError> {
-        let secret = self.0.get(&file_name(slot))?;
-        let pem = std::str::from_utf8(&secret)
-            .map_err(|_| KeyError::Statement(DsseError::Key { kind: "private" }))?;
-        let key = StatementKey::from_pem(pem).map_err(KeyError::Statement)?;
-        Ok(Arc::new(key))
+        Ok(Arc::new(self.statement_key(slot)?))
+    }
+
+    fn quick_statement(&self, slot: &Slot) -> Result<Arc<dyn StatementSigner>, KeyError> {
+        Ok(Arc::new(QuickKey::new(&self.statement_key(slot)?)?))
     }
 
     fn post_quantum(&self, slot: &Slot) -> Result<PqcKey, KeyError> {
