@@ -2,7 +2,8 @@
 //! two rebuild statements and two SBOMs each, over the signer's socket; the parts of the work, one at
 //! a time; RSA-4096 beside the bare arithmetic; and a package of 2 GB beside a small one.
 //!
-//! `cargo bench -p hallmark-signer --bench sign`; prints one line a measurement.
+//! `cargo bench -p hallmark-signer --bench sign`; prints one line a measurement. Processor time beside the
+//! wall clock's: what else runs on the machine changes the one less than the other.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -44,8 +45,15 @@ fn main() {
     parts(&world, &prepared);
     let fastest = [1, 2, 4, 8]
         .map(|connections| {
+            let before = cpu_of_process();
             let took = through_the_socket(&world, &prepared, connections);
-            report(&format!("hallmark-signer, {connections} connections"), took);
+            let cpu = cpu_of_process() - before;
+            let what = format!("hallmark-signer, {connections} connections");
+            report(&what, took, PACKAGES);
+            line(&format!(
+                "    {:.0} µs of CPU each, client included",
+                cpu.as_secs_f64() * 1e6 / PACKAGES as f64
+            ));
             took
         })
         .into_iter()
@@ -57,7 +65,7 @@ fn main() {
     ] {
         let took = prefix.and_then(|prefix| rpmsign(&prefix, world.dir.path(), &files));
         let Some(took) = took else { continue };
-        report(&format!("{name}, gpg with Ed25519"), took);
+        report(&format!("{name}, gpg with Ed25519"), took, PACKAGES);
         let factor = took.as_secs_f64() / fastest.as_secs_f64();
         line(&format!(
             "hallmark-signer is {factor:.0} times as fast as {name}"
@@ -76,6 +84,13 @@ fn rsa(prepared: &[Prepared]) {
     let few = &prepared[..20];
     let keys = hallmark_signer::keys::load_at(&world.config, now()).unwrap();
     let time = now();
+    measured("RSA-4096 signature, checked", few, |one| {
+        keys.package.sign(one.rpm.head.main_bytes(), time).unwrap();
+    });
+    let post_quantum = &keys.post_quantum.as_ref().unwrap().package;
+    measured("ML-DSA-65+Ed25519 signature, checked", few, |one| {
+        post_quantum.sign(one.rpm.head.main_bytes(), time).unwrap();
+    });
     let started = Instant::now();
     std::thread::scope(|scope| {
         for some in few.chunks(few.len().div_ceil(2)) {
@@ -191,9 +206,28 @@ fn parts(world: &World, prepared: &[Prepared]) {
 }
 
 fn measured(what: &str, prepared: &[Prepared], each: impl Fn(&Prepared)) {
-    let started = Instant::now();
+    let (started, before) = (Instant::now(), cpu_of_thread());
     prepared.iter().for_each(each);
-    report(what, started.elapsed());
+    let (took, cpu) = (started.elapsed(), cpu_of_thread() - before);
+    report(what, took, prepared.len());
+    let each = cpu.as_secs_f64() * 1e6 / prepared.len() as f64;
+    line(&format!("    {each:.0} µs of CPU each"));
+}
+
+/// Time that this thread ran (proc(5), `schedstat`).
+fn cpu_of_thread() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split_whitespace().next().and_then(|n| n.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+/// Time that all threads ran, in hundredths of a second (proc(5), `stat`: utime and stime).
+fn cpu_of_process() -> Duration {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = text.rsplit(')').next().unwrap_or_default();
+    let fields = after_name.split_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 /// `None` without rpmsign or gpg.
@@ -282,10 +316,10 @@ fn built(dir: &Path) -> Option<Vec<PathBuf>> {
     Some((1..=PACKAGES).map(name).collect())
 }
 
-fn report(what: &str, took: Duration) {
-    let each = took / u32::try_from(PACKAGES).unwrap_or(1);
+fn report(what: &str, took: Duration, packages: usize) {
+    let each = took / u32::try_from(packages).unwrap_or(1);
     line(&format!(
-        "{what:<40} {:>8.0} ms for {PACKAGES} packages, {:>6.0} µs each",
+        "{what:<40} {:>8.0} ms for {packages} packages, {:>6.0} µs each",
         took.as_secs_f64() * 1e3,
         each.as_secs_f64() * 1e6
     ));
