@@ -8,6 +8,7 @@ mod db;
 mod http;
 mod intake;
 mod jobs;
+mod json_list;
 mod layout;
 mod publish;
 pub mod repocheck;

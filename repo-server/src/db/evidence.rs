@@ -2,7 +2,7 @@
 
 use super::{DbError, parsed};
 use repo_model::{FileDigest, HeaderDigest, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use std::collections::HashMap;
 
 /// What a document is.
@@ -188,25 +188,55 @@ pub fn newest(
     Ok(found.optional()?)
 }
 
+/// A row of evidence, such that no row of another history is equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvidenceMark {
+    /// Number of the row; later ones are larger. 0: before the first.
+    pub evidence_id: i64,
+    /// The document.
+    pub digest: FileDigest,
+    /// When it was recorded.
+    pub made_at: Timestamp,
+}
+
+impl Default for EvidenceMark {
+    /// Before the first row.
+    fn default() -> Self {
+        Self {
+            evidence_id: 0,
+            digest: FileDigest::from_bytes([0; 32]),
+            made_at: Timestamp::from_unix_secs(0),
+        }
+    }
+}
+
 /// An SBOM that was made, with what it is about.
 #[derive(Debug, Clone)]
 pub struct NewSbom {
-    /// Number of the row; later ones are larger.
-    pub evidence_id: i64,
+    /// The row and the document.
+    pub mark: EvidenceMark,
     /// Format.
     pub label: String,
-    /// The document.
-    pub digest: FileDigest,
     /// The package's main header.
     pub header: HeaderDigest,
     /// The buildinfo of the package's build.
     pub buildinfo: FileDigest,
 }
 
-/// Number of the last row; 0 when there is none.
-pub fn last_id(connection: &Connection) -> Result<i64, DbError> {
-    let sql = "SELECT coalesce(max(evidence_id), 0) FROM evidence";
-    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+/// The row of that number, if there is one.
+pub fn mark(connection: &Connection, evidence_id: i64) -> Result<Option<EvidenceMark>, DbError> {
+    let sql = "SELECT evidence_id, digest, made_at FROM evidence WHERE evidence_id = ?1";
+    Ok(connection
+        .query_row(sql, [evidence_id], mark_row)
+        .optional()?)
+}
+
+fn mark_row(row: &Row<'_>) -> rusqlite::Result<EvidenceMark> {
+    Ok(EvidenceMark {
+        evidence_id: row.get("evidence_id")?,
+        digest: parsed(row, "digest")?,
+        made_at: Timestamp::from_unix_secs(row.get("made_at")?),
+    })
 }
 
 /// SBOMs of these formats that were made after row `seen`, in the order they were made.
@@ -217,7 +247,7 @@ pub fn sboms_after(
     limit: u32,
 ) -> Result<Vec<NewSbom>, DbError> {
     let mut statement = connection.prepare_cached(
-        "SELECT e.evidence_id, e.label, e.digest, p.header_digest, b.buildinfo
+        "SELECT e.evidence_id, e.label, e.digest, e.made_at, p.header_digest, b.buildinfo
          FROM evidence e JOIN packages p ON p.package_id = e.package_id JOIN builds b ON b.build_id = e.build_id
          WHERE e.evidence_id > ?1 AND e.kind = 'sbom' AND e.label IN (SELECT value FROM json_each(?2))
          ORDER BY e.evidence_id LIMIT ?3",
@@ -226,9 +256,8 @@ pub fn sboms_after(
         params![seen, super::to_json(&formats, "list")?, limit],
         |row| {
             Ok(NewSbom {
-                evidence_id: row.get("evidence_id")?,
+                mark: mark_row(row)?,
                 label: row.get("label")?,
-                digest: parsed(row, "digest")?,
                 header: parsed(row, "header_digest")?,
                 buildinfo: parsed(row, "buildinfo")?,
             })

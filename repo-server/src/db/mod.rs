@@ -1,8 +1,8 @@
 //! SQLite behind two doors: `write` runs one closure after the other on the one writer thread, each
 //! in a transaction; `read` runs on a small pool of read-only connections.
 //!
-//! One file a question family: builds, evidence, jobs, rebuilds and their rounds, rebuilders, releases,
-//! channels, tokens.
+//! One file a question family: builds, evidence, jobs, rebuilds and their rounds, rebuilders, releases and
+//! their documents, channels, tokens.
 
 pub mod builds;
 pub mod channels;
@@ -11,6 +11,7 @@ pub mod jobs;
 pub mod leases;
 pub mod rebuilders;
 pub mod rebuilds;
+pub mod release_documents;
 pub mod releases;
 pub mod rounds;
 pub mod tokens;

@@ -32,3 +32,24 @@ CREATE TABLE IF NOT EXISTS vex_statements (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS vex_by_vulnerability ON vex_statements (vulnerability);
 CREATE INDEX IF NOT EXISTS vex_by_document ON vex_statements (document_id);
+
+-- SHA-512 of published files, which is not in their metadata: computed once each.
+CREATE TABLE IF NOT EXISTS file_sha512 (
+    file   TEXT PRIMARY KEY,               -- SHA-256 of the file
+    sha512 TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What is made of each repository of a release after it: its SBOMs as a whole, by the name of their
+-- format, and `requirements`.
+CREATE TABLE IF NOT EXISTS release_documents (
+    release_id        INTEGER NOT NULL REFERENCES releases,
+    repo              TEXT NOT NULL,
+    arch              TEXT NOT NULL,
+    label             TEXT NOT NULL,
+    digest            TEXT NOT NULL,       -- of the document
+    size_bytes        INTEGER NOT NULL,
+    packed            TEXT NOT NULL,       -- the stored object: the same, compressed with zstd
+    packed_size_bytes INTEGER NOT NULL,
+    PRIMARY KEY (release_id, repo, arch, label)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS release_documents_by_packed ON release_documents (packed);

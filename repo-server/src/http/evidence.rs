@@ -14,7 +14,8 @@ use repo_model::{FileDigest, bundle};
 /// Largest statement, bytes.
 const MAX_ENVELOPE_BYTES: u64 = 16 << 20;
 
-/// Serves a document that is evidence, a VEX document, a release's envelope or its package list.
+/// Serves a document that is evidence, a VEX document, a release's envelope or its package list, or, compressed,
+/// what was made of a release.
 pub async fn get(
     State(app): State<App>,
     method: Method,
@@ -33,14 +34,16 @@ pub async fn get(
     let media_type = app
         .db
         .read(move |connection| {
-            let evidence = db::evidence::media_type(connection, wanted)?;
-            match evidence {
-                Some(media_type) => Ok(Some(media_type)),
-                None => match db::vex::by_digest(connection, wanted)? {
-                    Some(_) => Ok(Some("application/json".to_owned())),
-                    None => db::releases::media_type(connection, wanted),
-                },
+            if let Some(media_type) = db::evidence::media_type(connection, wanted)? {
+                return Ok(Some(media_type));
             }
+            if db::vex::by_digest(connection, wanted)?.is_some() {
+                return Ok(Some("application/json".to_owned()));
+            }
+            if db::release_documents::is_packed(connection, wanted)? {
+                return Ok(Some("application/zstd".to_owned()));
+            }
+            db::releases::media_type(connection, wanted)
         })
         .await
         .map_err(|error: DbError| ApiError::from(error))?

@@ -53,7 +53,15 @@ pub async fn serve(
                 link,
             ]
         }
-        "sbom" => super::sbom_files::names().map(Entry::named).collect(),
+        "sbom" => {
+            let names = super::sbom_files::names(app, release, repo).await?;
+            let entries = names.into_iter().map(|(name, size_bytes)| Entry {
+                name,
+                size_bytes,
+                digest: None,
+            });
+            entries.collect()
+        }
         "repodata" => metadata_files(app, place, release, repo).await?,
         "Packages" => letters(&packages(app, place, release).await?),
         rest => files(rest, &packages(app, place, release).await?)
@@ -64,8 +72,10 @@ pub async fn serve(
         .map(|entry| ListingEntry {
             name: &entry.name,
             kind: match entry.name.as_str() {
-                "metalink.xml" | "index.json" | "changes.csv" => EntryKind::File,
-                _ if entry.digest.is_none() => EntryKind::Directory,
+                "Packages" | "repodata" | "sbom" => EntryKind::Directory,
+                _ if place.rest.starts_with("Packages") && entry.digest.is_none() => {
+                    EntryKind::Directory
+                }
                 _ => EntryKind::File,
             },
             size_bytes: entry.size_bytes,

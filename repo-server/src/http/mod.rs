@@ -96,6 +96,7 @@ pub fn router(app: App) -> Router {
 /// Routes of the questions about what is inside the packages.
 fn questions() -> Router<App> {
     Router::new()
+        .route("/api/v1/releases/{release}/sboms", get(sbom::whole))
         .route("/api/v1/sbom/components", get(sbom::components))
         .route("/api/v1/sbom/why", get(sbom::why))
         .route("/api/v1/sbom/built-with", get(sbom::built_with))

@@ -6,13 +6,16 @@ use super::params::{Params, bad};
 use crate::app::App;
 use crate::db::{self, DbError};
 use crate::sbom_index::questions::{
-    self, AskError, Cursor, FileDigestQuery, Paging, Scope, VulnerabilityQuery, Wanted,
+    self, AskError, Cursor, Depth, FileDigestQuery, Paging, Scope, VulnerabilityQuery, Wanted,
 };
+use crate::sbom_index::requirements::{self, RequirementsError};
 use crate::sbom_index::versions::Range;
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
 use repo_model::wire::sbom::{
-    BuiltWith, Difference, FileHit, Finding, LicenceUse, Page, Shipped, VulnerabilityStatus, Why,
+    BuiltWith, Difference, FileHit, Finding, LicenceUse, Page, ReleaseSbom, Shipped,
+    VulnerabilityStatus, Why,
 };
 use repo_model::{ChannelName, ReleaseId};
 use rusqlite::Connection;
@@ -37,13 +40,56 @@ pub async fn components(State(app): State<App>, Query(given): Given) -> Answer<S
     .await
 }
 
-/// `GET /api/v1/sbom/why?component=&version=&package=`: how it came there.
+/// `GET /api/v1/sbom/why?component=&version=&package=&depth=`: how it came there. With a package, also by
+/// what that needs.
 pub async fn why(State(app): State<App>, Query(given): Given) -> Answer<Why> {
     let mut params = Params::new(given);
     let wanted = wanted(&mut params)?;
+    let depth: Option<Depth> = params.parsed("depth")?;
     let (scope, paging) = (scope(&app, &mut params).await?, paging(&mut params)?);
     params.finish()?;
-    ask(&app, move |db| questions::why(db, &scope, &wanted, paging)).await
+    if scope.package.is_none() && depth.is_some() {
+        let why = "`depth` is from a package on: name one with `package`";
+        return Err(bad(why));
+    }
+    let depth = depth.unwrap_or_default();
+    if scope.package.is_none() || depth.steps() == 0 {
+        return ask(&app, move |db| questions::why(db, &scope, &wanted, paging)).await;
+    }
+    let (repo, arch) = (scope.repo.clone(), scope.arch.clone());
+    let roads = requirements::roads(&app, scope.release, repo, arch).await?;
+    ask(&app, move |db| {
+        questions::why_here(db, &scope, &wanted, &roads, depth, paging)
+    })
+    .await
+}
+
+/// `GET /api/v1/releases/{release}/sboms`: the documents about each repository of a release as a whole; none
+/// before they are made.
+pub async fn whole(
+    State(app): State<App>,
+    Path(release): Path<String>,
+) -> Result<Json<Vec<ReleaseSbom>>, ApiError> {
+    let release = named(&app, &release).await?;
+    let rows = app
+        .db
+        .read(move |connection| db::release_documents::of_release(connection, release))
+        .await?;
+    let documents = rows.into_iter().filter_map(|row| {
+        let format = sbom_gen::format_named(&row.label)?;
+        let name = crate::publish::sbom_listing::whole_name(format);
+        Some(ReleaseSbom {
+            path: format!("/r/{release}/{}/{}/sbom/{name}", row.repo, row.arch),
+            repo: row.repo,
+            arch: row.arch,
+            format: row.label,
+            sha256: row.digest,
+            size_bytes: row.size_bytes,
+            zst_sha256: row.packed,
+            zst_size_bytes: row.packed_size_bytes,
+        })
+    });
+    Ok(Json(documents.collect()))
 }
 
 /// `GET /api/v1/sbom/built-with?tool=&version=`: what was built where a tool was installed.
@@ -238,6 +284,23 @@ fn one_of(
             Err(bad(format!("`{name}`: want {}", known.join(" or "))))
         }
         value => Ok(value),
+    }
+}
+
+impl From<RequirementsError> for ApiError {
+    fn from(error: RequirementsError) -> Self {
+        match error {
+            RequirementsError::NotYet { .. } => Self::client(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not-yet",
+                error.to_string(),
+            )
+            .hint("ask again in a minute, or with depth=0 for what is in the package itself")
+            .header(header::RETRY_AFTER, "5"),
+            RequirementsError::Db(error) => error.into(),
+            RequirementsError::Store(error) => error.into(),
+            RequirementsError::Damaged { .. } => Self::internal(&error),
+        }
     }
 }
 

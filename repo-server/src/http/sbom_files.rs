@@ -1,40 +1,119 @@
-//! `sbom/index.json` and `sbom/changes.csv` of a repository: two records of its `repomd.xml`, unpacked.
-//! What `repomd.xml` says of them is what is sent, so a pinned release's never change.
+//! The folder `sbom/` of a repository.
+//!
+//! `index.json` and `changes.csv` are two records of its `repomd.xml`, unpacked: what `repomd.xml` says of
+//! them is what is sent, so a pinned release's never change. `release.cdx.json` and its kin are about the
+//! whole repository and made after the release; each is also there as it is stored, with `.zst` behind.
 
-use super::content::Caching;
+use super::content::{Caching, Object, answer, lists};
 use super::error::ApiError;
 use super::tree::Place;
 use crate::app::App;
 use crate::db;
+use crate::db::release_documents::ReleaseDocumentRow;
 use crate::db::releases::ReleaseRepoRow;
-use crate::publish::sbom_listing::{CHANGES, INDEX};
+use crate::publish::sbom_listing::{CHANGES, INDEX, whole_name};
 use crate::repocheck::{REPOMD_MAX_BYTES, RecordClaim, Repomd};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream;
 use repo_model::{FileDigest, ReleaseId};
+use sbom_gen::{SBOM_FORMATS, SbomFormat};
 use std::io::{self, Read};
 
-/// Files of the folder: name, record type, media type.
-const FILES: &[(&str, &str, &str)] = &[
-    ("sbom/index.json", INDEX, "application/json"),
-    ("sbom/changes.csv", CHANGES, "text/csv; charset=utf-8"),
+/// Records of `repomd.xml` in the folder: name, record type, media type.
+const RECORDS: &[(&str, &str, &str)] = &[
+    ("index.json", INDEX, "application/json"),
+    ("changes.csv", CHANGES, "text/csv; charset=utf-8"),
 ];
+/// Media type of what is compressed.
+const ZSTD: &str = "application/zstd";
 /// Bytes in one piece of an answer, and pieces under way.
 const PIECE_BYTES: usize = 64 << 10;
 const PIECES: usize = 4;
 
-/// Names in the folder `sbom/`.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    FILES
-        .iter()
-        .filter_map(|(path, ..)| path.strip_prefix("sbom/"))
+/// A file of the folder.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// Record type, media type.
+    Record(&'static str, &'static str),
+    /// A document about the whole repository, as it is stored or unpacked.
+    Whole(&'static SbomFormat, Packing),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    Stored,
+    Unpacked,
+}
+
+fn wanted(path: &str) -> Option<Wanted> {
+    let name = path.strip_prefix("sbom/")?;
+    if let Some((_, record_type, media_type)) = RECORDS.iter().find(|(known, ..)| *known == name) {
+        return Some(Wanted::Record(record_type, media_type));
+    }
+    let (name, packing) = match name.strip_suffix(".zst") {
+        Some(name) => (name, Packing::Stored),
+        None => (name, Packing::Unpacked),
+    };
+    let mut formats = SBOM_FORMATS.iter();
+    let format = formats.find(|format| whole_name(format) == name)?;
+    Some(Wanted::Whole(format, packing))
 }
 
 /// Whether a path is one of these files.
 pub fn is_one(path: &str) -> bool {
-    FILES.iter().any(|(known, ..)| *known == path)
+    wanted(path).is_some()
+}
+
+/// A file that is listed: name, and bytes where they are known.
+pub type Listed = (String, Option<u64>);
+
+/// What the folder of a repository holds.
+pub async fn names(
+    app: &App,
+    release: ReleaseId,
+    repo: &ReleaseRepoRow,
+) -> Result<Vec<Listed>, ApiError> {
+    let documents = documents(app, release, repo).await?;
+    let records = RECORDS.iter().map(|(name, ..)| ((*name).to_owned(), None));
+    let whole = SBOM_FORMATS.iter().filter_map(|format| {
+        let row = documents.iter().find(|row| row.label == format.name)?;
+        let name = whole_name(format);
+        let stored = (format!("{name}.zst"), Some(row.packed_size_bytes));
+        Some([(name, Some(row.size_bytes)), stored])
+    });
+    Ok(records.chain(whole.flatten()).collect())
+}
+
+/// `Link` of `repomd.xml`: the documents about the repository, where they are made.
+pub async fn links(
+    app: &App,
+    release: ReleaseId,
+    repo: &ReleaseRepoRow,
+) -> Result<Option<String>, ApiError> {
+    let documents = documents(app, release, repo).await?;
+    let links = SBOM_FORMATS.iter().filter_map(|format| {
+        documents.iter().find(|row| row.label == format.name)?;
+        let (name, media_type) = (whole_name(format), format.media_type);
+        Some(format!(
+            "<../sbom/{name}>; rel=\"sbom\"; type=\"{media_type}\""
+        ))
+    });
+    let links: Vec<String> = links.collect();
+    Ok((!links.is_empty()).then(|| links.join(", ")))
+}
+
+async fn documents(
+    app: &App,
+    release: ReleaseId,
+    repo: &ReleaseRepoRow,
+) -> Result<Vec<ReleaseDocumentRow>, ApiError> {
+    let (name, arch) = (repo.repo.clone(), repo.arch.clone());
+    let read = move |connection: &rusqlite::Connection| {
+        db::release_documents::of_repo(connection, release, &name, &arch)
+    };
+    Ok(app.db.read(read).await?)
 }
 
 /// Answers with one of the files, as the release has it.
@@ -47,14 +126,93 @@ pub async fn serve(
     repo: &ReleaseRepoRow,
     caching: Caching,
 ) -> Result<Response, ApiError> {
-    let missing = || {
-        ApiError::not_found(format!("there is no {} in this release", place.rest))
-            .hint("releases made before SBOM indexes were published have none; ask for a later one")
+    let asked = Asked {
+        app,
+        method,
+        request,
+        caching,
     };
-    let (_, record_type, media_type) = FILES
-        .iter()
-        .find(|(path, ..)| *path == place.rest)
-        .ok_or_else(missing)?;
+    match wanted(&place.rest) {
+        Some(Wanted::Record(record_type, media_type)) => {
+            let (file, record) = record(app, place, release, repo, record_type).await?;
+            let content = Content {
+                digest: content_digest(&record)
+                    .ok_or_else(|| no_record(place))?
+                    .to_owned(),
+                size_bytes: record.open_size_bytes.or(record.size_bytes),
+                media_type,
+                stored: file,
+                codec: record
+                    .href
+                    .rsplit('.')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            };
+            unpacked(&asked, content).await
+        }
+        Some(Wanted::Whole(format, packing)) => {
+            let rows = documents(app, release, repo).await?;
+            let mut rows = rows.into_iter();
+            let row = rows.find(|row| row.label == format.name).ok_or_else(|| {
+                ApiError::not_found(format!("release {release} has no {} yet", place.rest)).hint(
+                    "it is made within minutes of the release; of older releases `hallmark sbom --release` makes the same",
+                )
+            })?;
+            whole(&asked, format, packing, row).await
+        }
+        None => Err(no_record(place)),
+    }
+}
+
+/// A request for one of the files.
+struct Asked<'a> {
+    app: &'a App,
+    method: &'a Method,
+    request: &'a HeaderMap,
+    caching: Caching,
+}
+
+async fn whole(
+    asked: &Asked<'_>,
+    format: &SbomFormat,
+    packing: Packing,
+    row: ReleaseDocumentRow,
+) -> Result<Response, ApiError> {
+    if packing == Packing::Stored {
+        let object = Object {
+            digest: row.packed,
+            size_bytes: row.packed_size_bytes,
+            media_type: ZSTD.to_owned(),
+            caching: asked.caching,
+            modified: None,
+        };
+        return answer(asked.app, asked.method, asked.request, &object).await;
+    }
+    let content = Content {
+        digest: row.digest.to_hex(),
+        size_bytes: Some(row.size_bytes),
+        media_type: format.media_type,
+        stored: row.packed,
+        codec: "zst".to_owned(),
+    };
+    unpacked(asked, content).await
+}
+
+fn no_record(place: &Place) -> ApiError {
+    ApiError::not_found(format!("there is no {} in this release", place.rest))
+        .hint("releases made before SBOM indexes were published have none; ask for a later one")
+}
+
+/// The stored file of a record of `repomd.xml`, and what that says of it.
+async fn record(
+    app: &App,
+    place: &Place,
+    release: ReleaseId,
+    repo: &ReleaseRepoRow,
+    record_type: &str,
+) -> Result<(FileDigest, RecordClaim), ApiError> {
+    let missing = || no_record(place);
     let repomd = app.store.get(repo.repomd, REPOMD_MAX_BYTES).await?;
     let repomd = Repomd::parse(&repomd).map_err(|error| ApiError::internal(&error))?;
     let record = repomd.of_type(record_type).next().ok_or_else(missing)?;
@@ -66,28 +224,7 @@ pub async fn serve(
         })
         .await?
         .ok_or_else(missing)?;
-    let etag = format!("\"{}\"", content_digest(record).ok_or_else(missing)?);
-    let mut response = Response::builder()
-        .header(header::ETAG, &etag)
-        .header(header::CACHE_CONTROL, caching.as_header());
-    let known = request.get(header::IF_NONE_MATCH);
-    if known.is_some_and(|list| super::content::lists(list, &etag)) {
-        response = response.status(StatusCode::NOT_MODIFIED);
-        return response
-            .body(Body::empty())
-            .map_err(|error| ApiError::internal(&error));
-    }
-    response = response.header(header::CONTENT_TYPE, *media_type);
-    if let Some(size) = record.open_size_bytes.or(record.size_bytes) {
-        response = response.header(header::CONTENT_LENGTH, size);
-    }
-    let body = match *method == Method::HEAD {
-        true => Body::empty(),
-        false => unpacked(app, file.file, &file.name).await?,
-    };
-    response
-        .body(body)
-        .map_err(|error| ApiError::internal(&error))
+    Ok((file.file, record.clone()))
 }
 
 fn content_digest(record: &RecordClaim) -> Option<&str> {
@@ -95,10 +232,46 @@ fn content_digest(record: &RecordClaim) -> Option<&str> {
     checksum.map(|checksum| checksum.hex.as_str())
 }
 
+/// A file that is stored compressed and sent as it is.
+struct Content {
+    /// Of what is sent.
+    digest: String,
+    /// Of what is sent, where it is known.
+    size_bytes: Option<u64>,
+    media_type: &'static str,
+    stored: FileDigest,
+    /// `zst`, `gz`, or another suffix of what is not compressed.
+    codec: String,
+}
+
+async fn unpacked(asked: &Asked<'_>, content: Content) -> Result<Response, ApiError> {
+    let etag = format!("\"{}\"", content.digest);
+    let mut response = Response::builder()
+        .header(header::ETAG, &etag)
+        .header(header::CACHE_CONTROL, asked.caching.as_header());
+    let known = asked.request.get(header::IF_NONE_MATCH);
+    if known.is_some_and(|list| lists(list, &etag)) {
+        response = response.status(StatusCode::NOT_MODIFIED);
+        return response
+            .body(Body::empty())
+            .map_err(|error| ApiError::internal(&error));
+    }
+    response = response.header(header::CONTENT_TYPE, content.media_type);
+    if let Some(size) = content.size_bytes {
+        response = response.header(header::CONTENT_LENGTH, size);
+    }
+    let body = match *asked.method == Method::HEAD {
+        true => Body::empty(),
+        false => unpacking(asked.app, content.stored, content.codec).await?,
+    };
+    response
+        .body(body)
+        .map_err(|error| ApiError::internal(&error))
+}
+
 /// The content, decompressed piece by piece as the client takes it.
-async fn unpacked(app: &App, file: FileDigest, name: &str) -> Result<Body, ApiError> {
-    let reader = app.store.blocking_reader(file).await?;
-    let codec = name.rsplit('.').next().unwrap_or_default().to_owned();
+async fn unpacking(app: &App, stored: FileDigest, codec: String) -> Result<Body, ApiError> {
+    let reader = app.store.blocking_reader(stored).await?;
     let (sender, receiver) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(PIECES);
     tokio::task::spawn_blocking(move || {
         let sent = |piece: io::Result<Bytes>| sender.blocking_send(piece).is_ok();
@@ -135,4 +308,29 @@ async fn unpacked(app: &App, file: FileDigest, name: &str) -> Result<Body, ApiEr
         receiver.recv().await.map(|piece| (piece, receiver))
     });
     Ok(Body::from_stream(pieces))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_has_the_records_and_each_format_twice_and_nothing_else() {
+        for name in ["index.json", "changes.csv"] {
+            assert!(is_one(&format!("sbom/{name}")));
+            assert!(!is_one(&format!("sbom/{name}.zst")));
+        }
+        for format in SBOM_FORMATS {
+            let name = format!("sbom/release{}", format.file_suffix);
+            assert!(is_one(&name) && is_one(&format!("{name}.zst")));
+        }
+        for other in [
+            "sbom/",
+            "sbom/release",
+            "sbom/release.cdx15.json",
+            "release.cdx.json",
+        ] {
+            assert!(!is_one(other), "{other}");
+        }
+    }
 }

@@ -159,7 +159,8 @@ async fn in_place(
                     .remember(viewer, found.release.release, Instant::now());
             }
             let object = pointer(app, place, &found, found.repo.repomd, "application/xml").await?;
-            answer(app, method, headers, &object).await
+            let links = super::sbom_files::links(app, found.release.release, &found.repo).await?;
+            Ok(linked(answer(app, method, headers, &object).await?, links))
         }
         name @ ("repodata/repomd.xml.asc" | REPOMD_POST_QUANTUM) => {
             let seen =
@@ -199,13 +200,16 @@ async fn in_place(
         }
         _ => {
             let (object, links) = package_file(app, place).await?;
-            let mut response = answer(app, method, headers, &object).await?;
-            if let Some(links) = links.and_then(|links| links.parse().ok()) {
-                response.headers_mut().insert(header::LINK, links);
-            }
-            Ok(response)
+            Ok(linked(answer(app, method, headers, &object).await?, links))
         }
     }
+}
+
+fn linked(mut response: Response, links: Option<String>) -> Response {
+    if let Some(links) = links.and_then(|links| links.parse().ok()) {
+        response.headers_mut().insert(header::LINK, links);
+    }
+    response
 }
 
 fn viewer(client: IpAddr, place: &Place) -> Option<Viewer> {

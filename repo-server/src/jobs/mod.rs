@@ -57,6 +57,11 @@ pub static JOBS: &[JobKind] = &[
         parallel: 1,
         run: |app, job| Box::pin(crate::publish::run(app, job)),
     },
+    JobKind {
+        name: crate::publish::release_sboms::NAME,
+        parallel: 1,
+        run: |app, job| Box::pin(crate::publish::release_sboms::run(app, job)),
+    },
 ];
 
 /// A run failed. The job stays and is tried again with back-off; operators see the message.
@@ -98,6 +103,24 @@ pub enum JobError {
     /// The metadata could not be made.
     #[error("the metadata could not be made")]
     Metadata(#[from] crate::repodata::MetadataError),
+    /// The metadata of a release does not read back.
+    #[error("the metadata of {place} does not read back")]
+    ReleaseMetadata {
+        /// Repository, architecture and release.
+        place: String,
+        /// Why.
+        #[source]
+        source: crate::repocheck::ReleaseReadError,
+    },
+    /// No SBOM could be made of a release.
+    #[error("no SBOM could be made of {place}")]
+    ReleaseSbom {
+        /// Repository, architecture and release.
+        place: String,
+        /// Why.
+        #[source]
+        source: sbom_gen::SbomError,
+    },
     /// What a job works on is not there or not what it should be: a fault of ours.
     #[error("{0}")]
     Broken(String),

@@ -7,9 +7,8 @@ use crate::db::evidence::{Kind, NewEvidence};
 use crate::db::jobs::JobRow;
 use crate::db::{self, DbError};
 use repo_model::FileDigest;
-use repo_model::config::SbomConfig;
 use repo_model::sbom_facts::MAX_BYTES;
-use sbom_gen::{Inventory, Options, SBOM_FORMATS, SbomError, SbomFormat, Supplier, inventory};
+use sbom_gen::{Inventory, Options, SBOM_FORMATS, SbomError, SbomFormat, inventory};
 use std::io::{self, BufWriter, Seek as _, Write};
 use tempfile::NamedTempFile;
 
@@ -51,7 +50,7 @@ async fn documents(
     app: &App,
     package: &PackageRow,
 ) -> Result<Vec<(&'static SbomFormat, FileDigest)>, JobError> {
-    let options = options(&app.config.sbom, &app.config.server.public_url);
+    let options = Options::of_operator(&app.config.sbom, &app.config.server.public_url);
     let reader = app.store.blocking_reader(package.unsigned_file).await?;
     let nevra = package.nevra.clone();
     let scratch = app.clone();
@@ -138,19 +137,6 @@ impl<W: Write> Write for Capped<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
-    }
-}
-
-fn options(config: &SbomConfig, public_url: &str) -> Options {
-    Options {
-        namespace: config.namespace.clone(),
-        supplier: Supplier {
-            name: config.supplier_name.clone(),
-            url: config.supplier_url.clone(),
-            email: config.supplier_email.clone(),
-        },
-        document_base_url: format!("{public_url}/sbom"),
-        ..Options::default()
     }
 }
 

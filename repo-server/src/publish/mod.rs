@@ -6,6 +6,7 @@
 
 mod metadata;
 mod package_list;
+pub mod release_sboms;
 pub mod sbom_listing;
 
 use crate::app::{App, now};
@@ -444,7 +445,8 @@ fn verify(
     Ok(())
 }
 
-/// The publish instant: release, members, stages and channels change together.
+/// The publish instant: release, members, stages and channels change together, and what is made of the
+/// release afterwards is asked for.
 async fn record(app: &App, new: NewRelease) -> Result<(), DbError> {
     app.db
         .write(move |tx| {
@@ -453,6 +455,7 @@ async fn record(app: &App, new: NewRelease) -> Result<(), DbError> {
             for build_id in &new.plan.builds {
                 db::builds::advance(tx, *build_id, Event::Published(release), now())?;
             }
+            release_sboms::enqueue(tx, release)?;
             db::channels::follow(tx, release, now())
         })
         .await

@@ -1,17 +1,21 @@
 //! Which SBOMs a repository has, as two records of `repomd.xml` that no package manager asks for:
 //!
 //! * `sbom` (`sbom.json`): a ROLIE feed (RFC 8322, in the JSON form that CSAF uses), one entry a
-//!   package: header digest, package URL, and each document by URL and SHA-256;
+//!   package: header digest, package URL, the file's digests, and each document by URL and SHA-256;
 //! * `sbom-changes` (`sbom-changes.csv`): `"path","time"` of each document, newest first, as CSAF
 //!   providers publish it.
+//!
+//! Both name the documents about the whole repository too ([`super::release_sboms`]), without a digest,
+//! because these are made afterwards: they carry the digest of `repomd.xml` instead.
 //!
 //! They are covered by the repository's signature and served beside the packages as `sbom/index.json`
 //! and `sbom/changes.csv`; URLs in them are relative to that place, so that mirrors can copy them.
 //!
 //! ```json
-//! {"feed": {"id": "hallmark-sbom-base-x86_64", "title": "SBOMs of base x86_64", "link": [{"rel": "self", "href": "index.json"}],
+//! {"feed": {"id": "hallmark-sbom-base-x86_64", "title": "SBOMs of base x86_64", "link": [{"rel": "self", "href": "index.json"}, …],
 //!   "updated": "2026-01-02T03:04:05Z", "entry": [
 //!     {"id": "HEADER_SHA256", "title": "hello-2.12-1.x86_64", "published": "…", "updated": "…", "purl": "pkg:rpm/…",
+//!      "file": {"sha256": "…", "sha512": "…"},
 //!      "content": {"src": "../Packages/h/hello-2.12-1.x86_64.rpm.cdx.json", "type": "application/vnd.cyclonedx+json; version=1.6"},
 //!      "link": [{"rel": "sbom", "href": "../Packages/h/…cdx.json", "type": "…", "format": "cyclonedx-1.6", "sha256": "…"}]}]}}
 //! ```
@@ -23,9 +27,11 @@ use crate::jobs::JobError;
 use crate::repodata::{Codec, ExtraRecord};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use repo_model::{Arch, FileDigest, HeaderDigest, RepoName, Timestamp};
-use sbom_gen::{SBOM_FORMATS, format_named};
+use sbom_gen::{SBOM_FORMATS, SbomFormat, format_named};
 use serde::Serialize;
+use sha2::{Digest as _, Sha512};
 use std::collections::HashMap;
+use std::io::Read as _;
 
 /// Record types in `repomd.xml`.
 pub const INDEX: &str = "sbom";
@@ -49,16 +55,18 @@ struct Document<'a> {
 struct Feed<'a> {
     id: String,
     title: String,
-    link: [SelfLink; 1],
+    link: Vec<FeedLink>,
     category: [Category; 1],
     updated: Timestamp,
     entry: Vec<Entry<'a>>,
 }
 
 #[derive(Serialize)]
-struct SelfLink {
+struct FeedLink {
     rel: &'static str,
-    href: &'static str,
+    href: String,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    media_type: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -75,8 +83,17 @@ struct Entry<'a> {
     updated: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     purl: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<File<'a>>,
     content: Content,
     link: Vec<Link>,
+}
+
+/// The file as it is published.
+#[derive(Serialize)]
+struct File<'a> {
+    sha256: FileDigest,
+    sha512: &'a str,
 }
 
 #[derive(Serialize)]
@@ -116,11 +133,12 @@ pub async fn records(
         .db
         .read(move |connection| crate::sbom_index::purls(connection, &headers))
         .await?;
+    let sha512s = sha512s(app, packages).await?;
     let mut sorted: Vec<&PackageRow> = packages.iter().collect();
     sorted.sort_by(|a, b| (&a.nevra, a.header).cmp(&(&b.nevra, b.header)));
     let entries = sorted
         .into_iter()
-        .filter_map(|package| entry(package, sboms.get(&package.package_id)?, &purls));
+        .filter_map(|package| entry(package, sboms.get(&package.package_id)?, &purls, &sha512s));
     let entries: Vec<Entry<'_>> = entries.collect();
     let changes = changes(&entries);
     let newest = entries.iter().map(|entry| entry.updated).max();
@@ -128,10 +146,7 @@ pub async fn records(
         feed: Feed {
             id: format!("hallmark-sbom-{repo}-{arch}"),
             title: format!("SBOMs of {repo} {arch}"),
-            link: [SelfLink {
-                rel: "self",
-                href: "index.json",
-            }],
+            link: feed_links(),
             category: [Category {
                 scheme: "urn:ietf:params:rolie:category:information-type",
                 term: "software-descriptor",
@@ -154,10 +169,85 @@ pub async fn records(
     ])
 }
 
+/// Name of a document about the whole repository, beside `index.json`.
+pub fn whole_name(format: &SbomFormat) -> String {
+    format!("release{}", format.file_suffix)
+}
+
+fn feed_links() -> Vec<FeedLink> {
+    let own = FeedLink {
+        rel: "self",
+        href: "index.json".to_owned(),
+        media_type: None,
+    };
+    let whole = SBOM_FORMATS.iter().map(|format| FeedLink {
+        rel: "sbom",
+        href: whole_name(format),
+        media_type: Some(format.media_type),
+    });
+    std::iter::once(own).chain(whole).collect()
+}
+
+/// Digests computed before they are remembered.
+const BATCH: usize = 200;
+
+/// SHA-512 of the signed files: of those that are new they are computed, which reads them once.
+async fn sha512s(
+    app: &App,
+    packages: &[PackageRow],
+) -> Result<HashMap<FileDigest, String>, JobError> {
+    let signed = packages
+        .iter()
+        .filter_map(|package| package.signed.as_ref());
+    let files: Vec<FileDigest> = signed.map(|signed| signed.file).collect();
+    let wanted = files.clone();
+    let mut known = app
+        .db
+        .read(move |connection| db::release_documents::sha512s(connection, &wanted))
+        .await?;
+    let missing: Vec<FileDigest> = files
+        .into_iter()
+        .filter(|file| !known.contains_key(file))
+        .collect();
+    for batch in missing.chunks(BATCH) {
+        let mut computed = Vec::with_capacity(batch.len());
+        for file in batch {
+            computed.push((*file, sha512(app, *file).await?));
+        }
+        known.extend(computed.iter().cloned());
+        app.db
+            .write(move |tx| {
+                computed.iter().try_for_each(|(file, sha512)| {
+                    db::release_documents::insert_sha512(tx, *file, sha512)
+                })
+            })
+            .await?;
+    }
+    Ok(known)
+}
+
+async fn sha512(app: &App, file: FileDigest) -> Result<String, JobError> {
+    let mut reader = app.store.blocking_reader(file).await?;
+    let hashed = tokio::task::spawn_blocking(move || {
+        let mut hasher = Sha512::new();
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(hex::encode(hasher.finalize())),
+                Ok(read) => hasher.update(&buffer[..read]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    });
+    Ok(hashed.await??)
+}
+
 fn entry<'a>(
     package: &PackageRow,
     sboms: &[(String, FileDigest)],
     purls: &'a HashMap<HeaderDigest, String>,
+    sha512s: &'a HashMap<FileDigest, String>,
 ) -> Option<Entry<'a>> {
     let base = format!("../{}", utf8_percent_encode(&package.href, PATH));
     let mut link: Vec<Link> = sboms
@@ -187,6 +277,12 @@ fn entry<'a>(
         published: at,
         updated: at,
         purl: purls.get(&package.header).map(String::as_str),
+        file: package.signed.as_ref().and_then(|signed| {
+            Some(File {
+                sha256: signed.file,
+                sha512: sha512s.get(&signed.file)?,
+            })
+        }),
         content: Content {
             src: first.href.clone(),
             media_type: first.media_type,
@@ -195,11 +291,21 @@ fn entry<'a>(
     })
 }
 
-/// Newest first; of one time in the order of the packages.
+/// Newest first; of one time in the order of the packages. The documents about all of them are as new as
+/// the newest.
 fn changes(entries: &[Entry<'_>]) -> String {
     let mut sorted: Vec<&Entry<'_>> = entries.iter().collect();
     sorted.sort_by_key(|entry| std::cmp::Reverse(entry.updated));
     let mut text = String::new();
+    if let Some(newest) = sorted.first() {
+        for format in SBOM_FORMATS {
+            text.push_str(&format!(
+                "\"{}\",\"{}\"\n",
+                whole_name(format),
+                newest.updated
+            ));
+        }
+    }
     for entry in sorted {
         for link in &entry.link {
             text.push_str(&format!("\"{}\",\"{}\"\n", link.href, entry.updated));

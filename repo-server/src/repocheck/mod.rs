@@ -24,6 +24,7 @@ mod agreement;
 mod lists;
 mod packages;
 mod packed;
+mod published;
 mod records;
 mod release;
 mod repomd;
@@ -32,7 +33,7 @@ mod source;
 mod sums;
 mod xml;
 
-pub use release::{ReleaseReadError, add_packages, read_repomd};
+pub use release::{ReleaseReadError, read_release};
 pub use repomd::{REPOMD_MAX_BYTES, RecordClaim, Repomd};
 pub use report::{FileRead, Finding, Report, Severity};
 pub use source::{Directory, Source, SourceError, Stream};
@@ -56,7 +57,7 @@ use std::io::Read;
 use std::num::NonZeroUsize;
 
 /// Path of the file that names the others.
-const REPOMD: &str = "repodata/repomd.xml";
+pub(crate) const REPOMD: &str = "repodata/repomd.xml";
 /// A detached signature of one key has some hundred bytes.
 const SIGNATURE_MAX_BYTES: u64 = 1 << 20;
 

@@ -5,14 +5,16 @@
 
 use super::lists::{Version, each_package, version};
 use super::packed::Packed;
+use super::published::Published;
 use super::repomd::{REPOMD_MAX_BYTES, RecordClaim, Repomd};
 use super::source::{Source, SourceError};
 use super::sums::Algorithm;
 use super::xml::{Start, Token, XmlError, XmlReader};
 use super::{REPOMD, is_safe_href, read_small};
+use crate::publish::sbom_listing;
 use repo_model::rpm::{Dependency, DependencyFlags};
 use repo_model::{Evr, Nevra, Timestamp};
-use sbom_gen::{Member, ReleaseBuilder, SbomError};
+use sbom_gen::{IndexFile, Member, Options, Release, ReleaseBuilder, ReleaseInfo, SbomError};
 use std::io::BufRead;
 
 /// A repository's packages cannot be read.
@@ -68,36 +70,65 @@ pub enum ReleaseReadError {
     },
 }
 
-/// Reads `repodata/repomd.xml`.
-pub fn read_repomd(source: &dyn Source) -> Result<Repomd, ReleaseReadError> {
+/// The release that a repository's metadata describes. Equal metadata, `about` and `options` give an equal
+/// release, wherever it is read from.
+///
+/// * `about`: what the metadata does not say. `index` is always set here; `created` and `version`, where
+///   they are not given, are the revision, which createrepo_c and Hallmark make of the time.
+///
+/// The checksums of all files are compared with what `repomd.xml` says of them.
+pub fn read_release(
+    source: &dyn Source,
+    about: ReleaseInfo,
+    options: &Options,
+) -> Result<Release, ReleaseReadError> {
     let path = || REPOMD.to_owned();
     let text = read_small(source, REPOMD, REPOMD_MAX_BYTES).map_err(|source| {
         let path = path();
         ReleaseReadError::Open { path, source }
     })?;
-    Repomd::parse(&text).map_err(|source| {
+    let repomd = Repomd::parse(&text).map_err(|source| {
         let path = path();
         ReleaseReadError::Malformed { path, source }
-    })
+    })?;
+    let revision = repomd.revision.trim();
+    let time = || revision.parse().ok().map(Timestamp::from_unix_secs);
+    let named = || Some(revision.to_owned()).filter(|revision| !revision.is_empty());
+    let info = ReleaseInfo {
+        created: about.created.or_else(time),
+        version: about.version.or_else(named),
+        index: Some(IndexFile::new(REPOMD, &text)),
+        ..about
+    };
+    let mut release = ReleaseBuilder::new(info, options);
+    add_packages(source, &repomd, &mut release)?;
+    Ok(release.finish())
 }
 
-/// Adds every package of a repository to a release, files included; how many there were.
-///
-/// The checksums of both files are compared with what `repomd` says of them.
-pub fn add_packages(
+/// Adds every package of a repository to a release, files included.
+fn add_packages(
     source: &dyn Source,
     repomd: &Repomd,
     release: &mut ReleaseBuilder<'_>,
-) -> Result<u64, ReleaseReadError> {
-    let mut count = 0;
+) -> Result<(), ReleaseReadError> {
+    let mut published = Published::default();
+    if repomd
+        .of_type(sbom_listing::INDEX)
+        .any(|claim| is_usable(&claim))
+    {
+        with_record(source, repomd, sbom_listing::INDEX, |input, _| {
+            published = Published::read(input);
+            Ok(())
+        })?;
+    }
     with_record(source, repomd, "primary", |input, path| {
         let mut refused = None;
         each_package(input, "metadata", |start, xml| {
             // Old repositories may hold other types (`patch`); only packages count.
             let is_rpm = start.attribute("type")?.is_none_or(|kind| kind == "rpm");
-            let member = member(xml)?;
+            let mut member = member(xml)?;
             if is_rpm && refused.is_none() {
-                count += 1;
+                published.tell(&mut member);
                 let package = member.nevra.to_string();
                 refused = release.add(member).err().map(|source| (package, source));
             }
@@ -112,7 +143,7 @@ pub fn add_packages(
     if repomd.of_type("filelists").next().is_some() {
         add_files(source, repomd, release)?;
     }
-    Ok(count)
+    Ok(())
 }
 
 fn add_files(
@@ -149,8 +180,7 @@ fn with_record(
     record: &'static str,
     read: impl FnOnce(&mut Packed<'_>, String) -> Result<(), ReleaseReadError>,
 ) -> Result<(), ReleaseReadError> {
-    let usable = |claim: &&RecordClaim| claim.base.is_none() && is_safe_href(&claim.href);
-    let claim = repomd.of_type(record).find(usable);
+    let claim = repomd.of_type(record).find(is_usable);
     let claim = claim.ok_or(ReleaseReadError::Record { record })?;
     let path = || claim.href.clone();
     let stream = source.open(&claim.href).map_err(|source| {
@@ -171,6 +201,11 @@ fn with_record(
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the record's file is of this repository.
+fn is_usable(claim: &&RecordClaim) -> bool {
+    claim.base.is_none() && is_safe_href(&claim.href)
 }
 
 /// One `<package>` of primary, whose start tag has been read.
@@ -368,7 +403,6 @@ fn known(algorithm: Algorithm) -> Option<sbom_gen::Algorithm> {
 mod tests {
     use super::*;
     use crate::repocheck::Directory;
-    use sbom_gen::{Options, ReleaseInfo};
 
     const PRIMARY: &str = r#"<metadata xmlns="http://linux.duke.edu/metadata/common" packages="2">
 <package type="rpm"><name>a</name><arch>noarch</arch><version epoch="3" ver="1" rel="2"/>
@@ -447,10 +481,7 @@ mod tests {
         let options = Options::default();
         let read = |primary: &str| {
             write("repodata/repomd.xml", &repomd(primary));
-            let repomd = read_repomd(&source)?;
-            let mut release = ReleaseBuilder::new(ReleaseInfo::default(), &options);
-            add_packages(&source, &repomd, &mut release)?;
-            Ok::<_, ReleaseReadError>(release.finish())
+            read_release(&source, ReleaseInfo::default(), &options)
         };
         let release = read("primary.xml").unwrap();
         assert_eq!(release.len(), 2);

@@ -3,13 +3,13 @@
 use super::read::{self, ReadError};
 use super::write::{self, NewDocument, Writer};
 use crate::app::{App, now_millis};
-use crate::db::evidence::NewSbom;
+use crate::db::evidence::{EvidenceMark, NewSbom};
 use crate::db::jobs::JobRow;
 use crate::db::{self, DbError};
 use crate::jobs::JobError;
 use repo_model::buildinfo::{self, BuildInfo};
-use repo_model::{FileDigest, sbom_facts};
-use rusqlite::{Connection, Transaction};
+use repo_model::{FileDigest, Timestamp, sbom_facts};
+use rusqlite::{Connection, Transaction, params};
 use std::io::BufReader;
 
 /// Name in the database.
@@ -40,22 +40,24 @@ pub async fn catch_up(app: &App) -> Result<(), JobError> {
     let _turn = app.sbom_index.turn.lock().await;
     let mut indexed = 0_u64;
     'look: loop {
-        let seen: i64 = app.sbom_index.db.read(seen).await?;
-        if seen > app.db.read(db::evidence::last_id).await? {
-            tracing::warn!("the database is older than the SBOM index, which is made again");
+        let seen: EvidenceMark = app.sbom_index.db.read(seen).await?;
+        let Some(batch) = app
+            .db
+            .read(move |connection| next(connection, seen))
+            .await?
+        else {
+            tracing::warn!(
+                "the SBOM index was made of another database than this one, which was perhaps restored; it is made again"
+            );
             app.sbom_index.db.write(write::clear).await?;
             continue;
-        }
-        let batch = app
-            .db
-            .read(move |connection| db::evidence::sboms_after(connection, seen, &FORMATS, BATCH))
-            .await?;
+        };
         if batch.is_empty() {
             break;
         }
         let mut at = seen;
         for sbom in batch {
-            let next = sbom.evidence_id;
+            let next = sbom.mark;
             if !index(app, at, sbom).await? {
                 // Somebody emptied the index meanwhile.
                 continue 'look;
@@ -70,20 +72,57 @@ pub async fn catch_up(app: &App) -> Result<(), JobError> {
     Ok(())
 }
 
-/// The last row of evidence that was looked at.
-pub fn seen(connection: &Connection) -> Result<i64, DbError> {
-    let sql = "SELECT value FROM state WHERE key = 'evidence_seen'";
-    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+/// The last row of evidence that was looked at; none before the first.
+pub fn seen(connection: &Connection) -> Result<EvidenceMark, DbError> {
+    let sql = "SELECT evidence_id, digest, made_at FROM position";
+    Ok(connection.query_row(sql, [], |row| {
+        let evidence_id = row.get("evidence_id")?;
+        Ok(match evidence_id {
+            0 => EvidenceMark::default(),
+            _ => EvidenceMark {
+                evidence_id,
+                digest: db::parsed(row, "digest")?,
+                made_at: Timestamp::from_unix_secs(row.get("made_at")?),
+            },
+        })
+    })?)
+}
+
+/// What is to be looked at next in the server's database; `None` when this is not the database in which
+/// `seen` was seen: rows are never removed there, and two histories do not give one number to one document
+/// in one second.
+pub(super) fn next(
+    connection: &Connection,
+    seen: EvidenceMark,
+) -> Result<Option<Vec<NewSbom>>, DbError> {
+    if seen.evidence_id > 0 && db::evidence::mark(connection, seen.evidence_id)? != Some(seen) {
+        return Ok(None);
+    }
+    db::evidence::sboms_after(connection, seen.evidence_id, &FORMATS, BATCH).map(Some)
 }
 
 /// Moves on; `false` when the index is not where the caller saw it.
-fn advance(tx: &Transaction<'_>, from: i64, to: i64) -> Result<bool, DbError> {
-    let sql = "UPDATE state SET value = ?2 WHERE key = 'evidence_seen' AND value = ?1";
-    Ok(tx.execute(sql, [from, to])? == 1)
+pub(super) fn advance(
+    tx: &Transaction<'_>,
+    from: EvidenceMark,
+    to: EvidenceMark,
+) -> Result<bool, DbError> {
+    let sql =
+        "UPDATE position SET evidence_id = ?2, digest = ?3, made_at = ?4 WHERE evidence_id = ?1";
+    let moved = tx.execute(
+        sql,
+        params![
+            from.evidence_id,
+            to.evidence_id,
+            to.digest.to_hex(),
+            to.made_at.unix_secs()
+        ],
+    )?;
+    Ok(moved == 1)
 }
 
-async fn index(app: &App, from: i64, sbom: NewSbom) -> Result<bool, JobError> {
-    let to = sbom.evidence_id;
+async fn index(app: &App, from: EvidenceMark, sbom: NewSbom) -> Result<bool, JobError> {
+    let to = sbom.mark;
     let header = sbom.header;
     let stored = app
         .sbom_index
@@ -92,7 +131,7 @@ async fn index(app: &App, from: i64, sbom: NewSbom) -> Result<bool, JobError> {
         .await?;
     let preferred = |format: &str| FORMATS.iter().position(|known| *known == format);
     let is_known = stored.is_some_and(|(digest, format)| {
-        digest == sbom.digest.to_hex() || preferred(&format) < preferred(&sbom.label)
+        digest == sbom.mark.digest.to_hex() || preferred(&format) < preferred(&sbom.label)
     });
     if is_known {
         return Ok(app
@@ -102,10 +141,10 @@ async fn index(app: &App, from: i64, sbom: NewSbom) -> Result<bool, JobError> {
             .await?);
     }
     let (buildinfo_id, info) = buildinfo(app, sbom.buildinfo).await?;
-    let size_bytes = app.store.size_bytes(sbom.digest).await?;
+    let size_bytes = app.store.size_bytes(sbom.mark.digest).await?;
     let reader = match size_bytes {
         Some(size) if size <= sbom_facts::MAX_BYTES as u64 => {
-            Some(app.store.blocking_reader(sbom.digest).await?)
+            Some(app.store.blocking_reader(sbom.mark.digest).await?)
         }
         _ => None,
     };
@@ -119,7 +158,7 @@ async fn index(app: &App, from: i64, sbom: NewSbom) -> Result<bool, JobError> {
         };
         let document = NewDocument {
             header: sbom.header,
-            sbom: sbom.digest,
+            sbom: sbom.mark.digest,
             format: sbom.label,
             buildinfo_id,
         };

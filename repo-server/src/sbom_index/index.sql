@@ -5,9 +5,18 @@ CREATE TABLE state (
     key   TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+INSERT INTO state VALUES ('osv_generation', 0);
+
 -- The last row of the server's evidence that was looked at; it moves in the transaction that stores
--- what was found there.
-INSERT INTO state VALUES ('evidence_seen', 0), ('osv_generation', 0);
+-- what was found there. Digest and time tell it from a row that got the same number in another
+-- history: of a database that was restored and went on.
+CREATE TABLE position (
+    only        INTEGER PRIMARY KEY CHECK (only = 1),
+    evidence_id INTEGER NOT NULL,
+    digest      TEXT NOT NULL,
+    made_at     INTEGER NOT NULL
+) STRICT;
+INSERT INTO position VALUES (1, 0, '', 0);
 
 CREATE TABLE buildinfos (
     buildinfo_id INTEGER PRIMARY KEY,
@@ -19,7 +28,8 @@ CREATE TABLE tools (
     name         TEXT NOT NULL,
     version      TEXT NOT NULL,
     arch         TEXT NOT NULL,
-    PRIMARY KEY (name, version, arch, buildinfo_id)
+    -- Questions go from build to build.
+    PRIMARY KEY (name, buildinfo_id, version, arch)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tools_by_buildinfo ON tools (buildinfo_id);
 

@@ -6,7 +6,9 @@
 //! a question comes.
 //!
 //! What was looked at last is kept beside what was found there and moves in the same transaction, so
-//! the job that fills the index may die anywhere and goes on where it was.
+//! the job that fills the index may die anywhere and goes on where it was. When the server's database does not
+//! have that row, it is not the one that the index was made of (it was restored from a copy), and the
+//! index is made again.
 
 mod fill;
 pub mod osv;
@@ -14,6 +16,7 @@ pub mod osv_import;
 pub mod purl;
 pub mod questions;
 mod read;
+pub mod requirements;
 pub mod versions;
 pub mod vex;
 mod write;
@@ -31,7 +34,7 @@ use std::sync::{Arc, Mutex};
 
 const SCHEMA: &str = include_str!("index.sql");
 /// Version of `index.sql`: another one is thrown away and made again.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// Most questions at once: each holds a connection and a thread.
 const ASKING: usize = 8;
 /// Schema name of the server's own tables in questions.
@@ -50,6 +53,8 @@ pub struct SbomIndex {
     pub asking: tokio::sync::Semaphore,
     /// Licences of releases that were counted, by release and state of the index.
     licences: Mutex<HashMap<(ReleaseId, i64), Counted>>,
+    /// Which package needs which, where that was asked lately.
+    requirements: requirements::Kept,
 }
 
 impl SbomIndex {
@@ -73,6 +78,7 @@ impl SbomIndex {
             turn: tokio::sync::Mutex::default(),
             asking: tokio::sync::Semaphore::new(ASKING),
             licences: Mutex::default(),
+            requirements: requirements::Kept::default(),
         })
     }
 }

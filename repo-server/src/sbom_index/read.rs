@@ -4,10 +4,11 @@
 //! Only standard fields are read, and the few properties that our documents add:
 //! `package:rpm:sha256header` (which package it is about) and `package:rpm:license` (the tag as written).
 
+use crate::json_list::Each;
 use repo_model::HeaderDigest;
 use repo_model::sbom_facts::HEADER_PROPERTY;
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
 use std::io::Read;
 
@@ -286,16 +287,14 @@ impl<'de, S: Sink> Visitor<'de> for Bom<'_, S> {
                     self.package(&metadata.component)?;
                     named = true;
                 }
-                "components" if named => map.next_value_seed(Each {
-                    take: |component: Component| {
+                "components" if named => {
+                    map.next_value_seed(Each::new(|component: Component| {
                         self.keep::<A::Error>(|sink| sink.component(&component))
-                    },
-                    item: std::marker::PhantomData,
-                })?,
-                "dependencies" if named => map.next_value_seed(Each {
-                    take: |edges: Edges| self.keep::<A::Error>(|sink| sink.edges(&edges)),
-                    item: std::marker::PhantomData,
-                })?,
+                    }))?
+                }
+                "dependencies" if named => map.next_value_seed(Each::new(|edges: Edges| {
+                    self.keep::<A::Error>(|sink| sink.edges(&edges))
+                }))?,
                 "components" | "dependencies" => {
                     return Err(serde::de::Error::custom("metadata does not come first"));
                 }
@@ -333,43 +332,5 @@ impl<S: Sink> Bom<'_, S> {
             *self.failed = Some(Stop::Sink(error));
             E::custom("the sink failed")
         })
-    }
-}
-
-/// A list whose items are handed on one by one.
-struct Each<F, T> {
-    take: F,
-    item: std::marker::PhantomData<T>,
-}
-
-impl<'de, F, T, E> DeserializeSeed<'de> for Each<F, T>
-where
-    F: FnMut(T) -> Result<(), E>,
-    T: Deserialize<'de>,
-    E: fmt::Display,
-{
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de, F, T, E> Visitor<'de> for Each<F, T>
-where
-    F: FnMut(T) -> Result<(), E>,
-    T: Deserialize<'de>,
-    E: fmt::Display,
-{
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
-        while let Some(item) = list.next_element::<T>()? {
-            (self.take)(item).map_err(serde::de::Error::custom)?;
-        }
-        Ok(())
     }
 }

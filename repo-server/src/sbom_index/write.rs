@@ -59,7 +59,7 @@ pub fn clear(tx: &Transaction<'_>) -> Result<(), DbError> {
         "DELETE FROM exposed; DELETE FROM files; DELETE FROM edges;
          DELETE FROM places; DELETE FROM occurrences; DELETE FROM documents; DELETE FROM tools;
          DELETE FROM buildinfos; DELETE FROM components; DELETE FROM names; DELETE FROM licences;
-         UPDATE state SET value = 0 WHERE key = 'evidence_seen';",
+         UPDATE position SET evidence_id = 0, digest = '', made_at = 0;",
     )?;
     Ok(())
 }

@@ -121,6 +121,9 @@ pub fn format_named(name: &str) -> Option<&'static SbomFormat> {
 /// What the digest of a package is of, when the document was made before the package was signed.
 const CONTENT_DIGEST: &str = "Digest of the main header and the payload: of the whole file but the lead and the signature header, which signing changes.";
 
+/// Where the licence of a release is from.
+const ALL_LICENCES: &str = "The licences of all packages.";
+
 /// What a buildinfo says of a build besides its toolchain, as (name, value), sorted.
 ///
 /// Left out: the machine and the user, which the build could not see or which do not last.

@@ -1,7 +1,9 @@
 //! SPDX 2.3 as JSON (schema `spdx-schema.json` of 2.3; stricter still: pyspdxtools).
 
 use super::stream::{self, Each};
-use super::{SbomFormat, build_facts, document_base, evidence_text, local_id, web_url};
+use super::{
+    ALL_LICENCES, SbomFormat, build_facts, document_base, evidence_text, local_id, web_url,
+};
 use crate::SbomError;
 use crate::graph::{EdgeKind, Graph, Node, SourceRole, Standing, TOOL};
 use crate::hashes::{Algorithm, Hashes};
@@ -140,7 +142,7 @@ struct Package<'a> {
     checksums: Vec<Checksum>,
     #[serde(skip_serializing_if = "Option::is_none")]
     homepage: Option<Cow<'a, str>>,
-    license_concluded: &'static str,
+    license_concluded: &'a str,
     license_declared: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     license_comments: Option<String>,
@@ -289,6 +291,12 @@ fn package<'a>(node: &'a Node<'a>, facts: &'a Facts) -> Package<'a> {
     let documents = documents.map(|(url, _)| facts.annotation("sbom:document", url));
     let properties = node.properties.iter();
     let properties = properties.map(|(name, value)| facts.annotation(name, value));
+    let licence = node.licence.as_ref();
+    let expression = licence.map_or(NOASSERTION, |licence| &licence.expression);
+    let (license_declared, license_concluded) = match node.standing {
+        Standing::Release => (NOASSERTION, expression),
+        _ => (expression, NOASSERTION),
+    };
     Package {
         id: node_id(node),
         name: node.full_name(),
@@ -315,12 +323,12 @@ fn package<'a>(node: &'a Node<'a>, facts: &'a Facts) -> Package<'a> {
             false => checksum_list(&node.digests.list),
         },
         homepage: details.url.and_then(web_url).map(Cow::Borrowed),
-        license_concluded: NOASSERTION,
-        license_declared: node.licence.as_ref().map_or(NOASSERTION, |l| &l.expression),
-        license_comments: node
-            .licence
-            .as_ref()
-            .map(|l| format!("As written: {}", l.raw)),
+        license_concluded,
+        license_declared,
+        license_comments: licence.map(|licence| match node.standing {
+            Standing::Release => ALL_LICENCES.to_owned(),
+            _ => format!("As written: {}", licence.raw),
+        }),
         copyright_text: NOASSERTION,
         summary: details.summary,
         description: details.description,

@@ -127,6 +127,9 @@ pub(crate) struct Node<'a> {
     pub(crate) file_name: Option<String>,
     /// Where to get it: an absolute URL, or one relative to the document.
     pub(crate) location: Option<String>,
+    /// Of a release: where the file is that names all others.
+    pub(crate) index_location: Option<String>,
+    /// As it states it; of a release, what follows from its packages'.
     pub(crate) licence: Option<Licence>,
     pub(crate) scope: Scope,
     /// Sorted (name, value).
@@ -160,6 +163,7 @@ impl<'a> Node<'a> {
             version: None,
             file_name: None,
             location: None,
+            index_location: None,
             licence: None,
             scope: Scope::Required,
             properties: BTreeSet::new(),
@@ -179,6 +183,15 @@ impl<'a> Node<'a> {
         match self.group {
             Some(group) => format!("{group}/{}", self.name),
             None => self.name.to_owned(),
+        }
+    }
+
+    /// Whether one gets it as a file of its own: a package, or a release by the file that names all others.
+    pub(crate) fn is_file(&self) -> bool {
+        match self.standing {
+            Standing::Package => true,
+            Standing::Release => self.file_name.is_some(),
+            _ => false,
         }
     }
 

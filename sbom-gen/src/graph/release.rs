@@ -43,6 +43,9 @@ impl<'a> Graph<'a> {
                 parts.add_components(at, &kept.nevra.to_string(), components);
             }
         }
+        let packages = graph.packages().map(|node| node.licence.as_ref());
+        let all = Licence::of_all(packages);
+        graph.nodes[0].licence = all;
         graph.add_sources(release);
         parts.join(&mut graph);
         graph.finished()
@@ -117,6 +120,12 @@ fn root(info: &ReleaseInfo) -> Node<'_> {
     node.version = version;
     node.location = info.repository_url.clone();
     node.needs = Completeness::Complete;
+    if let Some(index) = &info.index {
+        let name = index.path.rsplit('/').next();
+        node.file_name = name.map(str::to_owned);
+        node.digests.list = index.digests.clone();
+        node.index_location = Some(purl::located(info.repository_url.as_deref(), &index.path));
+    }
     if let Some(cpe) = &info.cpe {
         node.property("release:cpe", cpe.as_str());
     }

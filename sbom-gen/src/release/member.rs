@@ -4,7 +4,8 @@ use super::Strength;
 use crate::graph::{NodeKind, kind_of};
 use crate::{Algorithm, Component, Inventory};
 use repo_model::rpm::{Dependency, Package};
-use repo_model::{FileDigest, Nevra, Timestamp};
+use repo_model::sbom_facts::HEADER_PROPERTY;
+use repo_model::{FileDigest, HeaderDigest, Nevra, Timestamp};
 
 /// One package of a release: what a repository's metadata says of it, or its header, or all.
 ///
@@ -34,7 +35,7 @@ pub struct Member {
     pub digests: Vec<(Algorithm, String)>,
     /// Where the file is: an absolute URL, or a path below the release.
     pub location: Option<String>,
-    /// Documents about this package alone: (URL or path, SHA-256 or empty).
+    /// Documents about this package alone: (URL or path below the release, SHA-256 or empty).
     pub documents: Vec<(String, String)>,
     /// PROVIDES.
     pub provides: Vec<Dependency>,
@@ -102,8 +103,7 @@ impl Member {
             kind: kind_of(package),
             ..Self::named(package.nevra.clone(), package.is_source)
         };
-        let header = package.header_digest.to_hex();
-        member.properties.push(("package:rpm:sha256header", header));
+        member.has_header(&package.header_digest);
         if let Some(digest) = &package.payload_sha256 {
             let digest = digest.clone();
             member.properties.push(("rpm:payload-sha256", digest));
@@ -134,6 +134,12 @@ impl Member {
             member.properties.push(("sbom:not-inspected", text));
         }
         member
+    }
+
+    /// Says which package it is by its main header.
+    pub fn has_header(&mut self, header: &HeaderDigest) {
+        let named = (HEADER_PROPERTY, header.to_hex());
+        self.properties.push(named);
     }
 
     /// Says which file is published, by its SHA-256; replaces digests of what signing changes.

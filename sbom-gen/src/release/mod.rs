@@ -15,11 +15,34 @@ pub(crate) use resolve::{Needs, Strength};
 use crate::{Algorithm, Component, Options, SbomError, purl};
 use capability::{Names, StoredDependency};
 use repo_model::{Nevra, Timestamp};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 use std::collections::BTreeMap;
 
 /// Most packages of one release.
 const MEMBERS: usize = 1_000_000;
+
+/// The file of a repository that names all others with their digests: who has it can tell whether what
+/// they got is the release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexFile {
+    /// Path below the repository: `repodata/repomd.xml`.
+    pub path: String,
+    /// Digests of the file, lowercase hex.
+    pub digests: Vec<(Algorithm, String)>,
+}
+
+impl IndexFile {
+    /// The file of these bytes, with its SHA-256 and SHA-512.
+    pub fn new(path: impl Into<String>, bytes: &[u8]) -> Self {
+        Self {
+            path: path.into(),
+            digests: vec![
+                (Algorithm::Sha256, hex::encode(Sha256::digest(bytes))),
+                (Algorithm::Sha512, hex::encode(Sha512::digest(bytes))),
+            ],
+        }
+    }
+}
 
 /// What the release is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,6 +57,8 @@ pub struct ReleaseInfo {
     pub repository_url: Option<String>,
     /// The time of the release, when it is known; the latest BUILDTIME otherwise.
     pub created: Option<Timestamp>,
+    /// The file that one gets when one gets the release, where there is one.
+    pub index: Option<IndexFile>,
 }
 
 /// A package as it is kept.
@@ -60,6 +85,14 @@ pub(crate) struct Kept {
     pub(crate) components: Option<Vec<Component>>,
     provides: Vec<StoredDependency>,
     needs: Vec<(Strength, StoredDependency)>,
+}
+
+impl Kept {
+    fn file_sha256(&self) -> Option<&str> {
+        let known = self.digests.iter().filter(|_| !self.digests_are_of_content);
+        let mut sha256 = known.filter(|(algorithm, _)| *algorithm == Algorithm::Sha256);
+        sha256.next().map(|(_, hex)| hex.as_str())
+    }
 }
 
 /// Gathers the packages of a release.
@@ -145,6 +178,7 @@ impl<'o> ReleaseBuilder<'o> {
             text.filter(|text| !text.trim().is_empty())
                 .map(String::into_boxed_str)
         };
+        let repository = self.info.repository_url.as_deref();
         let names = &mut self.names;
         let provides = member.provides.iter().map(|one| names.store(one)).collect();
         let needs = member::needs(&member)
@@ -168,7 +202,11 @@ impl<'o> ReleaseBuilder<'o> {
             digests,
             digests_are_of_content: member.digests_are_of_content,
             location: boxed(member.location),
-            documents: member.documents,
+            documents: member
+                .documents
+                .into_iter()
+                .map(|(path, sha256)| (purl::located(repository, &path), sha256))
+                .collect(),
             components: member.components,
             nevra: member.nevra,
             provides,
@@ -228,6 +266,20 @@ impl Release {
         each.flat_map(|(kept, needs)| {
             let named = needs.unresolved.iter();
             named.map(|text| (&kept.nevra, text.as_str()))
+        })
+    }
+
+    /// Which package needs which to run or to be installed, by the SHA-256 of their files: (package,
+    /// what it needs), in no special order. Packages whose file's digest is not known are left out.
+    pub fn requirements(&self) -> impl Iterator<Item = (&str, Vec<&str>)> {
+        let each = self.kept.iter().zip(&self.needs);
+        each.filter_map(|(kept, needs)| {
+            let needed = needs
+                .edges
+                .iter()
+                .filter(|(_, strength)| matches!(strength, Strength::Run | Strength::Install));
+            let needed = needed.filter_map(|(at, _)| self.kept[*at as usize].file_sha256());
+            Some((kept.file_sha256()?, needed.collect()))
         })
     }
 

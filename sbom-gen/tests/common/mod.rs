@@ -7,7 +7,8 @@ use repo_model::Timestamp;
 use repo_model::buildinfo::BuildInfo;
 use rpm::{BuildConfig, Dependency, FileOptions, PackageBuilder};
 use sbom_gen::{
-    Inventory, Member, Options, Release, ReleaseBuilder, ReleaseInfo, SbomError, Supplier,
+    IndexFile, Inventory, Member, Options, Release, ReleaseBuilder, ReleaseInfo, SbomError,
+    Supplier,
 };
 use std::path::PathBuf;
 
@@ -242,6 +243,7 @@ pub fn release(members: Vec<Member>, options: &Options) -> Release {
         cpe: Some("cpe:/o:example:linux:42".to_owned()),
         repository_url: Some("https://repo.example/42/".to_owned()),
         created: None,
+        index: Some(IndexFile::new("repodata/repomd.xml", b"<repomd/>")),
     };
     let mut builder = ReleaseBuilder::new(info, options);
     for member in members {

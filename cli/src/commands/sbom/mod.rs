@@ -10,8 +10,7 @@ use crate::failure::Failure;
 use crate::output;
 use repo_model::config::Config;
 use sbom_gen::{
-    Inventory, OLDER_FORMATS, Options, SBOM_FORMATS, SbomError, SbomFormat, Supplier, format_named,
-    inventory,
+    Inventory, OLDER_FORMATS, Options, SBOM_FORMATS, SbomError, SbomFormat, format_named, inventory,
 };
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -120,7 +119,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let options = Options {
         files: !args.no_files,
         file_hashes: args.package_hashes,
-        ..options(&config)
+        ..Options::of_operator(&config.sbom, &config.server.public_url)
     };
     let formats = formats(args);
     if let Some(folder) = &args.output {
@@ -184,16 +183,6 @@ fn read(file: &Path, options: &Options) -> Result<Inventory, DocumentError> {
 struct Named {
     path: PathBuf,
     source: DocumentError,
-}
-
-fn options(config: &Config) -> Options {
-    let sbom = &config.sbom;
-    let supplier = Supplier::new(
-        &sbom.supplier_name,
-        &sbom.supplier_url,
-        &sbom.supplier_email,
-    );
-    Options::new(&sbom.namespace, supplier, &config.server.public_url)
 }
 
 fn to_stdout(file: &Path, format: &SbomFormat, options: &Options) -> Result<(), DocumentError> {

@@ -6,9 +6,8 @@ use crate::commands::repo_check;
 use crate::failure::{Exit, Failure, chain};
 use crate::output;
 use crate::progress::Progress;
-use repo_model::Timestamp;
 use repo_model::rpm::{Head, HeadLimits, Package};
-use repo_server::repocheck::{ReleaseReadError, Source, SourceError, add_packages, read_repomd};
+use repo_server::repocheck::{ReleaseReadError, Source, SourceError, read_release};
 use sbom_gen::{
     Algorithm, Member, Options, Release, ReleaseBuilder, ReleaseInfo, SbomError, SbomFormat,
 };
@@ -92,7 +91,7 @@ fn info(args: &Args, options: &Options, location: Option<&str>) -> ReleaseInfo {
             .repository_url
             .clone()
             .or_else(|| location.map(str::to_owned)),
-        created: None,
+        ..ReleaseInfo::default()
     }
 }
 
@@ -104,18 +103,7 @@ fn of_metadata(
 ) -> Result<Release, Failure> {
     let progress = Progress::spinner();
     progress.message("reading metadata");
-    let repomd = read_repomd(source).map_err(unread)?;
-    let revision = repomd.revision.trim();
-    let mut info = info(args, options, location);
-    // createrepo_c writes the time there; others write what they like.
-    info.created = revision.parse().ok().map(Timestamp::from_unix_secs);
-    if info.version.is_none() && !revision.is_empty() {
-        info.version = Some(revision.to_owned());
-    }
-    let mut builder = ReleaseBuilder::new(info, options);
-    add_packages(source, &repomd, &mut builder).map_err(unread)?;
-    progress.message("resolving requirements");
-    Ok(builder.finish())
+    read_release(source, info(args, options, location), options).map_err(unread)
 }
 
 fn unread(error: ReleaseReadError) -> Failure {

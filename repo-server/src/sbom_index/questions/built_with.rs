@@ -5,8 +5,8 @@ use super::page::{After, IN_SCOPE, Items, PACKAGE, PACKAGES_OF_DOCUMENT, Paging,
 use crate::db::parsed;
 use crate::sbom_index::versions::{Order, Range};
 use repo_model::wire::sbom::{BuiltWith, Page};
-use rusqlite::{Connection, named_params};
-use std::collections::{BTreeMap, HashMap};
+use rusqlite::{Connection, Rows, named_params, params};
+use std::collections::HashMap;
 
 /// Packages of the release whose build root had the tool, build by build. Of several versions in one build
 /// root the newest that is meant is told.
@@ -22,8 +22,23 @@ pub fn built_with(
 ) -> Result<Page<BuiltWith>, AskError> {
     let After([seen, document, package_id, _]) = paging.after;
     let mut items = Items::new(paging);
-    for (buildinfo, (version, arch)) in installed(connection, tool, range)?.range(seen..) {
-        let from = if *buildinfo == seen {
+    let mut tools = connection.prepare_cached(
+        "SELECT buildinfo_id, version, arch FROM tools WHERE name = ?1 AND buildinfo_id >= ?2
+         ORDER BY buildinfo_id",
+    )?;
+    let mut installed = Installed {
+        rows: tools.query(params![tool, seen])?,
+        meant: HashMap::new(),
+        range,
+        ahead: None,
+    };
+    while let Some(Tool {
+        buildinfo,
+        version,
+        arch,
+    }) = installed.next()?
+    {
+        let from = if buildinfo == seen {
             (document, package_id)
         } else {
             (0, 0)
@@ -40,7 +55,7 @@ pub fn built_with(
         })?;
         while let Some(row) = rows.next()? {
             let at = After([
-                *buildinfo,
+                buildinfo,
                 row.get("document_id")?,
                 row.get("package_id")?,
                 0,
@@ -60,29 +75,63 @@ pub fn built_with(
     Ok(items.page(scope.release))
 }
 
-/// Version and arch of the tool by buildinfo.
-fn installed(
-    connection: &Connection,
-    tool: &str,
-    range: &Range,
-) -> Result<BTreeMap<i64, (String, String)>, AskError> {
-    let mut statement = connection
-        .prepare_cached("SELECT buildinfo_id, version, arch FROM tools WHERE name = ?1")?;
-    let mut rows = statement.query([tool])?;
-    let mut meant: HashMap<String, bool> = HashMap::new();
-    let mut found: BTreeMap<i64, (String, String)> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let version: String = row.get(1)?;
-        let is_meant = *meant
-            .entry(version.clone())
-            .or_insert_with(|| range.contains("rpm", &version));
-        if !is_meant {
-            continue;
+/// The tool in one build root.
+struct Tool {
+    buildinfo: i64,
+    version: String,
+    arch: String,
+}
+
+/// The tool in one build root after the other, where its version is meant.
+struct Installed<'s, 'r> {
+    rows: Rows<'s>,
+    /// Versions that were compared.
+    meant: HashMap<String, bool>,
+    range: &'r Range,
+    /// Read already, of the next build root.
+    ahead: Option<Tool>,
+}
+
+impl Installed<'_, '_> {
+    /// The newest version that is meant in the next build root that has one.
+    fn next(&mut self) -> Result<Option<Tool>, AskError> {
+        let mut newest = self.ahead.take();
+        while let Some(tool) = self.row()? {
+            match &newest {
+                Some(known) if known.buildinfo != tool.buildinfo => {
+                    self.ahead = Some(tool);
+                    break;
+                }
+                Some(known) if Order::Rpm.compare(&known.version, &tool.version).is_ge() => {}
+                _ => newest = Some(tool),
+            }
         }
-        let known = found.entry(row.get(0)?).or_default();
-        if known.0.is_empty() || Order::Rpm.compare(&known.0, &version).is_lt() {
-            *known = (version, row.get(2)?);
-        }
+        Ok(newest)
     }
-    Ok(found)
+
+    /// The next row whose version is meant.
+    fn row(&mut self) -> Result<Option<Tool>, AskError> {
+        while let Some(row) = self.rows.next()? {
+            let version = row
+                .get_ref("version")?
+                .as_str()
+                .map_err(rusqlite::Error::from)?;
+            let is_meant = match self.meant.get(version) {
+                Some(is_meant) => *is_meant,
+                None => {
+                    let is_meant = self.range.contains("rpm", version);
+                    self.meant.insert(version.to_owned(), is_meant);
+                    is_meant
+                }
+            };
+            if is_meant {
+                return Ok(Some(Tool {
+                    buildinfo: row.get("buildinfo_id")?,
+                    version: version.to_owned(),
+                    arch: row.get("arch")?,
+                }));
+            }
+        }
+        Ok(None)
+    }
 }

@@ -52,7 +52,7 @@ impl Wanted {
     }
 
     /// Rows of the components that are meant.
-    fn rows(&self, connection: &Connection) -> Result<Vec<i64>, DbError> {
+    pub(super) fn rows(&self, connection: &Connection) -> Result<Vec<i64>, DbError> {
         let ecosystem = self.purl.as_ref().map(|purl| &purl.ecosystem);
         let mut statement = connection.prepare_cached(
             "SELECT c.component_id, c.purl, c.version, n.ecosystem FROM names n CROSS JOIN components c ON c.name_id = n.name_id
@@ -178,11 +178,11 @@ pub fn licensed(
 }
 
 /// Columns of [`Place`].
-const PLACE: &str = "p.nevra, p.repo, p.header_digest, p.href, p.build_id, b.source_nevra, p.package_id, d.document_id, d.purl AS package_purl,
+pub(super) const PLACE: &str = "p.nevra, p.repo, p.header_digest, p.href, p.build_id, b.source_nevra, p.package_id, d.document_id, d.purl AS package_purl,
     c.component_id, c.purl, c.version, o.relation, o.excluded, o.methods";
 
 /// Joins an occurrence `o` with what it is of and where it is.
-const JOINED: &str = "CROSS JOIN components c ON c.component_id = o.component_id CROSS JOIN documents d ON d.document_id = o.document_id
+pub(super) const JOINED: &str = "CROSS JOIN components c ON c.component_id = o.component_id CROSS JOIN documents d ON d.document_id = o.document_id
     CROSS JOIN server.packages p ON p.header_digest = d.header CROSS JOIN server.builds b ON b.build_id = p.build_id";
 
 /// A component in a package of the release.
@@ -229,7 +229,7 @@ pub(super) fn in_component(
 }
 
 impl Place {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             package: package(row)?,
             package_id: row.get("package_id")?,
@@ -244,7 +244,7 @@ impl Place {
         })
     }
 
-    fn shipped(self, connection: &Connection) -> Result<ShippedRow, AskError> {
+    pub(super) fn shipped(self, connection: &Connection) -> Result<ShippedRow, AskError> {
         let key = params![self.document_id, self.component_id];
         let sql = "SELECT count(*) FROM places WHERE document_id = ?1 AND component_id = ?2";
         let places_total = connection

@@ -19,7 +19,7 @@ pub fn licences(
     connection: &Connection,
     release: ReleaseId,
 ) -> Result<Arc<Vec<LicenceUse>>, AskError> {
-    let key = (release, fill::seen(connection)?);
+    let key = (release, fill::seen(connection)?.evidence_id);
     if let Ok(kept) = index.licences.lock()
         && let Some(counted) = kept.get(&key)
     {

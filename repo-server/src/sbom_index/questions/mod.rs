@@ -13,6 +13,7 @@ mod page;
 mod stated;
 mod vulnerabilities;
 mod why;
+mod why_here;
 
 pub use built_with::built_with;
 pub use components::{Wanted, licensed, who_ships};
@@ -24,6 +25,7 @@ pub use page::After;
 pub use page::{Paging, Scope};
 pub use vulnerabilities::{Cursor, VulnerabilityQuery, vulnerabilities};
 pub use why::why;
+pub use why_here::{Depth, why_here};
 
 use super::versions::ParseRangeError;
 use crate::db::DbError;

@@ -22,14 +22,18 @@ pub fn why(
 ) -> Result<Page<Why>, AskError> {
     let mut items = Items::new(paging);
     shipped(connection, scope, wanted, paging, |at, row| {
-        let why = Why {
-            how: how(&row.shipped).to_owned(),
-            path: path(connection, &row)?,
-            shipped: row.shipped,
-        };
-        Ok(items.add(at, why))
+        Ok(items.add(at, explained(connection, row)?))
     })?;
     Ok(items.page(scope.release))
+}
+
+/// A place with the way from its build down to it.
+pub(super) fn explained(connection: &Connection, row: ShippedRow) -> Result<Why, DbError> {
+    Ok(Why {
+        how: how(&row.shipped).to_owned(),
+        path: path(connection, &row)?,
+        shipped: row.shipped,
+    })
 }
 
 /// In one word; of several reasons the one that is seen in the shipped bytes.

@@ -3,7 +3,9 @@
 use super::kit::{Kit, Package, in_order, read_error};
 use super::{brief, two_with_net, who_ships};
 use crate::db::DbError;
+use crate::db::evidence::{self, EvidenceMark, Kind, NewEvidence};
 use crate::sbom_index::{SbomIndex, fill, write};
+use repo_model::{FileDigest, Timestamp};
 
 #[test]
 fn the_same_document_again_changes_nothing_and_another_replaces_it() {
@@ -100,5 +102,75 @@ fn an_index_of_another_version_is_made_again_and_an_emptied_one_starts_from_noth
         db.query_row("SELECT count(*) FROM files", [], |row| row.get::<_, u64>(0))?;
         fill::seen(db)
     }));
-    assert_eq!(seen.unwrap(), 0);
+    assert_eq!(seen.unwrap().evidence_id, 0);
+}
+
+/// Rows of evidence on a server: SBOMs by these bytes, recorded at these times.
+fn evidence(kit: &Kit, rows: &[(&'static str, i64)]) {
+    let rows = rows.to_vec();
+    let written = kit.server.write(move |tx| {
+        tx.execute("DELETE FROM evidence", [])?;
+        for (document, at) in rows {
+            let new = NewEvidence {
+                build_id: 1,
+                package_id: Some(1),
+                kind: Kind::Sbom,
+                label: "cyclonedx-1.6".to_owned(),
+                digest: FileDigest::of(document.as_bytes()),
+                media_type: "application/json",
+            };
+            evidence::insert(tx, &new, Timestamp::from_unix_secs(at))?;
+        }
+        Ok::<_, DbError>(())
+    });
+    kit.runtime.block_on(written).unwrap();
+}
+
+/// What the index has to look at next; none when the database is another than it saw.
+fn next(kit: &Kit) -> Option<Vec<EvidenceMark>> {
+    let seen = kit.runtime.block_on(kit.index.db.read(fill::seen)).unwrap();
+    let read = kit
+        .server
+        .read(move |connection| fill::next(connection, seen));
+    let found = kit.runtime.block_on(read).unwrap();
+    found.map(|sboms| sboms.into_iter().map(|sbom| sbom.mark).collect())
+}
+
+#[test]
+fn an_index_that_is_ahead_of_a_restored_database_notices_it_even_when_that_went_on() {
+    let kit = two_with_net();
+    evidence(&kit, &[("one", 10), ("two", 20), ("three", 30)]);
+    let all = next(&kit).unwrap();
+    assert_eq!(all.len(), 3);
+    // Two of three were looked at.
+    let to = all[1];
+    let moved = kit.index.db.write(move |tx| {
+        assert!(fill::advance(tx, EvidenceMark::default(), to)?);
+        // From where it is not any more: somebody else was faster.
+        assert!(!fill::advance(tx, EvidenceMark::default(), to)?);
+        Ok::<_, DbError>(())
+    });
+    kit.runtime.block_on(moved).unwrap();
+    assert_eq!(next(&kit), Some(vec![all[2]]));
+    for (restored, is_other) in [
+        // A copy from before, as it was; and from after, with what came since.
+        (vec![("one", 10)], true),
+        (vec![("one", 10), ("two", 20)], false),
+        // It went on, as far as before and farther: another document, or the same one made again.
+        (vec![("one", 10), ("other", 40)], true),
+        (
+            vec![("one", 10), ("two", 40), ("three", 41), ("four", 42)],
+            true,
+        ),
+        (vec![], true),
+    ] {
+        evidence(&kit, &restored);
+        assert_eq!(next(&kit).is_none(), is_other, "{restored:?}");
+    }
+    // What is made again begins with the first row.
+    evidence(&kit, &[("one", 10), ("other", 40)]);
+    kit.runtime
+        .block_on(kit.index.db.write(write::clear))
+        .unwrap();
+    assert_eq!(next(&kit).map(|rows| rows.len()), Some(2));
 }

@@ -100,6 +100,11 @@ impl Package {
         HeaderDigest::from_bytes(*FileDigest::of(self.nevra.to_string().as_bytes()).as_bytes())
     }
 
+    /// The file as it is published.
+    pub fn signed_file(&self) -> FileDigest {
+        FileDigest::of(format!("signed {}", self.nevra).as_bytes())
+    }
+
     pub fn purl(&self) -> String {
         let Nevra { name, evr, arch } = &self.nevra;
         let epoch = match evr.epoch {
@@ -266,8 +271,9 @@ fn insert(tx: &rusqlite::Transaction<'_>, package: &Package) -> Result<(), DbErr
     .execute(params![digest, package.source().to_string(), nevra.name])?;
     let build = tx.last_insert_rowid();
     tx.prepare_cached(
-        "INSERT INTO packages (build_id, repo, nevra, name, arch, summary, header_digest, unsigned_file, unsigned_size_bytes, href)
-         VALUES (?1, 'base', ?2, ?3, ?4, '', ?5, ?5, 1, ?6)",
+        "INSERT INTO packages (build_id, repo, nevra, name, arch, summary, header_digest, unsigned_file, unsigned_size_bytes, href,
+            signed_file, signed_size_bytes, signed_head_bytes, detached_signature, summary_statement)
+         VALUES (?1, 'base', ?2, ?3, ?4, '', ?5, ?5, 1, ?6, ?7, 1, 1, '', '')",
     )?
     .execute(params![
         build,
@@ -275,7 +281,8 @@ fn insert(tx: &rusqlite::Transaction<'_>, package: &Package) -> Result<(), DbErr
         nevra.name,
         nevra.arch,
         package.header().to_hex(),
-        layout::href(nevra)
+        layout::href(nevra),
+        package.signed_file().to_hex()
     ])?;
     let id = tx.last_insert_rowid();
     for arch in ["x86_64", "aarch64"] {

@@ -4,6 +4,7 @@ mod advisories;
 mod filling;
 mod kit;
 mod releases;
+mod requirements;
 mod speed;
 
 use super::questions::{self, After, FileDigestQuery, Paging, Wanted};

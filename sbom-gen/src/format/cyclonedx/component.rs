@@ -37,7 +37,7 @@ pub(super) fn subject<'a>(graph: &'a Graph<'a>, edition: &Edition) -> Component<
         _ => package(graph, edition, 0, root),
     };
     subject.manufacturer = edition.has_origins().then(|| organization(graph));
-    if edition.has_many_expressions() {
+    if edition.has_many_expressions() && root.standing != Standing::Release {
         // Who supplies the package distributes it under the licence that its header states.
         let concluded = root.licence.as_ref();
         let concluded = concluded.map(|licence| license(edition, licence, "concluded"));
@@ -53,14 +53,22 @@ fn release<'a>(graph: &'a Graph<'a>, edition: &Edition) -> Component<'a> {
         .iter()
         .find(|(name, _)| name == "release:cpe");
     let location = root.location.as_deref().and_then(web_url);
+    let index = root.index_location.as_deref().map(|url| Reference {
+        hashes: hash_list(&root.digests.list),
+        ..reference("distribution", url)
+    });
+    let file_name = root.file_name.as_deref();
+    let facts = file_name.map(|name| bsi(name, Shape::Index));
     Component {
         supplier: Some(organization(graph)),
         cpe: cpe.map(|(_, cpe)| cpe.as_str()),
+        hashes: hash_list(&root.digests.list),
         external_references: location
             .map(|url| reference("distribution", url))
             .into_iter()
+            .chain(index)
             .collect(),
-        properties: Vec::new(),
+        properties: facts.into_iter().flatten().collect(),
         ..component(edition, root)
     }
 }
@@ -222,6 +230,8 @@ fn references<'a>(node: &'a Node<'a>) -> Vec<Reference<'a>> {
 enum Shape {
     /// An RPM: an archive whose parts can be told apart, nothing to execute.
     Archive,
+    /// The file that names a repository's packages: these are its parts, and it is text.
+    Index,
     /// A compiled file: parts are linked together and cannot be told apart.
     Compiled,
 }
@@ -230,6 +240,7 @@ enum Shape {
 fn bsi<'a>(file_name: &str, shape: Shape) -> [Property<'a>; 4] {
     let (executable, archive, structured) = match shape {
         Shape::Archive => ("non-executable", "archive", "structured"),
+        Shape::Index => ("non-executable", "no archive", "structured"),
         Shape::Compiled => ("executable", "no archive", "unstructured"),
     };
     let property = |name, value| Property { name, value };
@@ -281,12 +292,20 @@ pub(super) fn component<'a>(edition: &Edition, node: &'a Node<'a>) -> Component<
         licenses: node
             .licence
             .iter()
-            .map(|licence| license(edition, licence, "declared"))
+            .map(|licence| license(edition, licence, acknowledgement(node)))
             .collect(),
         purl: node.purl.as_deref(),
         evidence: node.evidence.map(|evidence| found(edition, evidence)),
         properties: properties(&node.properties),
         ..Component::default()
+    }
+}
+
+/// A package states its licence; that of a release follows from its packages'.
+fn acknowledgement(node: &Node<'_>) -> &'static str {
+    match node.standing {
+        Standing::Release => "concluded",
+        _ => "declared",
     }
 }
 

@@ -96,7 +96,7 @@ impl<'a> Writer<'a> {
             .chain(self.organizations())
             .chain(self.licence_elements())
             .chain(self.graph.nodes.iter().map(|node| self.node(node)))
-            .chain(self.rpm_files())
+            .chain(self.artifacts())
             .chain(self.file_records().map(|record| self.file(record)))
             .chain(self.relations())
     }
@@ -227,13 +227,9 @@ impl<'a> Writer<'a> {
         let vendor = details.vendor.filter(|one| self.vendors.contains(one));
         let vendor = vendor.map(|one| self.id(&local_id("Vendor", one, one)));
         let references = [("issueTracker", details.bug_url), ("vcs", details.vcs)];
-        let references = references.into_iter().filter_map(|(kind, url)| {
-            Some(ExternalRef {
-                kind: "ExternalRef",
-                external_ref_type: kind,
-                locator: [web_url(url?)?],
-            })
-        });
+        let references = references
+            .into_iter()
+            .filter_map(|(kind, url)| Some(external_ref(kind, web_url(url?)?)));
         let own = node.purl.as_deref();
         let purls = own.into_iter();
         let purls = purls.chain(node.identities.iter().map(|one| one.purl.as_str()));
@@ -273,22 +269,30 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn rpm_id(&self, node: &Node<'_>) -> String {
-        self.id(&local_id("Rpm", node.name, &node.key))
-    }
-
-    /// The files of the packages that the document was made from.
-    fn rpm_files(&self) -> impl Iterator<Item = Element<'_>> {
-        self.graph.packages().map(|node| Element {
+    /// The files that one gets: those of the packages, or of a release the one that names them.
+    fn artifacts(&self) -> impl Iterator<Item = Element<'_>> {
+        let nodes = self.graph.nodes.iter().filter(|node| node.is_file());
+        nodes.map(|node| Element {
             name: node.file_name.as_deref().map(Into::into),
-            primary_purpose: Some("archive"),
-            // BSI TR-03183-2: `container` stands for an archive whose parts can be told apart.
+            primary_purpose: Some(match node.standing {
+                Standing::Release => "manifest",
+                _ => "archive",
+            }),
+            // BSI TR-03183-2: `container` stands for a file whose parts can be told apart.
             additional_purpose: vec!["container"],
+            external_ref: node
+                .index_location
+                .as_deref()
+                .or(node.location.as_deref())
+                .and_then(web_url)
+                .map(|url| external_ref("binaryArtifact", url))
+                .into_iter()
+                .collect(),
             verified_using: verified(
                 &node.digests.list,
                 node.digests.of_content.then_some(CONTENT_DIGEST),
             ),
-            ..self.element("software_File", &local_id("Rpm", node.name, &node.key))
+            ..self.element("software_File", &artifact_id(node))
         })
     }
 
@@ -365,6 +369,23 @@ fn properties<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Extens
         name,
         value,
     }))
+}
+
+fn artifact_id(node: &Node<'_>) -> String {
+    let kind = match node.standing {
+        Standing::Release => "Index",
+        _ => "Rpm",
+    };
+    local_id(kind, node.name, &node.key)
+}
+
+/// * `kind`: a value of ExternalRefType, such as `vcs`.
+fn external_ref<'a>(kind: &'static str, url: &'a str) -> ExternalRef<'a> {
+    ExternalRef {
+        kind: "ExternalRef",
+        external_ref_type: kind,
+        locator: [url],
+    }
 }
 
 fn text_id(reference: &str) -> String {

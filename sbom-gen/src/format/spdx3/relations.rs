@@ -1,8 +1,8 @@
 //! The relationships of a document.
 
 use super::element::{Dictionary, Element};
-use super::{Writer, expression_id};
-use crate::format::{build_facts, local_id};
+use super::{Writer, artifact_id, expression_id};
+use crate::format::{ALL_LICENCES, build_facts, local_id};
 use crate::graph::{Completeness, EdgeKind, Node, SourceRole, Standing};
 use crate::licence::Licence;
 
@@ -202,7 +202,9 @@ impl<'a> Writer<'a> {
         let local = |kind| local_id(kind, node.name, &node.key);
         let from = || self.node_id(node);
         let licence_id = |licence: &Licence| vec![self.id(&expression_id(&licence.expression))];
-        let declared = node.licence.as_ref().map(|licence| Element {
+        let stated = node.licence.as_ref();
+        let stated = stated.filter(|_| node.standing != Standing::Release);
+        let declared = stated.map(|licence| Element {
             comment: Some(format!("As written: {}", licence.raw)),
             ..self.relationship(
                 &local("Declared"),
@@ -211,7 +213,7 @@ impl<'a> Writer<'a> {
                 licence_id(licence),
             )
         });
-        if !matches!(node.standing, Standing::Package | Standing::Part) {
+        if !node.is_file() && node.standing != Standing::Part {
             return [declared, None, None].into_iter().flatten();
         }
         // What comes inside a package is distributed under the package's licence unless it
@@ -220,9 +222,11 @@ impl<'a> Writer<'a> {
         let concluded = own
             .or(self.graph.package_of(node).licence.as_ref())
             .map(|licence| Element {
-                comment: own
-                    .is_none()
-                    .then(|| "The licence of the package that holds it.".to_owned()),
+                comment: match (node.standing, own) {
+                    (Standing::Release, _) => Some(ALL_LICENCES.to_owned()),
+                    (_, None) => Some("The licence of the package that holds it.".to_owned()),
+                    (_, Some(_)) => None,
+                },
                 ..self.relationship(
                     &local("Concluded"),
                     from(),
@@ -232,7 +236,7 @@ impl<'a> Writer<'a> {
             });
         let file = match node.held_in {
             Some(file) => self.file_id(file),
-            None => self.rpm_id(self.graph.package_of(node)),
+            None => self.id(&artifact_id(self.graph.package_of(node))),
         };
         let artifact = "hasDistributionArtifact";
         let artifact = self.relationship(&local("Artifact"), from(), artifact, vec![file]);
