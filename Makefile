@@ -58,7 +58,8 @@ bench: ## speed, side by side with the peers (HALLMARK_BENCH_FULL=1: 60,000 pack
 
 # What SBOM tools find in a package with known contents, and what that costs.
 bench-sbom: build
-	@tests/lab/make-venv.sh bench >/dev/null || echo 'bench: no syft; it is not compared with' >&2
+	@tests/lab/make-venv.sh bench >/dev/null || echo 'bench: no syft and no scancode; they are not compared with' >&2
+	@tests/lab/make-node.sh bench >/dev/null || echo 'bench: no cdxgen and no trivy; they are not compared with' >&2
 	@cargo run --quiet --locked --profile $(HALLMARK_PROFILE) -p sbom-gen --example known_contents -- $(abspath target)/known-contents
 	@tests/lab/sbom-bench.py $(HALLMARK_BIN_DIR)/hallmark target/known-contents/fixture.rpm target/known-contents/fixture.purls $(wildcard $(HALLMARK_TEST_RPMS)/*.rpm)
 
@@ -94,4 +95,4 @@ clean: ## remove what was built
 	@cargo clean
 
 clean-cache: ## remove the client root, fetched sources and checkers from the cache folder
-	@rm -rf --one-file-system '$(HALLMARK_CACHE)'/{forky,forky.*,sources,venv,venv-createrepo}
+	@rm -rf --one-file-system '$(HALLMARK_CACHE)'/{forky,forky.*,sources,venv,venv-*,node,node-bench}

@@ -4,11 +4,12 @@ mod common;
 
 use common::document;
 use sbom_gen::{BuildInventory, Inventory, Member, Options, SBOM_FORMATS};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The Python environment with the validators (`tests/lab/make-venv.sh` makes it).
-fn validators() -> Option<PathBuf> {
+fn validators(test: &str) -> Option<PathBuf> {
     let venv = match std::env::var_os("HALLMARK_VENV") {
         Some(venv) => PathBuf::from(venv),
         None => match std::env::var_os("HALLMARK_CACHE") {
@@ -24,10 +25,7 @@ fn validators() -> Option<PathBuf> {
         std::env::var_os("CI").is_none(),
         "CI has no validators: run tests/lab/make-venv.sh"
     );
-    eprintln!(
-        "SKIP every_validator_accepts_every_document: no {}",
-        python.display()
-    );
+    eprintln!("SKIP {test}: no {}", python.display());
     None
 }
 
@@ -126,9 +124,10 @@ fn write_documents(folder: &Path, real: &[PathBuf]) -> usize {
 
 #[test]
 fn every_validator_accepts_every_document() {
-    let (python, node) = (validators(), node_folder());
+    let test = "every_validator_accepts_every_document";
+    let (python, node) = (validators(test), node_folder());
     let folder = tempfile::tempdir().unwrap();
-    let real = common::real_packages("every_validator_accepts_every_document").unwrap_or_default();
+    let real = common::real_packages(test).unwrap_or_default();
     let conformant = write_documents(folder.path(), &real);
     let packages = real.len() + conformant + 2;
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/validators");
@@ -150,6 +149,96 @@ fn every_validator_accepts_every_document() {
         let conformant = 3 * conformant;
         let expected = format!("checked {documents}, invalid 0, conformant {conformant}");
         assert!(said.contains(&expected), "{said}");
+    }
+}
+
+/// How to break a document that is right: what it is called, its suffix, and the deed.
+type Breaking = (&'static str, &'static str, fn(&mut Value));
+
+/// The first element of an SPDX 3 document of this class.
+fn element<'a>(document: &'a mut Value, class: &str) -> &'a mut Value {
+    let mut elements = document["@graph"].as_array_mut().unwrap().iter_mut();
+    elements.find(|one| one["type"] == class).unwrap()
+}
+
+fn forget(value: &mut Value, member: &str) {
+    assert!(value.as_object_mut().unwrap().remove(member).is_some());
+}
+
+/// For SPDX 3 one of each sort of constraint that the shapes of its model have: cardinality, datatype,
+/// pattern, enumeration, class of what a link leads to, that it leads somewhere, and closed classes.
+const BREAKINGS: &[Breaking] = &[
+    ("too-few", ".spdx3.json", |doc| {
+        forget(element(doc, "software_Package"), "creationInfo")
+    }),
+    ("no-begin", ".spdx3.json", |doc| {
+        forget(element(doc, "Relationship"), "from")
+    }),
+    ("datatype", ".spdx3.json", |doc| {
+        element(doc, "software_Package")["name"] = json!(7)
+    }),
+    ("pattern", ".spdx3.json", |doc| {
+        element(doc, "CreationInfo")["created"] = json!("2023-11-14T22:13:20.5Z");
+    }),
+    ("enumeration", ".spdx3.json", |doc| {
+        element(doc, "Relationship")["relationshipType"] = json!("holds");
+    }),
+    ("class", ".spdx3.json", |doc| {
+        let tool = element(doc, "Tool")["spdxId"].clone();
+        element(doc, "CreationInfo")["createdBy"] = json!([tool]);
+    }),
+    ("nowhere", ".spdx3.json", |doc| {
+        element(doc, "Relationship")["to"] = json!(["https://example.org/nowhere"]);
+    }),
+    ("closed", ".spdx3.json", |doc| {
+        element(doc, "software_Package")["colour"] = json!("red")
+    }),
+    ("licence", ".spdx3.json", |doc| {
+        element(doc, "SpdxDocument")["dataLicense"] = json!("https://spdx.org/licenses/CC0-1.0");
+    }),
+    ("nameless", ".spdx.json", |doc| forget(doc, "name")),
+    ("unparsed", ".spdx.json", |doc| {
+        doc["packages"][0]["licenseDeclared"] = json!("MIT AND AND MIT");
+    }),
+    ("closed", ".cdx.json", |doc| {
+        doc["metadata"]["component"]["colour"] = json!("red")
+    }),
+    ("enumeration", ".cdx17.json", |doc| {
+        doc["metadata"]["component"]["type"] = json!("thing")
+    }),
+];
+
+#[test]
+fn every_validator_refuses_a_broken_document() {
+    let Some(python) = validators("every_validator_refuses_a_broken_document") else {
+        return;
+    };
+    let inventory = common::inventory(&plain()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for (name, suffix, deed) in BREAKINGS {
+        let format = formats()
+            .find(|format| format.file_suffix == *suffix)
+            .unwrap();
+        let text = document(format.name, &inventory, &common::options());
+        let mut broken: Value = serde_json::from_str(&text).unwrap();
+        deed(&mut broken);
+        let path = folder.path().join(format!("{name}{suffix}"));
+        std::fs::write(path, broken.to_string()).unwrap();
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/validators/check.py");
+    let mut command = Command::new(python);
+    let output = command.arg(script).arg(folder.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let all = BREAKINGS.len();
+    assert!(
+        said.contains(&format!("checked {all}, invalid {all}, ")),
+        "{said}"
+    );
+    for (name, suffix, _) in BREAKINGS {
+        assert!(
+            said.contains(&format!("{name}{suffix}: ")),
+            "{name}{suffix} of {said}"
+        );
     }
 }
 

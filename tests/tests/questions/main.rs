@@ -2,10 +2,12 @@
 //!
 //! `carrier` is built by rpmbuild in two versions. It holds a program with the dependency list that
 //! cargo-auditable leaves in binaries, a Python distribution, and a declared `bundled()` library.
+//! The stories of [`whole`] have packages of their own.
 
 mod answers;
 mod published;
 mod vulnerabilities;
+mod whole;
 
 use hallmark_tests::{Options, World, packages};
 use repo_model::wire::status::BuildStatus;

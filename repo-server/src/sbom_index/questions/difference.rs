@@ -2,7 +2,7 @@
 //! not of the releases.
 
 use super::AskError;
-use super::page::Paging;
+use super::page::{After, Items, Paging};
 use crate::db::to_json;
 use crate::sbom_index::versions::Order;
 use repo_model::wire::sbom::{Difference, Page};
@@ -155,8 +155,9 @@ pub fn component_differences(
     let added = only_in(connection, &came, from)?;
     let removed = only_in(connection, &went, to)?;
     let names: BTreeSet<&Name> = added.keys().chain(removed.keys()).collect();
-    let mut items = Vec::with_capacity(names.len());
-    for name in names {
+    let mut items = Items::new(paging);
+    // What the other release has is looked up for the names on the page only.
+    for (number, name) in (1..).zip(names).skip(paging.seen()) {
         let order = Order::of(&name.0);
         let sorted = |versions: &mut Vec<String>| versions.sort_by(|a, b| order.compare(a, b));
         let mut now = added.get(name).cloned().unwrap_or_default();
@@ -172,16 +173,19 @@ pub fn component_differences(
             (Some(before), Some(now)) if order.compare(now, before).is_lt() => "downgraded",
             _ => "upgraded",
         };
-        items.push(Difference {
+        let difference = Difference {
             change: change.to_owned(),
             of: "component".to_owned(),
             name: format!("{}:{}", name.0, name.1),
             place: None,
             from: before,
             to: now,
-        });
+        };
+        if !items.add(After([number, 0, 0, 0]), difference) {
+            break;
+        }
     }
-    Ok(paging.cut(to, items.into_iter()))
+    Ok(items.page(to))
 }
 
 /// Ecosystem, name, row.

@@ -97,11 +97,15 @@ pub struct Paging {
 }
 
 impl Paging {
+    /// Of a list whose items are numbered: how many the asker has seen.
+    pub(super) fn seen(self) -> usize {
+        usize::try_from(self.after.0[0]).unwrap_or(usize::MAX)
+    }
+
     /// A page of a list that is there as a whole; its items are numbered.
     pub fn cut<T>(self, release: ReleaseId, all: impl Iterator<Item = T>) -> Page<T> {
         let mut items = Items::new(self);
-        let seen = usize::try_from(self.after.0[0]).unwrap_or(usize::MAX);
-        for (number, item) in (1..).zip(all).skip(seen) {
+        for (number, item) in (1..).zip(all).skip(self.seen()) {
             if !items.add(After([number, 0, 0, 0]), item) {
                 break;
             }

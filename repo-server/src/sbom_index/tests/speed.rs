@@ -3,9 +3,11 @@
 
 use super::kit::{Kit, Package};
 use crate::sbom_index::questions::{
-    self, After, Cursor, FileDigestQuery, Paging, VulnerabilityQuery, Wanted,
+    self, After, Cursor, Depth, FileDigestQuery, Paging, VulnerabilityQuery, Wanted,
 };
+use crate::sbom_index::requirements::{Requirements, Road};
 use repo_model::ReleaseId;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const PACKAGES: usize = 20_000;
@@ -40,6 +42,32 @@ fn package(number: usize) -> Package {
         );
     }
     package
+}
+
+/// Each package needs six others: within eight steps lie thousands.
+fn roads() -> Vec<Road> {
+    let options = sbom_gen::Options::default();
+    let mut release = sbom_gen::ReleaseBuilder::new(sbom_gen::ReleaseInfo::default(), &options);
+    for number in 0..PACKAGES {
+        let package = package(number);
+        let mut member = sbom_gen::Member::named(package.nevra.clone(), false);
+        let plain = |name: String| repo_model::rpm::Dependency {
+            name,
+            version: None,
+            sense: 0,
+        };
+        member.provides = vec![plain(package.nevra.name.clone())];
+        let needs = (1..=6).map(|step| format!("package-{}", number / 2 + step * step * 3));
+        member.requires = needs.map(plain).collect();
+        let file = package.signed_file().to_hex();
+        member.digests = vec![(sbom_gen::Algorithm::Sha256, file)];
+        release.add(member).unwrap();
+    }
+    vec![Road {
+        repo: "base".parse().unwrap(),
+        arch: "x86_64".parse().unwrap(),
+        requirements: Arc::new(Requirements::of(&release.finish())),
+    }]
 }
 
 fn p99(name: &str, mut ask: impl FnMut(usize)) {
@@ -110,6 +138,14 @@ fn ask_all(kit: &Kit) {
         let wanted = Wanted::parse(&format!("crate-{}", 10 + round), None).unwrap();
         let scope = Kit::scope(2);
         kit.ask(move |db| questions::why(db, &scope, &wanted, first));
+    });
+    let roads = roads();
+    p99("why, through what a package requires", |round| {
+        let wanted = Wanted::parse(&format!("crate-{}", 10 + round), None).unwrap();
+        let mut scope = Kit::scope(2);
+        scope.package = Some(format!("package-{}", round * 50));
+        let (roads, depth) = (roads.clone(), Depth::default());
+        kit.ask(move |db| questions::why_here(db, &scope, &wanted, &roads, depth, first));
     });
     p99("built with", |_| {
         let (scope, range) = (Kit::scope(2), "< 14.2".parse().unwrap());

@@ -36,8 +36,8 @@ pub(super) fn subject<'a>(graph: &'a Graph<'a>, edition: &Edition) -> Component<
         Standing::Release => release(graph, edition),
         _ => package(graph, edition, 0, root),
     };
-    subject.manufacturer = edition.has_origins().then(|| organization(graph));
-    if edition.has_many_expressions() && root.standing != Standing::Release {
+    subject.manufacturer = edition.has_origins.then(|| organization(graph));
+    if edition.has_many_expressions && root.standing != Standing::Release {
         // Who supplies the package distributes it under the licence that its header states.
         let concluded = root.licence.as_ref();
         let concluded = concluded.map(|licence| license(edition, licence, "concluded"));
@@ -161,7 +161,7 @@ fn ancestor<'a>(graph: &'a Graph<'a>, edition: &Edition, source: &'a Node<'a>) -
         };
     }
     let location = source.location.as_deref().and_then(web_url);
-    let reference_kind = match edition.has_origins() {
+    let reference_kind = match edition.has_origins {
         true => "source-distribution",
         false => "distribution",
     };
@@ -255,7 +255,7 @@ fn bsi<'a>(file_name: &str, shape: Shape) -> [Property<'a>; 4] {
 /// The package under other names.
 fn upstream<'a>(edition: &Edition, node: &'a Node<'a>) -> Option<Found<'a>> {
     // 1.5 has room for one claim, and none for what it concludes.
-    if node.identities.is_empty() || !edition.has_origins() {
+    if node.identities.is_empty() || !edition.has_origins {
         return None;
     }
     let claims = node.identities.iter().map(|identity| IdentityClaim {
@@ -317,7 +317,7 @@ fn license<'a>(
     let details = licence
         .references
         .iter()
-        .filter(|_| edition.has_many_expressions());
+        .filter(|_| edition.has_many_expressions);
     License {
         expression: &licence.expression,
         expression_details: details
@@ -326,7 +326,7 @@ fn license<'a>(
                 text: Text { content: text },
             })
             .collect(),
-        acknowledgement: edition.has_origins().then_some(acknowledgement),
+        acknowledgement: edition.has_origins.then_some(acknowledgement),
     }
 }
 
@@ -346,7 +346,7 @@ fn found<'a>(edition: &Edition, evidence: &'a BTreeSet<Evidence>) -> Found<'a> {
         .filter_map(|one| one.path.as_deref())
         .collect();
     Found {
-        identity: match edition.has_origins() {
+        identity: match edition.has_origins {
             true => Claims::Many(vec![claim(evidence)]),
             false => Claims::One(claim(evidence)),
         },

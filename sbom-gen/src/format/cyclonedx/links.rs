@@ -12,7 +12,7 @@ pub(super) fn dependencies<'a>(
     edition: &Edition,
 ) -> impl Iterator<Item = Edges<'a>> {
     let mut provided: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    if edition.has_origins() {
+    if edition.has_origins {
         for (made, sources) in graph.groups(EdgeKind::GeneratedFrom) {
             for source in sources {
                 provided.entry(&source.key).or_default().push(&made.key);

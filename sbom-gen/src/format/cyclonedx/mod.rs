@@ -19,64 +19,69 @@ use serde::Serialize;
 use std::io::Write;
 use uuid::Uuid;
 
-pub(super) const V1_6: SbomFormat = SbomFormat {
-    name: "cyclonedx-1.6",
-    media_type: "application/vnd.cyclonedx+json; version=1.6",
-    file_suffix: ".cdx.json",
-    predicate_type: "https://cyclonedx.org/bom",
-    write: |graph, out| write(graph, out, &Edition::V1_6),
-};
+pub(super) const V1_6: SbomFormat = format(&Edition::V1_6, |graph, out| {
+    write(graph, out, &Edition::V1_6)
+});
+pub(super) const V1_7: SbomFormat = format(&Edition::V1_7, |graph, out| {
+    write(graph, out, &Edition::V1_7)
+});
+pub(super) const V1_5: SbomFormat = format(&Edition::V1_5, |graph, out| {
+    write(graph, out, &Edition::V1_5)
+});
 
-pub(super) const V1_7: SbomFormat = SbomFormat {
-    name: "cyclonedx-1.7",
-    media_type: "application/vnd.cyclonedx+json; version=1.7",
-    file_suffix: ".cdx17.json",
-    predicate_type: "https://cyclonedx.org/bom",
-    write: |graph, out| write(graph, out, &Edition::V1_7),
-};
+type WriteFormat = fn(&Graph<'_>, &mut dyn Write) -> Result<(), SbomError>;
 
-pub(super) const V1_5: SbomFormat = SbomFormat {
-    name: "cyclonedx-1.5",
-    media_type: "application/vnd.cyclonedx+json; version=1.5",
-    file_suffix: ".cdx15.json",
-    predicate_type: "https://cyclonedx.org/bom",
-    write: |graph, out| write(graph, out, &Edition::V1_5),
-};
+const fn format(edition: &'static Edition, write: WriteFormat) -> SbomFormat {
+    SbomFormat {
+        name: edition.name,
+        media_type: edition.media_type,
+        file_suffix: edition.file_suffix,
+        predicate_type: "https://cyclonedx.org/bom",
+        write,
+    }
+}
 
 /// What depends on the version of the specification.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Edition {
-    V1_5,
-    V1_6,
-    V1_7,
+struct Edition {
+    version: &'static str,
+    schema: &'static str,
+    name: &'static str,
+    media_type: &'static str,
+    file_suffix: &'static str,
+    /// Several expressions with details may stand in one list.
+    has_many_expressions: bool,
+    /// Who stated a licence, who made a component, and what a component provides.
+    has_origins: bool,
 }
 
 impl Edition {
-    fn version(&self) -> &'static str {
-        match self {
-            Self::V1_5 => "1.5",
-            Self::V1_6 => "1.6",
-            Self::V1_7 => "1.7",
-        }
-    }
-
-    fn schema(&self) -> &'static str {
-        match self {
-            Self::V1_5 => "http://cyclonedx.org/schema/bom-1.5.schema.json",
-            Self::V1_6 => "http://cyclonedx.org/schema/bom-1.6.schema.json",
-            Self::V1_7 => "http://cyclonedx.org/schema/bom-1.7.schema.json",
-        }
-    }
-
-    /// Several expressions with details may stand in one list.
-    fn has_many_expressions(&self) -> bool {
-        *self >= Self::V1_7
-    }
-
-    /// Who stated a licence, who made a component, and what a component provides.
-    fn has_origins(&self) -> bool {
-        *self >= Self::V1_6
-    }
+    const V1_5: Self = Self {
+        version: "1.5",
+        schema: "http://cyclonedx.org/schema/bom-1.5.schema.json",
+        name: "cyclonedx-1.5",
+        media_type: "application/vnd.cyclonedx+json; version=1.5",
+        file_suffix: ".cdx15.json",
+        has_many_expressions: false,
+        has_origins: false,
+    };
+    const V1_6: Self = Self {
+        version: "1.6",
+        schema: "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        name: "cyclonedx-1.6",
+        media_type: "application/vnd.cyclonedx+json; version=1.6",
+        file_suffix: ".cdx.json",
+        has_origins: true,
+        ..Self::V1_5
+    };
+    const V1_7: Self = Self {
+        version: "1.7",
+        schema: "http://cyclonedx.org/schema/bom-1.7.schema.json",
+        name: "cyclonedx-1.7",
+        media_type: "application/vnd.cyclonedx+json; version=1.7",
+        file_suffix: ".cdx17.json",
+        has_many_expressions: true,
+        ..Self::V1_6
+    };
 }
 
 /// Namespace of our serial numbers: UUIDv5 of `hallmark sbom serial numbers` under the OID space.
@@ -86,7 +91,7 @@ const SERIALS: Uuid = Uuid::from_u128(0x6828_2593_c1bb_5614_87bc_ad06_5609_98f7)
 /// then, because reproducing the document is worth more (as other reproducible tools decided).
 fn write(graph: &Graph<'_>, out: &mut dyn Write, edition: &Edition) -> Result<(), SbomError> {
     let digest = stream::digest(&shape(graph, edition, ""))?;
-    let version = edition.version();
+    let version = edition.version;
     let name = format!("cyclonedx|{version}|{}|{digest}", graph.profile());
     let serial = format!("urn:uuid:{}", Uuid::new_v5(&SERIALS, name.as_bytes()));
     stream::write(&shape(graph, edition, &serial), out)
@@ -94,9 +99,9 @@ fn write(graph: &Graph<'_>, out: &mut dyn Write, edition: &Edition) -> Result<()
 
 fn shape<'a>(graph: &'a Graph<'a>, edition: &'a Edition, serial: &'a str) -> impl Serialize {
     Bom {
-        schema: edition.schema(),
+        schema: edition.schema,
         bom_format: "CycloneDX",
-        spec_version: edition.version(),
+        spec_version: edition.version,
         serial_number: serial,
         version: 1,
         metadata: metadata(graph, edition),
@@ -129,8 +134,8 @@ fn metadata<'a>(graph: &'a Graph<'a>, edition: &Edition) -> Metadata<'a> {
                 version: TOOL.1,
             }],
         },
-        manufacture: (!edition.has_origins()).then(organization),
-        manufacturer: edition.has_origins().then(organization),
+        manufacture: (!edition.has_origins).then(organization),
+        manufacturer: edition.has_origins.then(organization),
         component: component::subject(graph, edition),
         supplier: organization(),
     }

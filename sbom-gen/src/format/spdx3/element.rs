@@ -8,120 +8,109 @@ use std::borrow::Cow;
 /// The document's only CreationInfo; blank nodes have no address of their own.
 pub(super) const CREATION: &str = "_:creation";
 
-#[derive(Serialize, Default)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Element<'a> {
-    #[serde(rename = "type")]
-    pub(super) kind: &'static str,
-    #[serde(rename = "@id", skip_serializing_if = "Option::is_none")]
-    pub(super) blank_id: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) spdx_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) creation_info: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) spec_version: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) created: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) created_by: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) created_using: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) name: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) summary: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) description: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) comment: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) verified_using: Vec<Hash>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) external_identifier: Vec<ExternalIdentifier<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) external_ref: Vec<ExternalRef<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) extension: Vec<Extension<'a>>,
-    // SpdxDocument, software_Sbom
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) data_license: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) root_element: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) element: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) profile_conformance: Vec<&'static str>,
-    #[serde(rename = "software_sbomType", skip_serializing_if = "Vec::is_empty")]
-    pub(super) sbom_type: Vec<&'static str>,
-    // software_Package, software_File
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) originated_by: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) supplied_by: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) built_time: Option<String>,
-    #[serde(
-        rename = "software_packageVersion",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) package_version: Option<&'a str>,
-    #[serde(
-        rename = "software_packageUrl",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) package_url: Option<&'a str>,
-    #[serde(
-        rename = "software_downloadLocation",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) download_location: Option<&'a str>,
-    #[serde(rename = "software_homePage", skip_serializing_if = "Option::is_none")]
-    pub(super) home_page: Option<&'a str>,
-    #[serde(
-        rename = "software_primaryPurpose",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) primary_purpose: Option<&'static str>,
-    #[serde(
-        rename = "software_additionalPurpose",
-        skip_serializing_if = "Vec::is_empty"
-    )]
-    pub(super) additional_purpose: Vec<&'static str>,
-    // licences
-    #[serde(
-        rename = "simplelicensing_licenseExpression",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) license_expression: Option<&'a str>,
-    #[serde(
-        rename = "simplelicensing_customIdToUri",
-        skip_serializing_if = "Vec::is_empty"
-    )]
-    pub(super) custom_id_to_uri: Vec<Dictionary<'a>>,
-    #[serde(
-        rename = "simplelicensing_licenseText",
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub(super) license_text: Option<&'a str>,
-    // Relationship
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) from: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) relationship_type: Option<&'static str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) to: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) completeness: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) scope: Option<&'static str>,
-    // build_Build
-    #[serde(rename = "build_buildType", skip_serializing_if = "Option::is_none")]
-    pub(super) build_type: Option<&'static str>,
-    #[serde(rename = "build_buildId", skip_serializing_if = "Option::is_none")]
-    pub(super) build_id: Option<String>,
-    #[serde(rename = "build_parameter", skip_serializing_if = "Vec::is_empty")]
-    pub(super) parameter: Vec<Dictionary<'a>>,
+/// What an element has not, it does not say.
+trait Absent {
+    fn is_absent(&self) -> bool;
+}
+
+impl<T> Absent for Option<T> {
+    fn is_absent(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl<T> Absent for Vec<T> {
+    fn is_absent(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl Absent for &'static str {
+    fn is_absent(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+/// A struct whose fields are left out where they are not filled in.
+macro_rules! sparse {
+    ($(#[$outer:meta])* struct $name:ident<$life:lifetime> { $($(#[$inner:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$outer])*
+        pub(super) struct $name<$life> {
+            $(
+                #[serde(skip_serializing_if = "Absent::is_absent")]
+                $(#[$inner])*
+                pub(super) $field: $type,
+            )*
+        }
+    };
+}
+
+sparse! {
+    #[derive(Serialize, Default)]
+    #[serde(rename_all = "camelCase")]
+    struct Element<'a> {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        #[serde(rename = "@id")]
+        blank_id: Option<&'static str>,
+        spdx_id: Option<String>,
+        creation_info: Option<&'static str>,
+        spec_version: Option<&'static str>,
+        created: Option<String>,
+        created_by: Vec<String>,
+        created_using: Vec<String>,
+        name: Option<Cow<'a, str>>,
+        summary: Option<&'a str>,
+        description: Option<&'a str>,
+        comment: Option<String>,
+        verified_using: Vec<Hash>,
+        external_identifier: Vec<ExternalIdentifier<'a>>,
+        external_ref: Vec<ExternalRef<'a>>,
+        extension: Vec<Extension<'a>>,
+        // SpdxDocument, software_Sbom
+        data_license: Option<String>,
+        root_element: Vec<String>,
+        element: Vec<String>,
+        profile_conformance: Vec<&'static str>,
+        #[serde(rename = "software_sbomType")]
+        sbom_type: Vec<&'static str>,
+        // software_Package, software_File
+        originated_by: Vec<String>,
+        supplied_by: Option<String>,
+        built_time: Option<String>,
+        #[serde(rename = "software_packageVersion")]
+        package_version: Option<&'a str>,
+        #[serde(rename = "software_packageUrl")]
+        package_url: Option<&'a str>,
+        #[serde(rename = "software_downloadLocation")]
+        download_location: Option<&'a str>,
+        #[serde(rename = "software_homePage")]
+        home_page: Option<&'a str>,
+        #[serde(rename = "software_primaryPurpose")]
+        primary_purpose: Option<&'static str>,
+        #[serde(rename = "software_additionalPurpose")]
+        additional_purpose: Vec<&'static str>,
+        // licences
+        #[serde(rename = "simplelicensing_licenseExpression")]
+        license_expression: Option<&'a str>,
+        #[serde(rename = "simplelicensing_customIdToUri")]
+        custom_id_to_uri: Vec<Dictionary<'a>>,
+        #[serde(rename = "simplelicensing_licenseText")]
+        license_text: Option<&'a str>,
+        // Relationship
+        from: Option<String>,
+        relationship_type: Option<&'static str>,
+        to: Vec<String>,
+        completeness: Option<&'static str>,
+        scope: Option<&'static str>,
+        // build_Build
+        #[serde(rename = "build_buildType")]
+        build_type: Option<&'static str>,
+        #[serde(rename = "build_buildId")]
+        build_id: Option<String>,
+        #[serde(rename = "build_parameter")]
+        parameter: Vec<Dictionary<'a>>,
+    }
 }
 
 #[derive(Serialize)]
