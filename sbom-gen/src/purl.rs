@@ -184,6 +184,29 @@ mod tests {
         assert!(kinds.contains_key("rpm") && kinds.len() >= 6, "{kinds:?}");
     }
 
+    /// The cases that the specification has of building one for an RPM (tests/types/rpm-test.json); the
+    /// suite of other types' packages has the first of them only.
+    #[test]
+    fn package_urls_of_rpms_are_built_as_the_specification_builds_them() {
+        let qualifiers = [("distro", "fedora-25"), ("arch", "i386")];
+        assert_eq!(
+            purl(
+                "rpm",
+                Some("fedora"),
+                "curl",
+                Some("7.50.3-1.fc25"),
+                &qualifiers
+            )
+            .as_deref(),
+            Some("pkg:rpm/fedora/curl@7.50.3-1.fc25?arch=i386&distro=fedora-25")
+        );
+        let qualifiers = [("arch", "i686"), ("epoch", "1"), ("distro", "fedora-25")];
+        assert_eq!(
+            purl("rpm", None, "centerim", Some("4.22.10-1.el6"), &qualifiers).as_deref(),
+            Some("pkg:rpm/centerim@4.22.10-1.el6?arch=i686&distro=fedora-25&epoch=1")
+        );
+    }
+
     /// What the type's definition says of rpm, which the suite has a single case of: the namespace is
     /// lower-cased, the name is not; epoch, arch and module are qualifiers.
     #[test]

@@ -13,7 +13,7 @@ set -eu
 cache=${HALLMARK_CACHE:-/var/cache/hallmark}
 case ${1:-sbom} in
     sbom)
-        packages='cyclonedx-python-lib[validation]==11.12.0 spdx-tools==0.8.5 ntia-conformance-checker==6.0.0 spdx-python-model==0.0.6 tuf==7.0.1'
+        packages='cyclonedx-python-lib[validation]==11.12.0 spdx-tools==0.8.5 ntia-conformance-checker==6.0.0 spdx-python-model==0.0.6 packageurl-python==0.17.6 tuf==7.0.1'
         venv=${HALLMARK_VENV:-$cache/venv}
         ;;
     createrepo)

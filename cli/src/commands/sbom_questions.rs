@@ -31,14 +31,13 @@ EXAMPLES:
         #[command(flatten)]
         scope: ScopeArgs,
     },
-    /// How a component came into a package: from the build down to it; or, with --package, why it is on
-    /// a machine that has the package: in it, or in what it needs
+    /// How a component came into a package, or into what that requires
     #[command(after_help = "\
 EXAMPLES:
   # Everywhere it is, and how it came there
   hallmark sbom why zlib
 
-  # The nearest reason for a machine to have it that has curl-rs installed
+  # Why a machine has it that has curl-rs: in the package, or in what that requires, the nearest first
   hallmark sbom why pkg:cargo/openssl --package curl-rs --limit 1
 
   # Only what is in the package itself

@@ -1,7 +1,7 @@
 """Checks every SBOM in a directory: CycloneDX 1.5, 1.6 and 1.7 against the strict schemas, SPDX 2.3 with
 the validator of pyspdxtools, SPDX 3.0.1 against the model's own bindings (classes, properties,
-cardinalities, enumerations, and that every address leads somewhere). What is named
-`conformant…` must besides be NTIA (SPDX) and BSI TR-03183-2 (SPDX 3) conformant, `ntia…` only the former.
+cardinalities, enumerations, and that every address leads somewhere); every package URL in any of them must
+be spelled as packageurl-python spells it. What is named `conformant…` must besides be NTIA (SPDX) and BSI TR-03183-2 (SPDX 3) conformant, `ntia…` only the former.
 Prints one line for each complaint; exits 1 when there was one.
 
 Usage: check.py DIRECTORY   (files named *.cdx15.json, *.cdx.json, *.cdx17.json, *.spdx.json, *.spdx3.json)
@@ -16,6 +16,7 @@ import sys
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from ntia_conformance_checker import SbomChecker
+from packageurl import PackageURL
 from spdx_python_model.bindings import v3_0_1 as spdx3_model
 from spdx_tools.spdx.parser.error import SPDXParsingError
 from spdx_tools.spdx.parser.parse_anything import parse_file
@@ -63,6 +64,27 @@ def spdx3(path):
     return complaints
 
 
+def purls(value):
+    """Every package URL anywhere in a document; what follows `#` tells two packages of one URL apart."""
+    if isinstance(value, str) and value.startswith("pkg:"):
+        yield value.partition("#")[0]
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from purls(inner)
+
+
+def spelling(path):
+    complaints = []
+    for text in set(purls(json.loads(path.read_text("utf-8")))):
+        try:
+            canonical = PackageURL.from_string(text).to_string()
+        except ValueError as error:
+            canonical = str(error)
+        # A slash in a qualifier may be escaped or not.
+        if canonical != text.replace("%2F", "/"):
+            complaints.append(f"{text} is no canonical package URL: want {canonical}")
+    return sorted(complaints)
+
+
 def conformance(path, standard, spec):
     checker = SbomChecker(str(path), validate=True, compliance=standard, sbom_spec=spec)
     if checker.compliant:
@@ -89,7 +111,7 @@ def main(directory):
     for pattern, (check, standards) in CHECKS.items():
         for path in sorted(pathlib.Path(directory).glob(pattern)):
             seen += 1
-            complaints = check(path)
+            complaints = check(path) or spelling(path)
             for standard, spec in standards:
                 if path.name.startswith(("conformant", standard)):
                     found = conformance(path, standard, spec)
