@@ -11,7 +11,7 @@ mod contents;
 mod packages;
 mod specs;
 
-use common::{Lab, plain_build};
+use common::{Lab, PINNED, plain_build};
 use hallmark_rebuilder::compare::{CAUSES, Comparison, Context, compare};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,17 +22,6 @@ use std::time::Duration;
 const NOT_SEEDED: &[&str] = &["build-failed"];
 /// Fixtures for every other row.
 const AT_LEAST: usize = 2;
-
-const PINNED: [&str; 8] = [
-    "--define",
-    "_buildhost reproducible",
-    "--define",
-    "source_date_epoch_from_changelog 1",
-    "--define",
-    "use_source_date_epoch_as_buildtime 1",
-    "--define",
-    "clamp_mtime_to_source_date_epoch 1",
-];
 
 /// One defect and what the classifier made of it.
 struct Sighted {
