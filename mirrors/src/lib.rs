@@ -1,6 +1,10 @@
-//! What mirrors and their clients read. Today: the metalink that names a channel's current
-//! `repomd.xml` by digest and says where it can be had.
+//! Repositories of others: reading them, and telling clients where copies are.
 //!
-//! Nothing here reads a disk, a clock or a network.
+//! * [`reading`]: what any repository's metadata says. Knows no network.
+//! * [`metalink`]: names a channel's current `repomd.xml` by digest and says where it can be had.
 
+pub mod http;
 pub mod metalink;
+pub mod pattern;
+pub mod reading;
+pub mod switch;

@@ -263,6 +263,7 @@ fn no_mutation_of_a_repository_makes_a_merge_panic_or_write_what_the_check_refus
             method: Method::All,
             conflicts: Conflicts::All,
             architectures: None,
+            packages: None,
             groups: true,
             advisories: true,
             metadata: Options::default(),

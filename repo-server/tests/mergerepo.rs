@@ -68,6 +68,7 @@ fn merge_of(root: &Path, names: &[&str]) -> MergeRequest {
         method: Method::First,
         conflicts: Conflicts::First,
         architectures: None,
+        packages: None,
         groups: true,
         advisories: true,
         metadata: Options::default(),

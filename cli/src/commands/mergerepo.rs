@@ -183,6 +183,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         method: if args.all { Method::All } else { args.method },
         conflicts: args.conflicts,
         architectures: (!args.archlist.is_empty()).then(|| args.archlist.clone()),
+        packages: None,
         groups: !args.nogroups,
         advisories: !args.noupdateinfo,
         metadata: Options {

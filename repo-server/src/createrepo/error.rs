@@ -1,7 +1,7 @@
 //! What can go wrong while a directory becomes a repository.
 
-use crate::repocheck::XmlError;
 use crate::repodata::{MetadataError, PackageFault, ParseHrefError};
+use mirrors::reading::XmlError;
 use repo_model::Nevra;
 use repo_model::rpm::HeaderError;
 use std::io;

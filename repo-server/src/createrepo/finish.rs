@@ -7,10 +7,10 @@ use super::modify::read_addition;
 use super::old::{self, Old};
 use super::repomd_edit::{self, NewRecord};
 use super::write::Stage;
-use crate::repocheck::Repomd;
 use crate::repodata::{
     Codec, ExtraRecord, Options, Record, is_another_form, rendered, write_zchunk_of,
 };
+use mirrors::reading::Repomd;
 use repo_model::Timestamp;
 
 /// How `repomd.xml` is written.

@@ -31,7 +31,6 @@ pub use scan::{Selection, read_package_list};
 pub use state::{Reuse, state_file};
 pub use write::FileNames;
 
-use crate::repocheck::read_primary;
 use crate::repodata::{
     ChecksumType, Codec, Entry, ExtraRecord, GroupForm, Inputs, Manifest, Options, Sha512Digest,
     build_into, sort,
@@ -39,6 +38,7 @@ use crate::repodata::{
 use duplicates::Resolved;
 use finish::{Ending, is_carried};
 use frames::{MadeAhead, OldFrames};
+use mirrors::reading::read_primary;
 use old::Old;
 use read::{Headers, Outcome, Reading};
 use repo_model::Timestamp;
@@ -298,7 +298,7 @@ fn recycled_list(request: &Request, old: Option<&Old>) -> Result<Vec<String>, Cr
         why,
     };
     let file = fs::File::open(&path).map_err(|error| unusable(error.to_string()))?;
-    let mut packed = crate::repocheck::Packed::new(Box::new(file), primary)
+    let mut packed = mirrors::reading::Packed::new(Box::new(file), primary)
         .map_err(|error| unusable(error.to_string()))?;
     let mut list = Vec::new();
     read_primary(&mut packed, |claim| list.push(claim.href))

@@ -6,10 +6,10 @@ use super::old::{self, Old};
 use super::repomd_edit::{NewRecord, edit};
 use super::switch::{live_directory, lock, sync_directory};
 use super::write::{FileNames, without_digest};
-use crate::repocheck::{Packed, RecordClaim, Repomd};
 use crate::repodata::{
     ChecksumType, Codec, ExtraRecord, Inputs, NoFrameCache, Options, Repodata, build,
 };
+use mirrors::reading::{Packed, RecordClaim, Repomd};
 use repo_model::rpm::Package;
 use repo_model::{FileDigest, Timestamp};
 use std::collections::{BTreeSet, HashMap};

@@ -4,7 +4,7 @@
 use super::error::CreaterepoError;
 use super::repomd_edit::NewRecord;
 use super::write::{Stage, is_digest, without_digest};
-use crate::repocheck::{Packed, REPOMD_MAX_BYTES, RecordClaim, Repomd};
+use mirrors::reading::{Packed, REPOMD_MAX_BYTES, RecordClaim, Repomd};
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::fs;

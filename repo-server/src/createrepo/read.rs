@@ -4,11 +4,11 @@ use super::Watch;
 use super::error::{BadPackage, CreaterepoError, PackageError};
 use super::scan::{Found, Look};
 use super::state::{Known, KnownFiles};
-use crate::repocheck::{Algorithm, Tap, drain};
 use crate::repodata::{
     Ahead, ChecksumType, Entry, FrameCache, GROUP_PACKAGES_MIN, MetadataError, Options,
     PackageSource, Rendered, Sha512Digest, SourceError, groups_of,
 };
+use mirrors::reading::{Algorithm, Tap, drain};
 use repo_model::rpm::{Head, HeadLimits, Package, tag};
 use repo_model::{FileDigest, Nevra};
 use std::borrow::Cow;

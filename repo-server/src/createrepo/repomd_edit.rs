@@ -1,6 +1,6 @@
 //! Changing records of a `repomd.xml` while all others stay byte for byte as they are.
 
-use crate::repocheck::{RecordClaim, Repomd};
+use mirrors::reading::{RecordClaim, Repomd};
 
 /// A record to add: its type, and its `<data>` element.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Whether primary, filelists and other speak of the same packages.
 
-use super::lists::{ListedPackage, PackageClaim};
 use super::report::{Finding, Findings, Severity};
+use mirrors::reading::{ListedPackage, PackageClaim};
 use std::collections::HashMap;
 
 /// Reports packages that primary lists twice, and locations that no client may follow.

@@ -21,45 +21,26 @@
 //! | `package-signature` | the key does not vouch for the package |
 
 mod agreement;
-mod lists;
 mod packages;
-mod packed;
 mod published;
 mod records;
 mod release;
-mod repomd;
 mod report;
-mod source;
-mod sums;
-mod xml;
 
-pub use release::{ReleaseReadError, read_release};
-pub use repomd::{REPOMD_MAX_BYTES, RecordClaim, Repomd};
-pub use report::{FileRead, Finding, Report, Severity};
-pub use source::{Directory, Source, SourceError, Stream};
-pub use sums::{Algorithm, Checksum};
-pub use xml::{XmlError, XmlProblem};
-
-pub(crate) use lists::{
-    ListedPackage, PackageClaim, Version, each_package, read_listed_spans, read_primary,
-    read_primary_spans, version as read_version,
+pub use mirrors::reading::{
+    Algorithm, Checksum, Directory, REPOMD_MAX_BYTES, RecordClaim, Repomd, Source, SourceError,
+    Stream, XmlError, XmlProblem,
 };
-pub(crate) use packed::Packed;
-pub(crate) use sums::{Tap, drain};
-pub(crate) use xml::{Start, Token, XmlReader};
+pub use release::{ReleaseReadError, read_release};
+pub use report::{FileRead, Finding, Report, Severity};
 
 pub use hallmark_signer::verify::{Certificate, VerifyError, verify_foreign_signature};
 
 use hallmark_signer::verify::verify_detached_by_any;
+use mirrors::reading::{Href, REPOMD, SIGNATURE_MAX_BYTES, read_small};
 use repo_model::Timestamp;
 use report::Findings;
-use std::io::Read;
 use std::num::NonZeroUsize;
-
-/// Path of the file that names the others.
-pub(crate) const REPOMD: &str = "repodata/repomd.xml";
-/// A detached signature of one key has some hundred bytes.
-const SIGNATURE_MAX_BYTES: u64 = 1 << 20;
 
 /// Which packages are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,28 +176,7 @@ fn check_signature(
     }
 }
 
-/// A whole file of bounded size.
-pub(crate) fn read_small(
-    source: &dyn Source,
-    path: &str,
-    limit_bytes: u64,
-) -> Result<Vec<u8>, SourceError> {
-    let mut bytes = Vec::new();
-    let stream = source.open(path)?;
-    stream
-        .reader
-        .take(limit_bytes + 1)
-        .read_to_end(&mut bytes)
-        .map_err(SourceError::Read)?;
-    if bytes.len() as u64 > limit_bytes {
-        return Err(SourceError::Read(std::io::Error::other(format!(
-            "it is larger than {limit_bytes} bytes"
-        ))));
-    }
-    Ok(bytes)
-}
-
 /// Whether a location stays below the repository's root. A leading `./` is harmless.
 fn is_safe_href(href: &str) -> bool {
-    href.parse::<crate::repodata::Href>().is_ok()
+    href.parse::<Href>().is_ok()
 }

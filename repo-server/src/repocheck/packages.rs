@@ -1,12 +1,10 @@
 //! Packages against what primary says of them: presence, size, checksum, identity, header range,
 //! signature.
 
-use super::lists::PackageClaim;
 use super::report::{Finding, Findings, Severity};
-use super::source::{Source, SourceError};
-use super::sums::{Algorithm, Tap, drain};
 use super::{CheckOptions, Packages, Watch, is_safe_href};
 use hallmark_signer::verify::verify_foreign_signature;
+use mirrors::reading::{Algorithm, PackageClaim, Source, SourceError, Tap, drain};
 use repo_model::rpm::{Head, HeadLimits, Package};
 use std::io::BufReader;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -1,13 +1,12 @@
 //! The files of metadata against what repomd.xml says of them.
 
 use super::agreement::{Comparison, check_primary};
-use super::lists::{Announced, PackageClaim, read_listed, read_primary};
-use super::packed::{Packed, Sums};
-use super::repomd::{RecordClaim, Repomd};
 use super::report::{FileRead, Finding, Findings, Report, Severity};
-use super::source::{Source, SourceError};
-use super::xml::{XmlError, XmlProblem, XmlReader};
-use super::{CheckError, CheckOptions, REPOMD, Watch, is_safe_href};
+use super::{CheckError, CheckOptions, Watch, is_safe_href};
+use mirrors::reading::{
+    Announced, PackageClaim, Packed, REPOMD, RecordClaim, Repomd, Source, SourceError, Sums,
+    XmlError, XmlProblem, XmlReader, read_listed, read_primary,
+};
 use std::io;
 
 /// Clocks may differ by this much before a record counts as from the future.

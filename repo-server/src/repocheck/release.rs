@@ -3,15 +3,13 @@
 //! `primary` has identity, licence, digests and dependencies; requirements that name files outside
 //! the usual folders need `filelists` as well. Nothing of the packages themselves is read.
 
-use super::lists::{Version, each_package, version};
-use super::packed::Packed;
+use super::is_safe_href;
 use super::published::Published;
-use super::repomd::{REPOMD_MAX_BYTES, RecordClaim, Repomd};
-use super::source::{Source, SourceError};
-use super::sums::Algorithm;
-use super::xml::{Start, Token, XmlError, XmlReader};
-use super::{REPOMD, is_safe_href, read_small};
 use crate::publish::sbom_listing;
+use mirrors::reading::{
+    Algorithm, Packed, REPOMD, REPOMD_MAX_BYTES, RecordClaim, Repomd, Source, SourceError, Start,
+    Token, Version, XmlError, XmlReader, each_package, read_small, read_version as version,
+};
 use repo_model::rpm::{Dependency, DependencyFlags};
 use repo_model::{Evr, Nevra, Timestamp};
 use sbom_gen::{IndexFile, Member, Options, Release, ReleaseBuilder, ReleaseInfo, SbomError};

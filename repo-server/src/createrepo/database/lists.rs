@@ -8,7 +8,7 @@
 //! ```
 
 use super::{Database, DatabaseError};
-use crate::repocheck::{Start, Token, XmlError, XmlReader, each_package};
+use mirrors::reading::{Start, Token, XmlError, XmlReader, each_package};
 use rusqlite::{Statement, Transaction};
 use std::collections::HashMap;
 use std::io::BufRead;

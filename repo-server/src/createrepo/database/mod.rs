@@ -11,8 +11,8 @@ mod primary;
 
 use super::error::CreaterepoError;
 use super::write::Stage;
-use crate::repocheck::{Packed, RecordClaim, XmlError};
 use crate::repodata::{Codec, Options, Record, StreamedRecord, write_stream};
+use mirrors::reading::{Packed, RecordClaim, XmlError};
 use rusqlite::{Connection, Transaction};
 use std::fs::{self, File};
 use std::io::BufRead;

@@ -1,7 +1,7 @@
 //! `primary_db`: packages, their dependencies, and the files that dependencies may use.
 
 use super::{Database, DatabaseError};
-use crate::repocheck::{Start, Token, Version, XmlError, XmlReader, each_package, read_version};
+use mirrors::reading::{Start, Token, Version, XmlError, XmlReader, each_package, read_version};
 use rusqlite::{Transaction, named_params};
 use std::io::BufRead;
 

@@ -1,7 +1,7 @@
 //! Which packages of which repository are listed.
 
 use super::MergeRequest;
-use super::source::{Package, Repository};
+use super::source::{Package, Repository, digits};
 use crate::createrepo::error::{CreaterepoError, Duplicate};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -77,7 +77,11 @@ fn wanted(request: &MergeRequest, repositories: &[Repository]) -> Vec<(usize, us
     for (number, repository) in repositories.iter().enumerate() {
         for (place, package) in repository.packages.iter().enumerate() {
             let architectures = request.architectures.as_ref();
-            let is_wanted = architectures.is_none_or(|list| list.contains(&package.nevra.arch));
+            let is_wanted = architectures.is_none_or(|list| list.contains(&package.nevra.arch))
+                && request
+                    .packages
+                    .as_ref()
+                    .is_none_or(|chosen| chosen.contains(digits(&package.pkgid)));
             if is_wanted && seen.insert(package.pkgid.as_str()) {
                 wanted.push((number, place));
             }

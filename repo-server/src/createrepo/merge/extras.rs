@@ -7,8 +7,8 @@
 use super::source::{Extra, Repository};
 use super::{MergeError, MergeRequest};
 use crate::createrepo::error::CreaterepoError;
-use crate::repocheck::{Token, XmlError, XmlReader};
 use crate::repodata::ExtraRecord;
+use mirrors::reading::{Token, XmlError, XmlReader};
 use std::collections::HashSet;
 
 /// The merged records, and what was left out: repository and type.

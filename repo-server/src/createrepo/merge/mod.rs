@@ -17,11 +17,12 @@ use super::finish::Ending;
 use super::old::{self, Retain};
 use super::switch;
 use super::write::{FileNames, Stage};
-use crate::repocheck::Source;
 use crate::repodata::{Options, build_fragments_into};
 use choose::Chosen;
+use mirrors::reading::Source;
 use repo_model::Timestamp;
 use source::Repository;
+use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 use write::Elements;
@@ -48,6 +49,8 @@ pub struct MergeRequest {
     pub conflicts: Conflicts,
     /// Only these architectures; none takes all.
     pub architectures: Option<Vec<String>>,
+    /// Only the packages with these checksums, lowercase hex digits; none takes all.
+    pub packages: Option<HashSet<String>>,
     /// Merge comps groups.
     pub groups: bool,
     /// Merge advisories.
@@ -85,7 +88,7 @@ pub enum MergeError {
         file: String,
         /// Why.
         #[source]
-        source: crate::repocheck::SourceError,
+        source: mirrors::reading::SourceError,
     },
     /// A file of it cannot be read to its end.
     #[error("cannot read {file} to its end")]
@@ -103,7 +106,7 @@ pub enum MergeError {
         file: String,
         /// Where and what.
         #[source]
-        source: crate::repocheck::XmlError,
+        source: mirrors::reading::XmlError,
     },
     /// A file of it is not the one that `repomd.xml` names.
     #[error("cannot use {file}: {why}")]

@@ -3,7 +3,7 @@
 
 use super::{MergeError, MergeInput};
 use crate::createrepo::old::is_made_from_packages;
-use crate::repocheck::{
+use mirrors::reading::{
     ListedPackage, PackageClaim, Packed, REPOMD_MAX_BYTES, RecordClaim, Repomd, Source, XmlError,
     XmlProblem, read_listed_spans, read_primary_spans, read_small,
 };
@@ -235,7 +235,7 @@ fn in_file(file: &str, source: XmlError) -> MergeError {
 }
 
 /// The hex digits of a pkgid.
-fn digits(pkgid: &str) -> &str {
+pub(super) fn digits(pkgid: &str) -> &str {
     pkgid.rsplit(':').next().unwrap_or(pkgid)
 }
 

@@ -93,3 +93,24 @@ impl Source for Directory {
         true
     }
 }
+
+/// A whole file of bounded size.
+pub fn read_small(
+    source: &dyn Source,
+    path: &str,
+    limit_bytes: u64,
+) -> Result<Vec<u8>, SourceError> {
+    let mut bytes = Vec::new();
+    let stream = source.open(path)?;
+    stream
+        .reader
+        .take(limit_bytes + 1)
+        .read_to_end(&mut bytes)
+        .map_err(SourceError::Read)?;
+    if bytes.len() as u64 > limit_bytes {
+        return Err(SourceError::Read(std::io::Error::other(format!(
+            "it is larger than {limit_bytes} bytes"
+        ))));
+    }
+    Ok(bytes)
+}

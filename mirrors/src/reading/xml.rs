@@ -54,7 +54,7 @@ pub enum XmlProblem {
 }
 
 /// A piece of a document.
-pub(crate) enum Token {
+pub enum Token {
     /// A start tag; `<a/>` gives a start and an end.
     Start(Start),
     /// The end of the innermost element.
@@ -66,7 +66,7 @@ pub(crate) enum Token {
 }
 
 /// A start tag.
-pub(crate) struct Start {
+pub struct Start {
     tag: BytesStart<'static>,
     offset: u64,
 }
@@ -155,7 +155,7 @@ impl<R: BufRead> BufRead for Budget<R> {
 }
 
 /// A pull reader over one document.
-pub(crate) struct XmlReader<R> {
+pub struct XmlReader<R> {
     reader: Reader<Budget<R>>,
     buffer: Vec<u8>,
     depth: usize,
@@ -166,6 +166,7 @@ pub(crate) struct XmlReader<R> {
 }
 
 impl<R: BufRead> XmlReader<R> {
+    /// Starts at the beginning of a document.
     pub fn new(inner: R) -> Self {
         let mut reader = Reader::from_reader(Budget {
             inner,
@@ -206,6 +207,10 @@ impl<R: BufRead> XmlReader<R> {
     }
 
     /// The next piece. Comments, processing instructions and the declaration are left out.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "no iterator: it ends with a token, and callers stop at an error"
+    )]
     pub fn next(&mut self) -> Result<Token, XmlError> {
         if self.empty {
             self.empty = false;

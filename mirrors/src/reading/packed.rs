@@ -71,16 +71,21 @@ impl<'a> Decoder<'a> {
 
 /// Sizes and checksums as they turned out. The checksums are those asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Sums {
+pub struct Sums {
+    /// Bytes of the file.
     pub size_bytes: u64,
+    /// Its checksum, of the kind that was claimed.
     pub hex: Option<String>,
+    /// Bytes before compression.
     pub open_size_bytes: u64,
+    /// Checksum before compression, of the kind that was claimed.
     pub open_hex: Option<String>,
+    /// Whether it was compressed at all.
     pub is_compressed: bool,
 }
 
 /// A file of metadata under way; read it, then ask for its sums.
-pub(crate) struct Packed<'a> {
+pub struct Packed<'a> {
     open: BufReader<Tap<Decoder<'a>>>,
     meter: Meter,
     open_meter: Meter,

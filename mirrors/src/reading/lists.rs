@@ -13,13 +13,18 @@ const RPM_NAMESPACE: &str = "http://linux.duke.edu/metadata/rpm";
 
 /// What primary says about one package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct PackageClaim {
+pub struct PackageClaim {
+    /// `<name>`.
     pub name: String,
+    /// `<arch>`; `src` for source packages.
     pub arch: String,
+    /// Epoch, version, release.
     pub version: Version,
     /// Of the file; its digits are the pkgid.
     pub checksum: Option<Checksum>,
+    /// Bytes of the file; none when it is not said.
     pub size_bytes: Option<u64>,
+    /// Path below the repository's root, as written.
     pub href: String,
     /// `xml:base`: the package is somewhere else.
     pub base: Option<String>,
@@ -35,9 +40,12 @@ pub(crate) struct PackageClaim {
 
 /// The `version` element, as written; an absent epoch is `0`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Version {
+pub struct Version {
+    /// A number, in a text that nobody checked.
     pub epoch: String,
+    /// Version.
     pub version: String,
+    /// Release; empty when absent.
     pub release: String,
 }
 
@@ -64,20 +72,24 @@ impl PackageClaim {
 
 /// What filelists and other say about one package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct ListedPackage {
+pub struct ListedPackage {
+    /// Digits of the package's checksum in primary.
     pub pkgid: String,
+    /// Name.
     pub name: String,
+    /// Architecture.
     pub arch: String,
+    /// Epoch, version, release.
     pub version: Version,
     /// Where its element starts.
     pub offset: u64,
 }
 
 /// The root element's count of packages; none when it has none.
-pub(crate) struct Announced(pub Option<u64>);
+pub struct Announced(pub Option<u64>);
 
 /// Reads primary; `take` gets the packages in their order.
-pub(crate) fn read_primary(
+pub fn read_primary(
     input: impl BufRead,
     mut take: impl FnMut(PackageClaim),
 ) -> Result<Announced, XmlError> {
@@ -88,7 +100,7 @@ pub(crate) fn read_primary(
 }
 
 /// The same; `take` also gets where each element stands, and may refuse it.
-pub(crate) fn read_primary_spans(
+pub fn read_primary_spans(
     input: impl BufRead,
     mut take: impl FnMut(PackageClaim, Range<u64>) -> Result<(), XmlError>,
 ) -> Result<Announced, XmlError> {
@@ -105,7 +117,7 @@ pub(crate) fn read_primary_spans(
 }
 
 /// Reads filelists (root `filelists`), other (`otherdata`) or filelists-ext.
-pub(crate) fn read_listed(
+pub fn read_listed(
     input: impl BufRead,
     root: &str,
     mut take: impl FnMut(ListedPackage),
@@ -114,7 +126,7 @@ pub(crate) fn read_listed(
 }
 
 /// The same; `take` also gets where each element stands.
-pub(crate) fn read_listed_spans(
+pub fn read_listed_spans(
     input: impl BufRead,
     root: &str,
     mut take: impl FnMut(ListedPackage, Range<u64>),
@@ -146,7 +158,7 @@ pub(crate) fn read_listed_spans(
 }
 
 /// Reads a list: `package` gets the start of each `<package>` and reads up to its end.
-pub(crate) fn each_package<R: BufRead>(
+pub fn each_package<R: BufRead>(
     input: R,
     root: &str,
     mut package: impl FnMut(&Start, &mut XmlReader<R>) -> Result<(), XmlError>,
@@ -267,7 +279,7 @@ fn header_range<R: BufRead>(
 }
 
 /// Reads the attributes of a `version` element.
-pub(crate) fn version(start: &Start) -> Result<Version, XmlError> {
+pub fn version(start: &Start) -> Result<Version, XmlError> {
     Ok(Version {
         epoch: start.attribute("epoch")?.unwrap_or_else(|| "0".to_owned()),
         version: start.required("ver")?,

@@ -37,6 +37,30 @@ impl Algorithm {
         })
     }
 
+    /// `md5`, `sha1`, `sha256`, ...
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Md5 => "md5",
+            Self::Sha1 => "sha1",
+            Self::Sha224 => "sha224",
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// Bytes of a checksum.
+    pub(crate) fn size_bytes(self) -> usize {
+        match self {
+            Self::Md5 => 16,
+            Self::Sha1 => 20,
+            Self::Sha224 => 28,
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
     /// Whether somebody could make two files with the same checksum.
     pub fn is_weak(self) -> bool {
         matches!(self, Self::Md5 | Self::Sha1)
@@ -54,13 +78,12 @@ pub struct Checksum {
 
 impl fmt::Display for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = format!("{:?}", self.algorithm).to_ascii_lowercase();
-        write!(f, "{name}:{}", self.hex)
+        write!(f, "{}:{}", self.algorithm.name(), self.hex)
     }
 }
 
 /// A checksum under way.
-enum Hasher {
+pub(crate) enum Hasher {
     Md5(md5::Md5),
     Sha1(sha1::Sha1),
     Sha224(sha2::Sha224),
@@ -70,7 +93,7 @@ enum Hasher {
 }
 
 impl Hasher {
-    fn new(algorithm: Algorithm) -> Self {
+    pub(crate) fn new(algorithm: Algorithm) -> Self {
         match algorithm {
             Algorithm::Md5 => Self::Md5(md5::Md5::new()),
             Algorithm::Sha1 => Self::Sha1(sha1::Sha1::new()),
@@ -81,7 +104,7 @@ impl Hasher {
         }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Md5(hash) => hash.update(bytes),
             Self::Sha1(hash) => hash.update(bytes),
@@ -92,15 +115,20 @@ impl Hasher {
         }
     }
 
-    fn hex(self) -> String {
+    /// The checksum's bytes.
+    pub(crate) fn raw(self) -> Vec<u8> {
         match self {
-            Self::Md5(hash) => hex::encode(hash.finalize()),
-            Self::Sha1(hash) => hex::encode(hash.finalize()),
-            Self::Sha224(hash) => hex::encode(hash.finalize()),
-            Self::Sha256(hash) => hex::encode(hash.finalize()),
-            Self::Sha384(hash) => hex::encode(hash.finalize()),
-            Self::Sha512(hash) => hex::encode(hash.finalize()),
+            Self::Md5(hash) => hash.finalize().to_vec(),
+            Self::Sha1(hash) => hash.finalize().to_vec(),
+            Self::Sha224(hash) => hash.finalize().to_vec(),
+            Self::Sha256(hash) => hash.finalize().to_vec(),
+            Self::Sha384(hash) => hash.finalize().to_vec(),
+            Self::Sha512(hash) => hash.finalize().to_vec(),
         }
+    }
+
+    fn hex(self) -> String {
+        hex::encode(self.raw())
     }
 }
 
@@ -112,7 +140,7 @@ struct Tally {
 
 /// Reads the sums of a [`Tap`] that some other reader has taken in.
 #[derive(Clone)]
-pub(crate) struct Meter(Rc<RefCell<Tally>>);
+pub struct Meter(Rc<RefCell<Tally>>);
 
 impl Meter {
     /// Bytes that went through.
@@ -127,7 +155,7 @@ impl Meter {
 }
 
 /// A reader that counts and hashes what goes through it, and refuses to yield more than a limit.
-pub(crate) struct Tap<R> {
+pub struct Tap<R> {
     inner: R,
     tally: Rc<RefCell<Tally>>,
     limit_bytes: u64,
@@ -178,7 +206,7 @@ impl<R: Read> Read for Tap<R> {
 }
 
 /// Reads to the end and throws it away.
-pub(crate) fn drain(mut reader: impl Read) -> io::Result<()> {
+pub fn drain(mut reader: impl Read) -> io::Result<()> {
     let mut buffer = vec![0; 128 << 10];
     while reader.read(&mut buffer)? > 0 {}
     Ok(())

@@ -1,0 +1,288 @@
+//! Files below one URL, as a careful client asks for them: bounded waiting, no content coding, a
+//! bounded number of redirects.
+
+use std::io::Read;
+use std::time::Duration;
+use ureq::Agent;
+use ureq::http::{HeaderMap, Response, header};
+
+/// How long a server may take to be found, and to begin its answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest follow-up of redirects; mirror redirectors need one or two.
+const REDIRECTS_MAX: u32 = 8;
+/// Connections that are kept open for the next request.
+const IDLE_CONNECTIONS: usize = 64;
+
+/// The text is not a URL that can be used here. The caller's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{url}` is not a repository's URL: want http://HOST/PATH or https://HOST/PATH")]
+pub struct BadUrlError {
+    url: String,
+}
+
+/// A file cannot be had from a server.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// 404 or 410. The server does not have it.
+    #[error("it does not exist")]
+    Missing,
+    /// The server refuses it; asking again does not help.
+    #[error("the server answers {status}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+    },
+    /// The answer makes no sense, or leads nowhere; asking again does not help.
+    #[error("the server's answer cannot be used: {0}")]
+    Unusable(String),
+    /// The server cannot be reached or is overloaded; retry later.
+    #[error("the server cannot be reached: {0}")]
+    Unreachable(String),
+}
+
+/// What identifies a version of a file to its server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Validators {
+    /// `ETag`, as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// `Last-Modified`, as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_modified: Option<String>,
+}
+
+/// A file under way.
+pub struct Answer {
+    /// Where `body` starts in the file: as asked, or 0 when the server does not do ranges.
+    pub from: u64,
+    /// Bytes of the whole file, as far as the server says.
+    pub size_bytes: Option<u64>,
+    /// What to ask with next time.
+    pub validators: Validators,
+    /// Its bytes, as they come; a stalled server ends them with an error.
+    pub body: Box<dyn Read + Send>,
+}
+
+/// The files below one URL. Used from several threads; keeps connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    agent: Agent,
+    base: String,
+}
+
+impl Client {
+    /// * `url`: `http://` or `https://`, the directory that holds `repodata`.
+    /// * `stall`: longest wait for the start of an answer, and for each next piece of it.
+    pub fn new(url: &str, stall: Duration) -> Result<Self, BadUrlError> {
+        let base = url.trim_end_matches('/').to_owned();
+        let https = base.strip_prefix("https://");
+        let host = https.or_else(|| base.strip_prefix("http://"));
+        let host = host.filter(|host| !host.is_empty() && !host.starts_with('/'));
+        let Some(host) = host else {
+            return Err(BadUrlError {
+                url: without_password(url),
+            });
+        };
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .user_agent(concat!("hallmark/", env!("CARGO_PKG_VERSION")))
+            // A body must come as the file is: its checksum is looked at.
+            .accept_encoding("identity")
+            .max_redirects(REDIRECTS_MAX)
+            // Whoever asks over TLS is not sent elsewhere in the clear.
+            .https_only(https.is_some())
+            .max_idle_connections(IDLE_CONNECTIONS)
+            .max_idle_connections_per_host(IDLE_CONNECTIONS)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(stall))
+            .timeout_per_read(Some(stall));
+        let local = ["localhost", "127.", "[::1]"];
+        if local.iter().any(|name| host.starts_with(name)) {
+            // A proxy from the environment cannot reach this machine's own loopback.
+            config = config.proxy(None);
+        }
+        Ok(Self {
+            agent: config.build().new_agent(),
+            base,
+        })
+    }
+
+    /// The URL of a file.
+    fn url(&self, path: &str) -> String {
+        format!("{}/{}", self.base, encoded(path))
+    }
+
+    /// Asks for a file from byte `from` on; servers without ranges give all of it.
+    pub fn get(&self, path: &str, from: u64) -> Result<Answer, HttpError> {
+        let mut request = self.agent.get(self.url(path));
+        if from > 0 {
+            request = request.header(header::RANGE, format!("bytes={from}-"));
+        }
+        let answer = request.call().map_err(problem)?;
+        match answer.status().as_u16() {
+            200 => Ok(whole(answer)),
+            206 if from > 0 => part(answer, from),
+            status => Err(refusal(status)),
+        }
+    }
+
+    /// Asks for a file; none when it is still the one that `known` names.
+    pub fn get_changed(&self, path: &str, known: &Validators) -> Result<Option<Answer>, HttpError> {
+        let mut request = self.agent.get(self.url(path));
+        if let Some(etag) = &known.etag {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        if let Some(modified) = &known.last_modified {
+            request = request.header(header::IF_MODIFIED_SINCE, modified);
+        }
+        let answer = request.call().map_err(problem)?;
+        let conditional = known.etag.is_some() || known.last_modified.is_some();
+        match answer.status().as_u16() {
+            200 => Ok(Some(whole(answer))),
+            304 if conditional => Ok(None),
+            status => Err(refusal(status)),
+        }
+    }
+
+    /// Bytes of a file, by a HEAD request; none when the server does not tell.
+    pub fn size_bytes(&self, path: &str) -> Result<Option<u64>, HttpError> {
+        let answer = self.agent.head(self.url(path)).call().map_err(problem)?;
+        match answer.status().as_u16() {
+            200 => Ok(number(answer.headers(), header::CONTENT_LENGTH.as_str())),
+            status => Err(refusal(status)),
+        }
+    }
+}
+
+fn whole(answer: Response<ureq::Body>) -> Answer {
+    let validators = validators(answer.headers());
+    let body = answer.into_body();
+    Answer {
+        from: 0,
+        size_bytes: body.content_length(),
+        validators,
+        body: Box::new(body.into_with_config().limit(u64::MAX).reader()),
+    }
+}
+
+/// A part must start where it was asked to start: a server's word for it, since nothing else tells.
+fn part(answer: Response<ureq::Body>, from: u64) -> Result<Answer, HttpError> {
+    let range = answer.headers().get(header::CONTENT_RANGE);
+    let range = range.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let Some((start, size_bytes)) = content_range(range).filter(|(start, _)| *start == from) else {
+        let shown: String = range.chars().take(80).collect();
+        return Err(HttpError::Unusable(format!(
+            "bytes from {from} on were asked for, and `{shown}` came"
+        )));
+    };
+    Ok(Answer {
+        from: start,
+        size_bytes,
+        ..whole(answer)
+    })
+}
+
+/// `bytes 5-9/10`: start and, unless it is `*`, the size of the whole.
+fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
+    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (start, _) = range.split_once('-')?;
+    Some((start.trim().parse().ok()?, total.trim().parse().ok()))
+}
+
+fn validators(headers: &HeaderMap) -> Validators {
+    let text = |name| Some(headers.get(name)?.to_str().ok()?.to_owned());
+    Validators {
+        etag: text(header::ETAG),
+        last_modified: text(header::LAST_MODIFIED),
+    }
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
+}
+
+fn refusal(status: u16) -> HttpError {
+    match status {
+        404 | 410 => HttpError::Missing,
+        408 | 425 | 429 | 500..=599 => {
+            HttpError::Unreachable(format!("it answers with status {status}"))
+        }
+        status => HttpError::Refused { status },
+    }
+}
+
+fn problem(error: ureq::Error) -> HttpError {
+    match error {
+        ureq::Error::BadUri(_)
+        | ureq::Error::Http(_)
+        | ureq::Error::RedirectFailed
+        | ureq::Error::TooManyRedirects
+        | ureq::Error::RequireHttpsOnly(_)
+        | ureq::Error::LargeResponseHeader(..) => HttpError::Unusable(error.to_string()),
+        other => HttpError::Unreachable(other.to_string()),
+    }
+}
+
+/// Escapes what a URL's path cannot hold; `+` too, which some stores take for a space.
+pub fn encoded(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// A URL for messages and reports: user name and password left out.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (host, path) = rest.split_at(end);
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_locations_become_paths_of_urls() {
+        assert_eq!(
+            encoded("Packages/g/gtk+-1.0~rc1^git x%.rpm"),
+            "Packages/g/gtk%2B-1.0~rc1%5Egit%20x%25.rpm"
+        );
+        let stall = Duration::from_secs(1);
+        for bad in ["ftp://x", "https://", "http:///x", "/srv", ""] {
+            assert!(Client::new(bad, stall).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn messages_hold_no_passwords() {
+        for (url, shown) in [
+            ("https://u:p@x.example/a@b", "https://x.example/a@b"),
+            ("http://x.example", "http://x.example"),
+            ("/srv/u:p@x", "/srv/u:p@x"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+        let error = Client::new("ftp://u:secret@x/", Duration::from_secs(1)).unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn only_what_says_where_it_starts_is_a_part() {
+        assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
+        assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
+        for bad in ["", "bytes */10", "lines 1-2/3", "bytes 5", "bytes -5-9/10"] {
+            assert_eq!(content_range(bad), None, "{bad}");
+        }
+    }
+}
