@@ -32,12 +32,14 @@ test	softhsm2	softhsm	a token for the PKCS #11 backend
 test	dnf zypper?	dnf zypper?	clients of this machine
 test	createrepo-c	createrepo_c	the reference for repodata
 test	zchunk?	zchunk?	judges of zchunk files
+test	nginx	nginx	a web server for copies of repositories
 test	python3 python3-venv	python3	reference libraries in Python
 test	nodejs? npm?	nodejs? npm?	the second validator of CycloneDX
 test	diffoscope-minimal? faketime?	diffoscope? libfaketime?	explaining packages that differ
 test	shellcheck?	ShellCheck?	make lint
 test	mmdebstrap? uidmap?	-	the root with the newest clients
-bench	nginx wrk	nginx wrk	peers for serving
+bench	wrk	wrk	peers for serving
+bench	dnf-plugins-core	dnf-command(reposync)?	peers for copying
 bench	cpio	cpio	packages unpacked for other SBOM tools
 bench	hyperfine valgrind	hyperfine valgrind	measuring
 END

@@ -15,8 +15,8 @@ mod until_signal;
 use clap::{Parser, Subcommand};
 use commands::{
     adopt, buildinfo, channels, compare, config, createrepo, evidence, in_toto, key, mergerepo,
-    modifyrepo, publish, rebuild, rebuilders, repo_check, repofile, sbom, serve, signer_gate,
-    status, token, vulnerabilities, waiver,
+    mirror, modifyrepo, publish, rebuild, rebuilders, repo_check, repofile, sbom, serve,
+    signer_gate, status, token, vulnerabilities, waiver,
 };
 use failure::Failure;
 use std::process::ExitCode;
@@ -125,6 +125,8 @@ EXAMPLES:
     Mergerepo(Box<mergerepo::Args>),
     /// Look at repositories, ours or anybody's
     Repo(repo_check::Args),
+    /// Copy repositories, for any web server
+    Mirror(mirror::Args),
 }
 
 fn main() -> ExitCode {
@@ -170,5 +172,6 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Modifyrepo(args) => modifyrepo::run(args),
         Command::Mergerepo(args) => mergerepo::run(args),
         Command::Repo(args) => repo_check::run(args),
+        Command::Mirror(args) => mirror::run(args),
     }
 }

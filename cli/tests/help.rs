@@ -80,6 +80,8 @@ fn every_command_explains_itself_with_examples() {
         "modifyrepo",
         "mergerepo",
         "repo check",
+        "mirror sync",
+        "mirror verify",
     ] {
         assert!(
             seen.iter().any(|path| path == wanted),

@@ -10,6 +10,7 @@ mod intake;
 mod jobs;
 mod json_list;
 mod layout;
+pub mod mirroring;
 mod publish;
 pub mod repocheck;
 pub mod repodata;

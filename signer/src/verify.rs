@@ -214,6 +214,25 @@ pub fn verify_all_detached(
     Ok(found.len())
 }
 
+/// Checks a detached message of one signature or several, of which one must have been made with one
+/// of `certificates`: signatures of keys that are not known say nothing, for or against.
+pub fn verify_any_detached(
+    message: &[u8],
+    signatures: &[u8],
+    certificates: &[Certificate],
+) -> Result<(), VerifyError> {
+    let mut last = VerifyError::Missing;
+    for signature in &each_signature(signatures)? {
+        let mut hasher = SignatureHasher::of(signature)?;
+        hasher.update(message);
+        match check(signature, &hasher, certificates, "") {
+            Ok(()) => return Ok(()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 fn check(
     signature: &Signature,
     message: &SignatureHasher,

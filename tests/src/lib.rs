@@ -3,6 +3,7 @@
 //! * [`World`] starts `hallmark serve`, `hallmark-signer serve` and rebuilders with keys, policy and
 //!   configuration of their own, and can stop, freeze and kill each of them.
 //! * [`packages`] makes what is published: the bundled projects, small probes, and files made to order.
+//! * [`nginx`] serves a folder as mirrors do.
 //! * [`clients`] drives dnf5, dnf and zypper into throw-away install roots.
 //! * [`Repository`] reads what is published as a careful client would.
 //!
@@ -11,6 +12,7 @@
 
 pub mod clients;
 pub mod http;
+pub mod nginx;
 pub mod packages;
 pub mod process;
 pub mod proxy;

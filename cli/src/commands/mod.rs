@@ -12,6 +12,7 @@ pub mod in_toto;
 pub mod key;
 mod key_package;
 pub mod mergerepo;
+pub mod mirror;
 pub mod modifyrepo;
 mod modifyrepo_batch;
 pub mod publish;

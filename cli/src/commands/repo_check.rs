@@ -115,7 +115,8 @@ pub(super) fn source(location: &str) -> Result<Box<dyn Source>, Failure> {
     Ok(Box::new(Directory::new(path)))
 }
 
-fn keys(paths: &[PathBuf]) -> Result<Vec<Certificate>, Failure> {
+/// The certificates of all files.
+pub(super) fn keys(paths: &[PathBuf]) -> Result<Vec<Certificate>, Failure> {
     let mut keys = Vec::new();
     for path in paths {
         let unusable =
@@ -128,7 +129,7 @@ fn keys(paths: &[PathBuf]) -> Result<Vec<Certificate>, Failure> {
 }
 
 /// The report for people: a line for each finding, a line at the end.
-fn text(report: &Report) -> String {
+pub(super) fn text(report: &Report) -> String {
     let mut out: String = report.findings.iter().map(line).collect();
     let kept = report.findings.len() as u64;
     let all = report.errors + report.warnings;

@@ -1,0 +1,152 @@
+//! What metadata claims of a file, in little memory, and hashing a file by it.
+
+use crate::reading::{Algorithm, Checksum, Hasher};
+use repo_model::FileDigest;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+
+/// A checksum that a file must have.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Claim {
+    algorithm: Algorithm,
+    raw: Box<[u8]>,
+}
+
+impl Claim {
+    /// None: the digits are not as many as the algorithm makes, so no file has this checksum.
+    pub fn new(checksum: &Checksum) -> Option<Self> {
+        let raw = hex::decode(&checksum.hex).ok()?;
+        let fits = raw.len() == checksum.algorithm.size_bytes();
+        fits.then(|| Self {
+            algorithm: checksum.algorithm,
+            raw: raw.into_boxed_slice(),
+        })
+    }
+
+    /// The claim that a SHA-256 makes.
+    pub fn of(digest: FileDigest) -> Self {
+        Self {
+            algorithm: Algorithm::Sha256,
+            raw: Box::from(&digest.as_bytes()[..]),
+        }
+    }
+
+    /// The SHA-256 that it names; none when it is of another kind.
+    pub fn sha256(&self) -> Option<FileDigest> {
+        match self.algorithm {
+            Algorithm::Sha256 => Some(FileDigest::from_bytes(self.raw[..].try_into().ok()?)),
+            _ => None,
+        }
+    }
+
+    /// Lowercase hex digits: a package's pkgid.
+    pub fn hex(&self) -> String {
+        hex::encode(&self.raw)
+    }
+
+    /// Whether somebody could make two files with it.
+    pub fn is_weak(&self) -> bool {
+        self.algorithm.is_weak()
+    }
+}
+
+/// `sha256:…`
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.algorithm.name(), self.hex())
+    }
+}
+
+impl std::str::FromStr for Claim {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (name, hex) = text.split_once(':').ok_or(())?;
+        let algorithm = Algorithm::named(name).ok_or(())?;
+        let hex = hex.to_owned();
+        Self::new(&Checksum { algorithm, hex }).ok_or(())
+    }
+}
+
+/// Hashes what a file must be, and its SHA-256 in any case.
+pub(super) struct Sum {
+    sha256: Hasher,
+    claimed: Option<Hasher>,
+}
+
+impl Sum {
+    pub fn new(claim: &Claim) -> Self {
+        let other = (claim.algorithm != Algorithm::Sha256).then_some(claim.algorithm);
+        Self {
+            sha256: Hasher::new(Algorithm::Sha256),
+            claimed: other.map(Hasher::new),
+        }
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        if let Some(claimed) = &mut self.claimed {
+            claimed.update(bytes);
+        }
+    }
+
+    /// The SHA-256 when the file is what is claimed; else what it is.
+    pub fn finish(self, claim: &Claim) -> Result<FileDigest, String> {
+        let sha256 = self.sha256.raw();
+        let found = match self.claimed {
+            Some(claimed) => claimed.raw(),
+            None => sha256.clone(),
+        };
+        if found[..] != claim.raw[..] {
+            return Err(hex::encode(found));
+        }
+        match <[u8; 32]>::try_from(&sha256[..]) {
+            Ok(raw) => Ok(FileDigest::from_bytes(raw)),
+            Err(_) => Err(hex::encode(sha256)),
+        }
+    }
+}
+
+/// Adds a file's bytes from its current place to its end; returns how many there were.
+pub(super) fn hash_rest(file: &mut File, sum: &mut Sum) -> io::Result<u64> {
+    let mut buffer = vec![0; 128 << 10];
+    let mut total = 0;
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(total),
+            Ok(count) => {
+                sum.update(&buffer[..count]);
+                total += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_holds_for_its_file_and_no_other() {
+        for claim in [
+            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            "sha1:a9993e364706816aba3e25717850c26c9cd0d89d",
+            "md5:900150983cd24fb0d6963f7d28e17f72",
+        ] {
+            let claim: Claim = claim.parse().unwrap();
+            let digest = |text: &[u8]| {
+                let mut sum = Sum::new(&claim);
+                sum.update(text);
+                sum.finish(&claim)
+            };
+            assert_eq!(digest(b"abc"), Ok(FileDigest::of(b"abc")), "{claim}");
+            assert!(digest(b"abd").is_err(), "{claim}");
+        }
+        for bad in ["sha256:ab", "crc:00", "sha256", "sha1:zz"] {
+            assert!(bad.parse::<Claim>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The end of a round: staged metadata, the switch, what is written down, and what is removed.
+
+use super::peer::Problem;
+use super::plan::{Item, Packages};
+use super::pointer::{Pointer, with_causes};
+use super::request::{Request, Watch};
+use super::round::{Got, Job};
+use super::site::Site;
+use super::state::{Head, Row, State};
+use super::tree::{self, Stage};
+use super::{Summary, SyncError};
+use crate::reading::REPOMD;
+use std::collections::HashSet;
+use std::fs;
+
+/// Largest `repomd.xml.key`.
+const KEY_MAX_BYTES: u64 = 1 << 20;
+
+impl Job<'_> {
+    /// Puts everything together, switches, and remembers it.
+    pub(super) fn assemble(
+        &self,
+        site: &mut Site,
+        pointer: &Pointer,
+        metadata: &[(&Item, &Got)],
+        packages: &Packages,
+        got: &[Got],
+        summary: &mut Summary,
+    ) -> Result<(), SyncError> {
+        let mut files = placed(packages, got);
+        let stage = Stage::new(site).map_err(SyncError::local(site.own.join("stage")))?;
+        let fail = || SyncError::local(site.place("repodata"));
+        let mut rows: Vec<(Box<str>, Row)> = Vec::new();
+        if self.rewrites() {
+            let rewritten = self.rewritten(site, pointer, metadata, packages, got)?;
+            rows = stage.take_rewritten(&rewritten).map_err(fail())?;
+        } else {
+            files.extend(metadata.iter().filter_map(|(item, got)| here(item, got)));
+            let key = self.key();
+            let taken = files.iter().map(|file| (&*file.path, &file.row));
+            stage.take(pointer, key.as_deref(), taken).map_err(fail())?;
+        }
+        stage
+            .carry_over(&site.state, self.request.now)
+            .map_err(fail())?;
+        site.keep_pointer(pointer)
+            .map_err(SyncError::local(site.own.join("upstream")))?;
+        for file in files.iter().filter(|file| file.place_last) {
+            let target = site.place(&file.path);
+            site.store
+                .place(file.row.sha256, &target)
+                .map_err(SyncError::local(target))?;
+        }
+        stage.switch().map_err(fail())?;
+        rows.extend(files.into_iter().map(|file| (file.path, file.row)));
+        self.remember(site, pointer, rows, summary)
+    }
+
+    /// Has the metadata written anew for the packages that are here; where it is.
+    fn rewritten(
+        &self,
+        site: &Site,
+        pointer: &Pointer,
+        metadata: &[(&Item, &Got)],
+        packages: &Packages,
+        got: &[Got],
+    ) -> Result<std::path::PathBuf, SyncError> {
+        let Some(rewrite) = self.rewrite else {
+            return Err(SyncError::Rewrite {
+                why: "nothing that writes metadata was given".to_owned(),
+            });
+        };
+        let upstream = site.own.join("work/upstream");
+        let into = site.own.join("work/rewritten");
+        let fail = || SyncError::local(upstream.clone());
+        for (item, got) in metadata {
+            if let Got::Here { row, .. } = got {
+                let target = upstream.join(&*item.path);
+                site.store.place(row.sha256, &target).map_err(fail())?;
+            }
+        }
+        fs::create_dir_all(upstream.join("repodata")).map_err(fail())?;
+        fs::write(upstream.join(REPOMD), &pointer.text).map_err(fail())?;
+        fs::create_dir_all(&into).map_err(fail())?;
+        let here = packages.items.iter().zip(got);
+        let kept: HashSet<String> = here
+            .filter(|(_, got)| matches!(got, Got::Here { .. }))
+            .map(|(item, _)| item.claim.hex())
+            .collect();
+        rewrite
+            .rewrite(&upstream, &into, &kept)
+            .map_err(|error| SyncError::Rewrite {
+                why: with_causes(error.as_ref()),
+            })?;
+        Ok(into.join("repodata"))
+    }
+
+    /// The key that openSUSE's repositories hold beside `repomd.xml`; served, never used.
+    fn key(&self) -> Option<Vec<u8>> {
+        self.peers.iter().find_map(|peer| {
+            match peer.read_small(&format!("{REPOMD}.key"), KEY_MAX_BYTES) {
+                Ok(key) => Some(key),
+                Err(Problem::Missing) => None,
+                Err(problem) => {
+                    tracing::debug!("{}: {REPOMD}.key: {problem}", peer.label());
+                    None
+                }
+            }
+        })
+    }
+
+    /// Writes down what the copy is now, and removes what nobody needs.
+    fn remember(
+        &self,
+        site: &mut Site,
+        pointer: &Pointer,
+        rows: Vec<(Box<str>, Row)>,
+        summary: &mut Summary,
+    ) -> Result<(), SyncError> {
+        let mut state = State {
+            head: Head {
+                version: 0,
+                repomd: Some(pointer.digest),
+                newest: pointer.newest,
+                scope: self.scope(),
+                verified_by: self.verify.packages().map(|by| by.id().to_owned()),
+                incomplete: summary.incomplete,
+                validators: pointer.validators.clone(),
+            },
+            files: rows.into_iter().collect(),
+        };
+        let now = self.request.now.unix_secs();
+        for (path, row) in site.state.files.drain() {
+            let dropped_at = row.dropped_at.or(Some(now));
+            state.files.entry(path).or_insert(Row { dropped_at, ..row });
+        }
+        site.state = state;
+        save(site)?;
+        summary.deleted = delete(site, self.request, self.watch)?;
+        Ok(())
+    }
+}
+
+/// A file of the new copy.
+struct Placed {
+    path: Box<str>,
+    row: Row,
+    place_last: bool,
+}
+
+fn here(item: &Item, got: &Got) -> Option<Placed> {
+    match got {
+        Got::Here { row, place_last } => Some(Placed {
+            path: item.path.clone(),
+            row: row.clone(),
+            place_last: *place_last,
+        }),
+        Got::Missing { .. } => None,
+    }
+}
+
+/// The packages that are here, under all their names.
+fn placed(packages: &Packages, got: &[Got]) -> Vec<Placed> {
+    let items = packages.items.iter().zip(got);
+    let mut files: Vec<Placed> = items.filter_map(|(item, got)| here(item, got)).collect();
+    for (path, number) in &packages.twins {
+        if let Some(Got::Here { row, .. }) = got.get(*number) {
+            files.push(Placed {
+                path: path.clone(),
+                row: row.clone(),
+                place_last: true,
+            });
+        }
+    }
+    files
+}
+
+/// Writes the state.
+fn save(site: &Site) -> Result<(), SyncError> {
+    let path = site.own.join("state");
+    site.state.save(&path).map_err(SyncError::local(path))
+}
+
+/// Removes what is due; how many files.
+pub(super) fn delete(
+    site: &mut Site,
+    request: &Request,
+    watch: &dyn Watch,
+) -> Result<u64, SyncError> {
+    let fail = SyncError::local(site.directory.clone());
+    let deleted = tree::delete_due(site, request.delete_after, request.now, watch).map_err(fail)?;
+    if deleted > 0 {
+        save(site)?;
+        site.store
+            .sweep()
+            .map_err(SyncError::local(site.own.join("store")))?;
+    }
+    Ok(deleted)
+}

@@ -1,0 +1,178 @@
+//! What a sync under way has done so far, so that one that was cut off goes on instead of beginning
+//! anew. One line for each thing, appended when it has happened:
+//!
+//! ```text
+//! boot 1b4e28ba-2fa1-11d2-883f-0016d3cca427
+//! have ba7816bf…15ad -
+//! have 3a985da7…a4ea sha512:2bbc…
+//! settled
+//! ```
+//!
+//! `have`: an object is whole; with the claim it fulfils when that is no SHA-256. `settled`: all objects
+//! above are on the disk. After a crash of the program every object counts, since the kernel has what was
+//! written; after a crash of the machine those that were not settled are read again.
+
+use super::claim::Claim;
+use repo_model::FileDigest;
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Where the kernel says which run of the machine this is.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The journal of one copy.
+pub(super) struct Journal {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+/// What the run before has left.
+#[derive(Debug, Default)]
+pub(super) struct Replayed {
+    /// SHA-256 of files by what metadata claims of them, where that is another kind.
+    pub by_claim: HashMap<Claim, FileDigest>,
+    /// Objects that may be damaged: the machine went down before they were on the disk.
+    pub doubtful: HashSet<FileDigest>,
+}
+
+impl Journal {
+    /// Reads what there is and goes on with it.
+    pub fn open(path: &Path) -> io::Result<(Self, Replayed)> {
+        Self::open_in_boot(path, &boot_id())
+    }
+
+    fn open_in_boot(path: &Path, boot: &str) -> io::Result<(Self, Replayed)> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            // Damaged: as good as none, and every file is then looked at.
+            Err(error) if error.kind() == ErrorKind::InvalidData => String::new(),
+            Err(error) => return Err(error),
+        };
+        let mut replayed = replay(&text);
+        let same_boot = text.lines().next() == Some(&format!("boot {boot}"));
+        if same_boot {
+            replayed.doubtful.clear();
+        }
+        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        if !same_boot {
+            file.set_len(0)?;
+            file.write_all(format!("boot {boot}\n").as_bytes())?;
+            for (claim, digest) in &replayed.by_claim {
+                file.write_all(format!("have {digest} {claim}\n").as_bytes())?;
+            }
+        } else if !text.ends_with('\n') {
+            // The line that was being written is lost; the next one stands alone.
+            file.write_all(b"\n")?;
+        }
+        let journal = Self {
+            path: path.to_owned(),
+            file: Mutex::new(file),
+        };
+        Ok((journal, replayed))
+    }
+
+    /// An object is whole.
+    pub fn have(&self, digest: FileDigest, claim: &Claim) -> io::Result<()> {
+        match claim.sha256() {
+            Some(_) => self.append(&format!("have {digest} -\n")),
+            None => self.append(&format!("have {digest} {claim}\n")),
+        }
+    }
+
+    /// Brings everything on the file system of `directory` to the disk, and notes it: objects that were
+    /// noted before are then safe. Others wait meanwhile.
+    pub fn settle(&self, directory: &File) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        rustix::fs::syncfs(directory)?;
+        file.write_all(b"settled\n")
+    }
+
+    fn append(&self, line: &str) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_all(line.as_bytes())
+    }
+
+    /// The sync is done: what it did is remembered elsewhere.
+    pub fn finish(self) -> io::Result<()> {
+        fs::remove_file(&self.path)
+    }
+}
+
+fn boot_id() -> String {
+    // Without one, every run counts as after a crash of the machine: slower, never wrong.
+    let id = fs::read_to_string(BOOT_ID).unwrap_or_default();
+    let id = id.trim();
+    match id.is_empty() {
+        true => format!("unknown-{}", std::process::id()),
+        false => id.to_owned(),
+    }
+}
+
+fn replay(text: &str) -> Replayed {
+    let mut replayed = Replayed::default();
+    for line in text.lines() {
+        let mut words = line.split(' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some("have"), Some(digest), Some(claim)) => {
+                let Ok(digest) = digest.parse::<FileDigest>() else {
+                    continue;
+                };
+                replayed.doubtful.insert(digest);
+                if let Ok(claim) = claim.parse::<Claim>() {
+                    replayed.by_claim.insert(claim, digest);
+                }
+            }
+            (Some("settled"), None, None) => replayed.doubtful.clear(),
+            _ => {}
+        }
+    }
+    replayed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_not_settled_before_the_machine_went_down_is_doubtful() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let [a, b] = [FileDigest::of(b"a"), FileDigest::of(b"b")];
+        let sha1: Claim = "sha1:a9993e364706816aba3e25717850c26c9cd0d89d"
+            .parse()
+            .unwrap();
+        let (journal, _) = Journal::open_in_boot(&path, "1").unwrap();
+        journal.have(a, &Claim::of(a)).unwrap();
+        journal
+            .settle(&File::open(directory.path()).unwrap())
+            .unwrap();
+        journal.have(b, &sha1).unwrap();
+        journal.append("have torn").unwrap();
+        drop(journal);
+        let (again, replayed) = Journal::open_in_boot(&path, "1").unwrap();
+        assert!(replayed.doubtful.is_empty());
+        assert_eq!(replayed.by_claim.get(&sha1), Some(&b));
+        again.have(a, &Claim::of(a)).unwrap();
+        drop(again);
+        let (after, replayed) = Journal::open_in_boot(&path, "2").unwrap();
+        assert_eq!(replayed.doubtful, HashSet::from([a, b]));
+        drop(after);
+        let (last, replayed) = Journal::open_in_boot(&path, "2").unwrap();
+        assert_eq!(replayed.by_claim.get(&sha1), Some(&b));
+        last.finish().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_journal_of_rubbish_is_as_good_as_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        fs::write(&path, b"have \xff\xfe\nhave x y\nsettled now\n").unwrap();
+        let (_, replayed) = Journal::open_in_boot(&path, "1").unwrap();
+        assert!(replayed.doubtful.is_empty() && replayed.by_claim.is_empty());
+    }
+}

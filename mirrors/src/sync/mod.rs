@@ -1,0 +1,291 @@
+//! Copies a repository, ours or anybody's, so that its copy is whole at every moment and can be served by any
+//! static web server.
+//!
+//! Content comes first, names last: packages go to their places, then new metadata is put together aside
+//! and takes the old one's place in one step (`tree`). Everything is checked by digest from `repomd.xml`
+//! down, and that by its signature, so upstreams need no trust and several can be mixed: each file comes
+//! from whoever has it (`peer`, `fetch`). A sync that was cut off, at whatever moment, is finished by running
+//! it again: whole files are in a store by digest, parts go on where they stopped (`store`, `journal`).
+//!
+//! What the metadata says is not trusted: places are checked before anything is written (`plan`), sizes
+//! are limits, and slow, endless or circling answers are given up (`http`, `pace`).
+
+mod claim;
+mod fetch;
+mod filter;
+mod finish;
+mod journal;
+mod pace;
+mod peer;
+mod plan;
+mod pointer;
+mod request;
+mod round;
+mod site;
+mod state;
+mod store;
+mod survey;
+mod tree;
+mod workers;
+
+pub use filter::Filters;
+pub use request::{
+    Action, BoxError, FileReport, FilteredMetadata, Patience, Request, Rewrite, Signatures,
+    Unwatched, Upstream, Verify, Watch,
+};
+pub use survey::{Survey, survey};
+
+use peer::Peer;
+use pointer::{Pointer, Said};
+use repo_model::FileDigest;
+use round::{Ended, Job};
+use site::Site;
+use std::io;
+use std::path::PathBuf;
+
+/// The directory inside a copy for what the sync remembers.
+pub const OWN_DIRECTORY: &str = ".hallmark";
+
+/// Times that upstream may publish anew during one sync.
+const ROUNDS_MAX: usize = 8;
+
+/// What one upstream did wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamProblem {
+    /// Its URL.
+    pub upstream: String,
+    /// Whether trying again later may help.
+    pub is_unreachable: bool,
+    /// What it was.
+    pub why: String,
+}
+
+/// A copy could not be made or brought up to date. What was served before is served still.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The caller's fault: two syncs of one copy at once. Retry when the other one has ended.
+    #[error("another sync of {} is under way", directory.display())]
+    Busy {
+        /// The copy.
+        directory: PathBuf,
+    },
+    /// This machine's fault, or its disk's.
+    #[error("cannot use {}", path.display())]
+    Local {
+        /// What could not be read or written.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// There is not enough space; nothing was fetched.
+    #[error("{needed_bytes} bytes are to be fetched and {free_bytes} bytes are free")]
+    Space {
+        /// Bytes to fetch.
+        needed_bytes: u64,
+        /// Bytes that are free where the copy is.
+        free_bytes: u64,
+    },
+    /// No upstream has a usable and well signed `repomd.xml`. Theirs, or the network's fault.
+    #[error("no upstream has a repomd.xml that can be used{}", listed(problems))]
+    NoMetadata {
+        /// What each did wrong.
+        problems: Vec<UpstreamProblem>,
+    },
+    /// The newest that is offered is older than what is here: a stale mirror, somebody who holds back
+    /// news, or a release that was taken back.
+    #[error(
+        "upstream's metadata is of {theirs}, older than the copy's of {ours} (seconds since 1970)"
+    )]
+    Older {
+        /// The newest timestamp upstream.
+        theirs: i64,
+        /// The newest timestamp here.
+        ours: i64,
+    },
+    /// The repository's fault: its metadata cannot be used.
+    #[error("cannot use {file}: {why}")]
+    Metadata {
+        /// Which file.
+        file: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// Upstream lacks files that its metadata names, or has others in their place.
+    #[error("{count} files cannot be had, among them {first}: {why}")]
+    Files {
+        /// How many.
+        count: usize,
+        /// One of them.
+        first: String,
+        /// What the last upstream said of it.
+        why: String,
+    },
+    /// The network's fault: all upstreams went away. Running again goes on from here.
+    #[error("no upstream can be reached any more: {why}")]
+    Lost {
+        /// What the last one said.
+        why: String,
+    },
+    /// Upstream published anew again and again. Retry later.
+    #[error("upstream changed {ROUNDS_MAX} times during the sync")]
+    Restless,
+    /// The metadata could not be written anew.
+    #[error("cannot write the metadata for the chosen packages: {why}")]
+    Rewrite {
+        /// Why.
+        why: String,
+    },
+    /// A bug: a thread of ours died.
+    #[error("a worker died")]
+    Worker,
+}
+
+impl SyncError {
+    fn local(path: PathBuf) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Local { path, source }
+    }
+
+    /// Whether trying again later may help without anybody doing anything.
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::NoMetadata { problems } => problems.iter().all(|problem| problem.is_unreachable),
+            Self::Lost { .. } | Self::Restless => true,
+            _ => false,
+        }
+    }
+}
+
+fn listed(problems: &[UpstreamProblem]) -> String {
+    let one = |problem: &UpstreamProblem| format!("; {}: {}", problem.upstream, problem.why);
+    problems.iter().map(one).collect()
+}
+
+/// What a sync did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Summary {
+    /// Whether there was anything to do.
+    pub changed: bool,
+    /// `<revision>` of `repomd.xml`.
+    pub revision: String,
+    /// SHA-256 of upstream's `repomd.xml`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repomd_sha256: Option<FileDigest>,
+    /// Packages that upstream lists.
+    pub listed: u64,
+    /// Packages that the copy has, by place.
+    pub taken: u64,
+    /// Files that were here.
+    pub had: u64,
+    /// Files that were here in another place, or from before.
+    pub linked: u64,
+    /// Files that were fetched.
+    pub fetched: u64,
+    /// Bytes that were fetched.
+    pub fetched_bytes: u64,
+    /// Files that were removed.
+    pub deleted: u64,
+    /// Packages on other sites, where clients fetch them.
+    pub elsewhere: u64,
+    /// Packages whose checksum in the metadata can be forged.
+    pub weak: u64,
+    /// Whether the copy does without files that no upstream has.
+    pub incomplete: bool,
+}
+
+impl Summary {
+    fn of(pointer: &Pointer) -> Self {
+        Self {
+            changed: true,
+            revision: pointer.repomd.revision.clone(),
+            repomd_sha256: Some(pointer.digest),
+            ..Self::default()
+        }
+    }
+}
+
+/// Brings a copy up to date.
+///
+/// * `rewrite`: writes metadata for a part of the packages; needed where filters are active and the
+///   request wants it so.
+///
+/// An error leaves what was served before in its place.
+pub fn sync(
+    request: &Request,
+    verify: Verify<'_>,
+    rewrite: Option<&dyn Rewrite>,
+    watch: &dyn Watch,
+) -> Result<Summary, SyncError> {
+    let mut site = Site::open(request)?;
+    let peers: Vec<Peer> = request.upstreams.iter().cloned().map(Peer::new).collect();
+    let job = Job {
+        request,
+        peers: &peers,
+        verify,
+        rewrite,
+        watch,
+    };
+    watch.step("asking upstream");
+    let known = site.pointer();
+    let mut pointer = match (
+        pointer::ask(request, &peers, verify, known.as_ref(), watch)?,
+        known,
+    ) {
+        (Said::New(pointer), _) => *pointer,
+        (Said::Same, Some(known)) => {
+            if is_whole(&job, &site) {
+                return unchanged(request, site, &known, watch);
+            }
+            known
+        }
+        // Nothing was known, so nothing can be the same.
+        (Said::Same, None) => {
+            return Err(SyncError::NoMetadata {
+                problems: Vec::new(),
+            });
+        }
+    };
+    for _ in 0..ROUNDS_MAX {
+        match job.round(&mut site, pointer)? {
+            Ended::Done(summary) => {
+                let path = site.own.join("journal");
+                site.journal.finish().map_err(SyncError::local(path))?;
+                return Ok(*summary);
+            }
+            Ended::Republished(newer) => {
+                watch.note("upstream has published anew; going on with what it has now");
+                pointer = *newer;
+            }
+        }
+    }
+    Err(SyncError::Restless)
+}
+
+fn is_whole(job: &Job<'_>, site: &Site) -> bool {
+    let head = &site.state.head;
+    let verified = job
+        .verify
+        .packages()
+        .is_none_or(|signatures| head.verified_by.as_deref() == Some(signatures.id()));
+    verified
+        && !head.incomplete
+        && head.scope == job.scope()
+        && site.place(crate::reading::REPOMD).is_file()
+        && site.state.all_there(&site.directory)
+}
+
+fn unchanged(
+    request: &Request,
+    mut site: Site,
+    known: &Pointer,
+    watch: &dyn Watch,
+) -> Result<Summary, SyncError> {
+    let deleted = finish::delete(&mut site, request, watch)?;
+    let path = site.own.join("journal");
+    site.journal.finish().map_err(SyncError::local(path))?;
+    Ok(Summary {
+        changed: deleted > 0,
+        deleted,
+        ..Summary::of(known)
+    })
+}

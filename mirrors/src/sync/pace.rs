@@ -1,0 +1,114 @@
+//! How fast: a common limit for all workers, and the least that an upstream must give.
+
+use super::request::Patience;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Lets through so many bytes a second, whoever they are for.
+pub(super) struct Limit {
+    bytes_per_sec: Option<u64>,
+    /// When the bytes so far are paid for.
+    paid_until: Mutex<Option<Instant>>,
+}
+
+impl Limit {
+    pub fn new(bytes_per_sec: Option<u64>) -> Self {
+        Self {
+            bytes_per_sec: bytes_per_sec.filter(|rate| *rate > 0),
+            paid_until: Mutex::new(None),
+        }
+    }
+
+    /// The largest piece to read at once: small enough that a low limit does not come in bursts.
+    pub fn piece_bytes(&self, most: usize) -> usize {
+        match self.bytes_per_sec {
+            None => most,
+            Some(rate) => usize::try_from(rate / 10).map_or(most, |tenth| tenth.clamp(512, most)),
+        }
+    }
+
+    /// Waits until these bytes are within the limit.
+    pub fn pass(&self, bytes: usize) {
+        let wait = self.owed(bytes, Instant::now());
+        if !wait.is_zero() {
+            std::thread::sleep(wait);
+        }
+    }
+
+    fn owed(&self, bytes: usize, now: Instant) -> Duration {
+        let Some(rate) = self.bytes_per_sec else {
+            return Duration::ZERO;
+        };
+        let cost = Duration::from_secs_f64(bytes as f64 / rate as f64);
+        let mut paid = self
+            .paid_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let until = paid.map_or(now, |until| until.max(now)) + cost;
+        *paid = Some(until);
+        until - now
+    }
+}
+
+/// Watches one download.
+pub(super) struct Pace {
+    patience: Patience,
+    spent: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    pub fn new(patience: Patience) -> Self {
+        Self {
+            patience,
+            spent: Duration::ZERO,
+            bytes: 0,
+        }
+    }
+
+    /// Notes a read and how long it took; the bytes a second when that is too slow.
+    pub fn read(&mut self, bytes: usize, took: Duration) -> Result<(), u64> {
+        self.spent += took;
+        self.bytes += bytes as u64;
+        if self.spent < self.patience.slow_window {
+            return Ok(());
+        }
+        let rate = (self.bytes as f64 / self.spent.as_secs_f64()) as u64;
+        (self.spent, self.bytes) = (Duration::ZERO, 0);
+        match rate < self.patience.slowest_bytes_per_sec {
+            true => Err(rate),
+            false => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_holds_for_all_together_and_unused_time_is_not_saved_up() {
+        let limit = Limit::new(Some(1_000));
+        let start = Instant::now();
+        assert_eq!(limit.owed(500, start), Duration::from_millis(500));
+        assert_eq!(limit.owed(500, start), Duration::from_secs(1));
+        let later = start + Duration::from_secs(60);
+        assert_eq!(limit.owed(100, later), Duration::from_millis(100));
+        assert_eq!(Limit::new(None).owed(1 << 30, start), Duration::ZERO);
+        assert_eq!(limit.piece_bytes(1 << 16), 512);
+    }
+
+    #[test]
+    fn a_trickle_is_too_slow_and_a_pause_is_not() {
+        let patience = Patience {
+            slowest_bytes_per_sec: 100,
+            slow_window: Duration::from_secs(10),
+            ..Patience::default()
+        };
+        let mut pace = Pace::new(patience);
+        assert_eq!(pace.read(10_000, Duration::from_secs(9)), Ok(()));
+        assert_eq!(pace.read(1, Duration::from_secs(2)), Ok(()));
+        let trickle = (0..20).find_map(|_| pace.read(1, Duration::from_secs(1)).err());
+        assert_eq!(trickle, Some(1));
+    }
+}

@@ -1,0 +1,310 @@
+//! What the copy must hold: the files that `repomd.xml` names, and the packages that primary lists.
+
+use super::claim::Claim;
+use super::filter::{Filters, Newest};
+use super::{OWN_DIRECTORY, SyncError};
+use crate::reading::{Href, PackageClaim, REPOMD, RecordClaim, Repomd, read_primary};
+use std::collections::HashMap;
+use std::io::BufRead;
+
+/// Longest path that is written; the kernel takes 4,096 bytes with the copy's own directory.
+const PATH_MAX_BYTES: usize = 2_048;
+/// Memory for the list of packages, bytes; some 600,000 packages.
+const LIST_MAX_BYTES: usize = 96 << 20;
+/// What an item costs beside its path.
+const ITEM_BYTES: usize = 160;
+
+/// Whether a file may change under its name, and what is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Metadata,
+    Package,
+}
+
+/// A file that the copy must hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    /// Below the copy's directory and below the upstream's URL.
+    pub path: Box<str>,
+    pub claim: Claim,
+    pub size_bytes: Option<u64>,
+    pub kind: Kind,
+}
+
+/// The packages of a repository, as far as they are wanted.
+#[derive(Debug, Default)]
+pub(super) struct Packages {
+    pub items: Vec<Item>,
+    /// Places of packages that another item has under another name: same content, number of the item.
+    pub twins: Vec<(Box<str>, usize)>,
+    /// Places that two different packages claim; the first has it.
+    pub contested: Vec<Box<str>>,
+    /// Packages that primary lists.
+    pub listed: u64,
+    /// Packages on other sites.
+    pub elsewhere: Vec<Box<str>>,
+    /// Packages whose checksum can be forged.
+    pub weak: u64,
+}
+
+/// The files that `repomd.xml` names; `wanted` leaves out types of records.
+pub(super) fn metadata(
+    repomd: &Repomd,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<Item>, SyncError> {
+    let mut items: Vec<Item> = Vec::new();
+    for record in &repomd.records {
+        if record.base.is_some() || !wanted(&record.record_type) {
+            continue;
+        }
+        let wrong = |why: String| SyncError::Metadata {
+            file: REPOMD.to_owned(),
+            why: format!("the record `{}` {why}", shown(&record.record_type)),
+        };
+        let path = place(&record.href).map_err(&wrong)?;
+        let claim = record.checksum.as_ref().and_then(Claim::new);
+        let claim = claim.ok_or_else(|| wrong("has no checksum of a known kind".to_owned()))?;
+        match items.iter().find(|item| item.path == path) {
+            Some(item) if item.claim == claim => {}
+            Some(_) => return Err(wrong("has the place of another one".to_owned())),
+            None => items.push(Item {
+                path,
+                claim,
+                size_bytes: record.size_bytes,
+                kind: Kind::Metadata,
+            }),
+        }
+    }
+    Ok(items)
+}
+
+/// The record of primary.
+pub(super) fn primary(repomd: &Repomd) -> Result<&RecordClaim, SyncError> {
+    let wrong = |why: &str| SyncError::Metadata {
+        file: REPOMD.to_owned(),
+        why: why.to_owned(),
+    };
+    let record = repomd.of_type("primary").next();
+    let record = record.ok_or_else(|| wrong("it names no `primary`"))?;
+    match record.base {
+        None => Ok(record),
+        Some(_) => Err(wrong("its `primary` is on another site")),
+    }
+}
+
+/// Reads primary. `taken`: places of metadata, which packages cannot have.
+pub(super) fn packages(
+    primary: impl BufRead,
+    href: &str,
+    filters: &Filters,
+    taken: &[Item],
+) -> Result<Packages, SyncError> {
+    let wrong = |why: String| SyncError::Metadata {
+        file: href.to_owned(),
+        why,
+    };
+    let mut list = List::default();
+    let mut newest = filters.newest_only.then(Newest::default);
+    read_primary(primary, |claim| {
+        list.found.listed += 1;
+        if !filters.take(&claim) || list.fault.is_some() {
+            return;
+        }
+        if let Some(newest) = &mut newest {
+            newest.look(&claim, list.all.len());
+        }
+        list.add(&claim, taken);
+    })
+    .map_err(|error| wrong(error.to_string()))?;
+    if let Some(why) = list.fault {
+        return Err(wrong(why));
+    }
+    let stay = newest.map(Newest::stay);
+    Ok(list.finish(stay))
+}
+
+/// Packages under way.
+#[derive(Default)]
+struct List {
+    found: Packages,
+    /// All that the filters take; none stands where a package is on another site.
+    all: Vec<Option<Item>>,
+    elsewhere: Vec<(usize, Box<str>)>,
+    bytes: usize,
+    fault: Option<String>,
+}
+
+impl List {
+    fn add(&mut self, claim: &PackageClaim, taken: &[Item]) {
+        let number = self.all.len();
+        match item(claim, taken) {
+            Ok(Some(item)) => {
+                self.bytes += item.path.len() + ITEM_BYTES;
+                self.all.push(Some(item));
+            }
+            Ok(None) => {
+                let path: Box<str> = shown(&claim.href).into();
+                self.bytes += path.len() + ITEM_BYTES;
+                self.elsewhere.push((number, path));
+                self.all.push(None);
+            }
+            Err(why) => {
+                let nevra = shown(&claim.nevra());
+                self.fault = Some(format!("byte {}: {nevra} {why}", claim.offset));
+            }
+        }
+        if self.bytes > LIST_MAX_BYTES {
+            self.fault = Some(format!(
+                "its list of packages takes more than {LIST_MAX_BYTES} bytes of memory"
+            ));
+        }
+    }
+
+    /// Leaves out what does not stay, and what is there twice.
+    fn finish(self, stay: Option<Vec<usize>>) -> Packages {
+        let mut found = self.found;
+        let stays = |number: &usize| {
+            stay.as_ref()
+                .is_none_or(|stay| stay.binary_search(number).is_ok())
+        };
+        let elsewhere = self.elsewhere.into_iter();
+        found.elsewhere = elsewhere
+            .filter(|(number, _)| stays(number))
+            .map(|(_, path)| path)
+            .collect();
+        let mut places: HashMap<Box<str>, usize> = HashMap::with_capacity(self.all.len());
+        let mut contents: HashMap<Claim, usize> = HashMap::with_capacity(self.all.len());
+        for (number, item) in self.all.into_iter().enumerate() {
+            let Some(item) = item.filter(|_| stays(&number)) else {
+                continue;
+            };
+            if let Some(other) = places.get(&item.path) {
+                if found.items[*other].claim != item.claim {
+                    found.contested.push(item.path);
+                }
+                continue;
+            }
+            let place = contents.get(&item.claim).copied();
+            places.insert(item.path.clone(), place.unwrap_or(found.items.len()));
+            match place {
+                Some(place) => found.twins.push((item.path, place)),
+                None => {
+                    found.weak += u64::from(item.claim.is_weak());
+                    contents.insert(item.claim.clone(), found.items.len());
+                    found.items.push(item);
+                }
+            }
+        }
+        found
+    }
+}
+
+/// None: the package is on another site.
+fn item(claim: &PackageClaim, taken: &[Item]) -> Result<Option<Item>, String> {
+    if claim.base.as_deref().is_some_and(|base| !base.is_empty()) {
+        return Ok(None);
+    }
+    let path = place(&claim.href)?;
+    if path.starts_with("repodata/") || taken.iter().any(|item| item.path == path) {
+        return Err(format!("wants the place `{}`", shown(&path)));
+    }
+    let checksum = claim.checksum.as_ref().and_then(Claim::new);
+    let checksum = checksum.ok_or("has no checksum of a known kind")?;
+    Ok(Some(Item {
+        path,
+        claim: checksum,
+        size_bytes: claim.size_bytes,
+        kind: Kind::Package,
+    }))
+}
+
+/// A path that stays below the copy's directory and does not touch what is ours there.
+fn place(href: &str) -> Result<Box<str>, String> {
+    let path: Href = href
+        .parse()
+        .map_err(|error| format!("is refused: {error}"))?;
+    let path = path.as_str();
+    let refuse = |why: &str| Err(format!("wants the place `{}`, which {why}", shown(path)));
+    if path.len() > PATH_MAX_BYTES {
+        return refuse("is too long");
+    }
+    if path.split('/').any(|part| part.is_empty() || part == ".") {
+        return refuse("is written in an odd way");
+    }
+    if path.split('/').any(|part| part.starts_with(OWN_DIRECTORY)) {
+        return refuse("is where the copy keeps its own files");
+    }
+    if path == "repodata" || path == REPOMD || path.starts_with(&format!("{REPOMD}.")) {
+        return refuse("belongs to repomd.xml");
+    }
+    Ok(path.into())
+}
+
+fn shown(text: &str) -> String {
+    text.escape_debug().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn primary_of(packages: &[(&str, &str, &str)]) -> String {
+        let mut text = "<metadata>".to_owned();
+        for (name, sum, location) in packages {
+            text.push_str(&format!(
+                "<package type=\"rpm\"><name>{name}</name><arch>noarch</arch><version ver=\"1\" rel=\"1\"/>\
+                 <checksum type=\"sha256\">{sum}</checksum><size package=\"5\"/><location {location}/></package>"
+            ));
+        }
+        text + "</metadata>"
+    }
+
+    fn read(packages_of: &[(&str, &str, &str)]) -> Result<Packages, SyncError> {
+        let text = primary_of(packages_of);
+        packages(text.as_bytes(), "p.xml", &Filters::default(), &[])
+    }
+
+    #[test]
+    fn a_package_listed_twice_is_fetched_once_and_the_first_has_its_place() {
+        let (a, b) = ("aa".repeat(32), "bb".repeat(32));
+        let found = read(&[
+            ("a", &a, "href=\"x/a.rpm\""),
+            ("a", &a, "href=\"x/a.rpm\""),
+            ("a", &a, "href=\"y/a.rpm\""),
+            ("a", &b, "href=\"x/a.rpm\""),
+            ("c", &b, "xml:base=\"http://other/\" href=\"c.rpm\""),
+        ])
+        .unwrap();
+        assert_eq!(found.listed, 5);
+        assert_eq!(found.items.len(), 1);
+        assert_eq!(found.items[0].path.as_ref(), "x/a.rpm");
+        assert_eq!(found.twins, [("y/a.rpm".into(), 0)]);
+        assert_eq!(found.contested, ["x/a.rpm".into()]);
+        assert_eq!(found.elsewhere, ["c.rpm".into()]);
+    }
+
+    #[test]
+    fn no_package_gets_out_of_the_copy_or_into_what_is_ours() {
+        let sum = "aa".repeat(32);
+        for href in [
+            "../a.rpm",
+            "a/../../b.rpm",
+            "/etc/passwd",
+            ".hallmark/state",
+            "x/.hallmark-1",
+            "repodata/repomd.xml",
+            "repodata/a.rpm",
+            "a//b.rpm",
+            "a/./b.rpm",
+            "a/",
+            "http://x/a.rpm",
+        ] {
+            let outcome = read(&[("a", &sum, &format!("href=\"{href}\""))]);
+            assert!(outcome.is_err(), "{href}");
+        }
+        let long = format!("href=\"{}\"", "a".repeat(PATH_MAX_BYTES + 1));
+        assert!(read(&[("a", &sum, &long)]).is_err());
+        let error = read(&[("a", "abcd", "href=\"a.rpm\"")]).unwrap_err();
+        assert!(error.to_string().contains("no checksum"), "{error}");
+    }
+}

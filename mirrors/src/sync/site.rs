@@ -1,0 +1,223 @@
+//! The copy: its directory, what is remembered about it, and what of it is there already.
+//!
+//! ```text
+//! DIR/repodata/, DIR/Packages/…   what is served
+//! DIR/.hallmark/state             what the copy is (see `state`)
+//! DIR/.hallmark/journal           what the sync under way has done (see `journal`)
+//! DIR/.hallmark/upstream/         upstream's repomd.xml and its signature, as they came
+//! DIR/.hallmark/store/            files by digest (see `store`), unless that is elsewhere
+//! DIR/.hallmark/stage/            new metadata, before it takes the old one's place
+//! DIR/.hallmark/lock              held by the sync under way
+//! ```
+
+use super::claim::Claim;
+use super::fetch::check_signature;
+use super::journal::Journal;
+use super::plan::{Item, Kind};
+use super::pointer::Pointer;
+use super::request::{Request, Signatures};
+use super::state::{Row, State};
+use super::store::{Store, is_file};
+use super::{OWN_DIRECTORY, SyncError};
+use repo_model::FileDigest;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// A copy under way.
+pub(super) struct Site {
+    pub directory: PathBuf,
+    pub own: PathBuf,
+    pub store: Store,
+    pub journal: Journal,
+    pub state: State,
+    by_claim: HashMap<Claim, FileDigest>,
+    _lock: File,
+}
+
+/// What of a file is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    /// All, at its place.
+    Had(Row),
+    /// An object; its place may hold something else.
+    Object(Row),
+    /// A file at its place that nobody knew.
+    Adopted(Row),
+    /// Nothing that can be used.
+    Nothing,
+}
+
+impl Site {
+    /// Opens or makes a copy, and goes on with what was cut off.
+    pub fn open(request: &Request) -> Result<Self, SyncError> {
+        let directory = request.directory.clone();
+        let own = directory.join(OWN_DIRECTORY);
+        let fail = |path: &Path| SyncError::local(path.to_owned());
+        fs::create_dir_all(&own).map_err(fail(&own))?;
+        let lock = lock(&own, &directory)?;
+        for left in ["stage", "work"] {
+            let path = own.join(left);
+            remove_tree(&path).map_err(fail(&path))?;
+        }
+        let (root, is_shared) = match &request.store {
+            Some(store) => (store.clone(), true),
+            None => (own.join("store"), false),
+        };
+        let store = Store::open(&root, is_shared).map_err(fail(&root))?;
+        let path = own.join("journal");
+        let (journal, replayed) = Journal::open(&path).map_err(fail(&path))?;
+        for digest in &replayed.doubtful {
+            let object = store.object(*digest);
+            store.recheck(*digest).map_err(fail(&object))?;
+        }
+        let path = own.join("state");
+        let state = State::load(&path).map_err(fail(&path))?;
+        let mut by_claim = replayed.by_claim;
+        for row in state.files.values() {
+            if let Some(claim) = &row.claim {
+                by_claim.insert(claim.clone(), row.sha256);
+            }
+        }
+        Ok(Self {
+            directory,
+            own,
+            store,
+            journal,
+            state,
+            by_claim,
+            _lock: lock,
+        })
+    }
+
+    /// Upstream's `repomd.xml` that the copy was made of; none when it is not known for sure.
+    pub fn pointer(&self) -> Option<Pointer> {
+        known_pointer(&self.own, &self.state)
+    }
+
+    /// Remembers a pointer, for the next sync.
+    pub fn keep_pointer(&self, pointer: &Pointer) -> io::Result<()> {
+        let directory = self.own.join("upstream");
+        fs::create_dir_all(&directory)?;
+        fs::write(directory.join("repomd.xml"), &pointer.text)?;
+        let signature = directory.join("repomd.xml.asc");
+        match &pointer.signature {
+            Some(text) => fs::write(signature, text),
+            None => super::store::remove_if_there(&signature),
+        }
+    }
+
+    /// Where a file of the copy is.
+    pub fn place(&self, path: &str) -> PathBuf {
+        self.directory.join(path)
+    }
+
+    /// The SHA-256 of a file, where something of it was here once.
+    fn digest(&self, claim: &Claim) -> Option<FileDigest> {
+        claim.sha256().or_else(|| self.by_claim.get(claim).copied())
+    }
+
+    /// Looks for a file.
+    pub fn look(&self, item: &Item) -> io::Result<Found> {
+        let target = self.place(&item.path);
+        let data = match fs::symlink_metadata(&target) {
+            Ok(data) => Some(data),
+            Err(error) if is_absent(&error) => None,
+            Err(error) => return Err(error),
+        };
+        let row = self.state.files.get(&item.path);
+        let row = row.filter(|row| row.fulfils(&item.claim));
+        let untouched = row.filter(|row| data.as_ref().is_some_and(|data| row.is_untouched(data)));
+        if let Some(row) = untouched.filter(|_| item.kind == Kind::Package) {
+            return Ok(Found::Had(Row {
+                dropped_at: None,
+                ..row.clone()
+            }));
+        }
+        if let Some(digest) = self.digest(&item.claim) {
+            // What was touched at its place was touched in the store, too: they are one file.
+            let sound = row.is_none() || untouched.is_some() || self.store.recheck(digest)?;
+            if let Some(object) = self.store.look(digest, item.size_bytes).filter(|_| sound) {
+                return Ok(Found::Object(Row::of(&object, digest, &item.claim)));
+            }
+        }
+        let fits = |data: &fs::Metadata| {
+            data.is_file() && item.size_bytes.is_none_or(|size| size == data.len())
+        };
+        match data.filter(|data| item.kind == Kind::Package && fits(data)) {
+            None => Ok(Found::Nothing),
+            Some(data) => self.adopt(item, &target, &data),
+        }
+    }
+
+    fn adopt(&self, item: &Item, target: &Path, data: &fs::Metadata) -> io::Result<Found> {
+        let Some(digest) = is_file(target, &item.claim)? else {
+            return Ok(Found::Nothing);
+        };
+        self.store.adopt(target, digest)?;
+        Ok(Found::Adopted(Row::of(data, digest, &item.claim)))
+    }
+
+    /// Whether the keys signed a package that is here.
+    pub fn is_signed(&self, item: &Item, found: &Found, signatures: &dyn Signatures) -> bool {
+        let path = match found {
+            Found::Had(_) | Found::Adopted(_) => self.place(&item.path),
+            Found::Object(row) => self.store.object(row.sha256),
+            Found::Nothing => return true,
+        };
+        let already = self.state.head.verified_by.as_deref() == Some(signatures.id());
+        if already && matches!(found, Found::Had(_)) {
+            return true;
+        }
+        File::open(path).is_ok_and(|file| check_signature(file, signatures).is_ok())
+    }
+}
+
+/// The pointer that a state belongs to, as it was kept.
+pub(super) fn known_pointer(own: &Path, state: &State) -> Option<Pointer> {
+    let digest = state.head.repomd?;
+    let directory = own.join("upstream");
+    let text = fs::read(directory.join("repomd.xml")).ok()?;
+    if FileDigest::of(&text) != digest {
+        return None;
+    }
+    let signature = fs::read(directory.join("repomd.xml.asc")).ok();
+    let mut pointer = Pointer::of(text, signature).ok()?;
+    pointer.validators = state.head.validators.clone();
+    Some(pointer)
+}
+
+fn lock(own: &Path, directory: &Path) -> Result<File, SyncError> {
+    let path = own.join("lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(SyncError::local(path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Err(SyncError::Busy {
+            directory: directory.to_owned(),
+        }),
+        // Some network file systems have no locks; two syncs there are the user's risk.
+        Err(error) => {
+            tracing::warn!("cannot lock {}: {error}", own.display());
+            Ok(file)
+        }
+        Ok(()) => Ok(file),
+    }
+}
+
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}

@@ -1,0 +1,333 @@
+//! Files by digest, and files on their way there.
+//!
+//! ```text
+//! sha256/ab/cdef…       a whole file; never changes, is hard-linked to wherever it is served
+//! partial/sha256-abcd…  the first bytes of a file with that claim; goes on where it stopped
+//! lock                  held shared by every sync, alone by whoever removes objects
+//! ```
+
+use super::claim::{Claim, Sum, hash_rest};
+use repo_model::FileDigest;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Seek as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// Partial files that nobody has touched for so long are removed from a shared store.
+const PARTIAL_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A directory of files by digest.
+pub(super) struct Store {
+    root: PathBuf,
+    lock: File,
+    is_shared: bool,
+}
+
+/// A file that is being fetched. Locked: no other sync writes it.
+pub(super) struct Partial {
+    pub file: File,
+    path: PathBuf,
+    /// Bytes that were there when it was opened.
+    pub size_bytes: u64,
+}
+
+impl Store {
+    /// Opens or makes one. `is_shared`: other copies may use it too.
+    pub fn open(root: &Path, is_shared: bool) -> io::Result<Self> {
+        fs::create_dir_all(root.join("sha256"))?;
+        fs::create_dir_all(root.join("partial"))?;
+        let path = root.join("lock");
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        flock(&lock, FlockOperation::LockShared)?;
+        Ok(Self {
+            root: root.to_owned(),
+            lock,
+            is_shared,
+        })
+    }
+
+    /// Where an object is, or would be.
+    pub fn object(&self, digest: FileDigest) -> PathBuf {
+        let hex = digest.to_hex();
+        let (fan, rest) = hex.split_at(2);
+        let mut path = self.root.join("sha256");
+        path.push(fan);
+        path.push(rest);
+        path
+    }
+
+    /// What an object looks like, when it is there with the right size.
+    pub fn look(&self, digest: FileDigest, size_bytes: Option<u64>) -> Option<fs::Metadata> {
+        let data = fs::symlink_metadata(self.object(digest)).ok()?;
+        let fits = data.is_file() && size_bytes.is_none_or(|size| size == data.len());
+        fits.then_some(data)
+    }
+
+    /// Reads an object again, and removes it when it is not what it should be; whether it is there
+    /// now.
+    pub fn recheck(&self, digest: FileDigest) -> io::Result<bool> {
+        let path = self.object(digest);
+        match is_file(&path, &Claim::of(digest)) {
+            Ok(Some(_)) => Ok(true),
+            Ok(None) => fs::remove_file(path).map(|()| false),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens what there is of a file, or begins it.
+    pub fn partial(&self, claim: &Claim) -> io::Result<Partial> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = claim.to_string().replace(':', "-");
+        let mut path = self.root.join("partial").join(&name);
+        loop {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => {
+                    // Another sync fetches it too; ours is as good, and neither waits.
+                    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+                    let pid = std::process::id();
+                    path = self
+                        .root
+                        .join("partial")
+                        .join(format!("{name}.{pid}.{number}"));
+                    continue;
+                }
+                // Some network file systems have no locks; two syncs there are the user's risk.
+                Err(error) => tracing::debug!("cannot lock {}: {error}", path.display()),
+            }
+            let data = file.metadata()?;
+            // It may have become an object, or gone, between the opening and the lock.
+            let is_it = fs::symlink_metadata(&path).is_ok_and(|now| now.ino() == data.ino());
+            if is_it {
+                return Ok(Partial {
+                    file,
+                    path,
+                    size_bytes: data.len(),
+                });
+            }
+        }
+    }
+
+    /// Makes an object of a partial file, which is whole and has this digest.
+    pub fn keep(&self, partial: Partial, digest: FileDigest) -> io::Result<()> {
+        let object = self.object(digest);
+        match fs::rename(&partial.path, &object) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                make_parent(&object)?;
+                fs::rename(&partial.path, &object)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Makes an object of a file at its place, which has this digest.
+    pub fn adopt(&self, path: &Path, digest: FileDigest) -> io::Result<()> {
+        let object = self.object(digest);
+        make_parent(&object)?;
+        match fs::hard_link(path, &object) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            // Another file system, or one without links: it stays where it is.
+            Err(error) if !can_link(&error) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Puts an object at `target`, in one step where something is there already.
+    pub fn place(&self, digest: FileDigest, target: &Path) -> io::Result<()> {
+        let object = self.object(digest);
+        let mut outcome = fs::hard_link(&object, target);
+        if matches!(&outcome, Err(error) if error.kind() == ErrorKind::NotFound) {
+            make_parent(target)?;
+            outcome = fs::hard_link(&object, target);
+        }
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                if same_file(&object, target) {
+                    return Ok(());
+                }
+                let aside = aside(target, digest);
+                remove_if_there(&aside)?;
+                fs::hard_link(&object, &aside)?;
+                fs::rename(&aside, target)
+            }
+            Err(error) if !can_link(&error) => {
+                let aside = aside(target, digest);
+                fs::copy(&object, &aside)?;
+                fs::rename(&aside, target)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes objects that are linked nowhere, unless another sync is at work in this store; and
+    /// partial files that nobody goes on with. Returns the bytes freed.
+    pub fn sweep(&self) -> io::Result<u64> {
+        if flock(&self.lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(0);
+        }
+        let outcome = self.sweep_alone();
+        flock(&self.lock, FlockOperation::LockShared)?;
+        outcome
+    }
+
+    fn sweep_alone(&self) -> io::Result<u64> {
+        let mut freed = 0;
+        for fan in fs::read_dir(self.root.join("sha256"))? {
+            for object in fs::read_dir(fan?.path())? {
+                let object = object?;
+                let data = object.metadata()?;
+                if data.nlink() == 1 {
+                    fs::remove_file(object.path())?;
+                    freed += data.len();
+                }
+            }
+        }
+        self.sweep_partials()?;
+        Ok(freed)
+    }
+
+    fn sweep_partials(&self) -> io::Result<()> {
+        let now = SystemTime::now();
+        for partial in fs::read_dir(self.root.join("partial"))? {
+            let partial = partial?;
+            let touched = partial.metadata()?.modified()?;
+            let age = now.duration_since(touched).unwrap_or_default();
+            if !self.is_shared || age > PARTIAL_AGE_MAX {
+                remove_if_there(&partial.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Partial {
+    /// Begins anew.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.size_bytes = 0;
+        Ok(())
+    }
+
+    /// Throws it away.
+    pub fn discard(self) -> io::Result<()> {
+        remove_if_there(&self.path)
+    }
+}
+
+/// Whether the file at `path` is what is claimed: its SHA-256 then.
+pub(super) fn is_file(path: &Path, claim: &Claim) -> io::Result<Option<FileDigest>> {
+    let mut sum = Sum::new(claim);
+    hash_rest(&mut File::open(path)?, &mut sum)?;
+    Ok(sum.finish(claim).ok())
+}
+
+/// Makes the directories above a file.
+pub(super) fn make_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) => fs::create_dir_all(parent),
+        None => Ok(()),
+    }
+}
+
+/// Removes a file that may be gone already.
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn aside(target: &Path, digest: FileDigest) -> PathBuf {
+    target.with_file_name(format!(".hallmark-{}", &digest.to_hex()[..16]))
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (fs::symlink_metadata(a), fs::symlink_metadata(b)) {
+        (Ok(a), Ok(b)) => a.ino() == b.ino() && a.dev() == b.dev(),
+        _ => false,
+    }
+}
+
+/// Whether this was not about hard links being impossible between these two places.
+fn can_link(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    !matches!(
+        errno,
+        Some(Errno::XDEV | Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP | Errno::NOSYS)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    fn keep(store: &Store, text: &[u8]) -> FileDigest {
+        let digest = FileDigest::of(text);
+        let mut partial = store.partial(&Claim::of(digest)).unwrap();
+        partial.restart().unwrap();
+        partial.file.write_all(text).unwrap();
+        store.keep(partial, digest).unwrap();
+        digest
+    }
+
+    #[test]
+    fn an_object_replaces_what_is_at_its_place_and_lives_while_it_is_linked() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(&root.path().join("store"), false).unwrap();
+        let (one, two) = (keep(&store, b"one"), keep(&store, b"two"));
+        let target = root.path().join("a/b.rpm");
+        for digest in [one, two, two] {
+            store.place(digest, &target).unwrap();
+            assert!(same_file(&store.object(digest), &target));
+        }
+        assert_eq!(store.sweep().unwrap(), 3);
+        assert!(store.look(one, None).is_none());
+        assert!(store.look(two, Some(3)).is_some() && store.look(two, Some(4)).is_none());
+        let names: Vec<_> = fs::read_dir(root.path().join("a")).unwrap().collect();
+        assert_eq!(names.len(), 1);
+    }
+
+    #[test]
+    fn what_was_changed_in_place_is_noticed_and_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path(), false).unwrap();
+        let digest = keep(&store, b"one");
+        assert!(store.recheck(digest).unwrap());
+        fs::write(store.object(digest), b"eno").unwrap();
+        assert!(!store.recheck(digest).unwrap() && !store.recheck(digest).unwrap());
+    }
+
+    #[test]
+    fn two_syncs_of_one_store_do_not_write_one_partial_file_nor_sweep_each_other() {
+        let root = tempfile::tempdir().unwrap();
+        let (first, second) = (
+            Store::open(root.path(), true).unwrap(),
+            Store::open(root.path(), true).unwrap(),
+        );
+        let claim = Claim::of(FileDigest::of(b"x"));
+        let one = first.partial(&claim).unwrap();
+        let two = second.partial(&claim).unwrap();
+        assert_ne!(one.path, two.path);
+        let digest = keep(&first, b"unlinked");
+        assert_eq!(second.sweep().unwrap(), 0);
+        assert!(first.look(digest, None).is_some());
+    }
+}

@@ -1,0 +1,148 @@
+//! What a sync would do, without writing anything.
+
+use super::filter::Filters;
+use super::peer::Peer;
+use super::plan::{self, Item, Kind, Packages};
+use super::pointer::{self, Pointer, Said};
+use super::request::{Action, FileReport, Request, Verify, Watch};
+use super::site::known_pointer;
+use super::state::State;
+use super::{OWN_DIRECTORY, SyncError};
+use crate::reading::{Packed, RecordClaim};
+use std::fs;
+use std::io::BufRead;
+
+/// What a sync would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Survey {
+    /// Whether upstream has the metadata that the copy is made of.
+    pub same_metadata: bool,
+    /// Packages that upstream lists.
+    pub listed: u64,
+    /// Packages that the copy would have.
+    pub taken: u64,
+    /// Files to fetch, metadata among them.
+    pub files: u64,
+    /// Their bytes, as far as the metadata tells.
+    pub bytes: u64,
+    /// Files whose place holds something that nobody has checked: they may turn out to be the right ones.
+    pub unchecked: u64,
+    /// Files that upstream has dropped.
+    pub dropped: u64,
+}
+
+/// Asks what a sync would do. Fetches `repomd.xml` and primary, and writes nothing.
+pub fn survey(
+    request: &Request,
+    verify: Verify<'_>,
+    watch: &dyn Watch,
+) -> Result<Survey, SyncError> {
+    let own = request.directory.join(OWN_DIRECTORY);
+    let path = own.join("state");
+    let state = State::load(&path).map_err(SyncError::local(path))?;
+    let known = known_pointer(&own, &state);
+    let peers: Vec<Peer> = request.upstreams.iter().cloned().map(Peer::new).collect();
+    let said = pointer::ask(request, &peers, verify, known.as_ref(), watch)?;
+    let (pointer, same_metadata) = match (said, known) {
+        (Said::New(pointer), _) => (*pointer, false),
+        (Said::Same, Some(known)) => (known, true),
+        (Said::Same, None) => {
+            return Err(SyncError::NoMetadata {
+                problems: Vec::new(),
+            });
+        }
+    };
+    let metadata = plan::metadata(&pointer.repomd, |_| true)?;
+    let packages = packages(&peers, &pointer, &request.filters, &metadata, watch)?;
+    let mut survey = Survey {
+        same_metadata,
+        listed: packages.listed,
+        taken: (packages.items.len() + packages.twins.len()) as u64,
+        ..Survey::default()
+    };
+    let mut wanted = 0;
+    for item in metadata.iter().chain(&packages.items) {
+        wanted += u64::from(state.files.contains_key(&item.path));
+        survey.add(request, &state, item, watch);
+    }
+    let served = state.files.values().filter(|row| row.dropped_at.is_none());
+    survey.dropped = (served.count() as u64).saturating_sub(wanted);
+    Ok(survey)
+}
+
+impl Survey {
+    fn add(&mut self, request: &Request, state: &State, item: &Item, watch: &dyn Watch) {
+        let data = fs::symlink_metadata(request.directory.join(&*item.path));
+        let row = state.files.get(&item.path);
+        let row = row.filter(|row| row.fulfils(&item.claim));
+        if let (Some(row), Ok(data)) = (row, &data)
+            && row.is_untouched(data)
+        {
+            return;
+        }
+        if row.is_none() && item.kind == Kind::Package && data.is_ok() {
+            self.unchecked += 1;
+        }
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(item.size_bytes.unwrap_or(0));
+        watch.file(&FileReport {
+            path: &item.path,
+            action: Action::WouldFetch,
+            size_bytes: item.size_bytes,
+            sha256: item.claim.sha256().map(|digest| digest.to_hex()),
+            upstream: None,
+            fetched_bytes: None,
+            problems: &[],
+        });
+    }
+}
+
+/// Reads primary from the first upstream that has it as it should be.
+fn packages(
+    peers: &[Peer],
+    pointer: &Pointer,
+    filters: &Filters,
+    metadata: &[Item],
+    watch: &dyn Watch,
+) -> Result<Packages, SyncError> {
+    let record = plan::primary(&pointer.repomd)?;
+    let mut last = SyncError::NoMetadata {
+        problems: Vec::new(),
+    };
+    for peer in peers {
+        match packages_of(peer, record, filters, metadata) {
+            Ok(packages) => return Ok(packages),
+            Err(error) => {
+                watch.note(&format!("{}: {error}", peer.label()));
+                last = error;
+            }
+        }
+    }
+    Err(last)
+}
+
+fn packages_of(
+    peer: &Peer,
+    record: &RecordClaim,
+    filters: &Filters,
+    metadata: &[Item],
+) -> Result<Packages, SyncError> {
+    let wrong = |why: String| SyncError::Metadata {
+        file: record.href.clone(),
+        why,
+    };
+    let path = record.href.trim_start_matches("./");
+    let answer = peer
+        .open(path, 0)
+        .map_err(|problem| wrong(problem.to_string()))?;
+    let mut packed = Packed::new(answer.body, record).map_err(|error| wrong(error.to_string()))?;
+    let packages = plan::packages(&mut packed as &mut dyn BufRead, path, filters, metadata)?;
+    let sums = packed.finish().map_err(|error| wrong(error.to_string()))?;
+    let claimed = record.checksum.as_ref().map(|sum| sum.hex.as_str());
+    match claimed == sums.hex.as_deref() {
+        true => Ok(packages),
+        false => Err(wrong(
+            "its checksum is not the one in repomd.xml".to_owned(),
+        )),
+    }
+}

@@ -1,0 +1,7 @@
+//! Syncs against servers that behave, that misbehave and that attack.
+
+mod copies;
+mod hostile;
+mod kit;
+mod server;
+mod several;

@@ -1,0 +1,94 @@
+//! nginx as mirror operators have it: files of one folder, and nothing else.
+
+use crate::process::{Process, Reaper};
+use crate::tools::Need;
+use crate::wait;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What tests with it need.
+pub const NGINX: &[Need] = &[Need::Program("nginx")];
+
+/// A running nginx; gone when dropped.
+#[derive(Debug)]
+pub struct Nginx {
+    _process: Process,
+    _reaper: Reaper,
+    dir: PathBuf,
+    address: String,
+}
+
+impl Nginx {
+    /// Serves a folder on a free port, but for what `hallmark mirror` keeps in it for itself.
+    ///
+    /// # Panics
+    /// When it does not start, with its log.
+    pub fn serve(root: &Path) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("hallmark-nginx-")
+            .tempdir()
+            .expect("a temporary folder")
+            .keep();
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = free.local_addr().expect("it is bound").to_string();
+        drop(free);
+        let config = dir.join("nginx.conf");
+        std::fs::write(&config, configuration(&dir, root, &address)).expect("the folder is ours");
+        let program = crate::tools::on_path("nginx").expect("the test asked for it");
+        let place = format!("{}/", dir.display());
+        let reaper = Reaper::watch(&dir);
+        let arguments = ["-p", &place, "-c", &config.display().to_string()];
+        let mut process = Process::new("nginx", program, &arguments, dir.join("log"));
+        process.start(&reaper);
+        let up = wait::until(Duration::from_secs(20), || {
+            TcpStream::connect(&address).map_err(|error| error.to_string())
+        });
+        if let Err(seen) = up {
+            panic!("nginx does not start: {seen}\n{}", process.log_text());
+        }
+        Self {
+            _process: process,
+            _reaper: reaper,
+            dir,
+            address,
+        }
+    }
+
+    /// Its URL, without a final slash.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Paths that were asked for since the last call, with the status of the answer.
+    pub fn take_requests(&self) -> Vec<(String, u16)> {
+        let path = self.dir.join("access.log");
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        // It is opened for appending, so cutting it off is safe.
+        std::fs::write(&path, "").expect("the folder is ours");
+        let line = |line: &str| {
+            let (status, path) = line.split_once(' ')?;
+            Some((path.to_owned(), status.parse().ok()?))
+        };
+        text.lines().filter_map(line).collect()
+    }
+}
+
+fn configuration(dir: &Path, root: &Path, address: &str) -> String {
+    let (dir, root) = (dir.display(), root.display());
+    format!(
+        "daemon off;\nmaster_process off;\npid {dir}/pid;\nerror_log {dir}/error.log;\n\
+         events {{ worker_connections 256; }}\n\
+         http {{\n\
+           log_format short '$status $uri';\n\
+           access_log {dir}/access.log short;\n\
+           client_body_temp_path {dir}/body;\n  proxy_temp_path {dir}/proxy;\n\
+           fastcgi_temp_path {dir}/fastcgi;\n  uwsgi_temp_path {dir}/uwsgi;\n  scgi_temp_path {dir}/scgi;\n\
+           sendfile on;\n  keepalive_requests 100000;\n\
+           server {{\n\
+             listen {address};\n    root {root};\n\
+             location ~ /\\.hallmark {{ return 404; }}\n\
+           }}\n\
+         }}\n"
+    )
+}
