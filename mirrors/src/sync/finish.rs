@@ -1,5 +1,6 @@
 //! The end of a round: staged metadata, the switch, what is written down, and what is removed.
 
+use super::claim::Claim;
 use super::peer::Problem;
 use super::plan::{Item, Packages};
 use super::pointer::{Pointer, with_causes};
@@ -135,6 +136,7 @@ impl Job<'_> {
             state.files.entry(path).or_insert(Row { dropped_at, ..row });
         }
         site.state = state;
+        drop_strays(site, self.request)?;
         save(site)?;
         summary.deleted = delete(site, self.request, self.watch)?;
         Ok(())
@@ -176,9 +178,30 @@ fn placed(packages: &Packages, got: &[Got]) -> Vec<Placed> {
 }
 
 /// Writes the state.
-fn save(site: &Site) -> Result<(), SyncError> {
+pub(super) fn save(site: &Site) -> Result<(), SyncError> {
     let path = site.own.join("state");
     site.state.save(&path).map_err(SyncError::local(path))
+}
+
+/// What was placed for a `repomd.xml` that upstream has replaced meanwhile, and that nothing names now: it counts
+/// as dropped. Whether there was any.
+pub(super) fn drop_strays(site: &mut Site, request: &Request) -> Result<bool, SyncError> {
+    let placed = site.journal.placed();
+    let placed = placed.map_err(SyncError::local(site.own.join("journal")))?;
+    let mut any = false;
+    for (path, digest) in placed {
+        if site.state.files.contains_key(&path) {
+            continue;
+        }
+        // It may never have got there.
+        if let Ok(data) = fs::symlink_metadata(site.place(&path)) {
+            let mut row = Row::of(&data, digest, &Claim::of(digest));
+            row.dropped_at = Some(request.now.unix_secs());
+            site.state.files.insert(path, row);
+            any = true;
+        }
+    }
+    Ok(any)
 }
 
 /// Removes what is due; how many files.
@@ -188,8 +211,9 @@ pub(super) fn delete(
     watch: &dyn Watch,
 ) -> Result<u64, SyncError> {
     let fail = SyncError::local(site.directory.clone());
+    let before = site.state.files.len();
     let deleted = tree::delete_due(site, request.delete_after, request.now, watch).map_err(fail)?;
-    if deleted > 0 {
+    if site.state.files.len() < before {
         save(site)?;
         site.store
             .sweep()

@@ -5,11 +5,12 @@
 //! boot 1b4e28ba-2fa1-11d2-883f-0016d3cca427
 //! have ba7816bf…15ad -
 //! have 3a985da7…a4ea sha512:2bbc…
+//! place ba7816bf…15ad Packages/a-1-1.noarch.rpm
 //! settled
 //! ```
 //!
-//! `have`: an object is whole; with the claim it fulfils when that is no SHA-256. `settled`: all objects
-//! above are on the disk. After a crash of the program every object counts, since the kernel has what was
+//! `have`: an object is whole; with the claim it fulfils when that is no SHA-256. `place`: it goes to this place
+//! now, which the state does not know yet. `settled`: all objects above are on the disk. After a crash of the program every object counts, since the kernel has what was
 //! written; after a crash of the machine those that were not settled are read again.
 
 use super::claim::Claim;
@@ -36,6 +37,8 @@ pub(super) struct Replayed {
     pub by_claim: HashMap<Claim, FileDigest>,
     /// Objects that may be damaged: the machine went down before they were on the disk.
     pub doubtful: HashSet<FileDigest>,
+    /// Places that objects went to.
+    pub placed: Vec<(Box<str>, FileDigest)>,
 }
 
 impl Journal {
@@ -64,6 +67,9 @@ impl Journal {
             for (claim, digest) in &replayed.by_claim {
                 file.write_all(format!("have {digest} {claim}\n").as_bytes())?;
             }
+            for (path, digest) in &replayed.placed {
+                file.write_all(format!("place {digest} {path}\n").as_bytes())?;
+            }
         } else if !text.ends_with('\n') {
             // The line that was being written is lost; the next one stands alone.
             file.write_all(b"\n")?;
@@ -81,6 +87,16 @@ impl Journal {
             Some(_) => self.append(&format!("have {digest} -\n")),
             None => self.append(&format!("have {digest} {claim}\n")),
         }
+    }
+
+    /// An object goes to its place: should nothing ever name it there, it is found again by this.
+    pub fn place(&self, digest: FileDigest, path: &str) -> io::Result<()> {
+        self.append(&format!("place {digest} {path}\n"))
+    }
+
+    /// All places so far.
+    pub fn placed(&self) -> io::Result<Vec<(Box<str>, FileDigest)>> {
+        Ok(replay(&fs::read_to_string(&self.path)?).placed)
     }
 
     /// Brings everything on the file system of `directory` to the disk, and notes it: objects that were
@@ -115,7 +131,7 @@ fn boot_id() -> String {
 fn replay(text: &str) -> Replayed {
     let mut replayed = Replayed::default();
     for line in text.lines() {
-        let mut words = line.split(' ');
+        let mut words = line.splitn(3, ' ');
         match (words.next(), words.next(), words.next()) {
             (Some("have"), Some(digest), Some(claim)) => {
                 let Ok(digest) = digest.parse::<FileDigest>() else {
@@ -124,6 +140,11 @@ fn replay(text: &str) -> Replayed {
                 replayed.doubtful.insert(digest);
                 if let Ok(claim) = claim.parse::<Claim>() {
                     replayed.by_claim.insert(claim, digest);
+                }
+            }
+            (Some("place"), Some(digest), Some(path)) => {
+                if let Ok(digest) = digest.parse::<FileDigest>() {
+                    replayed.placed.push((path.into(), digest));
                 }
             }
             (Some("settled"), None, None) => replayed.doubtful.clear(),
@@ -151,6 +172,7 @@ mod tests {
             .settle(&File::open(directory.path()).unwrap())
             .unwrap();
         journal.have(b, &sha1).unwrap();
+        journal.place(b, "a b.rpm").unwrap();
         journal.append("have torn").unwrap();
         drop(journal);
         let (again, replayed) = Journal::open_in_boot(&path, "1").unwrap();
@@ -163,6 +185,7 @@ mod tests {
         drop(after);
         let (last, replayed) = Journal::open_in_boot(&path, "2").unwrap();
         assert_eq!(replayed.by_claim.get(&sha1), Some(&b));
+        assert_eq!(last.placed().unwrap(), [("a b.rpm".into(), b)]);
         last.finish().unwrap();
         assert!(!path.exists());
     }

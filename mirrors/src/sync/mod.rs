@@ -280,6 +280,9 @@ fn unchanged(
     known: &Pointer,
     watch: &dyn Watch,
 ) -> Result<Summary, SyncError> {
+    if finish::drop_strays(&mut site, request)? {
+        finish::save(&site)?;
+    }
     let deleted = finish::delete(&mut site, request, watch)?;
     let path = site.own.join("journal");
     site.journal.finish().map_err(SyncError::local(path))?;

@@ -329,8 +329,9 @@ fn place_now(site: &Site, item: &Item, row: &Row) -> Result<bool, SyncError> {
     if served.is_some_and(|served| served.sha256 != row.sha256) {
         return Ok(true);
     }
-    site.store
-        .place(row.sha256, &target)
+    let placed = site.journal.place(row.sha256, &item.path);
+    placed
+        .and_then(|()| site.store.place(row.sha256, &target))
         .map_err(SyncError::local(target))?;
     Ok(false)
 }

@@ -161,18 +161,26 @@ impl Store {
                 if same_file(&object, target) {
                     return Ok(());
                 }
-                let aside = aside(target, digest);
+                let aside = self.aside(digest);
                 remove_if_there(&aside)?;
                 fs::hard_link(&object, &aside)?;
                 fs::rename(&aside, target)
             }
             Err(error) if !can_link(&error) => {
-                let aside = aside(target, digest);
+                // Elsewhere only a file beside the target can take its place in one step.
+                let name = format!(".hallmark-{}", &digest.to_hex()[..16]);
+                let aside = target.with_file_name(name);
                 fs::copy(&object, &aside)?;
                 fs::rename(&aside, target)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// A name for a link on its way; swept with the partial files when it is left behind.
+    fn aside(&self, digest: FileDigest) -> PathBuf {
+        let name = format!("place-{digest}.{}", std::process::id());
+        self.root.join("partial").join(name)
     }
 
     /// Removes objects that are linked nowhere, unless another sync is at work in this store; and
@@ -252,10 +260,6 @@ pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         outcome => outcome,
     }
-}
-
-fn aside(target: &Path, digest: FileDigest) -> PathBuf {
-    target.with_file_name(format!(".hallmark-{}", &digest.to_hex()[..16]))
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

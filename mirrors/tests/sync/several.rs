@@ -210,23 +210,28 @@ fn an_upstream_that_publishes_during_the_sync_is_followed() {
     let root = tempfile::tempdir().unwrap();
     let upstream = root.path().join("upstream");
     write_repository(&upstream, &packages(10), 100);
-    let tree = upstream.clone();
+    let root_of_all = upstream.clone();
     let server = Server::start(&upstream, move |ask| {
         if ask.path.ends_with("p3-1-1.noarch.rpm") && ask.before == 0 {
             // All that was there goes, as with publishers that keep nothing.
-            let _ = fs::remove_dir_all(tree.join("Packages"));
-            let _ = fs::remove_dir_all(tree.join("repodata"));
+            let _ = fs::remove_dir_all(root_of_all.join("Packages"));
+            let _ = fs::remove_dir_all(root_of_all.join("repodata"));
             let mut new = packages(12);
             new.drain(0..6);
             new.iter_mut().for_each(|package| package.bytes.push(b'!'));
-            write_repository(&tree, &new, 200);
+            write_repository(&root_of_all, &new, 200);
         }
         Reply::Well
     });
     let copy = root.path().join("copy");
-    let done = run(&request(&[server.url()], &copy)).unwrap();
+    let mut request = request(&[server.url()], &copy);
+    request.delete_after = Some(Duration::ZERO);
+    let done = run(&request).unwrap();
     assert_eq!(done.revision, "200");
     assert_eq!(read_copy(&copy).len(), 6);
+    // What was fetched for the first metadata, and is in the second no more, is not forgotten.
+    assert!(done.deleted > 0);
+    assert_eq!(tree(&copy.join("Packages")).len(), 6);
 }
 
 #[test]

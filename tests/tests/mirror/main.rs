@@ -2,6 +2,7 @@
 //! copy, dnf5, dnf and zypper behind it; and a sync that is killed again and again.
 
 mod killed;
+mod memory;
 
 use hallmark_tests::clients::{Client, Installation, Outcome};
 use hallmark_tests::nginx::{NGINX, Nginx};

@@ -83,7 +83,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             true => ".".to_owned(),
             false => name.display().to_string(),
         };
-        let report = check(&Directory::new(root), &options, &PackageBar::new("looking at packages"));
+        let report = check(
+            &Directory::new(root),
+            &options,
+            &PackageBar::new("looking at packages"),
+        );
         let report = report.map_err(Failure::failed)?;
         if !args.json {
             output::raw(format!("{name}: {}", text(&report)).as_bytes())?;
