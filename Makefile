@@ -83,6 +83,7 @@ client-root:
 	@scripts/timed.sh 'client root' scripts/make-forky.sh >/dev/null || [ $$? = 3 ]
 	@scripts/timed.sh 'python checkers' tests/lab/make-venv.sh >/dev/null || echo 'test: no Python checkers; the tests that need them are skipped' >&2
 	@scripts/timed.sh 'createrepo_c of PyPI' tests/lab/make-venv.sh createrepo >/dev/null || echo 'test: no createrepo_c of PyPI; the tests that need it are skipped' >&2
+	@scripts/timed.sh 'browser driver' tests/lab/make-browser.sh >/dev/null || echo 'test: nothing drives a browser; the tests that need one are skipped' >&2
 	@scripts/timed.sh 'node checkers' tests/lab/make-node.sh >/dev/null || echo 'test: no Node checkers; the tests that need them are skipped' >&2
 
 # Fails when a package that should be reproducible is not, or the one that must not be is.

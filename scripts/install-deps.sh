@@ -35,6 +35,7 @@ test	zchunk?	zchunk?	judges of zchunk files
 test	nginx	nginx	a web server for copies of repositories
 test	python3 python3-venv	python3	reference libraries in Python
 test	nodejs? npm?	nodejs? npm?	the second validator of CycloneDX
+test	chromium? fonts-dejavu-core?	chromium?	looking at the web pages with a real browser
 test	diffoscope-minimal? faketime?	diffoscope? libfaketime?	explaining packages that differ
 test	shellcheck?	ShellCheck?	make lint
 test	mmdebstrap? uidmap?	-	the root with the newest clients

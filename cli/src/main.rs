@@ -14,8 +14,8 @@ mod until_signal;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    adopt, buildinfo, channels, compare, config, createrepo, evidence, in_toto, key, mergerepo,
-    mirror, modifyrepo, publish, rebuild, rebuilders, repo_check, repofile, sbom, serve,
+    adopt, bisection, buildinfo, channels, compare, config, createrepo, evidence, in_toto, key,
+    mergerepo, mirror, modifyrepo, publish, rebuild, rebuilders, repo_check, repofile, sbom, serve,
     signer_gate, status, token, vulnerabilities, waiver,
 };
 use failure::Failure;
@@ -84,6 +84,8 @@ enum Command {
     Status(status::Args),
     /// Have a held build tried again
     Retry(status::RetryArgs),
+    /// Show on a build's page which factor makes it differ
+    Bisection(bisection::Args),
     /// Let a held build out by the word of two people
     Waiver(waiver::Args),
     /// Look at rebuilders, let them in, give them rest
@@ -154,6 +156,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Publish(args) => publish::run(args),
         Command::Status(args) => status::run(args),
         Command::Retry(args) => status::retry(args),
+        Command::Bisection(args) => bisection::run(args),
         Command::Waiver(args) => waiver::run(args),
         Command::Rebuilders(args) => rebuilders::run(args),
         Command::Channels(args) => channels::channels(args),

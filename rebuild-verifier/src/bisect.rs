@@ -12,28 +12,16 @@ use crate::plan::{self, Plan, RootError};
 use crate::profile;
 use crate::sandbox::SandboxError;
 use crate::scratch::{self, Scratch};
+use repo_model::Nevra;
+use repo_model::bisection::{Bisection, Difference, SCHEMA, Trial, TriedFactor};
 use repo_model::verdict::Cause;
-use repo_model::{FileDigest, Nevra};
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Schema of [`Bisection`].
-pub const SCHEMA: &str = "hallmark-bisection/1";
 /// The builds give way to everything else on the machine.
 const LOW_PRIORITY: [&str; 3] = ["nice", "-n", "10"];
 /// Place of a difference that has neither file nor tag.
 const WHOLE_PACKAGE: &str = "(package)";
-
-/// How a factor is tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Trial {
-    /// One build with another value.
-    Varied,
-    /// Two builds with one value that never changes.
-    HeldStill,
-}
 
 /// A row of [`FACTORS`].
 pub struct Factor {
@@ -208,54 +196,6 @@ pub enum BisectError {
     },
 }
 
-/// The report.
-#[derive(Debug, Serialize)]
-pub struct Bisection {
-    /// [`SCHEMA`].
-    pub schema: &'static str,
-    /// Source package.
-    pub source: Nevra,
-    /// Its digest.
-    pub source_sha256: FileDigest,
-    /// Whether the two plain builds are equal.
-    pub repeatable: bool,
-    /// What became of each factor, in the order of [`FACTORS`].
-    pub factors: Vec<TriedFactor>,
-    /// Everything that differed in any of the builds, by package and place.
-    pub differences: Vec<Difference>,
-}
-
-/// One factor's part in a [`Bisection`].
-#[derive(Debug, Serialize)]
-pub struct TriedFactor {
-    /// Name.
-    pub name: &'static str,
-    /// What it is.
-    pub title: &'static str,
-    /// How it was tried.
-    pub trial: Trial,
-    /// Why it was not, or what came of it that could not be compared.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_tried: Option<String>,
-}
-
-/// One place that differed.
-#[derive(Debug, Serialize)]
-pub struct Difference {
-    /// Package.
-    pub package: String,
-    /// Path of a file, or name of a header tag.
-    pub place: String,
-    /// Whether it differs already between two plain builds.
-    pub differs_anyway: bool,
-    /// Varied factors that change it although it does not differ anyway.
-    pub depends_on: Vec<&'static str>,
-    /// Held factors that keep it from differing.
-    pub still_under: Vec<&'static str>,
-    /// What the two versions show, by the table of causes.
-    pub cause: Cause,
-}
-
 /// Package and place.
 type Place = (String, String);
 type Differences = BTreeMap<Place, Cause>;
@@ -315,14 +255,14 @@ pub fn bisect(request: &BuildRequest) -> Result<Bisection, BisectError> {
         tracing::info!("building with another {}", factor.title);
         let not_tried = try_factor(factor, &plain, &first, &series, &mut tally)?;
         factors.push(TriedFactor {
-            name: factor.name,
-            title: factor.title,
+            name: factor.name.to_owned(),
+            title: factor.title.to_owned(),
             trial: factor.trial,
             not_tried,
         });
     }
     Ok(Bisection {
-        schema: SCHEMA,
+        schema: SCHEMA.to_owned(),
         source: source.nevra,
         source_sha256,
         repeatable: anyway.is_empty(),
@@ -492,19 +432,19 @@ impl<'a> Tally<'a> {
             })
     }
 
-    fn varied(&mut self, factor: &'static str, found: Differences) {
+    fn varied(&mut self, factor: &str, found: Differences) {
         for (place, cause) in found {
             if !self.anyway.contains_key(&place) {
-                self.row(&place, &cause).depends_on.push(factor);
+                self.row(&place, &cause).depends_on.push(factor.to_owned());
             }
         }
     }
 
-    fn held(&mut self, factor: &'static str, found: &Differences) {
+    fn held(&mut self, factor: &str, found: &Differences) {
         let moving: BTreeSet<&Place> = found.keys().collect();
         for (place, cause) in self.anyway {
             if !moving.contains(place) {
-                self.row(place, cause).still_under.push(factor);
+                self.row(place, cause).still_under.push(factor.to_owned());
             }
         }
     }

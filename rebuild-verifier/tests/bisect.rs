@@ -3,7 +3,8 @@
 mod common;
 
 use common::{Lab, spec};
-use hallmark_rebuilder::bisect::{Bisection, bisect};
+use hallmark_rebuilder::bisect::bisect;
+use repo_model::bisection::Bisection;
 use std::process::Command;
 
 fn report(lab: &Lab, name: &str, install: &str) -> Bisection {
@@ -12,7 +13,7 @@ fn report(lab: &Lab, name: &str, install: &str) -> Bisection {
 }
 
 /// Factors of a file, and whether it differs in two plain builds.
-fn of(report: &Bisection, file: &str) -> (bool, Vec<&'static str>, Vec<&'static str>) {
+fn of<'r>(report: &'r Bisection, file: &str) -> (bool, Vec<&'r str>, Vec<&'r str>) {
     let found = report
         .differences
         .iter()
@@ -20,8 +21,8 @@ fn of(report: &Bisection, file: &str) -> (bool, Vec<&'static str>, Vec<&'static 
         .unwrap_or_else(|| panic!("{file}: {:?}", report.differences));
     (
         found.differs_anyway,
-        found.depends_on.clone(),
-        found.still_under.clone(),
+        found.depends_on.iter().map(String::as_str).collect(),
+        found.still_under.iter().map(String::as_str).collect(),
     )
 }
 

@@ -37,6 +37,8 @@ pub struct Inner {
     pub policy_digest: FileDigest,
     /// What is inside the packages.
     pub sbom_index: crate::sbom_index::SbomIndex,
+    /// What released packages are called, provide, need and hold.
+    pub catalogue: crate::catalogue::Catalogue,
     /// Rung when a job may be due.
     pub jobs_changed: Notify,
     /// Jobs that run in this process now, by number.
@@ -53,6 +55,8 @@ pub struct Inner {
     pub metrics: crate::http::metrics::Metrics,
     /// Which release's `repomd.xml` each client got last.
     pub handed_out: crate::http::pairs::HandedOut,
+    /// How builds fared, release by release, as it was counted last.
+    pub tallied: tokio::sync::Mutex<Option<crate::http::Tallied>>,
     /// Cancelled when the server shuts down.
     pub stop: CancellationToken,
     /// The signer's public keys, once they were seen.
@@ -140,6 +144,7 @@ impl App {
         let (policy, policy_digest) = read_policy(&config.server.policy_file)?;
         let db = Db::open(&crate::layout::database(&data_dir))?;
         let sbom_index = crate::sbom_index::SbomIndex::open(&data_dir)?;
+        let catalogue = crate::catalogue::Catalogue::open(&data_dir)?;
         let store = Store::local(&crate::layout::objects(&data_dir))?;
         crate::intake::drop_finished(&crate::layout::spool(&data_dir), &store)
             .await
@@ -158,6 +163,7 @@ impl App {
             crate::db::channels::ensure(tx, &channels)?;
             // What was made since the index was last filled, or all of it when the index is new.
             crate::sbom_index::enqueue(tx)?;
+            crate::catalogue::enqueue(tx)?;
             // Whatever ran when the last server died runs again.
             crate::db::jobs::release(tx, None, &[])
         })
@@ -169,6 +175,7 @@ impl App {
             policy,
             policy_digest,
             sbom_index,
+            catalogue,
             jobs_changed: Notify::new(),
             jobs_running: Mutex::default(),
             rebuilds_changed: Notify::new(),
@@ -177,6 +184,7 @@ impl App {
             frames,
             metrics: crate::http::metrics::Metrics::default(),
             handed_out: crate::http::pairs::HandedOut::default(),
+            tallied: tokio::sync::Mutex::default(),
             stop,
             identity: std::sync::RwLock::new(crate::http::keys::remembered(&data_dir)),
             signer_seen: tokio::sync::Mutex::default(),

@@ -13,6 +13,12 @@ pub fn sbom_index(data_dir: &Path) -> PathBuf {
     data_dir.join("sbom-index.db")
 }
 
+/// What released packages are called, provide, need and hold; made of their headers, and may be removed while
+/// no server runs.
+pub fn catalogue(data_dir: &Path) -> PathBuf {
+    data_dir.join("catalogue.db")
+}
+
 /// Held by the one server that uses this data directory.
 pub fn lock_file(data_dir: &Path) -> PathBuf {
     data_dir.join("server.lock")

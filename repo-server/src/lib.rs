@@ -3,6 +3,7 @@
 
 pub mod adopt;
 mod app;
+mod catalogue;
 pub mod createrepo;
 mod db;
 mod http;

@@ -1,13 +1,11 @@
 //! Builds and releases as the API, the CLI and the pages show them.
 
 use crate::db::builds::{BuildFilter, BuildRow};
-use crate::db::evidence::Kind;
+use crate::db::evidence::{EvidenceRow, Kind};
 use crate::db::releases::ReleaseRow;
 use crate::db::{self, DbError};
 use repo_model::ReleaseId;
-use repo_model::wire::status::{
-    BuildStatus, ChannelStatus, EvidenceLink, PackageStatus, ReleaseStatus,
-};
+use repo_model::wire::status::{BuildStatus, EvidenceLink, PackageStatus, ReleaseStatus};
 use rusqlite::Connection;
 
 /// One build; `None` when there is none with this number.
@@ -42,11 +40,7 @@ fn of_row(connection: &Connection, row: BuildRow) -> Result<BuildStatus, DbError
                 .of(package.package_id)
                 .iter()
                 .chain(about_all.iter().copied())
-                .map(|row| EvidenceLink {
-                    kind: row.kind.clone(),
-                    label: row.label.clone(),
-                    digest: row.digest,
-                })
+                .map(link)
                 .collect(),
             nevra: package.nevra,
             header: package.header,
@@ -73,36 +67,44 @@ fn of_row(connection: &Connection, row: BuildRow) -> Result<BuildStatus, DbError
         packages,
         rebuilds: db::rebuilds::of_build(connection, row.build_id)?,
         jobs: db::jobs::of_build(connection, row.build_id)?,
+        documents: evidence.of_all().iter().map(link).collect(),
     })
+}
+
+fn link(row: &EvidenceRow) -> EvidenceLink {
+    EvidenceLink {
+        kind: row.kind.clone(),
+        label: row.label.clone(),
+        digest: row.digest,
+    }
 }
 
 /// Releases, newest first.
 pub fn releases(connection: &Connection, limit: u32) -> Result<Vec<ReleaseStatus>, DbError> {
-    let channels = db::channels::all(connection)?;
     let rows = db::releases::list(connection, limit)?;
-    rows.into_iter()
-        .map(|row| release_of_row(connection, &channels, row))
-        .collect()
+    releases_of_rows(connection, rows)
 }
 
 /// One release; `None` when there is none with this number.
 pub fn release(connection: &Connection, id: ReleaseId) -> Result<Option<ReleaseStatus>, DbError> {
-    let channels = db::channels::all(connection)?;
     let row = db::releases::by_id(connection, id)?;
-    row.map(|row| release_of_row(connection, &channels, row))
-        .transpose()
+    Ok(releases_of_rows(connection, row.into_iter().collect())?.pop())
 }
 
-fn release_of_row(
+fn releases_of_rows(
     connection: &Connection,
-    channels: &[ChannelStatus],
-    row: ReleaseRow,
-) -> Result<ReleaseStatus, DbError> {
-    Ok(ReleaseStatus {
+    rows: Vec<ReleaseRow>,
+) -> Result<Vec<ReleaseStatus>, DbError> {
+    let channels = db::channels::all(connection)?;
+    let ids: Vec<ReleaseId> = rows.iter().map(|row| row.release).collect();
+    let mut repos = db::releases::repos_of(connection, &ids)?;
+    let status = |row: ReleaseRow| ReleaseStatus {
         id: row.release,
         issued: row.issued,
         envelope: row.envelope,
-        repos: db::releases::repos(connection, row.release)?
+        repos: repos
+            .remove(&row.release)
+            .unwrap_or_default()
             .into_iter()
             .map(Into::into)
             .collect(),
@@ -111,15 +113,6 @@ fn release_of_row(
             .filter(|channel| channel.release == Some(row.release))
             .map(|channel| channel.channel.clone())
             .collect(),
-    })
-}
-
-/// The builds that were first published in a release, newest first.
-pub fn published_in(connection: &Connection, id: ReleaseId) -> Result<Vec<BuildStatus>, DbError> {
-    let rows = db::releases::builds_added(connection, id)?;
-    let mut builds = Vec::new();
-    for build_id in rows {
-        builds.extend(build(connection, build_id)?);
-    }
-    Ok(builds)
+    };
+    Ok(rows.into_iter().map(status).collect())
 }

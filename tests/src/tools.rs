@@ -10,6 +10,8 @@ pub enum Need {
     Program(&'static str),
     /// A program in the client root (see `scripts/make-forky.sh`).
     InClientRoot(&'static str),
+    /// A real browser and what drives it (see `tests/lab/make-browser.sh`).
+    Browser,
     /// Root rights: install roots are entered by chroot.
     Root,
 }
@@ -23,9 +25,23 @@ pub const BUILDING: &[Need] = &[
 
 /// Where the client root is: `$HALLMARK_CACHE/forky`, or below `/var/cache/hallmark`.
 pub fn client_root() -> PathBuf {
-    let cache = std::env::var_os("HALLMARK_CACHE")
-        .map_or_else(|| "/var/cache/hallmark".into(), PathBuf::from);
-    cache.join("forky")
+    cache().join("forky")
+}
+
+/// Where Playwright and axe-core are: `$HALLMARK_CACHE/browser`, or below `/var/cache/hallmark`.
+pub fn browser_tools() -> PathBuf {
+    cache().join("browser")
+}
+
+fn cache() -> PathBuf {
+    std::env::var_os("HALLMARK_CACHE").map_or_else(|| "/var/cache/hallmark".into(), PathBuf::from)
+}
+
+/// Chromium, by the name that this distribution gives it.
+pub fn chromium() -> Option<PathBuf> {
+    ["chromium", "chromium-browser"]
+        .into_iter()
+        .find_map(on_path)
 }
 
 impl Need {
@@ -44,6 +60,20 @@ impl Need {
                         root.display()
                     )
                 })
+            }
+            Self::Browser => {
+                let tools = browser_tools();
+                if chromium().is_none() {
+                    Some("chromium is not installed".to_owned())
+                } else if on_path("node").is_none() {
+                    Some("node is not installed".to_owned())
+                } else {
+                    let there = tools.join("node_modules/playwright-core").is_dir();
+                    (!there).then(|| {
+                        let shown = tools.display();
+                        format!("{shown} has no Playwright (tests/lab/make-browser.sh makes it)")
+                    })
+                }
             }
             Self::Root => {
                 (!rustix::process::geteuid().is_root()).then(|| "root rights are needed".to_owned())

@@ -7,7 +7,8 @@ use repo_model::wire::status::BuildStatus;
 
 /// An SVG image, 20 pixels high, that tells how `build` fares.
 pub fn badge_svg(build: &BuildStatus) -> String {
-    let (confirmed, all) = agreement(build);
+    let agreement = agreement(build);
+    let (confirmed, all) = (agreement.confirmed, agreement.rebuilders);
     let different = |reason: &Reason| matches!(reason, Reason::RebuildDiffers { .. });
     let (words, colour) = match &build.stage {
         Stage::Approved | Stage::Signed | Stage::Published { .. } => {

@@ -11,9 +11,14 @@
 
 mod assets;
 mod badge;
+mod bisection;
+mod checks;
 mod escape;
+mod feeds;
 mod marks;
 mod pages;
+mod plot;
+mod rebuilt;
 mod text;
 mod timeline;
 pub mod url;
@@ -21,14 +26,28 @@ mod why;
 
 pub use assets::{Asset, assets};
 pub use badge::badge_svg;
-pub use pages::build::{BuildView, build};
+pub use feeds::{FEED_TYPE, held_feed, releases_feed};
+pub use pages::api::{ApiGroup, ApiOperation, ApiView, api};
+pub use pages::build::{BuildView, PackageVerdict, build};
 pub use pages::builds::{BuildsView, builds};
+pub use pages::changes::{ChangesView, changes};
+pub use pages::contents::{ContentsLine, ContentsView, contents};
+pub use pages::dependencies::{DependentLine, DependentsView, NeedLine, dependents};
 pub use pages::error::{ErrorView, error};
+pub use pages::files::{FilesView, files};
 pub use pages::home::{ChannelSetup, HomeView, Link, home};
+pub use pages::inside::{
+    ComponentLine, ComponentsView, InsideView, LicencesView, components, inside, licences,
+};
 pub use pages::listing::{EntryKind, ListingEntry, ListingView, listing, listing_into};
-pub use pages::package::{PackageView, package};
-pub use pages::releases::{ReleaseView, ReleasesView, release, releases};
-pub use pages::{Command, Site, StageCounts};
+pub use pages::package::{PackageView, Shown, VersionLine, package};
+pub use pages::rebuilders::{PairLine, RebuilderLine, RebuildersView, rebuilders};
+pub use pages::release::{ReleaseView, release};
+pub use pages::releases::{MoveLine, ReleasesView, releases};
+pub use pages::report::{REPORT_SUFFIX, ReportView, report};
+pub use pages::search::{SearchIn, SearchView, search};
+pub use pages::{Agreement, BuildLine, Command, Site, StageCounts};
+pub use plot::ReleaseTally;
 
 /// A page could not be rendered: a template failed or the writer did. Ours; a retry will not help.
 pub type RenderError = askama::Error;

@@ -1,6 +1,7 @@
 //! A step of a build's way from upload to release: its state, the mark that stands for it, and what
 //! there is to show about it.
 
+use crate::pages::Command;
 use crate::text::{Chip, Tone, When};
 use crate::url;
 use repo_model::FileDigest;
@@ -61,6 +62,8 @@ pub(crate) struct Step {
     pub link: Option<(String, String)>,
     pub documents: Vec<Documents>,
     pub rebuilds: Vec<RebuildRow>,
+    /// What checks it.
+    pub check: Option<Command>,
 }
 
 impl Step {
@@ -139,6 +142,8 @@ pub(crate) struct RebuildRow {
     pub operator: String,
     pub chip: Chip,
     pub note: String,
+    /// Challenge profile, once given.
+    pub profile: Option<String>,
     pub causes: Vec<String>,
     pub last_error: Option<String>,
     pub documents: Vec<Documents>,

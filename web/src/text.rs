@@ -1,6 +1,7 @@
 //! How values look to people: times, sizes, counts, stages, verdicts, and the small chips that
 //! carry them.
 
+use crate::pages::Agreement;
 use repo_model::Timestamp;
 use repo_model::stage::Stage;
 use repo_model::verdict::Verdict;
@@ -60,6 +61,15 @@ pub(crate) fn count(number: u64) -> String {
 /// `1 package`, `20,431 packages`.
 pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
+/// `51 to 100`: what a page of a list shows behind the first `offset`.
+pub(crate) fn span(offset: u64, shown: u64) -> String {
+    format!(
+        "{} to {}",
+        count(offset.saturating_add(1)),
+        count(offset.saturating_add(shown))
+    )
 }
 
 /// `a`, `a and b`, `a, b and c`.
@@ -178,15 +188,17 @@ pub(crate) fn verdict_sentence(verdict: Verdict) -> &'static str {
     }
 }
 
-/// How many of a build's rebuilders confirmed it bit for bit, and how many there are.
-pub(crate) fn agreement(build: &BuildStatus) -> (usize, usize) {
-    let confirms = |verdict: Option<Verdict>| verdict.is_some_and(Verdict::confirms);
-    let confirmed = build
-        .rebuilds
-        .iter()
-        .filter(|rebuild| confirms(rebuild.verdict))
-        .count();
-    (confirmed, build.rebuilds.len())
+/// How many of a build's rebuilders confirmed it bit for bit, and how many did not.
+pub(crate) fn agreement(build: &BuildStatus) -> Agreement {
+    let count = |wanted: fn(Verdict) -> bool| {
+        let verdicts = build.rebuilds.iter().filter_map(|rebuild| rebuild.verdict);
+        verdicts.filter(|verdict| wanted(*verdict)).count() as u64
+    };
+    Agreement {
+        rebuilders: build.rebuilds.len() as u64,
+        confirmed: count(Verdict::confirms),
+        objecting: count(|verdict| !verdict.confirms() && verdict != Verdict::InfraFailed),
+    }
 }
 
 /// `cyclonedx-1.6` as people write it.

@@ -1,15 +1,13 @@
 //! The six steps from upload to release of one build, with the documents of each: the row of marks
 //! at the top of a build's page and its evidence timeline are both made from these.
 
-use crate::marks::{Document, Documents, RebuildRow, State, Step};
-use crate::text::{
-    self, Chip, Tone, agreement, counted, format_name, verdict_chip, verdict_sentence,
-};
+use crate::marks::{Document, Documents, State, Step};
+use crate::rebuilt::rebuilt;
+use crate::text::{counted, format_name};
 use crate::url;
 use repo_model::policy::Reason;
 use repo_model::stage::Stage;
-use repo_model::verdict::Verdict;
-use repo_model::wire::status::{BuildStatus, EvidenceLink, PackageStatus, RebuildStatus};
+use repo_model::wire::status::{BuildStatus, EvidenceLink, PackageStatus};
 
 /// The steps of `build`, in order.
 pub(crate) fn steps(build: &BuildStatus) -> Vec<Step> {
@@ -90,7 +88,7 @@ fn sboms(build: &BuildStatus) -> Step {
         (State::Stopped, "missing".to_owned())
     } else if made > 0 && packages == build.packages.len() {
         (State::Struck, counted(made as u64, "document", "documents"))
-    } else if gate_passed(build) {
+    } else if gate_passed(&build.stage) {
         (State::Blank, "none".to_owned())
     } else if matches!(build.stage, Stage::Received) {
         (State::Now, "being made".to_owned())
@@ -107,157 +105,6 @@ fn sboms(build: &BuildStatus) -> Step {
         note,
         documents,
         ..Step::default()
-    }
-}
-
-fn rebuilt(build: &BuildStatus) -> Step {
-    let (confirmed, all) = agreement(build);
-    let objects = |rebuild: &RebuildStatus| {
-        rebuild
-            .verdict
-            .is_some_and(|verdict| !verdict.confirms() && verdict != Verdict::InfraFailed)
-    };
-    let short_of_rebuilds = build.stage.reasons().iter().any(about_rebuilds);
-    let state = if gate_passed(build) || (all > 0 && confirmed == all) {
-        State::Struck
-    } else if build.rebuilds.iter().any(objects) || short_of_rebuilds {
-        State::Stopped
-    } else if matches!(build.stage, Stage::Received) {
-        State::Now
-    } else {
-        State::Blank
-    };
-    let short = if all == 0 {
-        "not yet".to_owned()
-    } else {
-        format!("{confirmed} of {all}")
-    };
-    let note = if all == 0 {
-        "No rebuilder has taken the job yet.".to_owned()
-    } else {
-        format!(
-            "{confirmed} of {} made the same bytes from the same source.",
-            counted(all as u64, "rebuilder", "rebuilders")
-        )
-    };
-    let known = |label: &str| {
-        build
-            .rebuilds
-            .iter()
-            .any(|rebuild| rebuild.rebuilder.as_str() == label)
-    };
-    Step {
-        id: "rebuilt",
-        label: "Rebuilt",
-        state,
-        short,
-        note,
-        documents: by_package(build, |link| {
-            (link.kind == "rebuild" && !known(&link.label))
-                .then(|| format!("statement of {}", link.label))
-        }),
-        rebuilds: build
-            .rebuilds
-            .iter()
-            .map(|rebuild| rebuild_row(build, rebuild))
-            .collect(),
-        ..Step::default()
-    }
-}
-
-fn about_rebuilds(reason: &Reason) -> bool {
-    match reason {
-        Reason::RebuildsMissing { .. }
-        | Reason::OperatorsMissing { .. }
-        | Reason::RebuildDiffers { .. }
-        | Reason::BuildFailed { .. }
-        | Reason::OwnRebuild { .. }
-        | Reason::NotBlind { .. }
-        | Reason::PlainMissing
-        | Reason::Flaky { .. } => true,
-        Reason::Lint { .. }
-        | Reason::Revoked { .. }
-        | Reason::OutOfScope { .. }
-        | Reason::OlderVersion { .. }
-        | Reason::NevraTaken { .. }
-        | Reason::SbomMissing { .. }
-        | Reason::ProvenanceMissing => false,
-    }
-}
-
-fn rebuild_row(build: &BuildStatus, rebuild: &RebuildStatus) -> RebuildRow {
-    let (chip, note) = match rebuild.verdict {
-        Some(verdict) => (verdict_chip(verdict), verdict_sentence(verdict).to_owned()),
-        None => {
-            let tone = match rebuild.state.as_str() {
-                "leased" | "revealing" => Tone::Busy,
-                "failed" => Tone::Warn,
-                _ => Tone::Idle,
-            };
-            let note = match rebuild.state.as_str() {
-                "leased" => "It is being rebuilt now.",
-                "committed" => "It has an answer, which is told when the others have theirs.",
-                "revealing" => "It is telling its answer.",
-                "waiting" => "Waiting for this rebuilder.",
-                "failed" => "This rebuilder gave up.",
-                _ => "No verdict.",
-            };
-            (
-                Chip {
-                    tone,
-                    words: rebuild.state.clone(),
-                },
-                note.to_owned(),
-            )
-        }
-    };
-    let tries = if rebuild.attempt > 1 {
-        format!(" {} tries.", rebuild.attempt)
-    } else {
-        String::new()
-    };
-    let mut documents = by_package(build, |link| {
-        (link.kind == "rebuild" && link.label == rebuild.rebuilder.as_str())
-            .then(|| "signed statement".to_owned())
-    });
-    documents.extend(sealed(build, rebuild));
-    if let Some(log) = rebuild.log {
-        documents.push(Documents {
-            package: None,
-            links: vec![Document::new("build log", log)],
-        });
-    }
-    // Held and rejected builds tell the causes in full at the top of the page.
-    let told = build.stage.reasons().iter().any(|reason| {
-        matches!(reason, Reason::RebuildDiffers { rebuilder, .. } if *rebuilder == rebuild.rebuilder)
-    });
-    let mut causes = Vec::new();
-    if !told {
-        for cause in &rebuild.causes {
-            let place = cause
-                .file
-                .as_ref()
-                .or(cause.tag.as_ref())
-                .map(|place| format!(" in {place}"));
-            let line = format!(
-                "{}{}: {}",
-                cause.code,
-                place.unwrap_or_default(),
-                cause.detail
-            );
-            if !causes.contains(&line) {
-                causes.push(line);
-            }
-        }
-    }
-    RebuildRow {
-        rebuilder: rebuild.rebuilder.to_string(),
-        operator: rebuild.operator.to_string(),
-        chip,
-        note: note + &tries,
-        causes,
-        last_error: rebuild.last_error.clone(),
-        documents,
     }
 }
 
@@ -397,15 +244,15 @@ fn published(build: &BuildStatus) -> Step {
     }
 }
 
-fn gate_passed(build: &BuildStatus) -> bool {
+pub(crate) fn gate_passed(stage: &Stage) -> bool {
     matches!(
-        build.stage,
+        stage,
         Stage::Approved | Stage::Signed | Stage::Published { .. }
     )
 }
 
 /// The documents that `label` has a name for, package by package.
-fn by_package(
+pub(crate) fn by_package(
     build: &BuildStatus,
     label: impl Fn(&EvidenceLink) -> Option<String>,
 ) -> Vec<Documents> {
@@ -427,45 +274,12 @@ fn by_package(
         .collect()
 }
 
-/// A rebuilder's commitments and reveals: of the whole build, so every package has the same.
-fn sealed(build: &BuildStatus, rebuild: &RebuildStatus) -> Option<Documents> {
-    let mine = |link: &&EvidenceLink| {
-        matches!(link.kind.as_str(), "commitment" | "reveal")
-            && link.label == rebuild.rebuilder.as_str()
-    };
-    let links: Vec<_> = build
-        .packages
-        .first()?
-        .evidence
-        .iter()
-        .filter(mine)
-        .map(|link| Document::new(link.kind.clone(), link.digest))
-        .collect();
-    (!links.is_empty()).then_some(Documents {
-        package: None,
-        links,
-    })
-}
-
-/// The chip of a build's agreement: `2 of 2`.
-pub(crate) fn agreement_chip(build: &BuildStatus) -> Chip {
-    let step = rebuilt(build);
-    let (confirmed, all) = text::agreement(build);
-    let tone = if all > 0 && confirmed == all {
-        Tone::Good
-    } else {
-        step.state.tone()
-    };
-    Chip {
-        tone,
-        words: step.short,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::marks::State::{Blank, Now, Refused, Stopped, Struck};
+    use repo_model::verdict::Verdict;
+    use repo_model::wire::status::RebuildStatus;
     use repo_model::{FileDigest, ReleaseId, Timestamp};
 
     fn build(stage: Stage, verdicts: [Option<Verdict>; 2]) -> BuildStatus {
@@ -493,6 +307,7 @@ mod tests {
             packages: Vec::new(),
             rebuilds: verdicts.map(rebuild).to_vec(),
             jobs: Vec::new(),
+            documents: Vec::new(),
         }
     }
 

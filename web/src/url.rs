@@ -5,11 +5,15 @@
 //! /                            home
 //! /builds?stage=held&offset=50 builds        /builds/17       one build
 //! /packages/hello              one package name
-//! /releases                    releases      /releases/12     one release
+//! /packages/hello/2.12-1.x86_64                  one version of it; /files, /required-by
+//! /search?q=hello&in=files     search
+//! /inside?component=openssl    who ships it; /releases/12/licences, /packages/…/inside
+//! /feeds/releases.atom         releases      /feeds/held.atom    held builds
+//! /releases                    releases      /releases/12     one release; /packages, /changes?from=11
 //! /evidence/sha256/{digest}    any document  /r/12/base/x86_64/Packages/h/hello-1-1.noarch.rpm
 //! ```
 
-use repo_model::{Arch, ChannelName, FileDigest, ReleaseId, RepoName};
+use repo_model::{Arch, ChannelName, FileDigest, Nevra, ReleaseId, RepoName};
 use std::fmt::Write as _;
 
 /// Page of one build.
@@ -25,6 +29,98 @@ pub fn package(name: &str) -> String {
 /// Page of one release.
 pub fn release(id: ReleaseId) -> String {
     format!("/releases/{id}")
+}
+
+/// Page of one version of a package: `/packages/hello/2.12-1.x86_64`.
+pub fn version(nevra: &Nevra) -> String {
+    let version = format!("{}.{}", nevra.evr, nevra.arch);
+    format!("{}/{}", package(&nevra.name), segment(&version))
+}
+
+/// All files of one version of a package.
+pub fn files(nevra: &Nevra) -> String {
+    version(nevra) + "/files"
+}
+
+/// Packages that need one version of a package, by name behind `after`.
+pub fn dependents(nevra: &Nevra, after: Option<&str>) -> String {
+    let page = version(nevra) + "/required-by";
+    match after {
+        Some(after) => format!("{page}?after={}", segment(after)),
+        None => page,
+    }
+}
+
+/// Badge of a package name.
+pub fn badge(name: &str) -> String {
+    format!("/badge/{}.svg", segment(name))
+}
+
+/// A search: of one kind or of all, without the first `offset` answers.
+pub fn search(query: &str, only: Option<&str>, offset: u64) -> String {
+    let mut out = format!("/search?q={}", segment(query));
+    if let Some(only) = only {
+        // Writing into a String cannot fail.
+        let _ = write!(out, "&in={}", segment(only));
+    }
+    if offset > 0 {
+        let _ = write!(out, "&offset={offset}");
+    }
+    out
+}
+
+/// A rebuilder's report on the differences of a build.
+pub fn report(build: u64, digest: FileDigest) -> String {
+    format!("/builds/{build}/reports/{digest}")
+}
+
+/// What differs between a release and another.
+pub fn changes(id: ReleaseId) -> String {
+    format!("/releases/{id}/changes")
+}
+
+/// Packages of one repository of a release: names that begin with `prefix`, without the first `offset`.
+pub fn contents(id: ReleaseId, repo: &RepoName, arch: &Arch, prefix: &str, offset: u64) -> String {
+    let mut out = format!("/releases/{id}/packages?repo={repo}&arch={arch}");
+    if !prefix.is_empty() {
+        // Writing into a String cannot fail.
+        let _ = write!(out, "&prefix={}", segment(prefix));
+    }
+    if offset > 0 {
+        let _ = write!(out, "&offset={offset}");
+    }
+    out
+}
+
+/// Licences of a release.
+pub fn licences(id: ReleaseId) -> String {
+    format!("/releases/{id}/licences")
+}
+
+/// Components of one version of a package.
+pub fn inside_package(nevra: &Nevra) -> String {
+    version(nevra) + "/inside"
+}
+
+/// Query of a question about what is inside; what is empty is left out.
+pub fn inside_query(
+    component: &str,
+    version: &str,
+    licence: &str,
+    release: Option<ReleaseId>,
+) -> String {
+    let mut parts = Vec::new();
+    for (key, value) in [
+        ("component", component),
+        ("version", version),
+        ("licence", licence),
+    ] {
+        if !value.is_empty() {
+            parts.push(format!("{key}={}", segment(value)));
+        }
+    }
+    parts.extend(release.map(|id| format!("release={id}")));
+    parts.join("&")
 }
 
 /// A document by its digest.

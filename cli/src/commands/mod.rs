@@ -1,6 +1,7 @@
 //! One file for each group of commands: arguments with examples, and `run`.
 
 pub mod adopt;
+pub mod bisection;
 pub mod buildinfo;
 pub mod channels;
 pub mod compare;

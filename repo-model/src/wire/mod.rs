@@ -5,6 +5,7 @@ pub mod intake;
 mod keys;
 pub mod rebuilders;
 pub mod sbom;
+pub mod search;
 pub mod signer;
 pub mod status;
 pub mod worker;

@@ -39,6 +39,10 @@ pub struct BuildStatus {
     pub rebuilds: Vec<RebuildStatus>,
     /// Work that is waiting, running or stuck.
     pub jobs: Vec<JobStatus>,
+    /// Documents about the build as a whole, in the order they were made: the buildinfo, logs and reports of
+    /// rebuilders (`attachment`, labelled `REBUILDER: FILE`), commitments.
+    #[serde(default)]
+    pub documents: Vec<EvidenceLink>,
 }
 
 /// One package of a build.

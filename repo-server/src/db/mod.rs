@@ -2,13 +2,14 @@
 //! in a transaction; `read` runs on a small pool of read-only connections.
 //!
 //! One file a question family: builds, evidence, jobs, rebuilds and their rounds, rebuilders, releases and
-//! their documents, channels, tokens.
+//! their documents, channels, tokens; `overview` has what lists on pages show.
 
 pub mod builds;
 pub mod channels;
 pub mod evidence;
 pub mod jobs;
 pub mod leases;
+pub mod overview;
 pub mod rebuilders;
 pub mod rebuilds;
 pub mod release_documents;
@@ -111,6 +112,24 @@ impl Db {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         make_schema(&mut connection, schema, version)?;
         Self::start(connection, path, Some(joined))
+    }
+
+    /// The same; a database of another version is removed and made again.
+    pub fn open_derived_anew(
+        path: &Path,
+        schema: &str,
+        version: i64,
+        joined: (&'static str, PathBuf),
+    ) -> Result<Self, DbError> {
+        match Self::open_derived(path, schema, version, joined.clone()) {
+            Err(DbError::Schema { found, .. }) => {
+                let shown = path.display();
+                tracing::warn!(found, "{shown} has version {found} and is made again");
+                remove(path)?;
+                Self::open_derived(path, schema, version, joined)
+            }
+            other => other,
+        }
     }
 
     fn start(
@@ -216,6 +235,24 @@ impl Readers {
             idle.push(connection);
         }
     }
+}
+
+/// Removes a database and what belongs to it.
+pub(crate) fn remove(path: &Path) -> Result<(), DbError> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match std::fs::remove_file(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(DbError::Remove {
+                    path: name.into(),
+                    source: error,
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn configure(connection: &Connection) -> Result<(), DbError> {

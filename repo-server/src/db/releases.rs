@@ -8,6 +8,7 @@ use repo_model::wire::status::ReleaseRepoStatus;
 use repo_model::{Arch, FileDigest, HeaderDigest, ReleaseId, RepoName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
 /// A release that was begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +103,24 @@ pub fn repos(connection: &Connection, release: ReleaseId) -> Result<Vec<ReleaseR
     )?;
     let rows = statement.query_map([release.0], repo_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The repositories of many releases, sorted.
+pub fn repos_of(
+    connection: &Connection,
+    releases: &[ReleaseId],
+) -> Result<HashMap<ReleaseId, Vec<ReleaseRepoRow>>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT release_id, repo, arch, repomd, repomd_signature, repomd_post_quantum, package_list, packages
+         FROM json_each(?1) w CROSS JOIN release_repos r ON r.release_id = w.value ORDER BY release_id, repo, arch",
+    )?;
+    let mut rows = statement.query([to_json(&releases, "list")?])?;
+    let mut found: HashMap<ReleaseId, Vec<ReleaseRepoRow>> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        let of = found.entry(ReleaseId(row.get("release_id")?)).or_default();
+        of.push(repo_row(row)?);
+    }
+    Ok(found)
 }
 
 /// One repository of a release.
@@ -438,16 +457,6 @@ pub fn media_type(connection: &Connection, digest: FileDigest) -> Result<Option<
     Ok(connection
         .query_row(sql, [digest.to_hex()], |row| row.get(0))
         .optional()?)
-}
-
-/// Builds that a release added, newest first.
-pub fn builds_added(connection: &Connection, release: ReleaseId) -> Result<Vec<u64>, DbError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT DISTINCT p.build_id FROM members m JOIN packages p ON p.package_id = m.package_id
-         WHERE m.added_release = ?1 ORDER BY p.build_id DESC",
-    )?;
-    let rows = statement.query_map([release.0], |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 #[cfg(test)]

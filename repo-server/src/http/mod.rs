@@ -14,6 +14,7 @@ pub mod listen;
 mod listing;
 mod metalink;
 pub mod metrics;
+mod openapi;
 mod pages;
 pub mod pairs;
 mod params;
@@ -25,6 +26,8 @@ mod vex;
 mod waivers;
 mod worker;
 mod worker_blobs;
+
+pub use pages::Tallied;
 
 use crate::app::App;
 use axum::Router;
@@ -49,9 +52,29 @@ pub fn router(app: App) -> Router {
         .route("/", get(pages::home))
         .route("/builds", get(pages::builds))
         .route("/builds/{build}", get(pages::build))
+        .route("/builds/{build}/reports/{digest}", get(pages::report))
         .route("/packages/{name}", get(pages::package))
+        .route("/packages/{name}/{version}", get(pages::version))
+        .route("/packages/{name}/{version}/files", get(pages::files))
+        .route(
+            "/packages/{name}/{version}/required-by",
+            get(pages::dependents),
+        )
+        .route("/packages/{name}/{version}/inside", get(pages::components))
+        .route("/inside", get(pages::inside))
+        .route("/releases/{release}/licences", get(pages::licences))
+        .route("/rebuilders", get(pages::rebuilders))
+        .route("/feeds/releases.atom", get(pages::releases_feed))
+        .route("/feeds/held.atom", get(pages::held_feed))
+        .route("/badge/{file}", get(pages::badge))
+        .route("/search", get(pages::search))
+        .route("/api", get(openapi::page))
+        .route("/api/v1/openapi.json", get(openapi::document))
+        .route("/api/v1/search", get(pages::api_search))
         .route("/releases", get(pages::releases))
         .route("/releases/{release}", get(pages::release))
+        .route("/releases/{release}/packages", get(pages::contents))
+        .route("/releases/{release}/changes", get(pages::changes))
         .route("/assets/{name}", get(pages::asset))
         .route("/keys/{name}", get(keys::key))
         .route("/evidence/sha256/{digest}", get(evidence::get))
@@ -63,6 +86,10 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/builds", get(builds::list).post(builds::create))
         .route("/api/v1/builds/{build}", get(builds::one))
         .route("/api/v1/builds/{build}/retry", post(builds::retry))
+        .route(
+            "/api/v1/builds/{build}/bisection",
+            post(pages::submit_bisection),
+        )
         .route("/api/v1/waivers", post(waivers::submit))
         .route("/api/v1/channels", get(channels::list))
         .route("/api/v1/channels/{channel}/history", get(channels::history))

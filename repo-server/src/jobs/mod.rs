@@ -53,6 +53,11 @@ pub static JOBS: &[JobKind] = &[
         run: |app, job| Box::pin(crate::sbom_index::run(app, job)),
     },
     JobKind {
+        name: crate::catalogue::NAME,
+        parallel: 1,
+        run: |app, job| Box::pin(crate::catalogue::run(app, job)),
+    },
+    JobKind {
         name: crate::publish::NAME,
         parallel: 1,
         run: |app, job| Box::pin(crate::publish::run(app, job)),

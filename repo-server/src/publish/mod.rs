@@ -456,6 +456,7 @@ async fn record(app: &App, new: NewRelease) -> Result<(), DbError> {
                 db::builds::advance(tx, *build_id, Event::Published(release), now())?;
             }
             release_sboms::enqueue(tx, release)?;
+            crate::catalogue::enqueue(tx)?;
             db::channels::follow(tx, release, now())
         })
         .await

@@ -68,7 +68,7 @@ impl SbomIndex {
                     found,
                     "the SBOM index has version {found} and is made again; import advisories again"
                 );
-                remove(&path)?;
+                crate::db::remove(&path)?;
                 Db::open_derived(&path, SCHEMA, VERSION, joined())?
             }
             other => other?,
@@ -95,23 +95,6 @@ pub fn purls(
         Ok((crate::db::parsed(row, "header")?, row.get("purl")?))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
-}
-
-fn remove(path: &Path) -> Result<(), DbError> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match std::fs::remove_file(&name) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(DbError::Remove {
-                    path: name.into(),
-                    source: error,
-                });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// `hallmark sbom reindex`: empties the index and has the server fill it again, now or at its next

@@ -1,15 +1,21 @@
 //! `/builds/{build}`: all about one build; why it is stuck comes first.
 
+use super::report::REPORT_SUFFIX;
 use super::{Command, Frame, Here, Site};
+use crate::bisection::{Picture, picture};
+use crate::checks::{beside_steps, checks, download_path};
 use crate::marks::Step;
-use crate::text::{self, Chip, When, counted, shell_word, stage_chip};
+use crate::rebuilt::attachment_of;
+use crate::text::{self, Chip, When, counted, shell_word, stage_chip, verdict_chip};
 use crate::timeline::steps;
 use crate::why::{Why, explain};
 use crate::{RenderError, url};
 use askama::Template;
-use repo_model::Arch;
+use repo_model::bisection::Bisection;
 use repo_model::stage::Stage;
+use repo_model::verdict::{Cause, Verdict};
 use repo_model::wire::status::{BuildStatus, JobStatus, PackageStatus};
+use repo_model::{Arch, FileDigest, Nevra, WorkerName};
 
 /// One build.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +26,27 @@ pub struct BuildView<'a> {
     pub build: &'a BuildStatus,
     /// Architectures of its repository; noarch packages are downloaded from the first.
     pub arches: &'a [Arch],
+    /// What each rebuilder found of each package, as its statements say; empty where nobody objects.
+    pub verdicts: &'a [PackageVerdict],
+    /// Which factor changes which file, when somebody found out, and the document that says so.
+    pub bisection: Option<(&'a Bisection, FileDigest)>,
+}
+
+/// One rebuilder's finding about one package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageVerdict {
+    /// The package.
+    pub package: Nevra,
+    /// Who.
+    pub rebuilder: WorkerName,
+    /// Where on the ladder.
+    pub verdict: Verdict,
+    /// Challenge profile.
+    pub profile: String,
+    /// Verdict of each run, when there was more than one.
+    pub runs: Vec<Verdict>,
+    /// Why it is not higher.
+    pub causes: Vec<Cause>,
 }
 
 #[derive(Template)]
@@ -37,6 +64,40 @@ struct Page<'a> {
     packages_counted: String,
     jobs: Vec<JobRow<'a>>,
     checks: Vec<Command>,
+    matrix: Option<Matrix<'a>>,
+    reports: Vec<Report>,
+    bisection: Option<Picture>,
+    bisection_href: String,
+    bisect: Option<Command>,
+}
+
+/// Packages down, rebuilders across.
+struct Matrix<'a> {
+    rebuilders: Vec<&'a str>,
+    rows: Vec<MatrixRow<'a>>,
+}
+
+struct MatrixRow<'a> {
+    package: String,
+    cells: Vec<Cell<'a>>,
+}
+
+/// One finding; none when there is no statement.
+struct Cell<'a> {
+    rebuilder: &'a str,
+    chip: Option<Chip>,
+    /// Of how many runs how many came out the same, and the profile.
+    runs: String,
+    /// Code and place.
+    places: Vec<(&'a str, &'a str)>,
+    more_places: usize,
+}
+
+/// A report on differences that a rebuilder attached.
+struct Report {
+    rebuilder: String,
+    name: String,
+    href: String,
 }
 
 struct PackageRow<'a> {
@@ -60,6 +121,8 @@ struct JobRow<'a> {
 /// Renders the page of one build.
 pub fn build(view: &BuildView<'_>) -> Result<String, RenderError> {
     let build = view.build;
+    let mut steps = steps(build);
+    beside_steps(view.site, build, view.arches, &mut steps);
     Page {
         frame: Frame::new(
             view.site,
@@ -72,7 +135,7 @@ pub fn build(view: &BuildView<'_>) -> Result<String, RenderError> {
         changed: build.changed_at.into(),
         received: build.received_at.into(),
         why: explain(build.stage.reasons()),
-        steps: steps(build),
+        steps,
         packages: build
             .packages
             .iter()
@@ -80,9 +143,110 @@ pub fn build(view: &BuildView<'_>) -> Result<String, RenderError> {
             .collect(),
         packages_counted: counted(build.packages.len() as u64, "package", "packages"),
         jobs: build.jobs.iter().map(job_row).collect(),
-        checks: checks(view),
+        checks: checks(view.site, build, view.arches),
+        matrix: matrix(view.verdicts),
+        reports: reports(build),
+        bisection: view.bisection.map(|(bisection, _)| picture(bisection)),
+        bisection_href: view
+            .bisection
+            .map_or_else(String::new, |(_, digest)| url::evidence(digest)),
+        bisect: (!view.verdicts.is_empty() && view.bisection.is_none()).then(|| bisect(build)),
     }
     .render()
+}
+
+/// Places that a cell of the matrix names.
+const PLACES: usize = 8;
+
+fn matrix(verdicts: &[PackageVerdict]) -> Option<Matrix<'_>> {
+    let mut rebuilders: Vec<&str> = verdicts.iter().map(|one| one.rebuilder.as_str()).collect();
+    rebuilders.sort_unstable();
+    rebuilders.dedup();
+    let mut packages: Vec<&Nevra> = verdicts.iter().map(|one| &one.package).collect();
+    packages.sort();
+    packages.dedup();
+    let row = |package: &Nevra| MatrixRow {
+        package: package.to_string(),
+        cells: rebuilders
+            .iter()
+            .map(|name| {
+                let of = |one: &&PackageVerdict| {
+                    one.package == *package && one.rebuilder.as_str() == *name
+                };
+                cell(name, verdicts.iter().find(of))
+            })
+            .collect(),
+    };
+    (!rebuilders.is_empty()).then(|| Matrix {
+        rows: packages.into_iter().map(row).collect(),
+        rebuilders: rebuilders.clone(),
+    })
+}
+
+fn cell<'a>(rebuilder: &'a str, found: Option<&'a PackageVerdict>) -> Cell<'a> {
+    let Some(found) = found else {
+        return Cell {
+            rebuilder,
+            chip: None,
+            runs: String::new(),
+            places: Vec::new(),
+            more_places: 0,
+        };
+    };
+    let confirmed = found
+        .runs
+        .iter()
+        .filter(|verdict| verdict.confirms())
+        .count();
+    let place = |cause: &'a Cause| {
+        let place = cause.file.as_deref().or(cause.tag.as_deref());
+        (cause.code.as_str(), place.unwrap_or("the package"))
+    };
+    Cell {
+        rebuilder,
+        chip: Some(verdict_chip(found.verdict)),
+        runs: match found.runs.len() {
+            0 => format!("profile {}", found.profile),
+            runs => format!(
+                "profile {}, the same in {confirmed} of {runs} runs",
+                found.profile
+            ),
+        },
+        places: found.causes.iter().take(PLACES).map(place).collect(),
+        more_places: found.causes.len().saturating_sub(PLACES),
+    }
+}
+
+fn reports(build: &BuildStatus) -> Vec<Report> {
+    let mut out = Vec::new();
+    for rebuild in &build.rebuilds {
+        let rebuilder = rebuild.rebuilder.as_str();
+        for link in &build.documents {
+            let name = attachment_of(link, rebuilder);
+            if let Some(name) = name.filter(|name| name.ends_with(REPORT_SUFFIX)) {
+                out.push(Report {
+                    rebuilder: rebuilder.to_owned(),
+                    name: name.trim_end_matches(REPORT_SUFFIX).to_owned(),
+                    href: url::report(build.build, link.digest),
+                });
+            }
+        }
+    }
+    out
+}
+
+/// What to run to find the factor that makes a build differ.
+fn bisect(build: &BuildStatus) -> Command {
+    let file = build.source.file_name();
+    Command {
+        label: "Build it again with one factor changed at a time, then show the picture here"
+            .to_owned(),
+        text: format!(
+            "hallmark-rebuilder bisect {} >bisection.json\nhallmark bisection {} bisection.json",
+            shell_word(&file),
+            build.build
+        ),
+    }
 }
 
 /// What the stage means, in one sentence.
@@ -109,7 +273,7 @@ fn package_row<'a>(view: &BuildView<'_>, package: &'a PackageStatus) -> PackageR
     PackageRow {
         nevra: package.nevra.to_string(),
         page: url::package(&package.nevra.name),
-        download: download_path(view, package),
+        download: download_path(view.build, package, view.arches),
         summary: &package.summary,
         size: text::size(package.size_bytes),
         size_bytes: package.size_bytes,
@@ -117,20 +281,6 @@ fn package_row<'a>(view: &BuildView<'_>, package: &'a PackageStatus) -> PackageR
         file_words,
         file: file.to_hex(),
     }
-}
-
-/// Where a published package is for good.
-fn download_path(view: &BuildView<'_>, package: &PackageStatus) -> Option<String> {
-    let Stage::Published { release } = view.build.stage else {
-        return None;
-    };
-    package.signed_file?;
-    let own = view
-        .arches
-        .iter()
-        .find(|arch| arch.as_str() == package.nevra.arch);
-    let arch = own.or_else(|| view.arches.first())?;
-    Some(url::pinned_repo(release, &view.build.repo, arch) + &url::path(&package.href))
 }
 
 fn job_row(job: &JobStatus) -> JobRow<'_> {
@@ -147,38 +297,4 @@ fn job_row(job: &JobStatus) -> JobRow<'_> {
             words: job.state.clone(),
         },
     }
-}
-
-/// Commands that check what the page says.
-fn checks(view: &BuildView<'_>) -> Vec<Command> {
-    let mut out = vec![Command {
-        label: "Where it is, and why".to_owned(),
-        text: format!(
-            "hallmark status {}",
-            shell_word(&view.build.source.to_string())
-        ),
-    }];
-    let package = view.build.packages.first();
-    let download = package.and_then(|package| Some((package, download_path(view, package)?)));
-    if let Some((package, path)) = download {
-        let file = package.href.rsplit('/').next().unwrap_or(&package.href);
-        let address = shell_word(&format!("{}{path}", view.site.public_url));
-        out.push(Command {
-            label: "The signature, with the repository's key imported into rpm".to_owned(),
-            text: format!(
-                "curl -fL -o {file} {address}\nrpmkeys -K {file}",
-                file = shell_word(file)
-            ),
-        });
-        if let Some(digest) = package.signed_file {
-            out.push(Command {
-                label: "The bytes".to_owned(),
-                text: format!(
-                    "echo {} | sha256sum -c",
-                    shell_word(&format!("{digest}  {file}"))
-                ),
-            });
-        }
-    }
-    out
 }

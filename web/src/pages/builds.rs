@@ -1,9 +1,8 @@
 //! `/builds`: the list, newest change first, by stage and by package.
 
-use super::{BuildRow, Frame, Here, Nav, Site, StageCounts};
+use super::{BuildLine, BuildRow, Frame, Here, Nav, Site, StageCounts};
 use crate::{RenderError, text, url};
 use askama::Template;
-use repo_model::wire::status::BuildStatus;
 
 /// A part of the list of builds.
 #[derive(Debug, Clone, Copy)]
@@ -11,7 +10,7 @@ pub struct BuildsView<'a> {
     /// The server.
     pub site: &'a Site<'a>,
     /// The builds of this part, in the order to show.
-    pub builds: &'a [BuildStatus],
+    pub builds: &'a [BuildLine],
     /// Only this stage, by its name.
     pub stage: Option<&'a str>,
     /// Only this package, by name or NEVRA, as the visitor typed it.
@@ -65,11 +64,7 @@ pub fn builds(view: &BuildsView<'_>) -> Result<String, RenderError> {
         stage: view.stage,
         package: view.package,
         rows: view.builds.iter().map(BuildRow::from).collect(),
-        span: format!(
-            "{} to {}",
-            text::count(view.offset.saturating_add(1)),
-            text::count(view.offset.saturating_add(shown))
-        ),
+        span: text::span(view.offset, shown),
         previous: (view.offset > 0).then(|| link(view.offset.saturating_sub(view.limit))),
         next: view.next_offset.map(link),
     }

@@ -1,18 +1,29 @@
 //! One file a page: its view, and the template's fields made from it.
 
+pub(crate) mod api;
 pub(crate) mod build;
 pub(crate) mod builds;
+pub(crate) mod changes;
+pub(crate) mod contents;
+pub(crate) mod dependencies;
 pub(crate) mod error;
+pub(crate) mod files;
 pub(crate) mod home;
+pub(crate) mod inside;
 pub(crate) mod listing;
 pub(crate) mod package;
+pub(crate) mod rebuilders;
+pub(crate) mod release;
 pub(crate) mod releases;
+pub(crate) mod report;
+pub(crate) mod search;
 
 use crate::assets;
-use crate::text::{Chip, When, agreement, counted, stage_chip};
-use crate::timeline::agreement_chip;
+use crate::rebuilt::agreement_chip;
+use crate::text::{Chip, When, counted, stage_chip};
 use crate::url;
-use repo_model::wire::status::BuildStatus;
+use repo_model::stage::Stage;
+use repo_model::{Nevra, RepoName, Timestamp};
 
 /// What every page needs to know about the server.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +41,58 @@ pub struct Command {
     pub label: String,
     /// One or more lines for a shell.
     pub text: String,
+}
+
+/// What the rebuilders of a build say, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Agreement {
+    /// Those that were asked.
+    pub rebuilders: u64,
+    /// Those that made the same bytes.
+    pub confirmed: u64,
+    /// Those that made something else, or could not build it.
+    pub objecting: u64,
+}
+
+impl Agreement {
+    /// Whether all that were asked made the same bytes.
+    pub(crate) fn is_unanimous(self) -> bool {
+        self.rebuilders > 0 && self.confirmed == self.rebuilders
+    }
+
+    /// `2 of 2`.
+    pub(crate) fn short(self) -> String {
+        match self.rebuilders {
+            0 => "not yet".to_owned(),
+            all => format!("{} of {all}", self.confirmed),
+        }
+    }
+
+    fn words(self) -> String {
+        match self.rebuilders {
+            0 => "no rebuilder yet".to_owned(),
+            all => format!("{} of {all} rebuilders made the same bytes", self.confirmed),
+        }
+    }
+}
+
+/// A build in one line.
+#[derive(Debug, Clone)]
+pub struct BuildLine {
+    /// Number.
+    pub build: u64,
+    /// Repository.
+    pub repo: RepoName,
+    /// Source package.
+    pub source: Nevra,
+    /// Where it is.
+    pub stage: Stage,
+    /// Number of its packages.
+    pub packages: u64,
+    /// What its rebuilders say.
+    pub agreement: Agreement,
+    /// When its stage changed last.
+    pub changed_at: Timestamp,
 }
 
 /// How many builds are in each stage.
@@ -70,8 +133,11 @@ impl StageCounts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Here {
     Home,
+    Packages,
     Builds,
     Releases,
+    Inside,
+    Rebuilders,
     Elsewhere,
 }
 
@@ -79,6 +145,8 @@ pub(crate) enum Here {
 pub(crate) struct Frame<'a> {
     pub site: &'a Site<'a>,
     pub title: String,
+    /// Whether there is a search field at the top.
+    pub find: bool,
     here: Here,
 }
 
@@ -87,16 +155,20 @@ impl<'a> Frame<'a> {
         Self {
             site,
             title: title.into(),
+            find: true,
             here,
         }
     }
 
     /// Address, words and whether it is this page, for the navigation.
-    pub fn nav(&self) -> [(&'static str, &'static str, bool); 3] {
+    pub fn nav(&self) -> [(&'static str, &'static str, bool); 6] {
         [
             ("/", "Use it", self.here == Here::Home),
+            ("/search", "Packages", self.here == Here::Packages),
             ("/builds", "Builds", self.here == Here::Builds),
             ("/releases", "Releases", self.here == Here::Releases),
+            ("/inside", "Inside", self.here == Here::Inside),
+            ("/rebuilders", "Rebuilders", self.here == Here::Rebuilders),
         ]
     }
 
@@ -126,21 +198,17 @@ pub(crate) struct BuildRow {
     pub changed: When,
 }
 
-impl From<&BuildStatus> for BuildRow {
-    fn from(build: &BuildStatus) -> Self {
-        let (confirmed, all) = agreement(build);
+impl From<&BuildLine> for BuildRow {
+    fn from(build: &BuildLine) -> Self {
         Self {
             href: url::build(build.build),
             number: build.build,
             source: build.source.to_string(),
             stage: stage_chip(&build.stage),
-            packages: counted(build.packages.len() as u64, "package", "packages"),
+            packages: counted(build.packages, "package", "packages"),
             repo: build.repo.to_string(),
-            agreement: agreement_chip(build),
-            agreement_words: match all {
-                0 => "no rebuilder yet".to_owned(),
-                _ => format!("{confirmed} of {all} rebuilders made the same bytes"),
-            },
+            agreement: agreement_chip(&build.stage, build.agreement),
+            agreement_words: build.agreement.words(),
             changed: build.changed_at.into(),
         }
     }

@@ -1,10 +1,12 @@
-//! `/releases` and `/releases/{id}`.
+//! `/releases`: the list, reproducibility over time, and where channels pointed when.
 
-use super::{BuildRow, Frame, Here, Site};
-use crate::text::{When, count, counted, shell_word};
+use super::{Frame, Here, Site};
+use crate::plot::{self, ReleaseTally};
+use crate::text::{When, count, counted};
 use crate::{RenderError, url};
 use askama::Template;
-use repo_model::wire::status::{BuildStatus, ReleaseRepoStatus, ReleaseStatus};
+use repo_model::wire::status::ReleaseStatus;
+use repo_model::{ChannelName, ReleaseId, Timestamp};
 
 /// A part of the list of releases.
 #[derive(Debug, Clone, Copy)]
@@ -13,93 +15,82 @@ pub struct ReleasesView<'a> {
     pub site: &'a Site<'a>,
     /// Newest first.
     pub releases: &'a [ReleaseStatus],
+    /// How builds fared, release by release, oldest first.
+    pub tallies: &'a [ReleaseTally],
+    /// Moves of channels, newest first.
+    pub moves: &'a [MoveLine],
     /// Address of the next part, if there is one; trusted, must come from the server's own code.
     pub next: Option<&'a str>,
 }
 
-/// One release.
-#[derive(Debug, Clone, Copy)]
-pub struct ReleaseView<'a> {
-    /// The server.
-    pub site: &'a Site<'a>,
-    /// The release.
-    pub release: &'a ReleaseStatus,
-    /// Builds that were first published in it.
-    pub added: &'a [BuildStatus],
+/// A channel was moved.
+#[derive(Debug, Clone)]
+pub struct MoveLine {
+    /// Which.
+    pub channel: ChannelName,
+    /// Where it pointed before.
+    pub from: Option<ReleaseId>,
+    /// Where it points since.
+    pub to: ReleaseId,
+    /// When.
+    pub at: Timestamp,
 }
 
 #[derive(Template)]
 #[template(path = "releases.html")]
-struct ListPage<'a> {
+struct Page<'a> {
     frame: Frame<'a>,
     rows: Vec<Row>,
     next: Option<&'a str>,
+    plot: String,
+    shares: Vec<Share>,
+    moves: Vec<MoveRow>,
 }
 
-struct Row {
-    id: String,
-    href: String,
-    issued: When,
-    channels: Vec<String>,
-    packages: String,
-    repos: Vec<String>,
+/// One release in a list.
+pub(crate) struct Row {
+    pub id: String,
+    pub href: String,
+    pub issued: When,
+    pub channels: Vec<String>,
+    pub packages: String,
+    pub repos: Vec<String>,
 }
 
-#[derive(Template)]
-#[template(path = "release.html")]
-struct OnePage<'a> {
-    frame: Frame<'a>,
-    row: Row,
-    repos: Vec<RepoRow>,
-    envelope: String,
-    envelope_href: String,
-    download: String,
-    added: Vec<BuildRow>,
+struct Share {
+    words: String,
+    href: Option<String>,
+    issued: Option<When>,
+    agreed: String,
+    unseen: String,
+    disputed: String,
+    kept: String,
+    percent: String,
 }
 
-struct RepoRow {
-    name: String,
-    arch: String,
-    href: String,
-    packages: String,
-    repomd: String,
+/// One move of a channel.
+pub(crate) struct MoveRow {
+    pub channel: String,
+    pub words: &'static str,
+    pub from: Option<(String, String)>,
+    pub to: (String, String),
+    pub at: When,
 }
 
 /// Renders a part of the list of releases.
 pub fn releases(view: &ReleasesView<'_>) -> Result<String, RenderError> {
-    ListPage {
+    Page {
         frame: Frame::new(view.site, "Releases", Here::Releases),
         rows: view.releases.iter().map(row).collect(),
         next: view.next,
+        plot: plot::svg(view.tallies),
+        shares: view.tallies.iter().rev().map(share).collect(),
+        moves: move_rows(view.moves),
     }
     .render()
 }
 
-/// Renders the page of one release.
-pub fn release(view: &ReleaseView<'_>) -> Result<String, RenderError> {
-    let release = view.release;
-    let repo = |repo: &ReleaseRepoStatus| RepoRow {
-        name: repo.repo.to_string(),
-        arch: repo.arch.to_string(),
-        href: url::pinned_repo(release.id, &repo.repo, &repo.arch),
-        packages: count(repo.packages),
-        repomd: repo.repomd.to_hex(),
-    };
-    let envelope_href = url::evidence(release.envelope);
-    let address = shell_word(&format!("{}{envelope_href}", view.site.public_url));
-    OnePage {
-        frame: Frame::new(view.site, format!("Release {}", release.id), Here::Releases),
-        row: row(release),
-        repos: release.repos.iter().map(repo).collect(),
-        envelope: release.envelope.to_hex(),
-        download: format!("curl -fL {address} | sha256sum"),
-        envelope_href,
-        added: view.added.iter().map(BuildRow::from).collect(),
-    }
-    .render()
-}
-
-fn row(release: &ReleaseStatus) -> Row {
+pub(crate) fn row(release: &ReleaseStatus) -> Row {
     let packages = release
         .repos
         .iter()
@@ -116,4 +107,36 @@ fn row(release: &ReleaseStatus) -> Row {
             .map(|repo| format!("{} {}", repo.repo, repo.arch))
             .collect(),
     }
+}
+
+fn share(tally: &ReleaseTally) -> Share {
+    Share {
+        words: tally
+            .release
+            .map_or_else(|| "since then".to_owned(), |id| format!("Release {id}")),
+        href: tally.release.map(url::release),
+        issued: tally.issued.map(When::from),
+        agreed: count(tally.all_agreed),
+        unseen: count(tally.unseen()),
+        disputed: count(tally.disputed),
+        kept: count(tally.kept_back),
+        percent: tally
+            .percent()
+            .map_or_else(|| "–".to_owned(), |percent| format!("{percent} %")),
+    }
+}
+
+pub(crate) fn move_rows(moves: &[MoveLine]) -> Vec<MoveRow> {
+    let named = |id: ReleaseId| (format!("release {id}"), url::release(id));
+    let row = |line: &MoveLine| MoveRow {
+        channel: line.channel.to_string(),
+        words: match line.from {
+            Some(from) if line.to < from => "rolled back",
+            _ => "moved on",
+        },
+        from: line.from.map(named),
+        to: named(line.to),
+        at: line.at.into(),
+    };
+    moves.iter().map(row).collect()
 }

@@ -29,6 +29,9 @@ const PAIRS: &[(&str, &str)] = &[
     ("bad", "bad-ground"),
     ("bad", "card"),
     ("bad", "paper"),
+    ("good", "sunk"),
+    ("bad", "sunk"),
+    ("accent", "sunk"),
 ];
 
 fn colours(block: &str) -> BTreeMap<&str, f64> {

@@ -29,7 +29,7 @@ fn assert_in_order(html: &str, parts: &[&str]) {
 #[test]
 fn every_page_is_well_formed_accessible_and_keeps_to_the_policy() {
     let pages = every_page(Words::Ordinary);
-    assert_eq!(pages.len(), 17);
+    assert_eq!(pages.len(), 31);
     for (name, html) in pages {
         assert!(html.starts_with("<!DOCTYPE html>"), "{name}");
         xhtml::assert_sound(&name, &xhtml::parse(&name, &html));
@@ -209,18 +209,94 @@ fn a_package_page_lists_versions_by_rpms_order_and_offers_what_is_published() {
     assert_in_order(
         &html,
         &[
-            "Newest in a release",
-            "/builds/2",
-            "sudo dnf install hello\n".trim_end(),
-            "hello-2.12-1",
-            "hello-2.10-1",
+            "2.12-1.hm1.x86_64",
+            "sudo dnf install hello",
+            "The classic example",
+            "href=\"/packages/hello/2.12-1.hm1.x86_64\" aria-current=\"true\"",
+            "<span class=\"pointer\">stable</span>",
+            "href=\"/packages/hello/2.10-1.hm1.x86_64\"",
+            "hello-2.12-1.hm1.x86_64.rpm",
+            "libmirror.so.3()(64bit)",
+            "href=\"/packages/libmirror\"",
+            "goodbye &lt; 2",
+            "href=\"/packages/greeter\"",
+            "/packages/hello/2.12-1.hm1.x86_64/required-by",
+            "-rwxr-xr-x",
+            "- change 0",
+            "40 older entries",
+            "7 still older ones",
         ],
     );
     assert!(
         !html.contains("hello-doc"),
-        "other packages of the builds are not its versions"
+        "the timeline is about this package alone"
     );
-    assert!(page("package-none").contains("No build has a package of this name"));
+    assert_eq!(
+        html.matches(">stable</span>").count(),
+        1,
+        "a channel stands at the newest version it has"
+    );
+    let held = page("package-held");
+    assert!(held.contains("No release has this version.") && !held.contains("What it needs"));
+}
+
+#[test]
+fn a_search_offers_the_rest_of_each_kind() {
+    assert_in_order(
+        &page("search"),
+        &[
+            "href=\"/packages/hello\"",
+            "href=\"/search?q=hello&#38;in=name\""
+                .replace("&#38;", "&amp;")
+                .as_str(),
+            "pkgconfig(hello) = 2",
+            "/usr/bin/hello",
+        ],
+    );
+    assert_in_order(
+        &page("search-files"),
+        &["rel=\"prev\"", "51 to 51", "rel=\"next\""],
+    );
+}
+
+#[test]
+fn releases_are_compared_by_what_happened_to_each_package() {
+    let html = page("changes");
+    assert_in_order(
+        &html,
+        &[
+            "Upgraded",
+            "Added",
+            "Only rebuilt",
+            "Removed",
+            "No longer affected",
+            "CVE-2026-0001",
+        ],
+    );
+    assert_in_order(
+        &page("releases"),
+        &["class=\"plot\"", "since then", "rolled back"],
+    );
+}
+
+#[test]
+fn a_held_build_shows_who_made_what_and_which_factor_matters() {
+    let html = page("build-4-held");
+    assert_in_order(
+        &html,
+        &[
+            "What each rebuilder made",
+            "the same in 1 of 2 runs",
+            "/builds/4/reports/",
+            "What it depends on",
+            "class=\"bisection\"",
+            "class=\"still\"",
+            "class=\"depends\"",
+            "comes out the same when this is held: the clock, stopped",
+            "changes with the name of the machine and time zone",
+            "setarch is not installed",
+        ],
+    );
 }
 
 #[test]
@@ -338,6 +414,22 @@ fn error_pages_say_what_happened_and_what_to_do() {
                 "href=\"/builds\"",
             ],
         );
+    }
+}
+
+#[test]
+fn feeds_are_well_formed_whatever_builds_are_called() {
+    for words in [Words::Ordinary, Words::Enemy] {
+        let title = words.of("Hallmark");
+        let site = site(&title);
+        for (name, feed) in samples::feeds(words, &site, &samples::builds(words)) {
+            let body = feed.split_once("?>").expect("a declaration").1;
+            let read = xhtml::parse(name, body);
+            let entries = read.all("entry").count();
+            assert_eq!(entries, if name == "held" { 1 } else { 3 }, "{name}");
+            assert_eq!(read.all("id").count(), entries + 1, "{name}");
+            assert!(!feed.contains("<script"), "{name}");
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod built_with;
 mod components;
+mod contents;
 mod difference;
 mod files;
 mod licences;
@@ -17,6 +18,7 @@ mod why_here;
 
 pub use built_with::built_with;
 pub use components::{Wanted, licensed, who_ships};
+pub use contents::contents;
 pub use difference::{component_differences, package_differences};
 pub use files::{FileDigestQuery, files};
 pub use licences::licences;

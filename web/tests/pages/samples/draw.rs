@@ -1,8 +1,11 @@
 //! Draws every page there is from the sample data.
 
-use super::{COUNTS, Words, at, builds, releases, repos, site};
+use super::{COUNTS, Words, at, bisection, builds, header, line, releases, repos, site, verdicts};
+use repo_model::wire::sbom::{Difference, Finding, PackageRef, VulnerabilityStatus};
+use repo_model::wire::search::{CapabilityFound, FileFound, Found, NameFound, SearchAnswer};
+use repo_model::wire::status::BuildStatus;
 use repo_model::wire::status::ChannelStatus;
-use repo_model::{FileDigest, ReleaseId};
+use repo_model::{FileDigest, HeaderDigest, Nevra, ReleaseId};
 use web::*;
 
 fn home_page(words: Words, site: &Site<'_>) -> String {
@@ -112,18 +115,15 @@ pub fn every_page(words: Words) -> Vec<(String, String)> {
     let title = words.of("Hallmark");
     let site = site(&title);
     let builds = builds(words);
-    let (arches, releases) = (
-        ["x86_64".parse().unwrap(), "aarch64".parse().unwrap()],
-        releases(),
-    );
     let name = words.of("hello");
     let (what, next) = (
         words.of("There is no build number 4711."),
         words.of("Look for it among the builds."),
     );
+    let lines: Vec<BuildLine> = builds.iter().map(line).collect();
     let list = BuildsView {
         site: &site,
-        builds: &builds,
+        builds: &lines,
         stage: None,
         package: None,
         counts: COUNTS,
@@ -143,42 +143,6 @@ pub fn every_page(words: Words) -> Vec<(String, String)> {
         ("home".to_owned(), home_page(words, &site)),
         ("builds".to_owned(), web::builds(&list).unwrap()),
         ("builds-none".to_owned(), web::builds(&none).unwrap()),
-        (
-            "package".to_owned(),
-            web::package(&PackageView {
-                site: &site,
-                name: &name,
-                builds: &builds,
-            })
-            .unwrap(),
-        ),
-        (
-            "package-none".to_owned(),
-            web::package(&PackageView {
-                site: &site,
-                name: &what,
-                builds: &builds,
-            })
-            .unwrap(),
-        ),
-        (
-            "releases".to_owned(),
-            web::releases(&ReleasesView {
-                site: &site,
-                releases: &releases,
-                next: Some("/releases?offset=50"),
-            })
-            .unwrap(),
-        ),
-        (
-            "release".to_owned(),
-            web::release(&ReleaseView {
-                site: &site,
-                release: &releases[0],
-                added: &builds[5..7],
-            })
-            .unwrap(),
-        ),
         ("listing".to_owned(), listing_page(words, &site)),
         (
             "error".to_owned(),
@@ -191,14 +155,264 @@ pub fn every_page(words: Words) -> Vec<(String, String)> {
             .unwrap(),
         ),
     ];
+    out.extend(package_pages(words, &site, &builds));
+    out.extend(release_pages(words, &site, &lines));
+    out.extend(search_pages(words, &site));
+    out.extend(super::more::more_pages(words, &site, &builds));
+    let bisection = bisection(words);
     for build in &builds {
+        let is_held = build.stage.name() == "held";
+        let verdicts = if is_held { verdicts(build) } else { Vec::new() };
         let page = web::build(&BuildView {
             site: &site,
             build,
-            arches: &arches,
+            arches: &arches(),
+            verdicts: &verdicts,
+            bisection: is_held.then(|| (&bisection, FileDigest::of(b"bisection"))),
         })
         .unwrap();
         out.push((format!("build-{}-{}", build.build, build.stage), page));
     }
     out
+}
+
+fn arches() -> [repo_model::Arch; 2] {
+    ["x86_64".parse().unwrap(), "aarch64".parse().unwrap()]
+}
+
+fn package_pages(words: Words, site: &Site<'_>, builds: &[BuildStatus]) -> Vec<(String, String)> {
+    let header = header(words);
+    let versions: Vec<VersionLine> = builds
+        .iter()
+        .filter(|build| [1, 2].contains(&build.build))
+        .map(|build| VersionLine {
+            nevra: build.packages[0].nevra.clone(),
+            size_bytes: build.packages[0].size_bytes,
+            build: line(build),
+            channels: vec!["stable".parse().unwrap()],
+        })
+        .collect();
+    let needs = ["requires", "recommends"].map(|kind| NeedLine {
+        kind,
+        need: words.of("libmirror.so.3()(64bit)"),
+        providers: vec![words.of("libmirror")],
+    });
+    let dependents = [DependentLine {
+        name: words.of("greeter"),
+        needs: vec![("requires".to_owned(), words.of("hello >= 2"))],
+    }];
+    let of = |number: u64| builds.iter().find(|build| build.build == number).unwrap();
+    let shown = |build, header| Shown {
+        build,
+        package: &build.packages[0],
+        arches: &[],
+        header,
+        needs: &needs,
+        dependents: &dependents,
+        more_dependents: true,
+    };
+    let arches = arches();
+    let published = Shown {
+        arches: &arches,
+        ..shown(of(2), Some(&header))
+    };
+    let page = |shown, newest| {
+        let view = PackageView {
+            site,
+            versions: &versions,
+            shown,
+            newest,
+        };
+        web::package(&view).unwrap()
+    };
+    let nevra = &of(2).packages[0].nevra;
+    let files = FilesView {
+        site,
+        nevra,
+        files: &header.files,
+        offset: 0,
+        limit: 1_000,
+    };
+    let report = ReportView {
+        site,
+        build: 4,
+        source: &of(4).source,
+        label: &words.of("aster: clockwork.diffoscope.txt"),
+        digest: FileDigest::of(b"report"),
+        text: &words.of("--- built.rpm\n│ +10:03:11\n│ -10:00:01\n"),
+    };
+    let needed = DependentsView {
+        site,
+        nevra,
+        dependents: &dependents,
+        continued: true,
+        next: Some("greeter"),
+    };
+    vec![
+        ("package".to_owned(), page(published, true)),
+        ("package-version".to_owned(), page(published, false)),
+        ("package-held".to_owned(), page(shown(of(4), None), true)),
+        ("files".to_owned(), web::files(&files).unwrap()),
+        ("dependents".to_owned(), web::dependents(&needed).unwrap()),
+        ("report".to_owned(), web::report(&report).unwrap()),
+    ]
+}
+
+fn release_pages(words: Words, site: &Site<'_>, lines: &[BuildLine]) -> Vec<(String, String)> {
+    let releases = releases();
+    let tallies: Vec<ReleaseTally> = (1..=12_u64)
+        .map(|id| ReleaseTally {
+            release: (id < 12).then_some(ReleaseId(id)),
+            issued: Some(at(id.cast_signed())),
+            builds: 20 * id,
+            all_agreed: 19 * id,
+            disputed: id % 2,
+            kept_back: id % 3,
+        })
+        .collect();
+    let moves = [(Some(12), 11), (Some(11), 12), (None, 11)].map(|(from, to)| MoveLine {
+        channel: "stable".parse().unwrap(),
+        from: from.map(ReleaseId),
+        to: ReleaseId(to),
+        at: at(5),
+    });
+    let others = [ReleaseId(11), ReleaseId(10)];
+    let list = ReleasesView {
+        site,
+        releases: &releases,
+        tallies: &tallies,
+        moves: &moves,
+        next: Some("/releases?offset=50"),
+    };
+    let one = ReleaseView {
+        site,
+        release: &releases[0],
+        added: &lines[5..7],
+        offset: 50,
+        limit: 50,
+        more: true,
+        moves: &moves,
+        others: &others,
+    };
+    let nevra: Nevra = Nevra {
+        name: words.of("hello"),
+        ..lines[6].source.clone()
+    };
+    let packages = [ContentsLine {
+        nevra: nevra.clone(),
+        summary: words.of("Prints a greeting"),
+        href: words.of("Packages/h/hello.rpm"),
+        size_bytes: 71_000,
+        added: ReleaseId(9),
+    }];
+    let contents = ContentsView {
+        site,
+        release: ReleaseId(12),
+        repo: &"base".parse().unwrap(),
+        arch: &"x86_64".parse().unwrap(),
+        prefix: &words.of("he"),
+        packages: &packages,
+        offset: 0,
+        limit: 200,
+        more: true,
+    };
+    let difference = |change: &str, from: &[&str], to: &[&str]| Difference {
+        change: change.to_owned(),
+        of: "package".to_owned(),
+        name: words.of(change),
+        place: Some("base/x86_64".to_owned()),
+        from: from.iter().map(|text| words.of(text)).collect(),
+        to: to.iter().map(|text| words.of(text)).collect(),
+    };
+    let differences = [
+        difference("added", &[], &["1-1"]),
+        difference("upgraded", &["1-1"], &["2-1"]),
+        difference("rebuilt", &["1-1"], &["1-2"]),
+        difference("removed", &["1-1"], &[]),
+    ];
+    let finding = Finding {
+        vulnerability: words.of("CVE-2026-0001"),
+        aliases: Vec::new(),
+        summary: words.of("reads beyond the end"),
+        severity: words.of("high"),
+        package: PackageRef {
+            nevra,
+            repo: "base".parse().unwrap(),
+            header: HeaderDigest::of(b"x"),
+            href: String::new(),
+            build: 1,
+            source: lines[6].source.clone(),
+        },
+        component: String::new(),
+        relation: "part".to_owned(),
+        status: VulnerabilityStatus::Affected,
+        fixed_in: Some(words.of("2.0")),
+        said_by: "osv".to_owned(),
+        justification: None,
+        remark: None,
+        vex: None,
+    };
+    let findings = [finding];
+    let changes = ChangesView {
+        site,
+        to: ReleaseId(12),
+        from: ReleaseId(11),
+        releases: &others,
+        packages: &differences,
+        more: true,
+        came: &[],
+        went: &findings,
+        many_findings: true,
+    };
+    vec![
+        ("releases".to_owned(), web::releases(&list).unwrap()),
+        ("release".to_owned(), web::release(&one).unwrap()),
+        ("contents".to_owned(), web::contents(&contents).unwrap()),
+        ("changes".to_owned(), web::changes(&changes).unwrap()),
+    ]
+}
+
+fn search_pages(words: Words, site: &Site<'_>) -> Vec<(String, String)> {
+    let query = words.of("hello");
+    let answer = SearchAnswer {
+        names: Found {
+            hits: vec![NameFound {
+                name: words.of("hello"),
+                evr: words.of("2.12-1.hm1"),
+                summary: words.of("Prints a greeting"),
+            }],
+            more: true,
+        },
+        provides: Found {
+            hits: vec![CapabilityFound {
+                capability: words.of("pkgconfig(hello) = 2"),
+                package: words.of("hello-devel"),
+            }],
+            more: true,
+        },
+        files: Found {
+            hits: vec![FileFound {
+                path: words.of("/usr/bin/hello"),
+                package: words.of("hello"),
+            }],
+            more: true,
+        },
+    };
+    let all = SearchView {
+        site,
+        query: &query,
+        only: None,
+        answer: &answer,
+        offset: 0,
+        limit: 50,
+    };
+    let files = SearchView {
+        only: Some(SearchIn::Files),
+        offset: 50,
+        ..all
+    };
+    vec![
+        ("search".to_owned(), web::search(&all).unwrap()),
+        ("search-files".to_owned(), web::search(&files).unwrap()),
+    ]
 }

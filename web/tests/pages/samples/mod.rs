@@ -1,6 +1,9 @@
 //! A small distribution to draw pages of: once with ordinary words, once with words from an enemy.
 
+use repo_model::bisection::{Bisection, Difference, Trial, TriedFactor};
 use repo_model::policy::Reason;
+use repo_model::rpm::testkit::Rpm;
+use repo_model::rpm::{ChangelogEntry, Dependency, DependencyFlags, Head, Package};
 use repo_model::stage::Stage;
 use repo_model::verdict::{Cause, Verdict};
 use repo_model::wire::status::{
@@ -8,11 +11,13 @@ use repo_model::wire::status::{
     ReleaseStatus,
 };
 use repo_model::{Evr, FileDigest, HeaderDigest, Nevra, ReleaseId, Timestamp};
-use web::{Site, StageCounts};
+use web::{Agreement, BuildLine, PackageVerdict, Site, StageCounts};
 
 mod draw;
+mod more;
 
 pub use draw::every_page;
+pub use more::feeds;
 
 /// Markup, quotes, a direction override, a control character.
 pub const ENEMY: &str = "\"><script>alert(1)</script>' onload='x' \u{202e}gpj.\0&lt;";
@@ -139,6 +144,7 @@ fn status(words: Words, number: u64, name: &str, version: &str, stage: Stage) ->
         )],
         rebuilds: agreed(),
         jobs: Vec::new(),
+        documents: Vec::new(),
     }
 }
 
@@ -206,7 +212,111 @@ fn held(words: Words) -> BuildStatus {
         rebuild("briar", "university-of-x", "done", Some(Verdict::Differs)),
     ];
     build.rebuilds[0].causes = causes(first);
+    build.documents = ["aster", "briar"]
+        .map(|who| EvidenceLink {
+            kind: "attachment".to_owned(),
+            label: format!("{who}: {}.diffoscope.txt", build.packages[0].nevra),
+            digest: FileDigest::of(format!("{who} report").as_bytes()),
+        })
+        .to_vec();
     build
+}
+
+/// What each rebuilder found of the held build, as pages show it.
+pub fn verdicts(build: &BuildStatus) -> Vec<PackageVerdict> {
+    let verdict = |rebuild: &RebuildStatus| PackageVerdict {
+        package: build.packages[0].nevra.clone(),
+        rebuilder: rebuild.rebuilder.clone(),
+        verdict: rebuild.verdict.unwrap(),
+        profile: "plain".to_owned(),
+        runs: vec![Verdict::Differs, Verdict::Identical],
+        causes: rebuild.causes.clone(),
+    };
+    build.rebuilds.iter().map(verdict).collect()
+}
+
+/// Which factor changes which file of the held build.
+pub fn bisection(words: Words) -> Bisection {
+    let factor = |name: &str, title: &str, trial| TriedFactor {
+        name: name.to_owned(),
+        title: words.of(title),
+        trial,
+        not_tried: (name == "kernel").then(|| words.of("setarch is not installed")),
+    };
+    let difference = |place: &str, depends_on: &[&str], still_under: &[&str]| Difference {
+        package: words.of("clockwork-1.0-1.hm1.x86_64"),
+        place: words.of(place),
+        differs_anyway: depends_on.is_empty(),
+        depends_on: depends_on.iter().map(|name| (*name).to_owned()).collect(),
+        still_under: still_under.iter().map(|name| (*name).to_owned()).collect(),
+        cause: cause(words, "embedded-clock", None, None, "x", "y"),
+    };
+    Bisection {
+        schema: repo_model::bisection::SCHEMA.to_owned(),
+        source: nevra(words, "clockwork", "1.0", "1.hm1", "src"),
+        source_sha256: FileDigest::of(b"clockwork"),
+        repeatable: false,
+        factors: vec![
+            factor("host-name", "name of the machine", Trial::Varied),
+            factor("kernel", "version of the kernel", Trial::Varied),
+            factor("time-zone", "time zone", Trial::Varied),
+            factor("clock", "the clock, stopped", Trial::HeldStill),
+        ],
+        differences: vec![
+            difference("/usr/bin/clockwork", &[], &["clock"]),
+            difference(
+                "/usr/share/clockwork/about-this-build-and-where-it-was-made.txt",
+                &["host-name", "time-zone"],
+                &[],
+            ),
+        ],
+    }
+}
+
+/// A build as lists show it.
+pub fn line(build: &BuildStatus) -> BuildLine {
+    let confirms = |rebuild: &&RebuildStatus| rebuild.verdict.is_some_and(Verdict::confirms);
+    let objects = |rebuild: &&RebuildStatus| {
+        rebuild
+            .verdict
+            .is_some_and(|v| !v.confirms() && v != Verdict::InfraFailed)
+    };
+    BuildLine {
+        build: build.build,
+        repo: build.repo.clone(),
+        source: build.source.clone(),
+        stage: build.stage.clone(),
+        packages: build.packages.len() as u64,
+        agreement: Agreement {
+            rebuilders: build.rebuilds.len() as u64,
+            confirmed: build.rebuilds.iter().filter(confirms).count() as u64,
+            objecting: build.rebuilds.iter().filter(objects).count() as u64,
+        },
+        changed_at: build.changed_at,
+    }
+}
+
+/// What a package says about itself.
+pub fn header(words: Words) -> Package {
+    let rpm = Rpm::binary("hello").executable("/usr/bin/hello", b"x");
+    let mut header = Package::from_head(&Head::parse(&rpm.bytes()).unwrap()).unwrap();
+    header.description = words.of("The classic example of a package.");
+    header.license = words.of("GPL-3.0-or-later");
+    header.url = Some(words.of("https://www.gnu.org/software/hello/"));
+    header.files[0].path = words.of("/usr/bin/hello");
+    header.conflicts = vec![Dependency {
+        name: words.of("goodbye"),
+        version: Some((DependencyFlags::Lt, words.of("2"))),
+        sense: 2,
+    }];
+    header.changelog = (0..50)
+        .map(|n| ChangelogEntry {
+            time: at(-n),
+            author: words.of("Ada <ada@example.org>"),
+            text: words.of(&format!("- change {n}")),
+        })
+        .collect();
+    header
 }
 
 fn rejected(words: Words) -> BuildStatus {

@@ -1,0 +1,195 @@
+//! Search: package names and summaries, what packages provide, files.
+
+use super::CURRENT;
+use super::senses::shown;
+use super::write::split;
+use crate::db::{DbError, to_json};
+use repo_model::wire::search::{CapabilityFound, FileFound, Found, NameFound};
+use rusqlite::{Connection, named_params, params};
+
+/// Longest question, characters; what is longer is cut.
+const MAX_CHARS: usize = 200;
+/// Most words that are looked for.
+const MAX_WORDS: usize = 10;
+/// Behind every text that begins with another.
+const LAST: char = '\u{10ffff}';
+
+/// Languages and formats whose capabilities are found without their wrapping: `zlib` finds
+/// `pkgconfig(zlib)`.
+const WRAPPERS: &[&str] = &[
+    "",
+    "pkgconfig(",
+    "perl(",
+    "python3dist(",
+    "cmake(",
+    "golang(",
+    "crate(",
+    "rubygem(",
+    "npm(",
+    "mvn(",
+    "config(",
+    "bundled(",
+    "font(",
+];
+
+/// What is looked for.
+#[derive(Debug, Clone)]
+pub struct Query {
+    text: String,
+}
+
+/// Which part of an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// Without the first so many.
+    pub offset: u32,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl Query {
+    /// None when there is nothing to look for.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text: String = text.trim().chars().take(MAX_CHARS).collect();
+        (!text.is_empty()).then_some(Self { text })
+    }
+
+    /// Words as FTS5 wants them: each the beginning of a word, all of them to be there.
+    fn words(&self) -> Option<String> {
+        let words: Vec<String> = self
+            .text
+            .split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .take(MAX_WORDS)
+            .map(|word| format!("\"{word}\"*"))
+            .collect();
+        // One letter begins words of nearly everything: names that begin with it will do.
+        let enough = self.text.chars().count() > 1 && !words.is_empty();
+        enough.then(|| words.join(" "))
+    }
+}
+
+fn cut<T>(mut hits: Vec<T>, part: Part) -> Found<T> {
+    let more = hits.len() > part.limit as usize;
+    hits.truncate(part.limit as usize);
+    Found { hits, more }
+}
+
+/// Packages by name and summary: the very name, names that begin so, words, names that hold it.
+pub fn names(
+    connection: &Connection,
+    query: &Query,
+    part: Part,
+) -> Result<Found<NameFound>, DbError> {
+    let folded = query.text.to_lowercase();
+    let words = query.words();
+    let by_words = match words {
+        Some(_) => {
+            "UNION ALL SELECT rowid, 2000.0 + bm25(words, 8.0, 1.0) FROM words WHERE words MATCH :words"
+        }
+        None => "UNION ALL SELECT NULL, 0 WHERE :words IS NOT NULL",
+    };
+    let mut statement = connection.prepare_cached(&format!(
+        "WITH hits (name_id, place) AS (
+             SELECT name_id, CASE WHEN folded = :folded THEN 0.0 ELSE 1000.0 + min(length(folded), 900) END
+               FROM names WHERE folded >= :folded AND folded < :last
+             {by_words}
+             UNION ALL SELECT name_id, 3000.0 + length(folded) FROM names WHERE length(:folded) > 2 AND instr(folded, :folded) > 0)
+         SELECT n.name, n.evr, n.summary FROM hits h CROSS JOIN names n ON n.name_id = h.name_id
+         GROUP BY n.name_id ORDER BY min(h.place), n.name LIMIT :limit OFFSET :offset"
+    ))?;
+    let last = format!("{folded}{LAST}");
+    let wanted = named_params! {
+        ":folded": folded, ":last": last, ":words": words, ":limit": part.limit + 1, ":offset": part.offset,
+    };
+    let rows = statement.query_map(wanted, |row| {
+        Ok(NameFound {
+            name: row.get("name")?,
+            evr: row.get("evr")?,
+            summary: row.get("summary")?,
+        })
+    })?;
+    Ok(cut(rows.collect::<Result<_, _>>()?, part))
+}
+
+/// What packages of the newest release provide, by its beginning; what every package provides under its own
+/// name is left out.
+pub fn capabilities(
+    connection: &Connection,
+    query: &Query,
+    part: Part,
+) -> Result<Found<CapabilityFound>, DbError> {
+    let beginnings: Vec<String> = WRAPPERS
+        .iter()
+        .map(|wrapper| format!("{wrapper}{}", query.text))
+        .collect();
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT DISTINCT c.name AS capability, v.sense, v.version, p.name AS package
+         FROM json_each(?1) w CROSS JOIN capabilities c ON c.name >= w.value AND c.name < w.value || ?2
+         CROSS JOIN provides v ON v.capability_id = c.capability_id
+         CROSS JOIN server.packages p ON p.package_id = v.package_id
+         WHERE c.name <> p.name AND substr(c.name, 1, length(p.name) + 1) <> p.name || '(' AND {CURRENT}
+         LIMIT ?3 OFFSET ?4"
+    ))?;
+    let wanted = params![
+        to_json(&beginnings, "list")?,
+        LAST.to_string(),
+        part.limit + 1,
+        part.offset
+    ];
+    let rows = statement.query_map(wanted, |row| {
+        let (name, version): (String, String) = (row.get("capability")?, row.get("version")?);
+        Ok(CapabilityFound {
+            capability: shown(&name, row.get("sense")?, &version),
+            package: row.get("package")?,
+        })
+    })?;
+    Ok(cut(rows.collect::<Result<_, _>>()?, part))
+}
+
+/// Files of packages of the newest release: a path that begins so, or a name that does.
+pub fn files(
+    connection: &Connection,
+    query: &Query,
+    part: Part,
+) -> Result<Found<FileFound>, DbError> {
+    let text = query.text.as_str();
+    let (directory, base) = match split(text) {
+        Some((directory, base)) => (directory, base),
+        None if text.ends_with('/') => (text, ""),
+        None => ("", text),
+    };
+    // A whole path names its directory; `bin/ls` only the end of one.
+    let (whole, end) = match directory.starts_with('/') {
+        true => (Some(directory), None),
+        false => (None, Some(directory)),
+    };
+    if whole.is_none() && base.is_empty() {
+        return Ok(Found {
+            hits: Vec::new(),
+            more: false,
+        });
+    }
+    let from = match whole {
+        Some(_) => "directories d CROSS JOIN files f ON f.directory_id = d.directory_id",
+        None => "files f CROSS JOIN directories d ON d.directory_id = f.directory_id",
+    };
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT DISTINCT d.path || f.base AS path, p.name AS package FROM {from}
+         CROSS JOIN server.packages p ON p.package_id = f.package_id
+         WHERE f.base >= :base AND f.base < :last AND (:whole IS NULL OR d.path = :whole)
+           AND (:end IS NULL OR substr(d.path, -length(:end)) = :end OR length(:end) = 0) AND {CURRENT}
+         ORDER BY f.base LIMIT :limit OFFSET :offset"
+    ))?;
+    let last = format!("{base}{LAST}");
+    let wanted = named_params! {
+        ":base": base, ":last": last, ":whole": whole, ":end": end, ":limit": part.limit + 1, ":offset": part.offset,
+    };
+    let rows = statement.query_map(wanted, |row| {
+        Ok(FileFound {
+            path: row.get("path")?,
+            package: row.get("package")?,
+        })
+    })?;
+    Ok(cut(rows.collect::<Result<_, _>>()?, part))
+}

@@ -1,0 +1,133 @@
+//! `/releases/{release}/changes?from=`: the difference between two releases, by the questions that the API
+//! answers too.
+
+use super::releases::no_release;
+use super::{RELEASES_PER_PAGE, error_page, html, site};
+use crate::app::App;
+use crate::db::{self, DbError, overview};
+use crate::http::error::ApiError;
+use crate::sbom_index::questions::{self, AskError, Cursor, Paging, Scope, VulnerabilityQuery};
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use repo_model::ReleaseId;
+use repo_model::wire::sbom::{Difference, Finding, Page, VulnerabilityStatus};
+use rusqlite::Connection;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use web::ChangesView;
+
+/// Packages that a page lists.
+const PACKAGES: u32 = 2_000;
+/// Findings of each release that are compared.
+const FINDINGS: u32 = 1_000;
+
+/// Query of [`changes`].
+#[derive(Debug, Deserialize)]
+pub struct From {
+    from: Option<u64>,
+}
+
+/// `GET /releases/{release}/changes?from=`; without `from`, since the release before.
+pub async fn changes(
+    State(app): State<App>,
+    Path(id): Path<u64>,
+    Query(query): Query<From>,
+    headers: HeaderMap,
+) -> Response {
+    changes_page(&app, ReleaseId(id), query.from.map(ReleaseId))
+        .await
+        .unwrap_or_else(|error| error_page(&app, &headers, error))
+}
+
+async fn changes_page(
+    app: &App,
+    to: ReleaseId,
+    from: Option<ReleaseId>,
+) -> Result<Response, ApiError> {
+    let (releases, known) = app
+        .db
+        .read(move |connection| {
+            let releases = overview::release_ids(connection, RELEASES_PER_PAGE)?;
+            let from = from.or_else(|| releases.iter().copied().find(|id| *id < to));
+            let known =
+                |id: ReleaseId| Ok::<_, DbError>(db::releases::by_id(connection, id)?.is_some());
+            let from = match from {
+                Some(from) if known(from)? => Ok(from),
+                from => Err(from),
+            };
+            Ok::<_, DbError>((releases, known(to)?.then_some(from)))
+        })
+        .await?;
+    let from = known
+        .ok_or_else(|| no_release(to))?
+        .map_err(|from| match from {
+            Some(from) => no_release(from),
+            None => ApiError::not_found(format!("there is no release before {to}")),
+        })?;
+    let _turn = app
+        .sbom_index
+        .asking
+        .acquire()
+        .await
+        .map_err(|error| ApiError::internal(&error))?;
+    let (packages, [before, now]) = app
+        .sbom_index
+        .db
+        .read(move |connection| compare(connection, from, to))
+        .await?;
+    let others: Vec<ReleaseId> = releases.into_iter().filter(|id| *id != to).collect();
+    html(web::changes(&ChangesView {
+        site: &site(app),
+        to,
+        from,
+        releases: &others,
+        packages: &packages.items,
+        more: packages.next.is_some(),
+        came: &only_in(&now, &before),
+        went: &only_in(&before, &now),
+        many_findings: before.next.is_some() || now.next.is_some(),
+    }))
+}
+
+type Compared = (Page<Difference>, [Page<Finding>; 2]);
+
+fn compare(connection: &Connection, from: ReleaseId, to: ReleaseId) -> Result<Compared, AskError> {
+    let paging = Paging {
+        after: "0.0.0.0".parse()?,
+        limit: PACKAGES,
+    };
+    let affected = VulnerabilityQuery {
+        status: vec![VulnerabilityStatus::Affected],
+        ..VulnerabilityQuery::default()
+    };
+    let findings = |release: ReleaseId| {
+        let scope = Scope {
+            release,
+            repo: None,
+            arch: None,
+            package: None,
+        };
+        questions::vulnerabilities(connection, &scope, &affected, Cursor::default(), FINDINGS)
+    };
+    let packages = questions::package_differences(connection, from, to, paging)?;
+    Ok((packages, [findings(from)?, findings(to)?]))
+}
+
+/// What is known of packages of one release and not of packages of that name in the other. Nothing when one
+/// of the lists is cut: what is missing there may be behind the cut.
+fn only_in(these: &Page<Finding>, those: &Page<Finding>) -> Vec<Finding> {
+    if these.next.is_some() || those.next.is_some() {
+        return Vec::new();
+    }
+    let key = |finding: &Finding| {
+        let name = finding.package.nevra.name.clone();
+        (finding.vulnerability.clone(), name)
+    };
+    let known: BTreeSet<_> = those.items.iter().map(key).collect();
+    let new = these
+        .items
+        .iter()
+        .filter(|finding| !known.contains(&key(finding)));
+    new.cloned().collect()
+}
