@@ -28,8 +28,8 @@ mod release;
 mod report;
 
 pub use mirrors::reading::{
-    Algorithm, Checksum, Directory, REPOMD_MAX_BYTES, RecordClaim, Repomd, Source, SourceError,
-    Stream, XmlError, XmlProblem,
+    Algorithm, Checksum, Directory, REPOMD, REPOMD_MAX_BYTES, RecordClaim, Repomd, Source,
+    SourceError, Stream, XmlError, XmlProblem,
 };
 pub use release::{ReleaseReadError, read_release};
 pub use report::{FileRead, Finding, Report, Severity};
@@ -37,7 +37,7 @@ pub use report::{FileRead, Finding, Report, Severity};
 pub use hallmark_signer::verify::{Certificate, VerifyError, verify_foreign_signature};
 
 use hallmark_signer::verify::verify_detached_by_any;
-use mirrors::reading::{Href, REPOMD, SIGNATURE_MAX_BYTES, read_small};
+use mirrors::reading::{Href, SIGNATURE_MAX_BYTES, read_small};
 use repo_model::Timestamp;
 use report::Findings;
 use std::num::NonZeroUsize;
