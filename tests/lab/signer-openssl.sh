@@ -4,7 +4,8 @@
 # Further arguments are cargo's, as in `test --test interop`. It is done in the client root, whose OpenSSL is new enough
 # (3.5), with this machine's Rust toolchain and without network; what it takes to compile there (clang, OpenSSL's headers)
 # is installed first, as root. A target folder of its own beside the root keeps what was built: the first run takes
-# several minutes. Tests whose tools the root lacks skip by name.
+# several minutes. Tests whose tools the root lacks skip by name, and so do those with checkers of `tests/oracles`, which
+# would take longer to build than all else.
 # Exit 3: cannot be done here (said why).
 set -euo pipefail
 
@@ -54,6 +55,7 @@ say "signer with OpenSSL: $(chroot "$root" openssl version)"
 # The root itself stays as it is: everything else is mounted below a folder in memory.
 exec bwrap --die-with-parent --unshare-net --ro-bind "$root" / --dev /dev --proc /proc --tmpfs /tmp --tmpfs /var/tmp --tmpfs /mnt \
   --ro-bind "$here" /mnt/hallmark --ro-bind "$toolchain" /mnt/rust --bind "$cargo_home" /mnt/cargo --bind "$target" /mnt/target \
+  --tmpfs /mnt/hallmark/tests/oracles \
   --chdir /mnt/hallmark --setenv HOME /tmp --setenv CARGO_HOME /mnt/cargo --setenv CARGO_TARGET_DIR /mnt/target \
   --setenv PATH /mnt/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin --unsetenv CI --unsetenv HALLMARK_FORKY \
   cargo "${work[@]}" --offline --locked -p hallmark-signer --no-default-features --features crypto-openssl "$@"
