@@ -20,7 +20,11 @@ fn main() -> io::Result<()> {
             fs::write(dir.join(format!("{prefix}{name}.html")), html)?;
         }
     }
-    for build in samples::builds(Words::Ordinary) {
+    let builds = samples::builds(Words::Ordinary);
+    for (name, feed) in samples::feeds(Words::Ordinary, &samples::site("Hallmark"), &builds) {
+        fs::write(dir.join(format!("{name}.atom")), feed)?;
+    }
+    for build in builds {
         fs::write(
             dir.join(format!("badge-{}.svg", build.build)),
             web::badge_svg(&build),

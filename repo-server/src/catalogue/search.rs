@@ -5,7 +5,8 @@ use super::senses::shown;
 use super::write::split;
 use crate::db::{DbError, to_json};
 use repo_model::wire::search::{CapabilityFound, FileFound, Found, NameFound};
-use rusqlite::{Connection, named_params, params};
+use rusqlite::{Connection, ToSql, named_params, params};
+use std::collections::HashSet;
 
 /// Longest question, characters; what is longer is cut.
 const MAX_CHARS: usize = 200;
@@ -75,41 +76,72 @@ fn cut<T>(mut hits: Vec<T>, part: Part) -> Found<T> {
     Found { hits, more }
 }
 
-/// Packages by name and summary: the very name, names that begin so, words, names that hold it.
+/// The very name, then names that begin so, short ones first.
+const BEGINNINGS: &str = "SELECT name_id FROM names WHERE folded >= :folded AND folded < :last
+    ORDER BY folded <> :folded, length(folded), folded LIMIT :needed";
+/// Words of names and summaries, the best fit first; of very many the first ones.
+const WORDS: &str = "SELECT name_id FROM
+    (SELECT rowid AS name_id, bm25(words, 8.0, 1.0) AS place FROM words WHERE words MATCH :words LIMIT 2000)
+    ORDER BY place, name_id LIMIT :needed";
+/// Names that hold the text anywhere, short ones first.
+const MIDDLES: &str =
+    "SELECT name_id FROM names WHERE length(:folded) > 2 AND instr(folded, :folded) > 0
+    ORDER BY length(folded), folded LIMIT :needed";
+
+/// Packages by name and summary: the very name, names that begin so, words, names that hold it. What is
+/// looked for later is looked for only when what came before does not fill the part.
 pub fn names(
     connection: &Connection,
     query: &Query,
     part: Part,
 ) -> Result<Found<NameFound>, DbError> {
     let folded = query.text.to_lowercase();
-    let words = query.words();
-    let by_words = match words {
-        Some(_) => {
-            "UNION ALL SELECT rowid, 2000.0 + bm25(words, 8.0, 1.0) FROM words WHERE words MATCH :words"
-        }
-        None => "UNION ALL SELECT NULL, 0 WHERE :words IS NOT NULL",
-    };
-    let mut statement = connection.prepare_cached(&format!(
-        "WITH hits (name_id, place) AS (
-             SELECT name_id, CASE WHEN folded = :folded THEN 0.0 ELSE 1000.0 + min(length(folded), 900) END
-               FROM names WHERE folded >= :folded AND folded < :last
-             {by_words}
-             UNION ALL SELECT name_id, 3000.0 + length(folded) FROM names WHERE length(:folded) > 2 AND instr(folded, :folded) > 0)
-         SELECT n.name, n.evr, n.summary FROM hits h CROSS JOIN names n ON n.name_id = h.name_id
-         GROUP BY n.name_id ORDER BY min(h.place), n.name LIMIT :limit OFFSET :offset"
-    ))?;
     let last = format!("{folded}{LAST}");
-    let wanted = named_params! {
-        ":folded": folded, ":last": last, ":words": words, ":limit": part.limit + 1, ":offset": part.offset,
+    let needed = part.offset.saturating_add(part.limit).saturating_add(1);
+    let mut ids: Vec<i64> = Vec::new();
+    let mut add = |sql: &str, wanted: &[(&str, &dyn ToSql)]| -> Result<(), DbError> {
+        if ids.len() >= needed as usize {
+            return Ok(());
+        }
+        let known: HashSet<i64> = ids.iter().copied().collect();
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query(wanted)?;
+        while let Some(row) = rows.next()? {
+            let id = row.get(0)?;
+            if !known.contains(&id) {
+                ids.push(id);
+            }
+        }
+        Ok(())
     };
-    let rows = statement.query_map(wanted, |row| {
+    add(
+        BEGINNINGS,
+        &[(":folded", &folded), (":last", &last), (":needed", &needed)],
+    )?;
+    if let Some(words) = query.words() {
+        add(WORDS, &[(":words", &words), (":needed", &needed)])?;
+    }
+    add(MIDDLES, &[(":folded", &folded), (":needed", &needed)])?;
+    let more = ids.len() >= needed as usize;
+    let shown: Vec<i64> = ids
+        .into_iter()
+        .skip(part.offset as usize)
+        .take(part.limit as usize)
+        .collect();
+    let mut statement = connection.prepare_cached(
+        "SELECT n.name, n.evr, n.summary FROM json_each(?1) w CROSS JOIN names n ON n.name_id = w.value ORDER BY w.key",
+    )?;
+    let rows = statement.query_map([to_json(&shown, "list")?], |row| {
         Ok(NameFound {
             name: row.get("name")?,
             evr: row.get("evr")?,
             summary: row.get("summary")?,
         })
     })?;
-    Ok(cut(rows.collect::<Result<_, _>>()?, part))
+    Ok(Found {
+        hits: rows.collect::<Result<_, _>>()?,
+        more,
+    })
 }
 
 /// What packages of the newest release provide, by its beginning; what every package provides under its own
