@@ -180,6 +180,12 @@ static OPERATIONS: &[Operation] = &[
     ),
     get(
         "What is inside",
+        "/api/v1/releases/{release}/sboms",
+        &[],
+        "SBOMs of a release as a whole",
+    ),
+    get(
+        "What is inside",
         "/api/v1/sbom/components",
         &[
             "component",
