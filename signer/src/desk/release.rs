@@ -1,9 +1,9 @@
 //! Signing a release: each repository's `repomd.xml` and the release document itself.
 //!
 //! A release is signed only when every package in it was signed here for the repository that lists it, with
-//! the listed summary and as the listed file, it goes on from the last release signed here, and the policy revokes none of its
-//! packages. The last release is signed again, the very same, whatever was revoked since: its answer may
-//! have been lost, and it is out already if it was not.
+//! the listed summary and as the listed file, it goes on from the last release signed here, and the policy
+//! revokes none of its packages. The last release is signed again, the very same, whatever was revoked since:
+//! its answer may have been lost, and it is out already if it was not.
 //!
 //! What `repomd.xml` leads to is not read: parsing XML is no work for the process with the keys. That
 //! primary.xml lists exactly the files of the package list is for anybody to check, and a package that is
