@@ -10,7 +10,7 @@ use crate::sbom_index::requirements::{Reached, Road};
 use repo_model::wire::sbom::{Page, Step, Why};
 use repo_model::{FileDigest, Nevra, RepoName};
 use rusqlite::{Connection, OptionalExtension, named_params, params};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
 /// How many packages are gone through from one that needs the next.
@@ -62,6 +62,7 @@ pub fn why_here(
     for (number, road) in (1..).zip(roads) {
         let start = files(connection, scope, road)?;
         let reached = road.requirements.reached_from(&start, depth.steps());
+        let few = few(connection, &road.repo, &holders)?;
         for (rank, one) in (0..).zip(&reached) {
             if items.is_full() {
                 break;
@@ -70,7 +71,11 @@ pub fn why_here(
             if !told.insert(one.file) {
                 continue;
             }
-            let Some(package) = package(connection, &road.repo, one.file)? else {
+            let package = match &few {
+                Some(few) => few.get(&one.file).copied(),
+                None => package(connection, &road.repo, one.file)?,
+            };
+            let Some(package) = package else {
                 continue;
             };
             if !holders.contains(&package.document_id) {
@@ -126,6 +131,37 @@ fn files(connection: &Connection, scope: &Scope, road: &Road) -> Result<Vec<File
         |row| parsed(row, "signed_file"),
     )?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Holders that are looked up at once; where there are more, a walk soon meets as many as a page has.
+const FEW: usize = 1_000;
+
+/// The packages of a repository that hold one of the components, by file; none when they are many.
+fn few(
+    connection: &Connection,
+    repo: &RepoName,
+    holders: &HashSet<i64>,
+) -> Result<Option<HashMap<FileDigest, Holder>>, DbError> {
+    if holders.len() > FEW {
+        return Ok(None);
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT p.signed_file, p.package_id, d.document_id FROM documents d
+         CROSS JOIN server.packages p ON p.header_digest = d.header
+         WHERE d.document_id = ?1 AND p.repo = ?2 AND p.signed_file IS NOT NULL",
+    )?;
+    let mut found = HashMap::new();
+    for holder in holders {
+        let mut rows = statement.query(params![holder, repo.as_str()])?;
+        while let Some(row) = rows.next()? {
+            let holder = Holder {
+                package_id: row.get("package_id")?,
+                document_id: row.get("document_id")?,
+            };
+            found.insert(parsed(row, "signed_file")?, holder);
+        }
+    }
+    Ok(Some(found))
 }
 
 #[derive(Clone, Copy)]
