@@ -262,6 +262,9 @@ pub struct SignerConfig {
     pub unsigned_policy: bool,
     /// URI that names this signer in its summaries.
     pub verifier_id: String,
+    /// Name of the transparency log: a host name of yours, without scheme or path. It is part of the log's
+    /// key: changing it begins another log.
+    pub log_origin: String,
     /// Name in the OpenPGP certificates made by `hallmark-signer init`.
     pub user_id: String,
     /// Algorithm of the OpenPGP keys made by `hallmark-signer init`.
@@ -293,6 +296,7 @@ impl Default for SignerConfig {
             policy_file: "/etc/hallmark/policy/policy.toml".into(),
             unsigned_policy: false,
             verifier_id: "https://hallmark.example/signer".to_owned(),
+            log_origin: "log.hallmark.example".to_owned(),
             user_id: "Hallmark repository <packages@hallmark.example>".to_owned(),
             key_algorithm: KeyAlgorithm::default(),
             post_quantum: PostQuantum::default(),
@@ -470,6 +474,13 @@ impl Config {
         }
         if self.server.public_url.ends_with('/') {
             return refuse("`server.public_url` ends with a slash: drop it".to_owned());
+        }
+        let origin = &self.signer.log_origin;
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+        if origin.is_empty() || origin.len() > 255 || !origin.chars().all(plain) {
+            return refuse(format!(
+                "`signer.log_origin` is `{origin}`: want a plain host name such as log.example.org"
+            ));
         }
         for (index, repo) in self.repo.iter().enumerate() {
             if self.repo[..index]

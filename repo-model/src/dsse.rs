@@ -220,6 +220,14 @@ impl StatementPublicKey {
         key.verify(bytes, der).is_ok()
     }
 
+    /// SubjectPublicKeyInfo, DER.
+    pub fn to_der(&self) -> Vec<u8> {
+        self.0
+            .to_public_key_der()
+            .map(|der| der.as_bytes().to_vec())
+            .unwrap_or_default()
+    }
+
     /// SPKI PEM with LF line ends.
     pub fn to_pem(&self) -> String {
         self.0.to_public_key_pem(LineEnding::LF).unwrap_or_default()
@@ -346,6 +354,25 @@ impl Envelope {
         } else {
             Err(DsseError::Signature { key_id })
         }
+    }
+
+    /// The first signature that `key` made, in base64 as it stands in the envelope.
+    pub fn signature_of(&self, key: &StatementPublicKey) -> Result<&str, DsseError> {
+        let signed = pre_authentication_encoding(&self.payload_type, &self.unverified_payload()?);
+        self.signatures
+            .iter()
+            .find(|signature| key.made(signature, &signed))
+            .map(|signature| signature.sig.as_str())
+            .ok_or_else(|| DsseError::Signature {
+                key_id: key.key_id(),
+            })
+    }
+
+    /// SHA-256 of what the signatures are over: the pre-authentication encoding.
+    pub fn signed_digest(&self) -> Result<[u8; 32], DsseError> {
+        let payload = self.unverified_payload()?;
+        let signed = pre_authentication_encoding(&self.payload_type, &payload);
+        Ok(*FileDigest::of(&signed).as_bytes())
     }
 
     /// The payload without any check: for display, never for a decision.

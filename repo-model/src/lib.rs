@@ -11,6 +11,7 @@ pub mod config;
 pub mod digest;
 pub mod dsse;
 pub mod in_toto;
+pub mod log;
 pub mod names;
 pub mod nevra;
 pub mod policy;

@@ -49,6 +49,8 @@ pub struct Inner {
     pub uploads: Mutex<HashSet<PathBuf>>,
     /// Places for uploaded packages that are being checked.
     pub checks: Semaphore,
+    /// Held by whoever adds to the log.
+    pub sequencer: tokio::sync::Mutex<()>,
     /// Metadata frames of earlier releases, so that a release renders what it changes.
     pub frames: crate::repodata::DirectoryFrameCache,
     /// Counters for `/metrics`.
@@ -180,6 +182,7 @@ impl App {
             jobs_running: Mutex::default(),
             rebuilds_changed: Notify::new(),
             uploads: Mutex::default(),
+            sequencer: tokio::sync::Mutex::default(),
             checks: Semaphore::new(CHECKS),
             frames,
             metrics: crate::http::metrics::Metrics::default(),

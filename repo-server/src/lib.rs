@@ -11,6 +11,7 @@ mod intake;
 mod jobs;
 mod json_list;
 mod layout;
+mod log;
 pub mod mirroring;
 mod publish;
 pub mod repocheck;

@@ -28,6 +28,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     let sweep = tokio::spawn(jobs::sweep(app.clone(), stop.clone()));
     let limit = Duration::from_secs(app.config.server.shutdown_secs);
     let db = app.db.clone();
+    let log = tokio::spawn(crate::log::run(app.clone(), stop.clone()));
     let limits = http::listen::Limits::of(app.config.server.max_connections);
     let serving = tokio::spawn(http::listen::serve(
         listener,
@@ -44,6 +45,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
         let served = serving.await.map_err(std::io::Error::other);
         let _ = jobs.await;
         let _ = sweep.await;
+        let _ = log.await;
         served
     };
     let ended = tokio::time::timeout(limit, all).await;

@@ -61,6 +61,8 @@ fn decided(event: &Event) -> Option<(FileDigest, FileDigest, Outcome)> {
         | Event::LimitReached { .. }
         | Event::FileSigned { .. }
         | Event::FileRefused { .. }
+        | Event::CheckpointSigned { .. }
+        | Event::CheckpointRefused { .. }
         | Event::ReleaseSigned { .. }
         | Event::ReleaseRefused { .. } => None,
     }

@@ -3,7 +3,9 @@
 use crate::frame::{self, FrameError};
 use repo_model::dsse::Envelope;
 use repo_model::policy::Reason;
-use repo_model::wire::signer::{Base64, Identity, LastRelease, ReleaseFiles, Request, Response};
+use repo_model::wire::signer::{
+    Base64, CheckpointRequest, Identity, LastRelease, ReleaseFiles, Request, Response,
+};
 use repo_model::{HeaderDigest, RepoName};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -266,6 +268,22 @@ impl Client {
                 repomd_post_quantum,
                 envelope,
             }),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Entries of the last checkpoint that the signer signed; 0 when there was none.
+    pub fn last_checkpoint(&mut self) -> Result<u64, ClientError> {
+        match self.ask(&Request::LastCheckpoint)? {
+            Response::LastCheckpoint { size } => Ok(size),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has the head of the log signed; returns the signed note. Asking again for the same is safe.
+    pub fn sign_checkpoint(&mut self, request: CheckpointRequest) -> Result<String, ClientError> {
+        match self.ask(&Request::SignCheckpoint(request))? {
+            Response::CheckpointSigned { note } => Ok(note),
             other => Err(unexpected(&other)),
         }
     }

@@ -5,6 +5,7 @@
 //! all of them: an update of the signer must not make it forget what is out.
 
 use crate::journal::{Event, PolicyInUse, Record};
+use repo_model::log::NodeHash;
 use repo_model::policy::{OlderVersions, Policy, Reason};
 use repo_model::wire::signer::LastRelease;
 use repo_model::{Evr, FileDigest, HeaderDigest, Nevra, RepoName, Timestamp};
@@ -56,6 +57,8 @@ pub struct Index {
     /// The last header signed under each NEVRA for each scope.
     nevras: HashMap<String, Vec<(Scope, HeaderDigest)>>,
     last_release: Option<LastRelease>,
+    /// Entries and root of the log's head as it was signed last.
+    last_checkpoint: Option<(u64, NodeHash)>,
     /// The policy that was used last: none that goes back is ever used.
     policy: Option<PolicyInUse>,
     /// The latest time of a record since the last start.
@@ -94,7 +97,11 @@ impl Index {
                     envelope: *envelope,
                 });
             }
-            Event::KeyChanged { .. }
+            Event::CheckpointSigned { size, root } => {
+                self.last_checkpoint = Some((*size, *root));
+            }
+            Event::CheckpointRefused { .. }
+            | Event::KeyChanged { .. }
             | Event::PackageRefused { .. }
             | Event::LimitReached { .. }
             | Event::FileRefused { .. }
@@ -164,6 +171,11 @@ impl Index {
     /// The last release signed.
     pub fn last_release(&self) -> Option<LastRelease> {
         self.last_release
+    }
+
+    /// Entries and root of the last checkpoint signed; none when none was.
+    pub fn last_checkpoint(&self) -> Option<(u64, NodeHash)> {
+        self.last_checkpoint
     }
 
     /// The policy that was used last, which is the newest that was ever used.

@@ -6,6 +6,7 @@ use hallmark_tests::packages::{self, Probe};
 use hallmark_tests::repository::Repository;
 use hallmark_tests::tools::BUILDING;
 use hallmark_tests::{Options, World, require};
+use repo_model::bundle::Bundle;
 use repo_model::dsse::{Envelope, StatementPublicKey};
 use repo_model::policy::Reason;
 use repo_model::release::ReleaseDocument;
@@ -267,9 +268,10 @@ fn check_document(
             assert_eq!(statement.subject[0].digest["sha256"], served);
         }
         "sigstore-bundle" => {
-            let json: serde_json::Value = serde_json::from_slice(document).expect("JSON");
-            assert_eq!(json["mediaType"], repo_model::bundle::MEDIA_TYPE, "{label}");
+            let bundle = Bundle::from_json(document).expect("a bundle");
+            assert_eq!(bundle.places.len(), 1, "{label}");
         }
+        "log-proof" => assert!(document.starts_with(b"c2sp.org/tlog-proof@v1\n"), "{label}"),
         other => panic!("a document of unknown kind {other}"),
     }
 }

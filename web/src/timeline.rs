@@ -37,11 +37,12 @@ fn received(build: &BuildStatus) -> Step {
             .then(|| format!("provenance {}", link.label))
     }));
     // Kinds this version does not know are shown, not hidden.
-    const KNOWN: [&str; 11] = [
+    const KNOWN: [&str; 12] = [
         "sbom",
         "sbom-statement",
         "release-statement",
         "sigstore-bundle",
+        "log-proof",
         "provenance",
         "commitment",
         "reveal",
@@ -146,6 +147,7 @@ fn judged(build: &BuildStatus) -> Step {
         match (link.kind.as_str(), link.label.as_str()) {
             ("verification-summary", _) => Some("verification summary".to_owned()),
             ("sigstore-bundle", "slsa-vsa-v1") => Some("Sigstore bundle of it".to_owned()),
+            ("log-proof", "slsa-vsa-v1") => Some("proof that it is in the log".to_owned()),
             _ => None,
         }
     }));
@@ -236,6 +238,9 @@ fn published(build: &BuildStatus) -> Step {
                 ("release-statement", _) => Some("release statement".to_owned()),
                 ("sigstore-bundle", label) if label != "slsa-vsa-v1" => {
                     Some("Sigstore bundle of it".to_owned())
+                }
+                ("log-proof", label) if label != "slsa-vsa-v1" => {
+                    Some("proof that it is in the log".to_owned())
                 }
                 _ => None,
             }

@@ -6,6 +6,7 @@
 
 pub use super::keys::{KeyRole, KeyState, MIN_STAGED_DAYS, ParseKeyRoleError, PublishedKey};
 use crate::dsse::Envelope;
+use crate::log::NodeHash;
 use crate::policy::Reason;
 use crate::{FileDigest, HeaderDigest, ReleaseId, RepoName, Timestamp};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -81,6 +82,26 @@ pub enum Request {
         /// Each repository's files, in the document's order.
         repos: Vec<ReleaseFiles>,
     },
+    /// How many entries has the last checkpoint that was signed? Answered by
+    /// [`Response::LastCheckpoint`].
+    LastCheckpoint,
+    /// Sign the head of the log: only if it goes on from the last one signed. Answered by
+    /// [`Response::CheckpointSigned`].
+    SignCheckpoint(CheckpointRequest),
+}
+
+/// A head of the transparency log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointRequest {
+    /// Entries.
+    pub size: u64,
+    /// Root over them.
+    pub root: NodeHash,
+    /// Entries of the last checkpoint that was signed; 0 when none was.
+    pub before: u64,
+    /// Consistency proof from there (RFC 6962 §2.1.2).
+    pub proof: Vec<NodeHash>,
 }
 
 /// The files of one repository of a release.
@@ -133,6 +154,16 @@ pub enum Response {
         /// The release document as a signed statement.
         envelope: Envelope,
     },
+    /// Size of the last checkpoint; 0 when none was signed.
+    LastCheckpoint {
+        /// Entries.
+        size: u64,
+    },
+    /// The log's head, signed.
+    CheckpointSigned {
+        /// A signed note (C2SP `tlog-checkpoint`).
+        note: String,
+    },
     /// The policy says no. Asking again with the same evidence gives the same answer.
     Refused {
         /// Whether more evidence could change that.
@@ -182,6 +213,9 @@ pub struct Identity {
     pub metadata_pqc_certificate: Option<String>,
     /// Statement key, SPKI PEM.
     pub statement_key: String,
+    /// The log's key, `NAME+HASH+KEY` (C2SP `signed-note`).
+    #[serde(default)]
+    pub log_key: String,
     /// URI that names this signer in its summaries.
     pub verifier_id: String,
     /// SHA-256 of the policy file in use.

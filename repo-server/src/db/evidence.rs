@@ -34,8 +34,10 @@ pub enum Kind {
     ReleaseStatement,
     /// What two people set aside.
     Waiver,
-    /// One of the signer's statements as cosign reads it.
+    /// One of the signer's statements, with its place in the log, as cosign reads it.
     SigstoreBundle,
+    /// That one of the signer's statements is in the log (C2SP `tlog-proof`).
+    LogProof,
 }
 
 impl Kind {
@@ -56,6 +58,7 @@ impl Kind {
             Self::ReleaseStatement => "release-statement",
             Self::Waiver => "waiver",
             Self::SigstoreBundle => "sigstore-bundle",
+            Self::LogProof => "log-proof",
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod channels;
 pub mod evidence;
 pub mod jobs;
 pub mod leases;
+pub mod log;
 pub mod overview;
 pub mod rebuilders;
 pub mod rebuilds;
@@ -27,7 +28,7 @@ use std::sync::{Arc, Mutex, mpsc};
 const SCHEMA_VERSION: i64 = 2;
 const SCHEMA: &str = include_str!("schema.sql");
 /// Tables and indexes that came later; made where they are missing.
-const ADDED: &[&str] = &[include_str!("questions.sql")];
+const ADDED: &[&str] = &[include_str!("questions.sql"), include_str!("log.sql")];
 
 /// The database could not do it. Ours; retrying is safe, nothing was written.
 #[derive(Debug, thiserror::Error)]

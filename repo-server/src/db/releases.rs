@@ -319,6 +319,21 @@ pub fn adopt(tx: &Transaction<'_>, last: LastRelease) -> Result<(), DbError> {
     Ok(())
 }
 
+/// Envelopes of releases that have no place in the log, oldest first.
+pub fn unlogged(connection: &Connection) -> Result<Vec<FileDigest>, DbError> {
+    let mut statement =
+        connection.prepare_cached("SELECT envelope FROM releases ORDER BY release_id")?;
+    let rows = statement.query_map([], |row| parsed(row, "envelope"))?;
+    let mut unlogged = Vec::new();
+    for envelope in rows {
+        let envelope = envelope?;
+        if super::log::index_of(connection, envelope)?.is_none() {
+            unlogged.push(envelope);
+        }
+    }
+    Ok(unlogged)
+}
+
 /// Whether a release has anything to show: one that was taken over from the signer has not.
 pub fn has_files(connection: &Connection, release: ReleaseId) -> Result<bool, DbError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM release_repos WHERE release_id = ?1)";

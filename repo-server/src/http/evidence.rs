@@ -66,9 +66,13 @@ async fn as_bundle(app: &App, digest: FileDigest) -> Result<Response, ApiError> 
     }
     let json = app.store.get(digest, MAX_ENVELOPE_BYTES).await?;
     let envelope = Envelope::from_json(&json).map_err(|_| no_statement())?;
+    // A statement that has just come gets its place within seconds.
     let headers = [
         (header::CONTENT_TYPE, bundle::MEDIA_TYPE),
-        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        (header::CACHE_CONTROL, "no-cache"),
     ];
-    Ok((headers, bundle::of(&envelope)).into_response())
+    let bundle = crate::log::bundle(app, digest, envelope)
+        .await
+        .map_err(|error| ApiError::internal(&error))?;
+    Ok((headers, bundle).into_response())
 }

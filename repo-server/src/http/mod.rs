@@ -12,6 +12,7 @@ pub mod keys;
 mod leftover;
 pub mod listen;
 mod listing;
+mod log;
 mod metalink;
 pub mod metrics;
 mod openapi;
@@ -78,6 +79,9 @@ pub fn router(app: App) -> Router {
         .route("/assets/{name}", get(pages::asset))
         .route("/keys/{name}", get(keys::key))
         .route("/evidence/sha256/{digest}", get(evidence::get))
+        .route("/log/checkpoint", get(log::checkpoint))
+        .route("/log/tile/{*rest}", get(log::tile))
+        .route("/log/statements/{*rest}", get(log::statements))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))

@@ -427,6 +427,8 @@ fn beside(suffix: &str) -> Option<Beside> {
             Kind::SigstoreBundle,
             "in-toto-release-v0.1",
         )),
+        ".tlog-proof" => Some(Beside::Document(Kind::LogProof, "in-toto-release-v0.1")),
+        ".vsa.tlog-proof" => Some(Beside::Document(Kind::LogProof, "slsa-vsa-v1")),
         ".vsa.sigstore.json" => Some(Beside::Document(Kind::SigstoreBundle, "slsa-vsa-v1")),
         suffix => SBOM_FORMATS
             .iter()
@@ -439,6 +441,7 @@ fn suffix_media_type(suffix: &str) -> &'static str {
     match suffix {
         ".asc" | ".pqc.asc" => "application/pgp-signature",
         ".sigstore.json" | ".vsa.sigstore.json" => repo_model::bundle::MEDIA_TYPE,
+        ".tlog-proof" | ".vsa.tlog-proof" => "text/plain; charset=utf-8",
         _ => "application/json",
     }
 }

@@ -126,6 +126,12 @@ pub enum JobError {
         #[source]
         source: sbom_gen::SbomError,
     },
+    /// The transparency log did not advance.
+    #[error("the log did not advance")]
+    Log(#[from] crate::log::LogError),
+    /// Another party is away: it is asked again.
+    #[error("{0}")]
+    Away(String),
     /// What a job works on is not there or not what it should be: a fault of ours.
     #[error("{0}")]
     Broken(String),

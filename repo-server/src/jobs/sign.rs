@@ -11,7 +11,6 @@ use crate::db::{self, DbError};
 use crate::signer_link;
 use hallmark_signer::client::{Client, ClientError, SignedFile as FileSignatures, SignedPackage};
 use hallmark_signer::verify::{Certificate, VerifyError, verify_detached, verify_header_signature};
-use repo_model::bundle;
 use repo_model::policy::Reason;
 use repo_model::rpm::{Head, HeadLimits};
 use repo_model::stage::{Event, Stage};
@@ -216,8 +215,6 @@ async fn store(
     };
     let sbom_statement = app.store.put(signed.sbom_statement.to_json()).await?;
     let release_statement = app.store.put(detached.statement.to_json()).await?;
-    let summary_bundle = app.store.put(bundle::of(&signed.summary)).await?;
-    let release_bundle = app.store.put(bundle::of(&detached.statement)).await?;
     let (build_id, package_id) = (package.build_id, package.package_id);
     let about = move |kind, label: &str, digest: FileDigest, media_type| NewEvidence {
         build_id,
@@ -247,18 +244,6 @@ async fn store(
             "in-toto-release-v0.1",
             release_statement,
             ENVELOPE,
-        ),
-        about(
-            Kind::SigstoreBundle,
-            "slsa-vsa-v1",
-            summary_bundle,
-            bundle::MEDIA_TYPE,
-        ),
-        about(
-            Kind::SigstoreBundle,
-            "in-toto-release-v0.1",
-            release_bundle,
-            bundle::MEDIA_TYPE,
         ),
     ];
     if let Some(post_quantum) = detached.post_quantum {

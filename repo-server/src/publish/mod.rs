@@ -37,6 +37,9 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
     if let Some(plan) = plan(&app).await? {
         let release = plan.release;
         let new = make(&app, plan).await?;
+        // All that is said about the release is in the log before anybody can see it.
+        crate::log::advance(&app, &[new.envelope]).await?;
+        crate::log::attach(&app, &new.plan.builds).await?;
         record(&app, new).await?;
         tracing::info!(release = release.0, "release {release} is published");
     }

@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows sockets or reads the clock.
 
+mod checkpoint;
 mod file;
 mod limits;
 mod package;
@@ -261,6 +262,9 @@ impl Desk {
         if let Some(refusal) = self.too_many(&request, body, now)? {
             return Ok(refusal);
         }
+        if let Some(answer) = checkpoint::answer(self, &request, digest, now)? {
+            return Ok(answer);
+        }
         let rules = match self.rules(now) {
             Err(_) if matches!(request, Request::Identity) => {
                 return Ok(Response::Identity(self.identity()));
@@ -302,6 +306,10 @@ impl Desk {
             }
             Request::SignRelease { document, repos } => {
                 release::sign(self, &rules, digest, &document.0, &repos, now)
+            }
+            // Answered before the policy was asked for.
+            Request::LastCheckpoint | Request::SignCheckpoint(_) => {
+                Ok(bad_request("the log has its own desk"))
             }
         }
     }
@@ -399,6 +407,7 @@ fn identity(config: &SignerConfig, keys: &Keys, rules: &Rules) -> Result<Identit
         package_certificate: keys.package.certificate_armor()?,
         metadata_certificate: keys.metadata.certificate_armor()?,
         statement_key: keys.statement.public().to_pem(),
+        log_key: keys.log.public().to_string(),
         verifier_id: config.verifier_id.clone(),
         policy: rules.digest,
         policy_version: rules.policy.version,
@@ -419,6 +428,8 @@ fn bytes_after(request: &Request) -> u64 {
         Request::SignFile { size_bytes, .. } => *size_bytes,
         Request::Identity
         | Request::LastRelease
+        | Request::LastCheckpoint
+        | Request::SignCheckpoint(_)
         | Request::SignPackage { .. }
         | Request::SignRelease { .. } => 0,
     }
@@ -427,9 +438,9 @@ fn bytes_after(request: &Request) -> u64 {
 /// The key that a request asks for.
 fn key_of(request: &Request) -> Option<Key> {
     match request {
-        Request::Identity | Request::LastRelease => None,
+        Request::Identity | Request::LastRelease | Request::LastCheckpoint => None,
         Request::SignPackage { .. } | Request::SignFile { .. } => Some(Key::Package),
-        Request::SignRelease { .. } => Some(Key::Metadata),
+        Request::SignRelease { .. } | Request::SignCheckpoint(_) => Some(Key::Metadata),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a line of the journal says.
 
+use repo_model::log::NodeHash;
 use repo_model::policy::Reason;
 use repo_model::policy::waivers::Waived;
 use repo_model::wire::signer::{Base64, KeyRole, KeyState};
@@ -202,6 +203,20 @@ pub enum Event {
         document: FileDigest,
         /// The signed envelope.
         envelope: FileDigest,
+    },
+    /// A head of the log was signed.
+    CheckpointSigned {
+        /// Entries.
+        size: u64,
+        /// Root over them.
+        root: NodeHash,
+    },
+    /// A head of the log did not go on from the last one.
+    CheckpointRefused {
+        /// The request.
+        request: FileDigest,
+        /// Why.
+        reason: String,
     },
     /// A release was not fit to be signed.
     ReleaseRefused {

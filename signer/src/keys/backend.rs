@@ -6,6 +6,7 @@ use super::{KeyError, credential, encrypted, file, pkcs11};
 use repo_model::Timestamp;
 use repo_model::config::{KeyBackendName, SignerConfig};
 use repo_model::dsse::StatementSigner;
+use repo_model::log::LogKey;
 use repo_model::wire::signer::KeyRole;
 use std::sync::Arc;
 
@@ -60,6 +61,12 @@ pub trait KeyStore {
     fn quick_statement(&self, slot: &Slot) -> Result<Arc<dyn StatementSigner>, KeyError> {
         self.statement(slot)
     }
+
+    /// Makes the log's key; `false` when it was there. A file with every backend: see [`super::log`].
+    fn make_log(&self, config: &SignerConfig) -> Result<bool, KeyError>;
+
+    /// The log's key under the configured name, ready to sign.
+    fn log(&self, config: &SignerConfig) -> Result<LogKey, KeyError>;
 
     /// A post-quantum package or metadata key, ready to sign.
     fn post_quantum(&self, slot: &Slot) -> Result<PqcKey, KeyError>;

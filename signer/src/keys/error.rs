@@ -46,6 +46,9 @@ pub enum KeyError {
     /// The statement key cannot be used.
     #[error("the statement key cannot be used")]
     Statement(#[source] DsseError),
+    /// The log's key, or `signer.log_origin`, cannot be used.
+    #[error("the log key cannot be used")]
+    Log(#[source] repo_model::log::NoteError),
     /// `signer.key_backend` wants a token, but nothing says which.
     #[error("`signer.key_backend` is pkcs11, but there is no [signer.pkcs11]")]
     NoTokenSettings,

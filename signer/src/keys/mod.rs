@@ -6,12 +6,13 @@
 //! | `package-key.asc` | OpenPGP key that signs package headers and package files | 0600 |
 //! | `metadata-key.asc` | OpenPGP key that signs `repomd.xml` | 0600 |
 //! | `statement-key.pem` | P-256 key that signs statements, PKCS #8 | 0600 |
+//! | `log-key.pem` | Ed25519 key that signs the heads of the log, PKCS #8 | 0600 |
 //! | `package-key-pqc.asc`, `metadata-key-pqc.asc` | post-quantum OpenPGP keys for the same, unless `signer.post_quantum` is off | 0600 |
 //! | `package-key-2.asc`, `package-key-pqc-2.asc`, ... | later keys of the same role | 0600 |
 //! | `….pgp` | the same, locked with a passphrase | 0600 |
 //! | `….certificate.asc` | instead of those when the keys are in a token | 0600 |
 //! | `public/` | the public half of every key | 0644 |
-//! | `RPM-GPG-KEY-packages.asc`, `RPM-GPG-KEY-metadata.asc`, the same with `-pqc`, `statement.pub` | those of the current keys | 0644 |
+//! | `RPM-GPG-KEY-packages.asc`, `RPM-GPG-KEY-metadata.asc`, the same with `-pqc`, `statement.pub`, `log.pub` | those of the current keys | 0644 |
 //!
 //! A key file is created, never overwritten. The public files are made from the private ones and
 //! can be made again. Where the private keys are kept is a row of [`backend::KEY_BACKENDS`].
@@ -24,6 +25,7 @@ mod file;
 mod files;
 pub mod life;
 pub mod lint;
+mod log;
 pub mod openpgp;
 mod pkcs11;
 mod pkcs11_signing;
@@ -37,12 +39,14 @@ mod vault;
 
 pub use self::error::KeyError;
 pub(crate) use self::files::{create, make_state_dir, read_private};
+pub use self::log::{LOG_KEY, LOG_PUBLIC};
 use self::openpgp::SigningKey;
 use self::pqc::PqcKey;
 use self::ring::{Ring, RingKey};
 use repo_model::Timestamp;
 use repo_model::config::{PostQuantum, SignerConfig};
 use repo_model::dsse::StatementSigner;
+use repo_model::log::LogKey;
 use repo_model::wire::signer::{KeyRole, KeyState, PublishedKey};
 use std::sync::Arc;
 
@@ -86,6 +90,8 @@ pub struct Keys {
     pub statement: Arc<dyn StatementSigner>,
     /// The same key for statements about packages, quicker.
     pub quick_statement: Arc<dyn StatementSigner>,
+    /// Signs the heads of the log.
+    pub log: LogKey,
     /// Signs the same as the first two; `None` when `signer.post_quantum` is off.
     pub post_quantum: Option<PostQuantumKeys>,
     /// The public side of every key, oldest first.
@@ -132,7 +138,11 @@ pub fn init(config: &SignerConfig, now: Timestamp) -> Result<InitOutcome, KeyErr
         }
     }
     ring.write(dir)?;
+    if store.make_log(config)? {
+        made.push(LOG_KEY.trim_end_matches(".pem").to_owned());
+    }
     let keys = load_from(&*store, config, &ring, now)?;
+    log::write_public(dir, &keys.log)?;
     Ok(InitOutcome { keys, made })
 }
 
@@ -184,6 +194,7 @@ fn load_from(
             .collect::<Result<_, _>>()?,
         statement: store.statement(&current(KeyRole::Statement)?)?,
         quick_statement: store.quick_statement(&current(KeyRole::Statement)?)?,
+        log: store.log(config)?,
         post_quantum: match config.post_quantum {
             PostQuantum::Off => None,
             PostQuantum::Detached | PostQuantum::Embedded => Some(PostQuantumKeys {
@@ -244,6 +255,7 @@ mod tests {
                 "package-key",
                 "metadata-key",
                 "statement-key",
+                "log-key",
                 "package-key-pqc",
                 "metadata-key-pqc"
             ]
@@ -263,7 +275,7 @@ mod tests {
             files
         };
         let before = listing();
-        assert_eq!(before.len(), 11);
+        assert_eq!(before.len(), 13);
         let second = init(&config, Timestamp::from_unix_secs(NOW + 1)).unwrap();
         assert!(second.made.is_empty());
         assert_eq!(listing(), before);

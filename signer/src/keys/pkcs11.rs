@@ -24,6 +24,7 @@ use cryptoki::types::AuthPin;
 use repo_model::Timestamp;
 use repo_model::config::{KeyAlgorithm, KeyBackendName, SignerConfig};
 use repo_model::dsse::{StatementPublicKey, StatementSigner};
+use repo_model::log::LogKey;
 use repo_model::wire::signer::KeyRole;
 use sequoia_openpgp as openpgp;
 use std::path::PathBuf;
@@ -305,6 +306,14 @@ impl KeyStore for Token {
             handle: self.one(slot, ObjectClass::PRIVATE_KEY)?,
             public: self.statement_public(slot)?,
         }))
+    }
+
+    fn make_log(&self, config: &SignerConfig) -> Result<bool, KeyError> {
+        file::store(&self.state_dir).make_log(config)
+    }
+
+    fn log(&self, config: &SignerConfig) -> Result<LogKey, KeyError> {
+        file::store(&self.state_dir).log(config)
     }
 
     fn post_quantum(&self, slot: &Slot) -> Result<PqcKey, KeyError> {

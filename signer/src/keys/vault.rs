@@ -1,14 +1,15 @@
 //! Keys that are bytes in some place: OpenPGP keys in armour, statement keys in PKCS #8. The places
 //! differ in how the bytes are kept: as files, as locked files, as credentials of the service.
 
-use super::KeyError;
 use super::backend::{KeyStore, Slot};
 use super::openpgp::SigningKey;
 use super::pqc::PqcKey;
 use super::quick::QuickKey;
+use super::{KeyError, log};
 use repo_model::Timestamp;
 use repo_model::config::SignerConfig;
 use repo_model::dsse::{DsseError, StatementKey, StatementSigner};
+use repo_model::log::LogKey;
 use repo_model::wire::signer::KeyRole;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -76,6 +77,14 @@ impl<V: Vault> KeyStore for Kept<V> {
 
     fn quick_statement(&self, slot: &Slot) -> Result<Arc<dyn StatementSigner>, KeyError> {
         Ok(Arc::new(QuickKey::new(&self.statement_key(slot)?)?))
+    }
+
+    fn make_log(&self, config: &SignerConfig) -> Result<bool, KeyError> {
+        log::make(&self.0, config)
+    }
+
+    fn log(&self, config: &SignerConfig) -> Result<LogKey, KeyError> {
+        log::load(&self.0, config)
     }
 
     fn post_quantum(&self, slot: &Slot) -> Result<PqcKey, KeyError> {

@@ -1,0 +1,108 @@
+//! Which statements come into the log: all that somebody signed whose key is known, whatever they say.
+
+use super::identity;
+use crate::app::App;
+use crate::db;
+use crate::db::log::LogEntry;
+use crate::jobs::JobError;
+use crate::store::StoreError;
+use repo_model::FileDigest;
+use repo_model::dsse::{Envelope, StatementPublicKey};
+use repo_model::log::entry;
+use repo_model::wire::rebuilders::Standing;
+use repo_model::wire::signer::KeyRole;
+
+/// Statements that are looked at in one transaction.
+const ROUND: u32 = 1_024;
+/// Largest envelope, bytes.
+pub const MAX_ENVELOPE_BYTES: u64 = 16 << 20;
+
+/// Gives places to `also`, then to all evidence that was not looked at yet.
+pub async fn take_in(app: &App, also: &[FileDigest]) -> Result<(), JobError> {
+    let keys = known_keys(app).await?;
+    let mut extra = Vec::new();
+    for digest in also {
+        extra.extend(new_entry(app, *digest, &keys).await?);
+    }
+    if !extra.is_empty() {
+        app.db
+            .write(move |tx| db::log::append(tx, &extra, None))
+            .await?;
+    }
+    loop {
+        let waiting = app
+            .db
+            .read(|connection| db::log::waiting(connection, ROUND))
+            .await?;
+        let Some((last, _)) = waiting.last().copied() else {
+            return Ok(());
+        };
+        let mut entries = Vec::with_capacity(waiting.len());
+        for (_, digest) in waiting {
+            entries.extend(new_entry(app, digest, &keys).await?);
+        }
+        app.db
+            .write(move |tx| db::log::append(tx, &entries, Some(last)))
+            .await?;
+    }
+}
+
+/// The entry for a stored envelope; none when no key that is known has signed it, since nobody could check
+/// it.
+async fn new_entry(
+    app: &App,
+    statement: FileDigest,
+    keys: &[StatementPublicKey],
+) -> Result<Option<LogEntry>, JobError> {
+    let json = match app.store.get(statement, MAX_ENVELOPE_BYTES).await {
+        // Nobody reads it, so it counts for nothing either; it must not stop the log.
+        Err(StoreError::TooLarge { .. }) => return Ok(None),
+        read => read?,
+    };
+    let Ok(envelope) = Envelope::from_json(&json) else {
+        return Ok(None);
+    };
+    // The hint only says whose key to try first.
+    let hinted = |key: &&StatementPublicKey| {
+        let id = key.key_id();
+        envelope.signatures.iter().any(|one| one.keyid == id)
+    };
+    let (first, others): (Vec<_>, Vec<_>) = keys.iter().partition(hinted);
+    let mut in_turn = first.into_iter().chain(others);
+    let entry = in_turn.find_map(|key| entry(&envelope, key).ok());
+    if entry.is_none() {
+        tracing::warn!(%statement, "statement {statement} is signed with no known key: it is not logged");
+    }
+    Ok(entry.map(|entry| LogEntry { statement, entry }))
+}
+
+/// Keys whose statements are logged: the signer's own, everybody's in the policy, and those of rebuilders
+/// that were let in.
+async fn known_keys(app: &App) -> Result<Vec<StatementPublicKey>, JobError> {
+    let identity = identity(app).await?;
+    let mut keys = Vec::new();
+    for pem in identity.certificates(KeyRole::Statement) {
+        keys.push(
+            pem.parse().map_err(|error| {
+                JobError::Broken(format!("the signer's statement key: {error}"))
+            })?,
+        );
+    }
+    let policy = &app.policy;
+    let holders = policy.rebuilders.iter().chain(&policy.builders);
+    keys.extend(holders.map(|holder| holder.statement_key.clone()));
+    keys.extend(
+        policy
+            .waiver_signers
+            .iter()
+            .map(|signer| signer.statement_key.clone()),
+    );
+    let enrolled = app.db.read(db::rebuilders::enrolments).await?;
+    keys.extend(
+        enrolled
+            .into_iter()
+            .filter(|row| row.standing == Standing::Approved)
+            .map(|row| row.statement_key),
+    );
+    Ok(keys)
+}

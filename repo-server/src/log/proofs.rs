@@ -1,0 +1,192 @@
+//! Proofs beside packages: `foo.rpm.tlog-proof` says offline that the release statement of `foo.rpm` is in
+//! the log, `foo.rpm.vsa.tlog-proof` the same of its verification summary; the two `….sigstore.json` say
+//! it to stock verifiers of Sigstore bundles.
+
+use super::entries::MAX_ENVELOPE_BYTES;
+use super::tiles::{Tiles, read_entry};
+use super::{LogError, directory, key, open};
+use crate::app::{App, now};
+use crate::db::builds::PackageRow;
+use crate::db::evidence::{Kind, NewEvidence};
+use crate::db::{self, DbError};
+use crate::jobs::JobError;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use repo_model::dsse::Envelope;
+use repo_model::log::{CheckpointError, LogProof, Note, VerifierKey, inclusion_proof};
+use repo_model::{FileDigest, bundle};
+use serde_json::json;
+use std::path::Path;
+
+/// Statements whose proofs lie beside a package.
+const PROVEN: [(Kind, &str); 2] = [
+    (Kind::ReleaseStatement, "in-toto-release-v0.1"),
+    (Kind::VerificationSummary, "slsa-vsa-v1"),
+];
+const TLOG_PROOF: &str = "text/plain; charset=utf-8";
+
+/// One statement about one package, with its place.
+struct Wanted {
+    package_id: u64,
+    label: &'static str,
+    statement: FileDigest,
+    index: u64,
+}
+
+/// Makes and records the documents for every package of these builds that lacks them.
+pub async fn attach(app: &App, builds: &[u64]) -> Result<(), JobError> {
+    for build_id in builds.iter().copied() {
+        let wanted = app
+            .db
+            .read(move |connection| wanted(connection, build_id))
+            .await?;
+        if !wanted.is_empty() {
+            attach_to(app, build_id, wanted).await?;
+        }
+    }
+    Ok(())
+}
+
+fn wanted(connection: &rusqlite::Connection, build_id: u64) -> Result<Vec<Wanted>, DbError> {
+    let mut all = Vec::new();
+    for PackageRow { package_id, .. } in db::builds::packages(connection, build_id)? {
+        for (kind, label) in PROVEN {
+            let newest = |kind| db::evidence::newest(connection, package_id, kind, label);
+            let (Some(statement), None) = (newest(kind)?, newest(Kind::LogProof)?) else {
+                continue;
+            };
+            if let Some(index) = db::log::index_of(connection, statement)? {
+                all.push(Wanted {
+                    package_id,
+                    label,
+                    statement,
+                    index,
+                });
+            }
+        }
+    }
+    Ok(all)
+}
+
+async fn attach_to(app: &App, build_id: u64, wanted: Vec<Wanted>) -> Result<(), JobError> {
+    let key = key(app).await?;
+    let Some(note) = app.db.read(db::log::published_checkpoint).await? else {
+        return Ok(());
+    };
+    let mut made = Vec::with_capacity(wanted.len() * 2);
+    for wanted in wanted {
+        let json = app.store.get(wanted.statement, MAX_ENVELOPE_BYTES).await?;
+        let statement = wanted.statement;
+        let envelope = Envelope::from_json(&json)
+            .map_err(|error| JobError::Broken(format!("statement {statement}: {error}")))?;
+        let (proof, bundle) = prove(app, envelope, wanted.index, note.clone(), key.clone()).await?;
+        for (kind, bytes, media_type) in [
+            (Kind::LogProof, proof.to_string().into_bytes(), TLOG_PROOF),
+            (Kind::SigstoreBundle, bundle, bundle::MEDIA_TYPE),
+        ] {
+            made.push(NewEvidence {
+                build_id,
+                package_id: Some(wanted.package_id),
+                kind,
+                label: wanted.label.to_owned(),
+                digest: app.store.put(bytes).await?,
+                media_type,
+            });
+        }
+    }
+    app.db
+        .write(move |tx| {
+            for new in &made {
+                db::evidence::insert(tx, new, now())?;
+            }
+            Ok::<_, DbError>(())
+        })
+        .await?;
+    Ok(())
+}
+
+/// The bundle of any logged statement, at the newest checkpoint; without a place while it has none.
+pub async fn bundle(
+    app: &App,
+    statement: FileDigest,
+    envelope: Envelope,
+) -> Result<Vec<u8>, JobError> {
+    let (index, note, published) = app
+        .db
+        .read(move |connection| {
+            Ok::<_, DbError>((
+                db::log::index_of(connection, statement)?,
+                db::log::published_checkpoint(connection)?,
+                db::log::progress(connection)?.published,
+            ))
+        })
+        .await?;
+    match (index.filter(|index| *index < published), note) {
+        (Some(index), Some(note)) => {
+            let key = key(app).await?;
+            Ok(prove(app, envelope, index, note, key).await?.1)
+        }
+        (_, _) => Ok(bundle::of(&envelope)),
+    }
+}
+
+/// Proof and bundle of the entry at `index`, at the checkpoint `note`.
+async fn prove(
+    app: &App,
+    envelope: Envelope,
+    index: u64,
+    note: String,
+    key: VerifierKey,
+) -> Result<(LogProof, Vec<u8>), JobError> {
+    let directory = directory(&app.config.server.data_dir);
+    let made = tokio::task::spawn_blocking(move || -> Result<_, LogError> {
+        let (proof, entry) = proof(&directory, index, &note, &key)?;
+        let bundle = bundle::logged(&envelope, &entry, &proof, &key)
+            .map_err(|_| LogError::NotProven { index })?;
+        Ok((proof, bundle))
+    });
+    Ok(made.await??)
+}
+
+/// The proof of an entry, with the entry, from the files of the log; checked before it is given out.
+fn proof(
+    directory: &Path,
+    index: u64,
+    note: &str,
+    key: &VerifierKey,
+) -> Result<(LogProof, Vec<u8>), LogError> {
+    let size = open(note, key)?.size;
+    let mut tree = Tiles::open(directory, size);
+    let proof = LogProof {
+        extra: None,
+        index,
+        hashes: inclusion_proof(index, size, &mut tree)?,
+        checkpoint: Note::parse(note.as_bytes()).map_err(CheckpointError::from)?,
+    };
+    let entry = read_entry(directory, index, size)?;
+    match proof.verify(&entry, key) {
+        Ok(_) => Ok((proof, entry)),
+        Err(_) => Err(LogError::NotProven { index }),
+    }
+}
+
+/// What a stock verifier has to trust: `trusted_root.json` with our log's key. `baseUrl` is the log's name
+/// alone: cosign compares it with the checkpoint's origin.
+pub fn trusted_root(key: &VerifierKey) -> String {
+    json!({
+        "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+        "tlogs": [{
+            "baseUrl": format!("https://{}", key.name()),
+            "hashAlgorithm": "SHA2_256",
+            "publicKey": {
+                "rawBytes": STANDARD.encode(key.to_spki_der()),
+                "keyDetails": "PKIX_ED25519",
+                "validFor": {"start": "1970-01-01T00:00:00Z"},
+            },
+            "logId": {"keyId": STANDARD.encode(key.full_id())},
+        }],
+        "certificateAuthorities": [],
+        "ctlogs": [],
+        "timestampAuthorities": [],
+    })
+    .to_string()
+}
