@@ -1,6 +1,6 @@
 //! Which statements come into the log: all that somebody signed whose key is known, whatever they say.
 
-use super::identity;
+use super::{away, identity};
 use crate::app::App;
 use crate::db;
 use crate::db::log::LogEntry;
@@ -19,10 +19,13 @@ pub const MAX_ENVELOPE_BYTES: u64 = 16 << 20;
 
 /// Gives places to `also`, then to all evidence that was not looked at yet.
 pub async fn take_in(app: &App, also: &[FileDigest]) -> Result<(), JobError> {
-    let keys = known_keys(app).await?;
+    let mut keys = Keys {
+        known: known_keys(app).await?,
+        asked_again: false,
+    };
     let mut extra = Vec::new();
     for digest in also {
-        extra.extend(new_entry(app, *digest, &keys).await?);
+        extra.extend(new_entry(app, *digest, &mut keys).await?);
     }
     if !extra.is_empty() {
         app.db
@@ -39,7 +42,7 @@ pub async fn take_in(app: &App, also: &[FileDigest]) -> Result<(), JobError> {
         };
         let mut entries = Vec::with_capacity(waiting.len());
         for (_, digest) in waiting {
-            entries.extend(new_entry(app, digest, &keys).await?);
+            entries.extend(new_entry(app, digest, &mut keys).await?);
         }
         app.db
             .write(move |tx| db::log::append(tx, &entries, Some(last)))
@@ -47,12 +50,20 @@ pub async fn take_in(app: &App, also: &[FileDigest]) -> Result<(), JobError> {
     }
 }
 
+/// Keys by which statements are known.
+struct Keys {
+    known: Vec<StatementPublicKey>,
+    /// Whether the signer was asked for its keys because of a statement with an unknown one: it may have
+    /// changed them since it was asked last.
+    asked_again: bool,
+}
+
 /// The entry for a stored envelope; none when no key that is known has signed it, since nobody could check
 /// it.
 async fn new_entry(
     app: &App,
     statement: FileDigest,
-    keys: &[StatementPublicKey],
+    keys: &mut Keys,
 ) -> Result<Option<LogEntry>, JobError> {
     let json = match app.store.get(statement, MAX_ENVELOPE_BYTES).await {
         // Nobody reads it, so it counts for nothing either; it must not stop the log.
@@ -62,6 +73,20 @@ async fn new_entry(
     let Ok(envelope) = Envelope::from_json(&json) else {
         return Ok(None);
     };
+    let mut made = with_known_key(&envelope, &keys.known);
+    if made.is_none() && !keys.asked_again {
+        keys.asked_again = true;
+        away(crate::http::keys::refresh(app).await)?;
+        keys.known = known_keys(app).await?;
+        made = with_known_key(&envelope, &keys.known);
+    }
+    if made.is_none() {
+        tracing::warn!(%statement, "statement {statement} is signed with no known key: it is not logged");
+    }
+    Ok(made.map(|entry| LogEntry { statement, entry }))
+}
+
+fn with_known_key(envelope: &Envelope, keys: &[StatementPublicKey]) -> Option<Vec<u8>> {
     // The hint only says whose key to try first.
     let hinted = |key: &&StatementPublicKey| {
         let id = key.key_id();
@@ -69,11 +94,7 @@ async fn new_entry(
     };
     let (first, others): (Vec<_>, Vec<_>) = keys.iter().partition(hinted);
     let mut in_turn = first.into_iter().chain(others);
-    let entry = in_turn.find_map(|key| entry(&envelope, key).ok());
-    if entry.is_none() {
-        tracing::warn!(%statement, "statement {statement} is signed with no known key: it is not logged");
-    }
-    Ok(entry.map(|entry| LogEntry { statement, entry }))
+    in_turn.find_map(|key| entry(envelope, key).ok())
 }
 
 /// Keys whose statements are logged: the signer's own, everybody's in the policy, and those of rebuilders

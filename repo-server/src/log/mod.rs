@@ -140,7 +140,16 @@ async fn catch_up(app: &App) -> Result<(), JobError> {
     }
     advance(app, &releases).await?;
     let builds = app.db.read(db::log::builds_without_proof).await?;
-    attach(app, &builds).await
+    let unlogged = attach(app, &builds).await?;
+    if !unlogged.is_empty() {
+        let count = unlogged.len();
+        tracing::warn!(
+            count,
+            "{count} statements about published packages are signed with keys that nobody knows any more: \
+             they have no proofs"
+        );
+    }
+    Ok(())
 }
 
 /// The log's public key.

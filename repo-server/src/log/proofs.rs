@@ -32,39 +32,47 @@ struct Wanted {
     index: u64,
 }
 
-/// Makes and records the documents for every package of these builds that lacks them.
-pub async fn attach(app: &App, builds: &[u64]) -> Result<(), JobError> {
+/// Makes and records the documents for every package of these builds that lacks them. Returns the statements
+/// that are not in the log, so that nothing could be proven of them.
+pub async fn attach(app: &App, builds: &[u64]) -> Result<Vec<FileDigest>, JobError> {
+    let mut unlogged = Vec::new();
     for build_id in builds.iter().copied() {
-        let wanted = app
+        let (wanted, missing) = app
             .db
             .read(move |connection| wanted(connection, build_id))
             .await?;
+        unlogged.extend(missing);
         if !wanted.is_empty() {
             attach_to(app, build_id, wanted).await?;
         }
     }
-    Ok(())
+    Ok(unlogged)
 }
 
-fn wanted(connection: &rusqlite::Connection, build_id: u64) -> Result<Vec<Wanted>, DbError> {
-    let mut all = Vec::new();
+/// Statements without a proof, with their places; and those without a place.
+fn wanted(
+    connection: &rusqlite::Connection,
+    build_id: u64,
+) -> Result<(Vec<Wanted>, Vec<FileDigest>), DbError> {
+    let (mut all, mut unlogged) = (Vec::new(), Vec::new());
     for PackageRow { package_id, .. } in db::builds::packages(connection, build_id)? {
         for (kind, label) in PROVEN {
             let newest = |kind| db::evidence::newest(connection, package_id, kind, label);
             let (Some(statement), None) = (newest(kind)?, newest(Kind::LogProof)?) else {
                 continue;
             };
-            if let Some(index) = db::log::index_of(connection, statement)? {
-                all.push(Wanted {
+            match db::log::index_of(connection, statement)? {
+                Some(index) => all.push(Wanted {
                     package_id,
                     label,
                     statement,
                     index,
-                });
+                }),
+                None => unlogged.push(statement),
             }
         }
     }
-    Ok(all)
+    Ok((all, unlogged))
 }
 
 async fn attach_to(app: &App, build_id: u64, wanted: Vec<Wanted>) -> Result<(), JobError> {

@@ -1,0 +1,153 @@
+//! The log grows in steps, is read back, and says which file is damaged.
+
+use super::*;
+use repo_model::FileDigest;
+use repo_model::log::{consistency_proof, inclusion_proof, verify_consistency, verify_inclusion};
+
+fn entries(range: std::ops::Range<u64>) -> Vec<LogEntry> {
+    let entry = |n: u64| LogEntry {
+        statement: FileDigest::of(&n.to_be_bytes()),
+        entry: format!("entry {n}").into_bytes(),
+    };
+    range.map(entry).collect()
+}
+
+#[test]
+fn a_log_that_grew_in_steps_is_the_log_that_was_made_at_once() {
+    let (stepwise, at_once) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut written = 0;
+    let mut roots = Vec::new();
+    for step in [1, 254, 1, 1, 300, 0, 256, 70_000, 3] {
+        let mut tiles = Tiles::open(stepwise.path(), written);
+        tiles.extend(entries(written..written + step)).unwrap();
+        roots.push((tiles.size(), tiles.root().unwrap()));
+        tiles.write().unwrap();
+        written += step;
+    }
+    let mut whole = Tiles::open(at_once.path(), 0);
+    whole.extend(entries(0..written)).unwrap();
+    assert_eq!(whole.root().unwrap(), roots.last().unwrap().1);
+    whole.write().unwrap();
+    for tile in tiles_of(0, written) {
+        let read = |at: &Path| std::fs::read(at.join(tile.to_string())).unwrap();
+        assert_eq!(read(stepwise.path()), read(at_once.path()), "{tile}");
+        if tile.level.is_none() {
+            let statements = StatementsTile(tile);
+            let of = |at: &Path| read_statements(at, statements).unwrap();
+            assert_eq!(of(stepwise.path()), of(at_once.path()), "{statements}");
+            assert_eq!(of(at_once.path()).len(), usize::from(tile.width) * 32);
+        }
+    }
+    // Proofs from disk alone.
+    let (size, root) = *roots.last().unwrap();
+    let mut disk = Tiles::open(stepwise.path(), size);
+    for index in [0, 1, 255, 256, 511, 65_535, 65_536, size - 1] {
+        let proof = inclusion_proof(index, size, &mut disk).unwrap();
+        let entry = read_entry(stepwise.path(), index, size).unwrap();
+        assert_eq!(entry, format!("entry {index}").into_bytes());
+        verify_inclusion(index, size, leaf_hash(&entry), &proof, root).unwrap();
+    }
+    for (old, old_root) in roots {
+        let proof = consistency_proof(old, size, &mut disk).unwrap();
+        verify_consistency(old, old_root, size, root, &proof).unwrap();
+    }
+}
+
+#[test]
+fn a_partial_tile_that_a_full_one_replaced_is_still_read() {
+    let directory = tempfile::tempdir().unwrap();
+    for (from, to) in [(0, 100), (100, 300)] {
+        let mut tiles = Tiles::open(directory.path(), from);
+        tiles.extend(entries(from..to)).unwrap();
+        tiles.write().unwrap();
+    }
+    let tile = |level| Tile {
+        level,
+        index: 0,
+        width: 100,
+    };
+    assert!(!directory.path().join(tile(None).to_string()).exists());
+    let bundle = read(directory.path(), tile(None)).unwrap();
+    assert_eq!(read_bundle(&bundle).unwrap().len(), 100);
+    assert_eq!(read(directory.path(), tile(Some(0))).unwrap().len(), 3_200);
+    let statements = StatementsTile::parse("000.p/100").unwrap();
+    let digests = read_statements(directory.path(), statements).unwrap();
+    assert_eq!(digests.len(), 3_200);
+    assert_eq!(
+        digests[32..64],
+        *FileDigest::of(&1u64.to_be_bytes()).as_bytes()
+    );
+    // A head over the first hundred can still be proven.
+    let mut then = Tiles::open(directory.path(), 100);
+    let proof = inclusion_proof(7, 100, &mut then).unwrap();
+    let leaf = leaf_hash(b"entry 7");
+    verify_inclusion(7, 100, leaf, &proof, then.root().unwrap()).unwrap();
+    assert_eq!(StatementsTile::parse("../000"), None);
+}
+
+#[test]
+fn a_tile_that_was_cut_short_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut tiles = Tiles::open(directory.path(), 0);
+    tiles.extend(entries(0..10)).unwrap();
+    tiles.write().unwrap();
+    let path = directory.path().join("tile/0/000.p/10");
+    std::fs::write(&path, [0; 100]).unwrap();
+    let error = Tiles::open(directory.path(), 10).root().unwrap_err();
+    assert_eq!(error.to_string(), "cannot read tile/0/000.p/10 of the log");
+    std::fs::remove_file(&path).unwrap();
+    assert!(Tiles::open(directory.path(), 10).root().is_err());
+}
+
+/// Prints entries a second and proofs; run by hand: `cargo test -- --ignored --nocapture measure_the_log`.
+#[test]
+#[ignore = "a measurement"]
+fn measure_the_log() {
+    const BATCH: u64 = 1_000;
+    const TOTAL: u64 = 300_000;
+    let directory = tempfile::tempdir().unwrap();
+    let db = crate::db::Db::open(&directory.path().join("hallmark.db")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let files = directory.path().join("log");
+    let entry = |n: u64| LogEntry {
+        statement: FileDigest::of(&n.to_be_bytes()),
+        entry: format!("{n:0450}").into_bytes(),
+    };
+    let started = std::time::Instant::now();
+    for from in (0..TOTAL).step_by(BATCH as usize) {
+        let to = from + BATCH;
+        let new: Vec<_> = (from..to).map(entry).collect();
+        let done: Result<Vec<LogEntry>, crate::db::DbError> =
+            runtime.block_on(db.write(move |tx| {
+                crate::db::log::append(tx, &new, None)?;
+                crate::db::log::pending(tx, from, to)
+            }));
+        let mut tiles = Tiles::open(&files, from);
+        tiles.extend(done.unwrap()).unwrap();
+        tiles.root().unwrap();
+        let locked: Result<(), crate::db::DbError> =
+            runtime.block_on(db.write(move |tx| crate::db::log::insert_checkpoint(tx, to, "note")));
+        locked.unwrap();
+        tiles.write().unwrap();
+        let published: Result<(), crate::db::DbError> =
+            runtime.block_on(db.write(move |tx| crate::db::log::set_published(tx, to)));
+        published.unwrap();
+    }
+    let secs = started.elapsed().as_secs_f64();
+    eprintln!(
+        "{TOTAL} entries in batches of {BATCH}: {:.0} a second",
+        TOTAL as f64 / secs
+    );
+    let started = std::time::Instant::now();
+    const PROOFS: u64 = 1_000;
+    for n in 0..PROOFS {
+        let index = n * 7_919 % TOTAL;
+        let mut tiles = Tiles::open(&files, TOTAL);
+        inclusion_proof(index, TOTAL, &mut tiles).unwrap();
+        read_entry(&files, index, TOTAL).unwrap();
+    }
+    let millis = started.elapsed().as_secs_f64() * 1_000.0;
+    eprintln!("a proof with its entry: {:.2} ms", millis / PROOFS as f64);
+}
