@@ -220,6 +220,13 @@ impl StatementPublicKey {
         key.verify(bytes, der).is_ok()
     }
 
+    /// Reads SubjectPublicKeyInfo in DER.
+    pub fn from_der(der: &[u8]) -> Result<Self, DsseError> {
+        VerifyingKey::from_public_key_der(der)
+            .map(Self)
+            .map_err(|_| DsseError::Key { kind: "public" })
+    }
+
     /// SubjectPublicKeyInfo, DER.
     pub fn to_der(&self) -> Vec<u8> {
         self.0

@@ -12,6 +12,7 @@ pub mod digest;
 pub mod dsse;
 pub mod in_toto;
 pub mod log;
+pub mod monitor;
 pub mod names;
 pub mod nevra;
 pub mod policy;
@@ -24,6 +25,7 @@ pub mod statement;
 pub mod timestamp;
 pub mod trust;
 pub mod verdict;
+pub mod verify;
 pub mod wire;
 
 pub use digest::{FileDigest, HeaderDigest};

@@ -106,6 +106,21 @@ pub fn read_package_list(text: &str) -> Result<Vec<ListedPackage>, PackageListEr
     Ok(out)
 }
 
+/// The line of one package in a list whose digest somebody vouches for: the other lines are not read.
+pub fn find_in_package_list(
+    list: &[u8],
+    header: HeaderDigest,
+) -> Result<Option<ListedPackage>, PackageListError> {
+    let wanted = header.to_hex();
+    let mut lines = list.split(|byte| *byte == b'\n').enumerate();
+    let Some((index, line)) = lines.find(|(_, line)| line.starts_with(wanted.as_bytes())) else {
+        return Ok(None);
+    };
+    let refuse = || PackageListError { line: index + 1 };
+    let line = std::str::from_utf8(line).map_err(|_| refuse())?;
+    read_line(line).map(Some).ok_or_else(refuse)
+}
+
 fn read_line(line: &str) -> Option<ListedPackage> {
     let mut parts = line.split(' ');
     let package = ListedPackage {
@@ -142,5 +157,15 @@ mod tests {
         let error = read_package_list(&write_package_list(&twisted)).unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
         assert!(read_package_list("a b c\n").is_err());
+        let text = write_package_list(&list);
+        let found = find_in_package_list(text.as_bytes(), list[1].header).unwrap();
+        assert_eq!(found.as_ref(), Some(&list[1]));
+        let cut = &text.as_bytes()[..70];
+        assert!(find_in_package_list(cut, list[0].header).is_err());
+        let stranger = HeaderDigest::of(b"stranger");
+        assert_eq!(
+            find_in_package_list(text.as_bytes(), stranger).unwrap(),
+            None
+        );
     }
 }

@@ -31,6 +31,15 @@ pub fn entry(envelope: &Envelope, key: &StatementPublicKey) -> Result<Vec<u8>, E
     .into_bytes())
 }
 
+/// The key that an entry names; `None` when it is no entry of this form. Nothing is verified: an entry made
+/// again with this key must be the same bytes.
+pub fn entry_key(entry: &[u8]) -> Option<StatementPublicKey> {
+    let value: serde_json::Value = serde_json::from_slice(entry).ok()?;
+    let raw = value.pointer("/spec/hashedRekordV002/signature/verifier/publicKey/rawBytes")?;
+    let der = STANDARD.decode(raw.as_str()?).ok()?;
+    StatementPublicKey::from_der(&der).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +56,8 @@ mod tests {
         let spec = &value["spec"]["hashedRekordV002"];
         assert_eq!(spec["signature"]["content"], envelope.signatures[0].sig);
         assert_eq!(spec["data"]["algorithm"], "SHA2_256");
+        assert_eq!(entry_key(&bytes), Some(key.public()));
+        assert_eq!(entry_key(b"{}"), None);
         let other = StatementKey::from_seed(&[2; 32]).unwrap();
         assert!(entry(&envelope, &other.public()).is_err());
     }

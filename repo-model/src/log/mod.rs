@@ -6,13 +6,17 @@
 
 mod checkpoint;
 mod entry;
+mod frontier;
+#[cfg(test)]
+mod mutation;
 mod note;
 mod proof;
 mod tile;
 mod tree;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use entry::{EntryError, entry};
+pub use entry::{EntryError, entry, entry_key};
+pub use frontier::Frontier;
 pub use note::{LogKey, Note, NoteError, NoteSignature, SignatureKind, VerifierKey};
 pub use proof::{LogProof, LogProofError};
 pub use tile::{Tile, TilePathError, read_bundle, tiles_of, write_bundle};

@@ -1,0 +1,108 @@
+//! That what the signer said is in the transparency log.
+
+use super::{Evidence, Link, Trust};
+use crate::bundle::Bundle;
+use crate::log::{Checkpoint, entry};
+
+const HINT: &str =
+    "what is not in the log was said to you alone: tell the repository's operator and a monitor";
+
+/// Release statement, summary and release have their places in a log that is trusted, and the head of the
+/// log that was seen is not behind them.
+pub(super) fn logged(trust: &Trust, evidence: &Evidence<'_>) -> Link {
+    const NAME: &str = "log";
+    if trust.log_keys.is_empty() {
+        return Link::not_checked(NAME, "no log is trusted");
+    }
+    let wanted = [
+        ("release statement", evidence.released),
+        ("verification summary", evidence.summary),
+        ("release", evidence.release.map(|release| &release.document)),
+    ];
+    let mut details = Vec::new();
+    let mut furthest: Option<Checkpoint> = None;
+    for (what, bundle) in wanted {
+        let Some(bundle) = bundle else {
+            return Link::broken(NAME, format!("there is no {what} to look for"), HINT);
+        };
+        match place(trust, bundle) {
+            Err(problem) => return Link::broken(NAME, format!("the {what}: {problem}"), HINT),
+            Ok((index, checkpoint)) => {
+                details.push(format!("{what}: entry {index} of {}", checkpoint.origin));
+                if let Some(problem) = contradiction(furthest.as_ref(), &checkpoint) {
+                    return Link::broken(NAME, problem, HINT);
+                }
+                furthest = furthest
+                    .filter(|known| known.size >= checkpoint.size)
+                    .or(Some(checkpoint));
+            }
+        }
+    }
+    let Some(furthest) = furthest else {
+        return Link::broken(NAME, "nothing was looked for", HINT);
+    };
+    match newer(trust, evidence, &furthest) {
+        Err(problem) => Link::broken(NAME, problem, HINT),
+        Ok(size) => Link::holds(
+            NAME,
+            format!("all of it is in {}, of {size} entries", furthest.origin),
+        )
+        .with_details(details),
+    }
+}
+
+/// The place of a statement, proven by one of the trusted logs.
+fn place(trust: &Trust, bundle: &Bundle) -> Result<(u64, Checkpoint), String> {
+    let mut problem = "it has no place in a log that is trusted".to_owned();
+    for place in &bundle.places {
+        let mut logs = trust.log_keys.iter();
+        let Some(log) = logs.find(|key| key.full_id() == place.log_id) else {
+            continue;
+        };
+        let mut keys = trust.statement_keys.iter();
+        if !keys.any(|key| entry(&bundle.envelope, key).is_ok_and(|entry| entry == place.entry)) {
+            problem = "the log's entry is of another statement".to_owned();
+            continue;
+        }
+        match place.proof.verify(&place.entry, log) {
+            Ok(checkpoint) => return Ok((place.proof.index, checkpoint)),
+            Err(error) => problem = error.to_string(),
+        }
+    }
+    Err(problem)
+}
+
+/// Two heads of one log of one size with two roots: the log shows different things to different people.
+fn contradiction(known: Option<&Checkpoint>, other: &Checkpoint) -> Option<String> {
+    let known = known?;
+    let forked =
+        known.origin == other.origin && known.size == other.size && known.root != other.root;
+    forked.then(|| {
+        let (size, origin) = (known.size, &known.origin);
+        format!("{origin} has signed two different logs of {size} entries")
+    })
+}
+
+/// The head that was seen is not behind what is proven; its size, or that of the proofs when none was seen.
+fn newer(trust: &Trust, evidence: &Evidence<'_>, proven: &Checkpoint) -> Result<u64, String> {
+    let Some(note) = evidence.checkpoint else {
+        return Ok(proven.size);
+    };
+    let mut logs = trust
+        .log_keys
+        .iter()
+        .filter(|key| key.name() == proven.origin);
+    let head = logs
+        .find_map(|key| Checkpoint::open(note, key).ok())
+        .ok_or("the head of the log is not signed with its key")?;
+    if let Some(problem) = contradiction(Some(proven), &head) {
+        return Err(problem);
+    }
+    if head.size < proven.size {
+        return Err(format!(
+            "the head of the log has {} entries, a proof is of {}: it has shrunk",
+            head.size, proven.size
+        ));
+    }
+    Ok(head.size)
+}

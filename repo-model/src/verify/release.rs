@@ -1,0 +1,88 @@
+//! That a signed release has the package, and how old the newest one is.
+
+use super::links::open;
+use super::{Evidence, Link, Trust};
+use crate::bundle::Bundle;
+use crate::release::{ListedPackage, ReleaseDocument, find_in_package_list};
+use crate::statement::RELEASE;
+use crate::{FileDigest, Timestamp};
+
+const LOOK: &str = "is it of this repository, and of a release that was not withdrawn?";
+
+fn document(trust: &Trust, bundle: &Bundle) -> Result<ReleaseDocument, String> {
+    open::<ReleaseDocument>(&trust.statement_keys, bundle, RELEASE)
+        .map(|statement| statement.predicate)
+        .map_err(|problem| format!("the release document: {problem}"))
+}
+
+/// A release of the signer lists this header, this file and this summary.
+pub(super) fn listed(trust: &Trust, evidence: &Evidence<'_>) -> Link {
+    const NAME: &str = "release";
+    let Some(release) = evidence.release else {
+        return Link::broken(NAME, "no release that has it", LOOK);
+    };
+    let document = match document(trust, &release.document) {
+        Ok(document) => document,
+        Err(problem) => return Link::broken(NAME, problem, LOOK),
+    };
+    let header = evidence.head.header_digest();
+    for repo in &document.repos {
+        let mut lists = release.lists.iter();
+        let Some((_, list)) = lists.find(|(digest, _)| *digest == repo.package_list) else {
+            continue;
+        };
+        let at = format!("{}/{}", repo.repo, repo.arch);
+        let line = match find_in_package_list(list, header) {
+            Ok(None) => continue,
+            Ok(Some(line)) => line,
+            Err(error) => return Link::broken(NAME, format!("{at}: {error}"), LOOK),
+        };
+        return match contradiction(&line, evidence) {
+            Some(problem) => Link::broken(NAME, format!("{at}: {problem}"), LOOK),
+            None => {
+                let (id, issued) = (document.id, document.issued);
+                Link::holds(NAME, format!("release {id} of {issued} has it in {at}"))
+            }
+        };
+    }
+    let id = document.id;
+    Link::broken(NAME, format!("release {id} does not list it"), LOOK)
+}
+
+fn contradiction(line: &ListedPackage, evidence: &Evidence<'_>) -> Option<String> {
+    if evidence.file.is_some_and(|file| file != line.signed_file) {
+        return Some("it lists another file for this header".to_owned());
+    }
+    let summary = evidence
+        .summary
+        .map(|bundle| FileDigest::of(&bundle.envelope.to_json()));
+    match summary == Some(line.summary) {
+        true => None,
+        false => Some("it lists another verification summary".to_owned()),
+    }
+}
+
+/// How old the newest release is.
+pub(super) fn fresh(trust: &Trust, evidence: &Evidence<'_>, now: Timestamp) -> Link {
+    const NAME: &str = "freshness";
+    const OLD: &str = "refresh from another mirror: this one may be frozen";
+    let Some(newest) = evidence.newest else {
+        return match trust.max_age_days {
+            None => Link::not_checked(NAME, "the newest release is not here"),
+            Some(_) => Link::broken(NAME, "the newest release is not here", OLD),
+        };
+    };
+    let document = match document(trust, newest) {
+        Ok(document) => document,
+        Err(problem) => return Link::broken(NAME, problem, OLD),
+    };
+    let (id, issued) = (document.id, document.issued);
+    let says = format!("the newest release is {id} of {issued}");
+    match trust.max_age_days {
+        Some(days) if issued.plus_secs(i64::from(days) * 86_400) < now => {
+            Link::broken(NAME, format!("{says}, more than {days} days ago"), OLD)
+        }
+        Some(_) => Link::holds(NAME, says),
+        None => Link::not_checked(NAME, format!("{says}; no limit is set")),
+    }
+}

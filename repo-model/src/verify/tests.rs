@@ -1,0 +1,389 @@
+//! One good dossier, and everything that can be wrong with it: each breaks its own link.
+
+use super::*;
+use crate::bundle;
+use crate::dsse::StatementKey;
+use crate::log::{
+    HashSource, LogKey, LogProof, NodeHash, SignatureKind, entry, inclusion_proof, leaf_hash,
+    node_hash, root,
+};
+use crate::release::{ListedPackage, ReleaseDocument, ReleaseRepo, SCHEMA, write_package_list};
+use crate::rpm::testkit::Rpm;
+use crate::statement::{
+    BuilderId, PACKAGE_RELEASE, PackageRelease, REBUILD, RELEASE, Rebuild, Rebuilder, Resource,
+    Statement, Subject, VSA, VerificationSummary, sha256_set,
+};
+use crate::verdict::Verdict;
+
+const LOG: &str = "log.example";
+
+fn key(seed: u8) -> StatementKey {
+    StatementKey::from_seed(&[seed; 32]).unwrap()
+}
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_unix_secs(1_700_000_000 + secs)
+}
+
+struct Leaves(Vec<NodeHash>);
+
+impl HashSource for Leaves {
+    type Error = std::convert::Infallible;
+    fn hash(&mut self, level: u8, index: u64) -> Result<NodeHash, Self::Error> {
+        if level == 0 {
+            return Ok(self.0[index as usize]);
+        }
+        let Ok(left) = self.hash(level - 1, index * 2);
+        let Ok(right) = self.hash(level - 1, index * 2 + 1);
+        Ok(node_hash(left, right))
+    }
+}
+
+/// Everything about one package, owned.
+struct Dossier {
+    head: Head,
+    file: FileDigest,
+    released: Envelope,
+    summary: Envelope,
+    release: Envelope,
+    list: Vec<u8>,
+    rebuilds: Vec<Envelope>,
+    log_seed: u8,
+    signature: Signature,
+    max_age_days: Option<u32>,
+    /// What the log has in place of these; `None`: what it should.
+    logged: Option<Vec<Vec<u8>>>,
+    /// Size and root of the head that was seen, in place of the true ones.
+    seen: Option<(u64, NodeHash)>,
+}
+
+fn trust(dossier: &Dossier) -> Trust {
+    let holders: String = [1, 2]
+        .map(|seed| {
+            format!(
+                "[[rebuilders]]\nname = \"r{seed}\"\noperator = \"op-{seed}\"\nstatement_key = \"\"\"\n{}\"\"\"\n",
+                key(seed).public().to_pem()
+            )
+        })
+        .concat();
+    let text = format!(
+        "version = 3\nmin_rebuilders = 2\nmin_operators = 2\ncommit_reveal = false\nrequire_plain = false\nsbom_formats = []\n{holders}"
+    );
+    let log = LogKey::from_seed(LOG, SignatureKind::Log, &[7; 32]).unwrap();
+    Trust {
+        statement_keys: vec![key(8).public(), key(9).public()],
+        log_keys: vec![log.public()],
+        policy: Policy::from_toml(&text).unwrap(),
+        policy_digest: FileDigest::of(text.as_bytes()),
+        max_age_days: dossier.max_age_days,
+    }
+}
+
+fn rebuild(head: &Head, seed: u8, verdict: Verdict) -> Envelope {
+    let subject = Subject::unsigned_rpm("p.rpm", FileDigest::of(b"u"), head.header_digest());
+    let said = Rebuild {
+        rebuilder: Rebuilder {
+            id: format!("r{seed}").parse().unwrap(),
+            operator: format!("op-{seed}").parse().unwrap(),
+        },
+        verdict,
+        source: Resource::file("p.src.rpm", FileDigest::of(b"source")),
+        buildinfo: Resource::file("buildinfo.json", FileDigest::of(b"buildinfo")),
+        buildroot: Resource::file("buildroot", FileDigest::of(b"root")),
+        rpm_version: "6.1.0".to_owned(),
+        source_date_epoch: None,
+        profile: "plain".to_owned(),
+        limits: "cgroup".to_owned(),
+        runs: Vec::new(),
+        causes: Vec::new(),
+        attachments: Vec::new(),
+        started_on: at(0),
+        finished_on: at(1),
+    };
+    Statement::new(REBUILD, vec![subject], said)
+        .sign(&key(seed))
+        .unwrap()
+}
+
+fn summary(head: &Head, inputs: &[Envelope], result: &str, signer: u8) -> Envelope {
+    let mut subject = Subject::file("p.rpm", FileDigest::of(b""));
+    subject.digest = [("rpmHeaderSha256".to_owned(), head.header_digest().to_hex())].into();
+    let resource = |digest| Resource {
+        name: None,
+        uri: None,
+        digest: sha256_set(digest),
+    };
+    let said = VerificationSummary {
+        verifier: BuilderId {
+            id: "https://signer.example".to_owned(),
+        },
+        time_verified: at(10),
+        resource_uri: "pkg:rpm/p".to_owned(),
+        policy: resource(FileDigest::of(b"policy")),
+        input_attestations: inputs
+            .iter()
+            .map(|envelope| resource(FileDigest::of(&envelope.to_json())))
+            .collect(),
+        made_from: Vec::new(),
+        verification_result: result.to_owned(),
+        verified_levels: vec!["HALLMARK_REPRODUCED_2_OF_2".to_owned()],
+        slsa_version: "1.0".to_owned(),
+    };
+    Statement::new(VSA, vec![subject], said)
+        .sign(&key(signer))
+        .unwrap()
+}
+
+impl Dossier {
+    fn good() -> Self {
+        let bytes = Rpm::binary("p").bytes();
+        let head = Head::parse(&bytes).unwrap();
+        let file = FileDigest::of(&bytes);
+        let rebuilds: Vec<_> = [1, 2]
+            .map(|seed| rebuild(&head, seed, Verdict::Identical))
+            .to_vec();
+        let said = PackageRelease {
+            purl: "pkg:rpm/p".to_owned(),
+        };
+        let subject = Subject::signed_rpm("p.rpm", file, head.header_digest());
+        let released = Statement::new(PACKAGE_RELEASE, vec![subject], said)
+            .sign(&key(9))
+            .unwrap();
+        let mut dossier = Self {
+            summary: summary(&head, &rebuilds, "PASSED", 9),
+            release: released.clone(),
+            released,
+            list: Vec::new(),
+            head,
+            file,
+            rebuilds,
+            log_seed: 7,
+            signature: Signature::Good { signatures: 1 },
+            max_age_days: None,
+            logged: None,
+            seen: None,
+        };
+        dossier.relist();
+        dossier
+    }
+
+    /// Makes list and release anew, of what is in the dossier now.
+    fn relist(&mut self) {
+        let line = ListedPackage {
+            header: self.head.header_digest(),
+            signed_file: self.file,
+            summary: FileDigest::of(&self.summary.to_json()),
+            nevra: Package::from_head(&self.head).unwrap().nevra,
+        };
+        self.list = write_package_list(&[line]).into_bytes();
+        let document = ReleaseDocument {
+            schema: SCHEMA.to_owned(),
+            id: crate::ReleaseId(4),
+            previous: None,
+            issued: at(20),
+            repos: vec![ReleaseRepo {
+                repo: "base".parse().unwrap(),
+                arch: "x86_64".parse().unwrap(),
+                repomd: FileDigest::of(b"repomd"),
+                package_list: FileDigest::of(&self.list),
+                packages: 1,
+            }],
+        };
+        self.release = Statement::new(RELEASE, Vec::new(), document)
+            .sign(&key(9))
+            .unwrap();
+    }
+
+    fn chain(&self) -> Chain {
+        let log = LogKey::from_seed(LOG, SignatureKind::Log, &[self.log_seed; 32]).unwrap();
+        let statements = [&self.released, &self.summary, &self.release];
+        let keys = [key(9).public(), key(1).public(), key(6).public()];
+        let of = |envelope: &Envelope| {
+            let mut found = keys.iter().filter_map(|key| entry(envelope, key).ok());
+            found.next().unwrap()
+        };
+        let entries = statements.map(of);
+        let mut leaves = Leaves(match &self.logged {
+            Some(other) => other.iter().map(|entry| leaf_hash(entry)).collect(),
+            None => entries.iter().map(|entry| leaf_hash(entry)).collect(),
+        });
+        let size = leaves.0.len() as u64;
+        let Ok(top) = root(size, &mut leaves);
+        let note = |size: u64, root: NodeHash| {
+            let text = format!("{LOG}\n{size}\n{}\n", root.to_base64());
+            let signatures = vec![log.sign(&text, at(0))];
+            Note { text, signatures }
+        };
+        let bundles = [0, 1, 2].map(|index| {
+            let Ok(hashes) = inclusion_proof(index as u64, size, &mut leaves);
+            let proof = LogProof {
+                extra: None,
+                index: index as u64,
+                hashes,
+                checkpoint: note(size, top),
+            };
+            let json = bundle::logged(statements[index], &entries[index], &proof, &log.public());
+            Bundle::from_json(&json.unwrap()).unwrap()
+        });
+        let [released, summary, document] = bundles;
+        let (seen_size, seen_root) = self.seen.unwrap_or((size, top));
+        let release = ReleaseEvidence::new(document, vec![self.list.clone()]);
+        let evidence = Evidence {
+            head: &self.head,
+            file: Some(self.file),
+            signature: self.signature.clone(),
+            released: Some(&released),
+            summary: Some(&summary),
+            envelopes: &self.rebuilds,
+            sboms: &[],
+            newest: Some(&release.document),
+            release: Some(&release),
+            checkpoint: Some(&note(seen_size, seen_root)),
+        };
+        chain(&trust(self), &evidence, at(86_400 * 30))
+    }
+
+    /// The first link that is broken, or `holds`.
+    fn verdict(&self) -> &'static str {
+        self.chain()
+            .first_broken()
+            .map_or("holds", |link| link.name)
+    }
+}
+
+#[test]
+fn a_good_package_holds_and_the_tree_says_why() {
+    let chain = Dossier::good().chain();
+    assert!(chain.holds(), "{chain}");
+    let text = chain.to_string();
+    for wanted in [
+        "p-1.0-1.noarch  header ",
+        "signed with a trusted key",
+        "2 of 2 rebuilders made the same bytes; the policy demands 2",
+        "r1, run by op-1",
+        "release 4 of ",
+        "all of it is in log.example, of 3 entries",
+        "the policy holds",
+    ] {
+        assert!(text.contains(wanted), "no `{wanted}` in\n{text}");
+    }
+}
+
+type Change = fn(&mut Dossier);
+
+/// What is wrong, and the first link that breaks.
+const WRONGS: &[(&str, &str, Change)] = &[
+    ("no OpenPGP signature", "signature", |d| {
+        d.signature = Signature::Bad {
+            why: "there is no OpenPGP signature".to_owned(),
+        };
+    }),
+    ("another file with this header", "file", |d| {
+        d.file = FileDigest::of(b"payload changed");
+        d.relist();
+    }),
+    ("a release statement by nobody we know", "file", |d| {
+        let said = d.released.unverified_payload().unwrap();
+        d.released = key(6).sign(crate::dsse::IN_TOTO_PAYLOAD_TYPE, &said);
+    }),
+    ("one rebuild too few", "rebuilds", |d| {
+        d.rebuilds.pop();
+        d.summary = summary(&d.head, &d.rebuilds, "PASSED", 9);
+        d.relist();
+    }),
+    ("a rebuild that differs", "rebuilds", |d| {
+        d.rebuilds[1] = rebuild(&d.head, 2, Verdict::Differs);
+        d.summary = summary(&d.head, &d.rebuilds, "PASSED", 9);
+        d.relist();
+    }),
+    ("a rebuild signed with another's key", "rebuilds", |d| {
+        let said = d.rebuilds[1].unverified_payload().unwrap();
+        d.rebuilds[1] = key(1).sign(crate::dsse::IN_TOTO_PAYLOAD_TYPE, &said);
+        d.summary = summary(&d.head, &d.rebuilds, "PASSED", 9);
+        d.relist();
+    }),
+    ("a summary by a rebuilder", "policy", |d| {
+        d.summary = summary(&d.head, &d.rebuilds, "PASSED", 1);
+        d.relist();
+    }),
+    ("a summary that says no", "policy", |d| {
+        d.summary = summary(&d.head, &d.rebuilds, "FAILED", 9);
+        d.relist();
+    }),
+    ("a summary of what is not here", "policy", |d| {
+        let third = rebuild(&d.head, 1, Verdict::IdenticalUnsigned);
+        let all = [d.rebuilds.clone(), vec![third]].concat();
+        d.summary = summary(&d.head, &all, "PASSED", 9);
+        d.relist();
+    }),
+    ("a list that was changed", "release", |d| d.list.push(b'\n')),
+    ("a list with another summary", "release", |d| {
+        let honest = d.summary.clone();
+        d.summary = summary(&d.head, &[], "PASSED", 9);
+        d.relist();
+        d.summary = honest;
+    }),
+    ("a log with another key", "log", |d| d.log_seed = 5),
+    ("a log without it", "log", |d| {
+        d.logged = Some(vec![b"a".to_vec(), b"b".to_vec(), b"c".to_vec()]);
+    }),
+    ("a log that shrank", "log", |d| {
+        d.seen = Some((2, NodeHash::from_bytes([1; 32])));
+    }),
+    ("a log that forked", "log", |d| {
+        d.seen = Some((3, NodeHash::from_bytes([1; 32])));
+    }),
+    ("a release too old", "freshness", |d| {
+        d.max_age_days = Some(7)
+    }),
+];
+
+#[test]
+fn everything_that_can_be_wrong_breaks_its_own_link() {
+    for (what, link, change) in WRONGS {
+        let mut dossier = Dossier::good();
+        change(&mut dossier);
+        assert_eq!(dossier.verdict(), *link, "{what}: {}", dossier.chain());
+        assert!(dossier.chain().to_string().contains("hint: "), "{what}");
+    }
+}
+
+#[test]
+fn without_evidence_nothing_holds_and_each_link_says_what_is_missing() {
+    let dossier = Dossier::good();
+    let evidence = Evidence {
+        head: &dossier.head,
+        file: None,
+        signature: Signature::NotChecked {
+            why: "installed".to_owned(),
+        },
+        released: None,
+        summary: None,
+        envelopes: &[],
+        sboms: &[],
+        release: None,
+        newest: None,
+        checkpoint: None,
+    };
+    let chain = chain(&trust(&dossier), &evidence, at(0));
+    let broken: Vec<_> = chain
+        .links
+        .iter()
+        .filter(|link| link.outcome == Outcome::Broken)
+        .map(|link| link.name)
+        .collect();
+    assert_eq!(broken, ["file", "rebuilds", "policy", "release", "log"]);
+}
+
+#[test]
+fn words_of_strangers_do_not_reach_the_terminal_raw() {
+    let mut dossier = Dossier::good();
+    dossier.signature = Signature::Bad {
+        why: "by \u{1b}[2J\u{7}nobody".to_owned(),
+    };
+    let text = dossier.chain().to_string();
+    assert!(
+        !text.contains('\u{1b}') && !text.contains('\u{7}'),
+        "{text}"
+    );
+}
