@@ -11,12 +11,14 @@ mod progress;
 #[cfg(test)]
 mod testing;
 mod until_signal;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use commands::{
     adopt, bisection, buildinfo, channels, compare, config, createrepo, evidence, in_toto, key,
-    mergerepo, mirror, modifyrepo, publish, rebuild, rebuilders, repo_check, repofile, sbom, serve,
-    signer_gate, status, token, vulnerabilities, waiver,
+    mergerepo, mirror, modifyrepo, monitor, publish, rebuild, rebuilders, repo_check, repofile,
+    sbom, serve, signer_gate, status, token, trust, verify as verify_command, vulnerabilities,
+    waiver,
 };
 use failure::Failure;
 use std::process::ExitCode;
@@ -38,6 +40,9 @@ EXAMPLES:
 
   # Is the package that I downloaded made of these sources?
   hallmark rebuild hello-2.12-1.x86_64.rpm --srpm hello-2.12-1.src.rpm --buildinfo hello.buildinfo.json
+
+  # Was it rebuilt by others, judged, logged and published?
+  hallmark verify hello-2.12-1.x86_64.rpm
 
   # Why is it held?
   hallmark status hello
@@ -104,6 +109,12 @@ enum Command {
     Key(key::Args),
     /// Print the .repo file of a channel
     Repofile(repofile::Args),
+    /// Check everything behind a package, with your own keys and policy
+    Verify(verify_command::Args),
+    /// Watch the log of a repository, and alarm
+    Monitor(monitor::Args),
+    /// Fetch the keys and the policy that `verify` believes
+    Trust(trust::Args),
     /// List or download the SBOMs and statements about packages
     Evidence(evidence::Args),
     /// Evidence for in-toto-verify: a layout and the rebuilders' links
@@ -166,6 +177,9 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Rollback(args) => channels::rollback(args),
         Command::Key(args) => key::run(args),
         Command::Repofile(args) => repofile::run(args),
+        Command::Verify(args) => verify_command::run(args),
+        Command::Monitor(args) => monitor::run(args),
+        Command::Trust(args) => trust::run(args),
         Command::Evidence(args) => evidence::run(args),
         Command::InToto(command) => in_toto::run(command),
         Command::Sbom(args) => sbom::run(args),

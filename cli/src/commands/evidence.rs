@@ -5,6 +5,7 @@ use crate::api::{Client, ServerArgs};
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::Progress;
+use crate::verify::{PackError, Server, SourceError, pack_packages, pack_release};
 use repo_model::wire::status::{BuildStatus, EvidenceLink, PackageStatus};
 use repo_model::{FileDigest, Nevra};
 use serde::Serialize;
@@ -21,12 +22,16 @@ EXAMPLES:
   hallmark evidence hello-2.12-1.x86_64
 
   # All documents of a build as files, each checked against its digest
-  hallmark evidence 17 -o evidence/")]
+  hallmark evidence 17 -o evidence/
+
+  # All that is needed to verify release 4 years later, in one file; then without any server
+  hallmark evidence 4 -o release-4.tar.zst
+  hallmark verify --trust trust/ release-4.tar.zst")]
 pub struct Args {
-    /// Name or NEVRA of a package, or the number of a build
+    /// Name or NEVRA of a package, or the number of a build; of a release for a pack
     package: String,
-    /// Download the documents into this folder
-    #[arg(short, long, value_name = "DIR")]
+    /// Download the documents into this folder; a name that ends in .tar.zst: make an evidence pack
+    #[arg(short, long, value_name = "DIR|PACK")]
     output: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
@@ -67,6 +72,10 @@ enum DownloadError {
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let client = args.server.client()?;
+    let pack = |path: &&PathBuf| path.to_string_lossy().ends_with(".tar.zst");
+    if let Some(path) = args.output.as_ref().filter(pack) {
+        return make_pack(client, &args.package, path);
+    }
     let builds = status::find(&client, &args.package, None, 100)?;
     let found: Vec<_> = builds
         .iter()
@@ -101,6 +110,34 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         })
         .collect();
     output::raw(output::table(&rows).as_bytes())
+}
+
+/// An evidence pack of a release, or of one package.
+fn make_pack(client: Client, wanted: &str, path: &Path) -> Result<(), Failure> {
+    let source = Server(client);
+    let failed = |error: PackError| match error {
+        PackError::Source(SourceError::Api(error)) => Failure::from(error),
+        other => Failure::failed(other),
+    };
+    if let Ok(nevra) = wanted.parse::<Nevra>() {
+        return pack_packages(&source, &[nevra], path).map_err(failed);
+    }
+    let release = match wanted {
+        "newest" => None,
+        number => Some(number.parse().map_err(|_| {
+            Failure::usage(format!("`{number}` is neither a release nor a NEVRA"))
+                .with_hint("a pack is made of a release's number, `newest`, or hello-2.12-1.x86_64")
+        })?),
+    };
+    let progress = Progress::spinner();
+    let mut packed = 0_u64;
+    let mut done = |all: u64| {
+        packed += 1;
+        progress.message(format!("{packed} of {all} packages"));
+    };
+    let count = pack_release(&source, release, path, &mut done).map_err(failed)?;
+    output::note(format!("{}: {count} packages", path.display()));
+    Ok(())
 }
 
 /// One document, what it is about, and the build it belongs to.

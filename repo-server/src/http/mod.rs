@@ -23,6 +23,7 @@ mod rebuilders;
 mod sbom;
 mod sbom_files;
 mod tree;
+mod trust;
 mod vex;
 mod waivers;
 mod worker;
@@ -78,6 +79,7 @@ pub fn router(app: App) -> Router {
         .route("/releases/{release}/changes", get(pages::changes))
         .route("/assets/{name}", get(pages::asset))
         .route("/keys/{name}", get(keys::key))
+        .route("/keys/trust/{name}", get(trust::get))
         .route("/evidence/sha256/{digest}", get(evidence::get))
         .route("/log/checkpoint", get(log::checkpoint))
         .route("/log/tile/{*rest}", get(log::tile))

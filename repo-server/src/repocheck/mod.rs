@@ -34,7 +34,9 @@ pub use mirrors::reading::{
 pub use release::{ReleaseReadError, read_release};
 pub use report::{FileRead, Finding, Report, Severity};
 
-pub use hallmark_signer::verify::{Certificate, VerifyError, verify_foreign_signature};
+pub use hallmark_signer::verify::{
+    Certificate, VerifyError, verify_foreign_signature, verify_header_signature,
+};
 
 use hallmark_signer::verify::verify_detached_by_any;
 use mirrors::reading::{Href, SIGNATURE_MAX_BYTES, read_small};

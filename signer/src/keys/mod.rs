@@ -255,9 +255,9 @@ mod tests {
                 "package-key",
                 "metadata-key",
                 "statement-key",
-                "log-key",
                 "package-key-pqc",
-                "metadata-key-pqc"
+                "metadata-key-pqc",
+                "log-key"
             ]
         );
         assert_ne!(

@@ -1,0 +1,325 @@
+//! `hallmark verify`: the chain behind packages, checked with nobody's help but the evidence's.
+
+use super::createrepo::now;
+use crate::api::{Client, ServerArgs};
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::verify::{
+    Common, Gathered, Pack, Server, Source, SourceError, TrustDir, find, gather, installed,
+    published_head,
+};
+use repo_model::rpm::{Head, HeadLimits, Package};
+use repo_model::verify::{Chain, chain};
+use repo_model::wire::status::{BuildStatus, PackageStatus};
+use repo_model::{FileDigest, HeaderDigest, Nevra};
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+/// Arguments of `hallmark verify`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Looks at the package's signature, at who made the same bytes from the same source, SBOMs, the policy, the
+release, the transparency log and freshness, and judges the raw evidence anew. What counts are the keys and the
+policy in the trust folder (`hallmark trust fetch`); the server only hands out evidence, and nothing it says is
+believed.
+
+EXAMPLES:
+  # A file that was downloaded
+  hallmark verify --server https://packages.example hello-2.12-1.x86_64.rpm
+
+  # A package of the repository, by name, version, release and architecture
+  hallmark verify --server https://packages.example hello-2.12-1.x86_64
+
+  # Everything that is installed and comes from there
+  hallmark verify --server https://packages.example installed
+
+  # On a machine without network, from an evidence pack (`hallmark evidence 4 -o pack.tar.zst`)
+  hallmark verify --trust trust/ --offline pack.tar.zst hello-2.12-1.x86_64.rpm
+
+  # The pack itself: every package of the release
+  hallmark verify --trust trust/ pack.tar.zst
+
+EXIT CODES:
+  0  the policy holds for every package
+  1  it does not for one: the first broken link is explained
+  2  wrong usage, or the trust folder cannot be used
+  3  the server cannot be reached: try again later")]
+pub struct Args {
+    /// Files, NEVRAs, URLs of packages, evidence packs, or the word `installed`
+    #[arg(required = true, value_name = "PACKAGE")]
+    targets: Vec<String>,
+    /// The folder with the keys and the policy that count
+    #[arg(long, value_name = "DIR", default_value = "/etc/hallmark/trust")]
+    trust: PathBuf,
+    /// Take the evidence from this pack; no server is asked
+    #[arg(long, value_name = "PACK")]
+    offline: Option<PathBuf>,
+    /// The newest release must not be older than this
+    #[arg(long, value_name = "DAYS")]
+    max_age: Option<u32>,
+    /// With `installed`: packages that the repository does not know are an error
+    #[arg(long)]
+    strict: bool,
+    /// Print the chains as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// One package to look at.
+enum Subject {
+    /// A whole file.
+    File { head: Box<Head>, digest: FileDigest },
+    /// A name at the repository.
+    Named(Nevra),
+    /// In the package database.
+    Installed { nevra: Nevra, header: HeaderDigest },
+    /// Its header alone.
+    Head(Box<Head>),
+}
+
+/// Runs it.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let trust = TrustDir::read(&args.trust, args.max_age, now()).map_err(|error| {
+        Failure::usage(error)
+            .with_hint("`hallmark trust fetch --server URL -o DIR` makes such a folder")
+    })?;
+    let mut chains = Vec::new();
+    let mut strangers = 0_u64;
+    for target in &args.targets {
+        let source = source(args, target)?;
+        let common = Common::ask(&*source).map_err(unanswered)?;
+        for subject in subjects(target)? {
+            let may_be_strange = matches!(subject, Subject::Installed { .. }) && !args.strict;
+            match verify(&trust, &*source, &common, &subject)? {
+                Some(chain) => chains.push(chain),
+                None if may_be_strange => strangers += 1,
+                None => return Err(unknown(&subject)),
+            }
+        }
+    }
+    report(args, &chains, strangers)
+}
+
+fn report(args: &Args, chains: &[Chain], strangers: u64) -> Result<(), Failure> {
+    let broken = chains.iter().filter(|chain| !chain.holds()).count();
+    if args.json {
+        output::json(&chains)?;
+    } else if let [one] = chains {
+        output::raw(one.to_string().as_bytes())?;
+    } else {
+        for chain in chains.iter().filter(|chain| !chain.holds()) {
+            output::raw(chain.to_string().as_bytes())?;
+        }
+        let good = chains.len() - broken;
+        output::line(format!(
+            "the policy holds for {good} of {} packages",
+            chains.len()
+        ))?;
+    }
+    if strangers > 0 {
+        output::note(format!(
+            "{strangers} installed packages are not of this repository and were not looked at"
+        ));
+    }
+    match broken {
+        0 => Ok(()),
+        1 if chains.len() == 1 => Err(Failure::failed("the chain is broken")),
+        count => Err(Failure::failed(format!(
+            "the chains of {count} packages are broken"
+        ))),
+    }
+}
+
+/// A pack that is a target brings its own evidence.
+fn source(args: &Args, target: &str) -> Result<Box<dyn Source>, Failure> {
+    let pack = match &args.offline {
+        Some(pack) => Some(pack.as_path()),
+        None => is_pack(target).then(|| Path::new(target)),
+    };
+    if let Some(path) = pack {
+        let read = Pack::read(path);
+        return match read {
+            Ok(pack) => Ok(Box::new(pack)),
+            Err(error) => Err(Failure::usage(format!(
+                "{} is no evidence pack: {error}",
+                path.display()
+            ))),
+        };
+    }
+    let client = match origin(target) {
+        Some(origin) => Client::new(&origin, None)?,
+        None => args.server.client()?,
+    };
+    Ok(Box::new(Server(client)))
+}
+
+fn is_pack(target: &str) -> bool {
+    target.ends_with(".tar.zst") && Path::new(target).is_file()
+}
+
+fn is_url(target: &str) -> bool {
+    target.starts_with("http://") || target.starts_with("https://")
+}
+
+/// `https://host:port` of a URL.
+fn origin(target: &str) -> Option<String> {
+    let (scheme, rest) = target.split_once("://").filter(|_| is_url(target))?;
+    let host = rest.split('/').next()?;
+    Some(format!("{scheme}://{host}"))
+}
+
+fn subjects(target: &str) -> Result<Vec<Subject>, Failure> {
+    if target == "installed" {
+        let all = installed().map_err(Failure::failed)?;
+        let subject = |(nevra, header)| Subject::Installed { nevra, header };
+        return Ok(all.into_iter().map(subject).collect());
+    }
+    if is_pack(target) {
+        return heads(target);
+    }
+    if let Some(origin) = origin(target) {
+        let path = target.strip_prefix(&origin).unwrap_or_default();
+        let mut answer = Client::new(&origin, None)?.get(path)?;
+        let body = answer.body_mut().with_config().limit(u64::MAX).reader();
+        return Ok(vec![whole(body, target)?]);
+    }
+    if Path::new(target).is_file() {
+        let unusable = |error| Failure::usage(format!("cannot read {target}: {error}"));
+        return Ok(vec![whole(File::open(target).map_err(unusable)?, target)?]);
+    }
+    match target.parse() {
+        Ok(nevra) => Ok(vec![Subject::Named(nevra)]),
+        Err(_) => Err(
+            Failure::usage(format!("`{target}` is neither a file nor a NEVRA"))
+                .with_hint("a NEVRA looks like hello-2.12-1.x86_64"),
+        ),
+    }
+}
+
+/// The packages of a pack, by their heads.
+fn heads(path: &str) -> Result<Vec<Subject>, Failure> {
+    let unusable = |why: String| Failure::usage(format!("{path}: {why}"));
+    let pack = Pack::read(Path::new(path)).map_err(|error| unusable(error.to_string()))?;
+    pack.heads()
+        .map(|read| {
+            let (name, bytes) = read.map_err(|error| unusable(error.to_string()))?;
+            let head = Head::parse(&bytes).map_err(|error| unusable(format!("{name}: {error}")))?;
+            Ok(Subject::Head(Box::new(head)))
+        })
+        .collect()
+}
+
+/// Reads a whole package once: its head, and the digest of all of it.
+fn whole(reader: impl Read, name: &str) -> Result<Subject, Failure> {
+    let unusable = |error: String| Failure::usage(format!("{name}: {error}"));
+    let mut hashing = Hashing {
+        inner: BufReader::with_capacity(1 << 20, reader),
+        hasher: Sha256::new(),
+    };
+    let head = Head::read(&mut hashing, &HeadLimits::default())
+        .map_err(|error| unusable(error.to_string()))?;
+    std::io::copy(&mut hashing, &mut std::io::sink())
+        .map_err(|error| unusable(error.to_string()))?;
+    Ok(Subject::File {
+        head: Box::new(head),
+        digest: FileDigest::from_bytes(hashing.hasher.finalize().into()),
+    })
+}
+
+struct Hashing<R> {
+    inner: R,
+    hasher: Sha256,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+/// The chain of one package; none when the repository does not know it.
+fn verify(
+    trust: &TrustDir,
+    source: &dyn Source,
+    common: &Common,
+    subject: &Subject,
+) -> Result<Option<Chain>, Failure> {
+    let fetched;
+    let (head, file) = match subject {
+        Subject::File { head, digest } => (&**head, Some(*digest)),
+        Subject::Head(head) => (&**head, None),
+        Subject::Named(nevra) => {
+            let Some((build, package)) = find(source, nevra, None).map_err(unanswered)? else {
+                return Ok(None);
+            };
+            fetched = fetch_head(source, common, &build, &package)?;
+            (&fetched, None)
+        }
+        Subject::Installed { nevra, header } => {
+            let found = find(source, nevra, Some(*header)).map_err(unanswered)?;
+            let Some((build, package)) = found else {
+                return Ok(None);
+            };
+            fetched = fetch_head(source, common, &build, &package)?;
+            if fetched.header_digest() != *header {
+                return Err(Failure::failed(format!(
+                    "the repository has another header for {nevra} than {header}, which is installed"
+                )));
+            }
+            (&fetched, None)
+        }
+    };
+    let nevra = nevra_of(head)?;
+    let found = find(source, &nevra, Some(head.header_digest())).map_err(unanswered)?;
+    // What nobody knows has a chain too: one without evidence.
+    let gathered = match found {
+        Some((build, package)) => gather(source, common, &build, &package).map_err(unanswered)?,
+        None => Gathered::default(),
+    };
+    let evidence = gathered.about(head, file, trust.signature(head));
+    Ok(Some(chain(&trust.trust, &evidence, now())))
+}
+
+fn nevra_of(head: &Head) -> Result<Nevra, Failure> {
+    Package::from_head(head)
+        .map(|package| package.nevra)
+        .map_err(Failure::usage)
+}
+
+fn fetch_head(
+    source: &dyn Source,
+    common: &Common,
+    build: &BuildStatus,
+    package: &PackageStatus,
+) -> Result<Head, Failure> {
+    let found = published_head(source, common, build, package).map_err(unanswered)?;
+    found.ok_or_else(|| {
+        Failure::failed(format!(
+            "the newest release does not serve {}: it was withdrawn, or is not published yet",
+            package.nevra
+        ))
+    })
+}
+
+fn unknown(subject: &Subject) -> Failure {
+    let name = match subject {
+        Subject::Named(nevra) | Subject::Installed { nevra, .. } => nevra.to_string(),
+        Subject::File { head, .. } | Subject::Head(head) => head.header_digest().to_string(),
+    };
+    Failure::failed(format!("the repository has no package {name}"))
+        .with_hint("is it the right --server?")
+}
+
+fn unanswered(error: SourceError) -> Failure {
+    match error {
+        SourceError::Api(error) => Failure::from(error),
+        SourceError::Read { .. } => Failure::new(Exit::Unreachable, error),
+        SourceError::Digest { .. } | SourceError::Shape { .. } => Failure::failed(error),
+    }
+}

@@ -1,0 +1,148 @@
+//! Where evidence comes from: one question, one document, whether it is asked of a server or of a pack.
+
+use crate::api::{ApiError, Client, query_value};
+use repo_model::{FileDigest, HeaderDigest, Nevra};
+use std::io::{Cursor, Read};
+
+/// Largest document that is fetched whole, bytes.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// One thing that can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// The builds that made a package: `BuildStatus` as JSON, a list.
+    Builds(Nevra),
+    /// All releases, newest first: `ReleaseStatus` as JSON, a list.
+    Releases,
+    /// A document by its digest.
+    Document(FileDigest),
+    /// A statement with its place in the log, by the statement's digest.
+    Bundle(FileDigest),
+    /// The newest head of the log.
+    Checkpoint,
+    /// The beginning of a published package, up to its payload.
+    Head {
+        /// Its header.
+        header: HeaderDigest,
+        /// Its path at the server.
+        path: String,
+    },
+}
+
+impl Item {
+    /// Its path at a server.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Builds(nevra) => {
+                let nevra = query_value(&nevra.to_string());
+                format!("/api/v1/builds?limit=100&package={nevra}")
+            }
+            Self::Releases => "/api/v1/releases".to_owned(),
+            Self::Document(digest) => format!("/evidence/sha256/{digest}"),
+            Self::Bundle(digest) => format!("/evidence/sha256/{digest}.sigstore.json"),
+            Self::Checkpoint => "/log/checkpoint".to_owned(),
+            Self::Head { path, .. } => path.clone(),
+        }
+    }
+
+    /// Its name in a pack.
+    pub fn name(&self) -> String {
+        match self {
+            // Names can be longer than an archive's.
+            Self::Builds(nevra) => {
+                let name = FileDigest::of(nevra.to_string().as_bytes());
+                format!("builds/{name}.json")
+            }
+            Self::Releases => "releases.json".to_owned(),
+            Self::Document(digest) => format!("documents/{digest}"),
+            Self::Bundle(digest) => format!("bundles/{digest}.sigstore.json"),
+            Self::Checkpoint => "checkpoint".to_owned(),
+            Self::Head { header, .. } => format!("heads/{header}"),
+        }
+    }
+}
+
+/// Why something cannot be had. That it is not there is no error.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The server did not answer, or not as it should.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The answer broke off, or is longer than any document. Retrying may help.
+    #[error("cannot read {path}")]
+    Read {
+        /// What was asked for.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The document is not the one that was asked for: the server or the pack lies, or is damaged.
+    #[error("{path} is sha256 {found}")]
+    Digest {
+        /// What was asked for.
+        path: String,
+        /// What came.
+        found: FileDigest,
+    },
+    /// The answer is not what it should be.
+    #[error("{path} does not read: {why}")]
+    Shape {
+        /// What was asked for.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// Answers questions for evidence.
+pub trait Source {
+    /// A reader of the bytes; `None` when there is no such thing.
+    fn open(&self, item: &Item) -> Result<Option<Box<dyn Read + '_>>, SourceError>;
+
+    /// The bytes. A document is checked against its digest.
+    fn fetch(&self, item: &Item) -> Result<Option<Vec<u8>>, SourceError> {
+        let Some(reader) = self.open(item)? else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        let failed = |source| SourceError::Read {
+            path: item.path(),
+            source,
+        };
+        reader
+            .take(MAX_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+        let found = FileDigest::of(&bytes);
+        match item {
+            Item::Document(wanted) if found != *wanted => Err(SourceError::Digest {
+                path: item.path(),
+                found,
+            }),
+            _ => Ok(Some(bytes)),
+        }
+    }
+}
+
+/// A server.
+#[derive(Debug)]
+pub struct Server(pub Client);
+
+impl Source for Server {
+    fn open(&self, item: &Item) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
+        match self.0.get(&item.path()) {
+            Ok(answer) => {
+                let body = answer.into_body().into_with_config().limit(MAX_BYTES);
+                Ok(Some(Box::new(body.reader())))
+            }
+            Err(error) if error.refused_with() == Some(404) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Bytes that are in memory.
+pub(super) fn in_memory(bytes: &[u8]) -> Box<dyn Read + '_> {
+    Box::new(Cursor::new(bytes))
+}
