@@ -237,7 +237,8 @@ fn switched_off_there_is_none_and_none_is_made() {
     let mut world = World::prepared();
     world.config.post_quantum = PostQuantum::Off;
     let made = keys::init(&world.config, now()).unwrap().made;
-    assert_eq!(made, ["package-key", "metadata-key", "statement-key"]);
+    let plain = ["package-key", "metadata-key", "statement-key", "log-key"];
+    assert_eq!(made, plain);
     let error = life::stage(&world.config, KeyRole::MetadataPqc, now()).unwrap_err();
     assert!(error.to_string().contains("is off"), "{error}");
     world.serve();
