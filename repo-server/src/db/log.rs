@@ -80,6 +80,29 @@ pub fn append(
     Ok(())
 }
 
+/// Takes over the places from `from` on, with the published checkpoint over `size` entries; what had a
+/// place there and waited for its tiles comes after.
+pub fn take_over(
+    tx: &Transaction<'_>,
+    from: u64,
+    statements: &[FileDigest],
+    size: u64,
+    note: &str,
+) -> Result<(), DbError> {
+    let waiting = pending(tx, from, progress(tx)?.entries)?;
+    tx.execute("DELETE FROM log_pending", [])?;
+    tx.execute("DELETE FROM log_entries WHERE entry_index >= ?1", [from])?;
+    tx.execute("DELETE FROM log_checkpoints", [])?;
+    let mut place =
+        tx.prepare_cached("INSERT INTO log_entries (entry_index, statement) VALUES (?1, ?2)")?;
+    for (index, statement) in (from..).zip(statements) {
+        place.execute(params![index, statement.as_bytes()])?;
+    }
+    insert_checkpoint(tx, size, note)?;
+    set_published(tx, size)?;
+    append(tx, &waiting, None)
+}
+
 /// Entries `from..to`, none of which has its tiles yet.
 pub fn pending(connection: &Connection, from: u64, to: u64) -> Result<Vec<LogEntry>, DbError> {
     let mut statement = connection.prepare_cached(
@@ -183,6 +206,17 @@ mod tests {
             assert_eq!(progress(tx)?, at(3, 2, 2));
             assert_eq!(published_checkpoint(tx)?.as_deref(), Some("two"));
             assert_eq!(pending(tx, 0, 3)?.len(), 1);
+
+            // The files know of two more, of which one waits here at another place.
+            append(tx, &[entry(4)], None)?;
+            let files = [FileDigest::of(&[9]), FileDigest::of(&[4])];
+            take_over(tx, 2, &files, 4, "four")?;
+            assert_eq!(progress(tx)?, at(5, 4, 4));
+            assert_eq!(published_checkpoint(tx)?.as_deref(), Some("four"));
+            for (statement, index) in [(1, 0), (2, 1), (9, 2), (4, 3), (3, 4)] {
+                assert_eq!(index_of(tx, FileDigest::of(&[statement]))?, Some(index));
+            }
+            assert_eq!(pending(tx, 0, 9)?, [entry(3)]);
             Ok(())
         }));
         done.unwrap();

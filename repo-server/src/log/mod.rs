@@ -8,6 +8,7 @@
 
 mod entries;
 mod proofs;
+mod restored;
 mod tiles;
 
 pub use proofs::{attach, bundle, trusted_root};
@@ -91,6 +92,7 @@ pub enum LogError {
 pub async fn advance(app: &App, also: &[FileDigest]) -> Result<(), JobError> {
     let _one_at_a_time = app.sequencer.lock().await;
     entries::take_in(app, also).await?;
+    restored::take_over(app).await?;
     loop {
         let progress = app.db.read(db::log::progress).await?;
         if progress.published < progress.signed {

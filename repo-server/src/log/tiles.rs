@@ -20,6 +20,11 @@ const FULL_WIDTH: u16 = 256;
 pub struct StatementsTile(Tile);
 
 impl StatementsTile {
+    /// Beside this bundle of entries.
+    pub fn of(bundle: Tile) -> Self {
+        Self(bundle)
+    }
+
     /// Reads what follows `statements/` in a path.
     pub fn parse(rest: &str) -> Option<Self> {
         format!("tile/entries/{rest}").parse().ok().map(Self)
