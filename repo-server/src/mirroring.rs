@@ -41,6 +41,11 @@ impl Signatures for PinnedKeys {
         Ok(verify_any_detached(text, signature, &self.certificates)?)
     }
 
+    fn is_pinned(&self, key: &[u8]) -> bool {
+        let read = Certificate::all_from_bytes(key).unwrap_or_default();
+        !read.is_empty() && read.iter().all(|one| self.certificates.contains(one))
+    }
+
     fn package(&self, head: &Head) -> Result<(), BoxError> {
         verify_foreign_signature(head, &self.certificates)?;
         Ok(())

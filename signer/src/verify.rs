@@ -60,7 +60,7 @@ pub enum VerifyError {
 }
 
 /// An OpenPGP certificate (public key) to verify with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Certificate(Cert);
 
 impl Certificate {

@@ -8,11 +8,13 @@ use super::request::{Request, Watch};
 use super::round::{Got, Job};
 use super::site::Site;
 use super::state::{Head, Row, State};
+use super::store::{is_file, same_file};
 use super::tree::{self, Stage};
 use super::{Summary, SyncError};
 use crate::reading::REPOMD;
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 
 /// Largest `repomd.xml.key`.
 const KEY_MAX_BYTES: u64 = 1 << 20;
@@ -47,10 +49,8 @@ impl Job<'_> {
         site.keep_pointer(pointer)
             .map_err(SyncError::local(site.own.join("upstream")))?;
         for file in files.iter().filter(|file| file.place_last) {
-            let target = site.place(&file.path);
-            site.store
-                .place(file.row.sha256, &target)
-                .map_err(SyncError::local(target))?;
+            file.place(site)
+                .map_err(SyncError::local(site.place(&file.path)))?;
         }
         stage.switch().map_err(fail())?;
         rows.extend(files.into_iter().map(|file| (file.path, file.row)));
@@ -84,9 +84,13 @@ impl Job<'_> {
         fs::write(upstream.join(REPOMD), &pointer.text).map_err(fail())?;
         fs::create_dir_all(&into).map_err(fail())?;
         let here = packages.items.iter().zip(got);
+        // Clients fetch these from where they are.
+        let elsewhere = packages.elsewhere.iter();
+        let elsewhere = elsewhere.filter_map(|package| Some(package.claim.as_ref()?.hex()));
         let kept: HashSet<String> = here
             .filter(|(_, got)| matches!(got, Got::Here { .. }))
             .map(|(item, _)| item.claim.hex())
+            .chain(elsewhere)
             .collect();
         rewrite
             .rewrite(&upstream, &into, &kept)
@@ -96,11 +100,20 @@ impl Job<'_> {
         Ok(into.join("repodata"))
     }
 
-    /// The key that openSUSE's repositories hold beside `repomd.xml`; served, never used.
+    /// The key that openSUSE's repositories hold beside `repomd.xml`; served, never used. No signature covers
+    /// it and clients are asked to trust it for good, so it must be one that the caller knows.
     fn key(&self) -> Option<Vec<u8>> {
+        let signatures = self.verify.repomd()?;
         self.peers.iter().find_map(|peer| {
             match peer.read_small(&format!("{REPOMD}.key"), KEY_MAX_BYTES) {
-                Ok(key) => Some(key),
+                Ok(key) if signatures.is_pinned(&key) => Some(key),
+                Ok(_) => {
+                    let label = peer.label();
+                    self.watch.note(&format!(
+                        "{label}: {REPOMD}.key is not one of the given keys, and is left out"
+                    ));
+                    None
+                }
                 Err(Problem::Missing) => None,
                 Err(problem) => {
                     tracing::debug!("{}: {REPOMD}.key: {problem}", peer.label());
@@ -148,6 +161,30 @@ struct Placed {
     path: Box<str>,
     row: Row,
     place_last: bool,
+    /// Where else the same content is, should the store not have it.
+    twin: Option<Box<str>>,
+}
+
+impl Placed {
+    fn place(&self, site: &Site) -> io::Result<()> {
+        let (digest, target) = (self.row.sha256, site.place(&self.path));
+        let served = site.state.files.get(&self.path);
+        if served.is_some_and(|served| {
+            served.sha256 == digest
+                && fs::symlink_metadata(&target).is_ok_and(|data| served.is_untouched(&data))
+        }) {
+            return Ok(());
+        }
+        // The store may be a new one, or swept of what is on another file system.
+        let in_store = site.store.look(digest, Some(self.row.size_bytes)).is_some();
+        match &self.twin {
+            Some(twin) if !in_store => {
+                let source = site.place(twin);
+                site.store.place_from(&source, digest, &target)
+            }
+            _ => site.store.place(digest, &target),
+        }
+    }
 }
 
 fn here(item: &Item, got: &Got) -> Option<Placed> {
@@ -156,6 +193,7 @@ fn here(item: &Item, got: &Got) -> Option<Placed> {
             path: item.path.clone(),
             row: row.clone(),
             place_last: *place_last,
+            twin: None,
         }),
         Got::Missing { .. } => None,
     }
@@ -171,6 +209,7 @@ fn placed(packages: &Packages, got: &[Got]) -> Vec<Placed> {
                 path: path.clone(),
                 row: row.clone(),
                 place_last: true,
+                twin: packages.items.get(*number).map(|item| item.path.clone()),
             });
         }
     }
@@ -193,8 +232,13 @@ pub(super) fn drop_strays(site: &mut Site, request: &Request) -> Result<bool, Sy
         if site.state.files.contains_key(&path) {
             continue;
         }
-        // It may never have got there.
-        if let Ok(data) = fs::symlink_metadata(site.place(&path)) {
+        // It may never have got there, or somebody has put a file of his own there since.
+        let target = site.place(&path);
+        if let Ok(data) = fs::symlink_metadata(&target)
+            && data.is_file()
+            && (same_file(&site.store.object(digest), &target)
+                || is_file(&target, &Claim::of(digest)).is_ok_and(|found| found.is_some()))
+        {
             let mut row = Row::of(&data, digest, &Claim::of(digest));
             row.dropped_at = Some(request.now.unix_secs());
             site.state.files.insert(path, row);

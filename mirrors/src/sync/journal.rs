@@ -5,19 +5,26 @@
 //! boot 1b4e28ba-2fa1-11d2-883f-0016d3cca427
 //! have ba7816bf…15ad -
 //! have 3a985da7…a4ea sha512:2bbc…
+//! doubt 3a985da7…a4ea
+//! rechecked
 //! place ba7816bf…15ad Packages/a-1-1.noarch.rpm
 //! settled
 //! ```
 //!
 //! `have`: an object is whole; with the claim it fulfils when that is no SHA-256. `place`: it goes to this place
-//! now, which the state does not know yet. `settled`: all objects above are on the disk. After a crash of the program every object counts, since the kernel has what was
-//! written; after a crash of the machine those that were not settled are read again.
+//! now, which the state does not know yet. `settled`: all objects above are on the disk. After a crash of
+//! the program every object counts, since the kernel has what was written; after a crash of the machine those
+//! that were not settled are read again. `doubt`: an object that must be read again; `rechecked`: all of
+//! those were.
+//!
+//! Every run begins by writing the journal of the run before anew without what it says twice, so that syncs
+//! which fail again and again do not make it grow.
 
 use super::claim::Claim;
 use repo_model::FileDigest;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, BufWriter, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -28,6 +35,8 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 pub(super) struct Journal {
     path: PathBuf,
     file: Mutex<File>,
+    /// Objects that were read to their end in this run.
+    sound: Mutex<HashSet<FileDigest>>,
 }
 
 /// What the run before has left.
@@ -37,8 +46,10 @@ pub(super) struct Replayed {
     pub by_claim: HashMap<Claim, FileDigest>,
     /// Objects that may be damaged: the machine went down before they were on the disk.
     pub doubtful: HashSet<FileDigest>,
+    /// Objects that are whole unless the machine goes down.
+    unsettled: HashSet<FileDigest>,
     /// Places that objects went to.
-    pub placed: Vec<(Box<str>, FileDigest)>,
+    placed: BTreeMap<Box<str>, FileDigest>,
 }
 
 impl Journal {
@@ -56,37 +67,45 @@ impl Journal {
             Err(error) => return Err(error),
         };
         let mut replayed = replay(&text);
-        let same_boot = text.lines().next() == Some(&format!("boot {boot}"));
-        if same_boot {
-            replayed.doubtful.clear();
+        if text.lines().next() != Some(&format!("boot {boot}")) {
+            let unsettled = std::mem::take(&mut replayed.unsettled);
+            replayed.doubtful.extend(unsettled);
         }
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-        if !same_boot {
-            file.set_len(0)?;
-            file.write_all(format!("boot {boot}\n").as_bytes())?;
-            for (claim, digest) in &replayed.by_claim {
-                file.write_all(format!("have {digest} {claim}\n").as_bytes())?;
-            }
-            for (path, digest) in &replayed.placed {
-                file.write_all(format!("place {digest} {path}\n").as_bytes())?;
-            }
-        } else if !text.ends_with('\n') {
-            // The line that was being written is lost; the next one stands alone.
-            file.write_all(b"\n")?;
-        }
+        let fresh = path.with_extension("new");
+        write_anew(&fresh, boot, &replayed)?;
+        fs::rename(&fresh, path)?;
         let journal = Self {
             path: path.to_owned(),
-            file: Mutex::new(file),
+            file: Mutex::new(OpenOptions::new().append(true).open(path)?),
+            sound: Mutex::default(),
         };
         Ok((journal, replayed))
     }
 
     /// An object is whole.
     pub fn have(&self, digest: FileDigest, claim: &Claim) -> io::Result<()> {
+        self.read_again(digest);
         match claim.sha256() {
             Some(_) => self.append(&format!("have {digest} -\n")),
             None => self.append(&format!("have {digest} {claim}\n")),
         }
+    }
+
+    /// All doubtful objects were read again.
+    pub fn rechecked(&self) -> io::Result<()> {
+        self.append("rechecked\n")
+    }
+
+    /// An object was read to its end in this run, and is what it should be.
+    pub fn read_again(&self, digest: FileDigest) {
+        let mut sound = self.sound.lock().unwrap_or_else(PoisonError::into_inner);
+        sound.insert(digest);
+    }
+
+    /// Whether an object was read to its end in this run.
+    pub fn is_sound(&self, digest: FileDigest) -> bool {
+        let sound = self.sound.lock().unwrap_or_else(PoisonError::into_inner);
+        sound.contains(&digest)
     }
 
     /// An object goes to its place: should nothing ever name it there, it is found again by this.
@@ -95,7 +114,7 @@ impl Journal {
     }
 
     /// All places so far.
-    pub fn placed(&self) -> io::Result<Vec<(Box<str>, FileDigest)>> {
+    pub fn placed(&self) -> io::Result<BTreeMap<Box<str>, FileDigest>> {
         Ok(replay(&fs::read_to_string(&self.path)?).placed)
     }
 
@@ -118,6 +137,28 @@ impl Journal {
     }
 }
 
+/// Writes what was replayed, so that replaying it again gives the same; durably.
+fn write_anew(path: &Path, boot: &str, replayed: &Replayed) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    writeln!(out, "boot {boot}")?;
+    for digest in &replayed.doubtful {
+        writeln!(out, "doubt {digest}")?;
+    }
+    for (claim, digest) in &replayed.by_claim {
+        writeln!(out, "have {digest} {claim}")?;
+    }
+    writeln!(out, "settled")?;
+    for digest in &replayed.unsettled {
+        writeln!(out, "have {digest} -")?;
+    }
+    for (place, digest) in &replayed.placed {
+        writeln!(out, "place {digest} {place}")?;
+    }
+    out.into_inner()
+        .map_err(io::IntoInnerError::into_error)?
+        .sync_all()
+}
+
 fn boot_id() -> String {
     // Without one, every run counts as after a crash of the machine: slower, never wrong.
     let id = fs::read_to_string(BOOT_ID).unwrap_or_default();
@@ -137,17 +178,21 @@ fn replay(text: &str) -> Replayed {
                 let Ok(digest) = digest.parse::<FileDigest>() else {
                     continue;
                 };
-                replayed.doubtful.insert(digest);
+                replayed.unsettled.insert(digest);
                 if let Ok(claim) = claim.parse::<Claim>() {
                     replayed.by_claim.insert(claim, digest);
                 }
             }
             (Some("place"), Some(digest), Some(path)) => {
                 if let Ok(digest) = digest.parse::<FileDigest>() {
-                    replayed.placed.push((path.into(), digest));
+                    replayed.placed.insert(path.into(), digest);
                 }
             }
-            (Some("settled"), None, None) => replayed.doubtful.clear(),
+            (Some("doubt"), Some(digest), None) => {
+                replayed.doubtful.extend(digest.parse::<FileDigest>().ok());
+            }
+            (Some("rechecked"), None, None) => replayed.doubtful.clear(),
+            (Some("settled"), None, None) => replayed.unsettled.clear(),
             _ => {}
         }
     }
@@ -183,11 +228,41 @@ mod tests {
         let (after, replayed) = Journal::open_in_boot(&path, "2").unwrap();
         assert_eq!(replayed.doubtful, HashSet::from([a, b]));
         drop(after);
-        let (last, replayed) = Journal::open_in_boot(&path, "2").unwrap();
+        // Reading them again was cut off, by whatever.
+        for boot in ["2", "3", "3"] {
+            let (_, replayed) = Journal::open_in_boot(&path, boot).unwrap();
+            assert_eq!(replayed.doubtful, HashSet::from([a, b]), "{boot}");
+        }
+        let (done, _) = Journal::open_in_boot(&path, "3").unwrap();
+        done.rechecked().unwrap();
+        let (last, replayed) = Journal::open_in_boot(&path, "4").unwrap();
+        assert!(replayed.doubtful.is_empty());
         assert_eq!(replayed.by_claim.get(&sha1), Some(&b));
-        assert_eq!(last.placed().unwrap(), [("a b.rpm".into(), b)]);
+        assert_eq!(
+            last.placed().unwrap(),
+            BTreeMap::from([("a b.rpm".into(), b)])
+        );
         last.finish().unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn syncs_that_fail_again_and_again_do_not_make_the_journal_grow() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal");
+        let mut sizes = HashSet::new();
+        for _ in 0..3 {
+            let (journal, _) = Journal::open_in_boot(&path, "1").unwrap();
+            for n in 0..100_u32 {
+                let digest = FileDigest::of(&n.to_le_bytes());
+                journal.have(digest, &Claim::of(digest)).unwrap();
+                journal.place(digest, &format!("p{n}.rpm")).unwrap();
+            }
+            drop(journal);
+            drop(Journal::open_in_boot(&path, "1").unwrap());
+            sizes.insert(fs::metadata(&path).unwrap().len());
+        }
+        assert_eq!(sizes.len(), 1, "{sizes:?}");
     }
 
     #[test]

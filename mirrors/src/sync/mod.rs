@@ -39,7 +39,7 @@ use peer::Peer;
 use pointer::{Pointer, Said};
 use repo_model::FileDigest;
 use round::{Ended, Job};
-use site::Site;
+use site::{Known, Site};
 use std::io;
 use std::path::PathBuf;
 
@@ -217,7 +217,7 @@ pub fn sync(
     watch: &dyn Watch,
 ) -> Result<Summary, SyncError> {
     let mut site = Site::open(request)?;
-    let peers: Vec<Peer> = request.upstreams.iter().cloned().map(Peer::new).collect();
+    let peers = Peer::all(request);
     let job = Job {
         request,
         peers: &peers,
@@ -226,11 +226,12 @@ pub fn sync(
         watch,
     };
     watch.step("asking upstream");
-    let known = site.pointer();
-    let mut pointer = match (
-        pointer::ask(request, &peers, verify, known.as_ref(), watch)?,
-        known,
-    ) {
+    let Known {
+        pointer: known,
+        newest,
+    } = site.known(verify);
+    let said = pointer::ask(request, &peers, verify, known.as_ref(), newest, watch)?;
+    let mut pointer = match (said, known) {
         (Said::New(pointer), _) => *pointer,
         (Said::Same, Some(known)) => {
             if is_whole(&job, &site) {

@@ -1,6 +1,7 @@
 //! How fast: a common limit for all workers, and the least that an upstream must give.
 
 use super::request::Patience;
+use std::io::{self, ErrorKind, Read};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,65 @@ impl Pace {
     }
 }
 
+/// A body that ends with an error when it comes too slowly.
+pub(super) struct Paced<R> {
+    body: R,
+    pace: Pace,
+    /// Waited for all of it so far.
+    spent: Duration,
+    bytes: u64,
+    most: Option<Duration>,
+    too_slow: Option<u64>,
+}
+
+impl<R: Read> Paced<R> {
+    /// `most`: longest wait for all of it.
+    pub fn new(body: R, patience: Patience, most: Option<Duration>) -> Self {
+        Self {
+            body,
+            pace: Pace::new(patience),
+            spent: Duration::ZERO,
+            bytes: 0,
+            most,
+            too_slow: None,
+        }
+    }
+
+    /// The bytes a second, when it ended because of them.
+    pub fn too_slow(&self) -> Option<u64> {
+        self.too_slow
+    }
+
+    fn note(&mut self, count: usize, took: Duration) -> Result<(), u64> {
+        self.spent += took;
+        self.bytes += count as u64;
+        // The end of it is not slow.
+        if count == 0 {
+            return Ok(());
+        }
+        self.pace.read(count, took)?;
+        match self.most.is_some_and(|most| self.spent > most) {
+            true => Err((self.bytes as f64 / self.spent.as_secs_f64()) as u64),
+            false => Ok(()),
+        }
+    }
+}
+
+impl<R: Read> Read for Paced<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let start = Instant::now();
+        let count = self.body.read(buffer)?;
+        match self.note(count, start.elapsed()) {
+            Ok(()) => Ok(count),
+            Err(bytes_per_sec) => {
+                self.too_slow = Some(bytes_per_sec);
+                let why = format!("it is too slow: {bytes_per_sec} bytes a second");
+                Err(io::Error::new(ErrorKind::TimedOut, why))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +156,23 @@ mod tests {
         assert_eq!(limit.owed(100, later), Duration::from_millis(100));
         assert_eq!(Limit::new(None).owed(1 << 30, start), Duration::ZERO);
         assert_eq!(limit.piece_bytes(1 << 16), 512);
+    }
+
+    #[test]
+    fn a_small_file_must_come_to_its_end_even_when_it_comes_on() {
+        let patience = Patience {
+            slowest_bytes_per_sec: 100,
+            slow_window: Duration::from_secs(10),
+            ..Patience::default()
+        };
+        let most = Some(Duration::from_secs(40));
+        let mut paced = Paced::new(io::empty(), patience, most);
+        let second = Duration::from_secs(1);
+        let end = (1..100).find_map(|n| Some((n, paced.note(150, second).err()?)));
+        assert_eq!(end, Some((41, 150)));
+        let mut endless = Paced::new(io::empty(), patience, None);
+        assert!((1..100).all(|_| endless.note(150, second).is_ok()));
+        assert!((1..100).any(|_| endless.note(1, second).is_err()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The upstreams of one sync: what each says, how each behaves, and whose turn it is.
 
-use super::request::{Place, Upstream};
+use super::pace::Paced;
+use super::request::{Patience, Place, Request, Upstream};
 use crate::http::{Answer, HttpError, Validators};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek as _, SeekFrom};
@@ -9,6 +10,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Wrong files from one upstream after which nothing more is asked of it.
 const WRONG_FILES_MAX: u32 = 8;
+/// A small file may take so many times the window in which slowness is measured.
+const SMALL_FILE_WINDOWS: u32 = 4;
 /// Failures in a row after which an upstream is asked only when the others cannot help.
 const FAILURES_MAX: u32 = 5;
 
@@ -46,11 +49,12 @@ impl Problem {
         )
     }
 
-    /// Whether the upstream gave something that it should not have.
+    /// Whether the upstream gave something that it should not have. A package that nobody signed and that the
+    /// metadata names by its digest is the repository's own, whoever gives it.
     fn is_wrong_content(&self) -> bool {
         matches!(
             self,
-            Self::Size { .. } | Self::TooLarge(_) | Self::Checksum { .. } | Self::Signature(_)
+            Self::Size { .. } | Self::TooLarge(_) | Self::Checksum { .. }
         )
     }
 }
@@ -76,19 +80,29 @@ fn from_io(error: io::Error) -> Problem {
 /// One upstream, as this sync knows it.
 pub(super) struct Peer {
     pub upstream: Upstream,
+    pub patience: Patience,
     in_flight: AtomicUsize,
     failures: AtomicU32,
     wrong_files: AtomicU32,
 }
 
 impl Peer {
-    pub fn new(upstream: Upstream) -> Self {
+    pub fn new(upstream: Upstream, patience: Patience) -> Self {
         Self {
             upstream,
+            patience,
             in_flight: AtomicUsize::new(0),
             failures: AtomicU32::new(0),
             wrong_files: AtomicU32::new(0),
         }
+    }
+
+    /// All upstreams of a request.
+    pub fn all(request: &Request) -> Vec<Self> {
+        let upstreams = request.upstreams.iter().cloned();
+        upstreams
+            .map(|upstream| Self::new(upstream, request.patience))
+            .collect()
     }
 
     pub fn label(&self) -> &str {
@@ -113,7 +127,27 @@ impl Peer {
 
     /// A whole small file.
     pub fn read_small(&self, path: &str, limit_bytes: u64) -> Result<Vec<u8>, Problem> {
-        read_small(self.open(path, 0)?, limit_bytes)
+        self.read_to_end(self.open(path, 0)?, limit_bytes)
+    }
+
+    /// A small file that was asked for, to its end. It must not only come on, but come to its end soon.
+    pub fn read_to_end(&self, answer: Answer, limit_bytes: u64) -> Result<Vec<u8>, Problem> {
+        if answer.size_bytes.is_some_and(|size| size > limit_bytes) {
+            return Err(Problem::TooLarge(limit_bytes));
+        }
+        let most = self.patience.slow_window * SMALL_FILE_WINDOWS;
+        let mut body = Paced::new(answer.body, self.patience, Some(most));
+        let mut bytes = Vec::new();
+        let read = (&mut body).take(limit_bytes + 1).read_to_end(&mut bytes);
+        match (read, body.too_slow()) {
+            (Ok(_), _) if bytes.len() as u64 > limit_bytes => Err(Problem::TooLarge(limit_bytes)),
+            (Ok(_), _) => Ok(bytes),
+            (Err(_), Some(bytes_per_sec)) => Err(Problem::TooSlow(bytes_per_sec)),
+            (Err(error), None) => Err(Problem::BrokeOff {
+                got_bytes: bytes.len() as u64,
+                why: error.to_string(),
+            }),
+        }
     }
 
     /// What came of a file.
@@ -141,23 +175,6 @@ impl Peer {
     fn is_given_up(&self) -> bool {
         self.wrong_files.load(Ordering::Relaxed) >= WRONG_FILES_MAX
     }
-}
-
-/// Reads a small file to its end.
-pub(super) fn read_small(answer: Answer, limit_bytes: u64) -> Result<Vec<u8>, Problem> {
-    if answer.size_bytes.is_some_and(|size| size > limit_bytes) {
-        return Err(Problem::TooLarge(limit_bytes));
-    }
-    let mut bytes = Vec::new();
-    let read = answer.body.take(limit_bytes + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Problem::BrokeOff {
-        got_bytes: bytes.len() as u64,
-        why: error.to_string(),
-    })?;
-    if bytes.len() as u64 > limit_bytes {
-        return Err(Problem::TooLarge(limit_bytes));
-    }
-    Ok(bytes)
 }
 
 fn open_file(root: &Path, path: &str, from: u64) -> io::Result<Answer> {
@@ -238,7 +255,10 @@ mod tests {
     fn peers(count: usize) -> Vec<Peer> {
         let url = |n| format!("http://h{n}/");
         (0..count)
-            .map(|n| Peer::new(Upstream::new(&url(n), Duration::from_secs(1)).unwrap()))
+            .map(|n| {
+                let upstream = Upstream::new(&url(n), Duration::from_secs(1)).unwrap();
+                Peer::new(upstream, Patience::default())
+            })
             .collect()
     }
 
@@ -266,6 +286,9 @@ mod tests {
         assert!(tries.next(&peers).is_none());
         // Lacking files is no offence.
         (0..100).for_each(|_| peers[1].judge(Err(&Problem::Missing)));
+        // Nor is it to have what the metadata names and nobody signed.
+        let unsigned = Problem::Signature("nobody signed it".to_owned());
+        (0..100).for_each(|_| peers[1].judge(Err(&unsigned)));
         assert_eq!(Tries::new(&peers, 1).next(&peers).unwrap().number, 1);
     }
 }

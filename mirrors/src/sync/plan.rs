@@ -13,6 +13,8 @@ const PATH_MAX_BYTES: usize = 2_048;
 const LIST_MAX_BYTES: usize = 96 << 20;
 /// What an item costs beside its path.
 const ITEM_BYTES: usize = 160;
+/// What looking for the newest costs for a package, beside its name and version.
+const NEWEST_BYTES: usize = 160;
 
 /// Whether a file may change under its name, and what is known of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,15 @@ pub(super) struct Item {
     pub kind: Kind,
 }
 
+/// A package that its metadata places on another site: it stays there, and stays listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Elsewhere {
+    /// For people.
+    pub path: Box<str>,
+    /// None: it is of no known kind, and nobody could check it.
+    pub claim: Option<Claim>,
+}
+
 /// The packages of a repository, as far as they are wanted.
 #[derive(Debug, Default)]
 pub(super) struct Packages {
@@ -42,7 +53,7 @@ pub(super) struct Packages {
     /// Packages that primary lists.
     pub listed: u64,
     /// Packages on other sites.
-    pub elsewhere: Vec<Box<str>>,
+    pub elsewhere: Vec<Elsewhere>,
     /// Packages whose checksum can be forged.
     pub weak: u64,
 }
@@ -103,15 +114,14 @@ pub(super) fn packages(
         file: href.to_owned(),
         why,
     };
-    let mut list = List::default();
-    let mut newest = filters.newest_only.then(Newest::default);
+    let mut list = List {
+        newest: filters.newest_only.then(Newest::default),
+        ..List::default()
+    };
     read_primary(primary, |claim| {
         list.found.listed += 1;
         if !filters.take(&claim) || list.fault.is_some() {
             return;
-        }
-        if let Some(newest) = &mut newest {
-            newest.look(&claim, list.all.len());
         }
         list.add(&claim, taken);
     })
@@ -119,8 +129,7 @@ pub(super) fn packages(
     if let Some(why) = list.fault {
         return Err(wrong(why));
     }
-    let stay = newest.map(Newest::stay);
-    Ok(list.finish(stay))
+    Ok(list.finish())
 }
 
 /// Packages under way.
@@ -129,7 +138,8 @@ struct List {
     found: Packages,
     /// All that the filters take; none stands where a package is on another site.
     all: Vec<Option<Item>>,
-    elsewhere: Vec<(usize, Box<str>)>,
+    elsewhere: Vec<(usize, Elsewhere)>,
+    newest: Option<Newest>,
     bytes: usize,
     fault: Option<String>,
 }
@@ -137,6 +147,12 @@ struct List {
 impl List {
     fn add(&mut self, claim: &PackageClaim, taken: &[Item]) {
         let number = self.all.len();
+        if let Some(newest) = &mut self.newest {
+            let version = &claim.version;
+            let texts = [&claim.name, &claim.arch, &version.version, &version.release];
+            self.bytes += texts.map(String::len).iter().sum::<usize>() + NEWEST_BYTES;
+            newest.look(claim, number);
+        }
         match item(claim, taken) {
             Ok(Some(item)) => {
                 self.bytes += item.path.len() + ITEM_BYTES;
@@ -145,7 +161,8 @@ impl List {
             Ok(None) => {
                 let path: Box<str> = shown(&claim.href).into();
                 self.bytes += path.len() + ITEM_BYTES;
-                self.elsewhere.push((number, path));
+                let claim = claim.checksum.as_ref().and_then(Claim::new);
+                self.elsewhere.push((number, Elsewhere { path, claim }));
                 self.all.push(None);
             }
             Err(why) => {
@@ -161,7 +178,8 @@ impl List {
     }
 
     /// Leaves out what does not stay, and what is there twice.
-    fn finish(self, stay: Option<Vec<usize>>) -> Packages {
+    fn finish(self) -> Packages {
+        let stay = self.newest.map(Newest::stay);
         let mut found = self.found;
         let stays = |number: &usize| {
             stay.as_ref()
@@ -170,7 +188,7 @@ impl List {
         let elsewhere = self.elsewhere.into_iter();
         found.elsewhere = elsewhere
             .filter(|(number, _)| stays(number))
-            .map(|(_, path)| path)
+            .map(|(_, package)| package)
             .collect();
         let mut places: HashMap<Box<str>, usize> = HashMap::with_capacity(self.all.len());
         let mut contents: HashMap<Claim, usize> = HashMap::with_capacity(self.all.len());
@@ -280,7 +298,35 @@ mod tests {
         assert_eq!(found.items[0].path.as_ref(), "x/a.rpm");
         assert_eq!(found.twins, [("y/a.rpm".into(), 0)]);
         assert_eq!(found.contested, ["x/a.rpm".into()]);
-        assert_eq!(found.elsewhere, ["c.rpm".into()]);
+        let [other] = &found.elsewhere[..] else {
+            panic!("{:?}", found.elsewhere);
+        };
+        assert_eq!(other.path.as_ref(), "c.rpm");
+        assert_eq!(other.claim.as_ref().map(Claim::hex), Some(b));
+    }
+
+    #[test]
+    fn what_looking_for_the_newest_remembers_counts_as_memory_of_the_list() {
+        for (newest, wanted) in [(Some(Newest::default()), true), (None, false)] {
+            let mut list = List {
+                newest,
+                ..List::default()
+            };
+            for n in 0..100 {
+                let claim = PackageClaim {
+                    name: format!("{n}{}", "x".repeat(1 << 20)),
+                    href: format!("{n}.rpm"),
+                    checksum: Some(crate::reading::Checksum {
+                        algorithm: crate::reading::Algorithm::Sha256,
+                        hex: "aa".repeat(32),
+                    }),
+                    ..PackageClaim::default()
+                };
+                list.add(&claim, &[]);
+            }
+            let fault = list.fault.as_deref().unwrap_or_default();
+            assert_eq!(fault.contains("bytes of memory"), wanted, "{fault}");
+        }
     }
 
     #[test]

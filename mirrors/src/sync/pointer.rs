@@ -1,6 +1,6 @@
 //! `repomd.xml`, its signature, and which upstream's is taken.
 
-use super::peer::{Peer, Problem, read_small};
+use super::peer::{Peer, Problem};
 use super::request::{Request, Verify, Watch};
 use super::{SyncError, UpstreamProblem};
 use crate::http::Validators;
@@ -59,12 +59,16 @@ enum Word {
     Other(Box<Pointer>),
 }
 
-/// Asks all upstreams at once. `known`: the one that is here, or that was taken before.
+/// Asks all upstreams at once.
+///
+/// * `known`: the one that is here, or that was taken before; verified.
+/// * `floor`: older ones are not taken.
 pub(super) fn ask(
     request: &Request,
     peers: &[Peer],
     verify: Verify<'_>,
     known: Option<&Pointer>,
+    floor: Option<i64>,
     watch: &dyn Watch,
 ) -> Result<Said, SyncError> {
     let words: Vec<Result<Word, Problem>> = std::thread::scope(|scope| {
@@ -107,7 +111,7 @@ pub(super) fn ask(
             }
         }
     }
-    choose(request, same.then_some(known).flatten(), known, others)
+    choose(request, same.then_some(known).flatten(), floor, others)
         .unwrap_or(Err(SyncError::NoMetadata { problems }))
 }
 
@@ -115,7 +119,7 @@ pub(super) fn ask(
 fn choose(
     request: &Request,
     same: Option<&Pointer>,
-    known: Option<&Pointer>,
+    floor: Option<i64>,
     others: Vec<Pointer>,
 ) -> Option<Result<Said, SyncError>> {
     // The last of the greatest is what `max_by_key` gives, so the order is turned round.
@@ -126,11 +130,11 @@ fn choose(
     if same.is_some_and(|same| same.newest >= newest.newest) {
         return Some(Ok(Said::Same));
     }
-    match known {
-        Some(known) if newest.newest < known.newest && !request.allow_older => {
+    match floor {
+        Some(floor) if newest.newest < floor && !request.allow_older => {
             Some(Err(SyncError::Older {
                 theirs: newest.newest,
-                ours: known.newest,
+                ours: floor,
             }))
         }
         _ => Some(Ok(Said::New(Box::new(newest)))),
@@ -162,7 +166,7 @@ fn pair(peer: &Peer, verify: Verify<'_>, known: Option<&Pointer>) -> Result<Word
         return Ok(Word::Same);
     };
     let validators = answer.validators.clone();
-    let text = read_small(answer, REPOMD_MAX_BYTES)?;
+    let text = peer.read_to_end(answer, REPOMD_MAX_BYTES)?;
     if known.is_some_and(|known| known.text == text) {
         return Ok(Word::Same);
     }
@@ -192,7 +196,7 @@ fn pair(peer: &Peer, verify: Verify<'_>, known: Option<&Pointer>) -> Result<Word
 fn same_still(peer: &Peer, text: &[u8], validators: &Validators) -> Result<(), Problem> {
     let again = match peer.open_changed(REPOMD, validators)? {
         None => return Ok(()),
-        Some(answer) => read_small(answer, REPOMD_MAX_BYTES)?,
+        Some(answer) => peer.read_to_end(answer, REPOMD_MAX_BYTES)?,
     };
     match again == text {
         true => Ok(()),

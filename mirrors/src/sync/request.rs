@@ -120,6 +120,9 @@ pub trait Signatures: Sync {
     /// Whether one of the keys signed this `repomd.xml`.
     fn repomd(&self, text: &[u8], signature: &[u8]) -> Result<(), BoxError>;
 
+    /// Whether this key file, armoured or binary, holds nothing but keys of these.
+    fn is_pinned(&self, key: &[u8]) -> bool;
+
     /// Whether the keys signed a package.
     fn package(&self, head: &Head) -> Result<(), BoxError>;
 }

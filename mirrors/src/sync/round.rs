@@ -131,8 +131,8 @@ impl Job<'_> {
         summary.weak = packages.weak;
         summary.elsewhere = packages.elsewhere.len() as u64;
         summary.taken = (packages.items.len() + packages.twins.len()) as u64;
-        for path in &packages.elsewhere {
-            self.report(path, Action::Elsewhere, None, &[]);
+        for package in &packages.elsewhere {
+            self.report(&package.path, Action::Elsewhere, None, &[]);
         }
         for path in &packages.contested {
             let why = ["another package has the same place".to_owned()];
@@ -285,6 +285,7 @@ impl Job<'_> {
             self.peers,
             self.verify,
             Some(pointer),
+            Some(pointer.newest),
             self.watch,
         )? {
             Said::New(newer) => return Ok(Ended::Republished(newer)),

@@ -15,7 +15,7 @@ use super::fetch::check_signature;
 use super::journal::Journal;
 use super::plan::{Item, Kind};
 use super::pointer::Pointer;
-use super::request::{Request, Signatures};
+use super::request::{Request, Signatures, Verify};
 use super::state::{Row, State};
 use super::store::{Store, is_file};
 use super::{OWN_DIRECTORY, SyncError};
@@ -72,8 +72,11 @@ impl Site {
         let (journal, replayed) = Journal::open(&path).map_err(fail(&path))?;
         for digest in &replayed.doubtful {
             let object = store.object(*digest);
-            store.recheck(*digest).map_err(fail(&object))?;
+            if store.recheck(*digest).map_err(fail(&object))? {
+                journal.read_again(*digest);
+            }
         }
+        journal.rechecked().map_err(fail(&path))?;
         let path = own.join("state");
         let state = State::load(&path).map_err(fail(&path))?;
         let mut by_claim = replayed.by_claim;
@@ -93,19 +96,19 @@ impl Site {
         })
     }
 
-    /// Upstream's `repomd.xml` that the copy was made of; none when it is not known for sure.
-    pub fn pointer(&self) -> Option<Pointer> {
-        known_pointer(&self.own, &self.state)
+    /// Upstream's `repomd.xml` that the copy was made of, as far as it is known for sure.
+    pub fn known(&self, verify: Verify<'_>) -> Known {
+        Known::load(&self.own, &self.state, verify)
     }
 
     /// Remembers a pointer, for the next sync.
     pub fn keep_pointer(&self, pointer: &Pointer) -> io::Result<()> {
         let directory = self.own.join("upstream");
         fs::create_dir_all(&directory)?;
-        fs::write(directory.join("repomd.xml"), &pointer.text)?;
+        write_in_one_step(&directory.join("repomd.xml"), &pointer.text)?;
         let signature = directory.join("repomd.xml.asc");
         match &pointer.signature {
-            Some(text) => fs::write(signature, text),
+            Some(text) => write_in_one_step(&signature, text),
             None => super::store::remove_if_there(&signature),
         }
     }
@@ -138,8 +141,16 @@ impl Site {
             }));
         }
         if let Some(digest) = self.digest(&item.claim) {
-            // What was touched at its place was touched in the store, too: they are one file.
-            let sound = row.is_none() || untouched.is_some() || self.store.recheck(digest)?;
+            // What was touched at its place was touched in the store, too: they are one file. What has no row
+            // may have been touched or damaged anywhere, unless it has just come.
+            let object = self.store.look(digest, item.size_bytes);
+            let unchanged = |row: &Row| object.as_ref().is_some_and(|data| row.is_untouched(data));
+            let sound = untouched.is_some_and(unchanged)
+                || self.journal.is_sound(digest)
+                || self.store.recheck(digest)?;
+            if sound {
+                self.journal.read_again(digest);
+            }
             if let Some(object) = self.store.look(digest, item.size_bytes).filter(|_| sound) {
                 return Ok(Found::Object(Row::of(&object, digest, &item.claim)));
             }
@@ -168,7 +179,10 @@ impl Site {
             Found::Object(row) => self.store.object(row.sha256),
             Found::Nothing => return true,
         };
-        let already = self.state.head.verified_by.as_deref() == Some(signatures.id());
+        // What was dropped before is not among what was verified last.
+        let row = self.state.files.get(&item.path);
+        let already = row.is_some_and(|row| row.dropped_at.is_none())
+            && self.state.head.verified_by.as_deref() == Some(signatures.id());
         if already && matches!(found, Found::Had(_)) {
             return true;
         }
@@ -176,18 +190,51 @@ impl Site {
     }
 }
 
-/// The pointer that a state belongs to, as it was kept.
-pub(super) fn known_pointer(own: &Path, state: &State) -> Option<Pointer> {
-    let digest = state.head.repomd?;
+/// What is known from the syncs before.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The pointer that the copy was made of.
+    pub pointer: Option<Pointer>,
+    /// The newest timestamp that upstream had, also when the pointer itself is not known for sure: a sync may
+    /// have been cut off between keeping the pointer and writing down the state.
+    pub newest: Option<i64>,
+}
+
+impl Known {
+    /// Believes what was kept only when the keys of this sync signed it: it may have come when there were
+    /// none, or others.
+    pub fn load(own: &Path, state: &State, verify: Verify<'_>) -> Self {
+        let head = &state.head;
+        let kept = kept_pointer(own, verify);
+        let newest = kept.as_ref().map(|kept| kept.newest);
+        Self {
+            newest: newest.max(head.repomd.map(|_| head.newest)),
+            pointer: kept
+                .filter(|kept| head.repomd == Some(kept.digest))
+                .map(|kept| Pointer {
+                    validators: head.validators.clone(),
+                    ..kept
+                }),
+        }
+    }
+}
+
+fn kept_pointer(own: &Path, verify: Verify<'_>) -> Option<Pointer> {
     let directory = own.join("upstream");
     let text = fs::read(directory.join("repomd.xml")).ok()?;
-    if FileDigest::of(&text) != digest {
-        return None;
-    }
     let signature = fs::read(directory.join("repomd.xml.asc")).ok();
-    let mut pointer = Pointer::of(text, signature).ok()?;
-    pointer.validators = state.head.validators.clone();
-    Some(pointer)
+    if let Some(signatures) = verify.repomd() {
+        let outcome = signatures.repomd(&text, signature.as_deref()?);
+        outcome.ok()?;
+    }
+    Pointer::of(text, signature).ok()
+}
+
+fn write_in_one_step(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    fs::write(&fresh, bytes)?;
+    fs::rename(&fresh, path)
 }
 
 fn lock(own: &Path, directory: &Path) -> Result<File, SyncError> {

@@ -149,32 +149,39 @@ impl Store {
 
     /// Puts an object at `target`, in one step where something is there already.
     pub fn place(&self, digest: FileDigest, target: &Path) -> io::Result<()> {
-        let object = self.object(digest);
-        let mut outcome = fs::hard_link(&object, target);
+        self.place_from(&self.object(digest), digest, target)
+    }
+
+    /// The same with a `source` that is known to be what the object would be.
+    pub fn place_from(&self, source: &Path, digest: FileDigest, target: &Path) -> io::Result<()> {
+        let mut outcome = self.link(source, digest, target);
         if matches!(&outcome, Err(error) if error.kind() == ErrorKind::NotFound) {
             make_parent(target)?;
-            outcome = fs::hard_link(&object, target);
+            outcome = self.link(source, digest, target);
         }
         match outcome {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                if same_file(&object, target) {
-                    return Ok(());
-                }
-                let aside = self.aside(digest);
-                remove_if_there(&aside)?;
-                fs::hard_link(&object, &aside)?;
-                fs::rename(&aside, target)
-            }
-            Err(error) if !can_link(&error) => {
-                // Elsewhere only a file beside the target can take its place in one step.
-                let name = format!(".hallmark-{}", &digest.to_hex()[..16]);
-                let aside = target.with_file_name(name);
-                fs::copy(&object, &aside)?;
-                fs::rename(&aside, target)
-            }
-            Err(error) => Err(error),
+            Err(error) if !can_link(&error) => copy_beside(source, digest, target),
+            outcome => outcome,
         }
+    }
+
+    fn link(&self, source: &Path, digest: FileDigest, target: &Path) -> io::Result<()> {
+        match fs::hard_link(source, target) {
+            // The kernel says so before it looks at whether the two are on one file system.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            outcome => return outcome,
+        }
+        if same_file(source, target) {
+            return Ok(());
+        }
+        let aside = self.aside(digest);
+        remove_if_there(&aside)?;
+        fs::hard_link(source, &aside)?;
+        let outcome = fs::rename(&aside, target);
+        if outcome.is_err() {
+            remove_if_there(&aside)?;
+        }
+        outcome
     }
 
     /// A name for a link on its way; swept with the partial files when it is left behind.
@@ -262,7 +269,26 @@ pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-fn same_file(a: &Path, b: &Path) -> bool {
+/// Copies a file where it cannot be linked: only one beside the target can take its place in one step. It gets
+/// the time of its source, by which it is known as untouched.
+fn copy_beside(source: &Path, digest: FileDigest, target: &Path) -> io::Result<()> {
+    let name = format!(".hallmark-{}", &digest.to_hex()[..16]);
+    let aside = target.with_file_name(name);
+    let copied = copy_with_time(source, &aside).and_then(|()| fs::rename(&aside, target));
+    if copied.is_err() {
+        remove_if_there(&aside)?;
+    }
+    copied
+}
+
+fn copy_with_time(source: &Path, target: &Path) -> io::Result<()> {
+    let mut from = File::open(source)?;
+    let mut to = File::create(target)?;
+    io::copy(&mut from, &mut to)?;
+    to.set_modified(from.metadata()?.modified()?)
+}
+
+pub(super) fn same_file(a: &Path, b: &Path) -> bool {
     match (fs::symlink_metadata(a), fs::symlink_metadata(b)) {
         (Ok(a), Ok(b)) => a.ino() == b.ino() && a.dev() == b.dev(),
         _ => false,
@@ -307,6 +333,39 @@ mod tests {
         assert!(store.look(two, Some(3)).is_some() && store.look(two, Some(4)).is_none());
         let names: Vec<_> = fs::read_dir(root.path().join("a")).unwrap().collect();
         assert_eq!(names.len(), 1);
+    }
+
+    /// A directory on another file system than `other`; none where this machine has none.
+    fn elsewhere(other: &Path) -> Option<tempfile::TempDir> {
+        let own = fs::metadata(other).unwrap().dev();
+        let places = ["/dev/shm", env!("CARGO_MANIFEST_DIR")];
+        let found = places
+            .iter()
+            .find(|place| fs::metadata(place).is_ok_and(|data| data.dev() != own))?;
+        tempfile::tempdir_in(found).ok()
+    }
+
+    #[test]
+    fn a_store_on_another_file_system_gives_copies_whatever_is_at_their_place() {
+        let root = tempfile::tempdir().unwrap();
+        let Some(other) = elsewhere(root.path()) else {
+            assert!(std::env::var_os("CI").is_none(), "no second file system");
+            eprintln!("SKIPPED: this machine has no second file system to write to");
+            return;
+        };
+        let store = Store::open(other.path(), false).unwrap();
+        let (one, two) = (keep(&store, b"one"), keep(&store, b"two"));
+        let target = root.path().join("a/b.rpm");
+        for (digest, text) in [(one, b"one"), (two, b"two"), (two, b"two")] {
+            store.place(digest, &target).unwrap();
+            assert_eq!(fs::read(&target).unwrap(), text);
+            let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+            assert_eq!(modified(&target), modified(&store.object(digest)));
+        }
+        let names: Vec<_> = fs::read_dir(root.path().join("a")).unwrap().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        let partials = fs::read_dir(other.path().join("partial")).unwrap();
+        assert_eq!(partials.count(), 0);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What a sync would do, without writing anything.
 
 use super::filter::Filters;
+use super::pace::Paced;
 use super::peer::Peer;
 use super::plan::{self, Item, Kind, Packages};
 use super::pointer::{self, Pointer, Said};
 use super::request::{Action, FileReport, Request, Verify, Watch};
-use super::site::known_pointer;
+use super::site::Known;
 use super::state::State;
 use super::{OWN_DIRECTORY, SyncError};
 use crate::reading::{Packed, RecordClaim};
@@ -40,9 +41,12 @@ pub fn survey(
     let own = request.directory.join(OWN_DIRECTORY);
     let path = own.join("state");
     let state = State::load(&path).map_err(SyncError::local(path))?;
-    let known = known_pointer(&own, &state);
-    let peers: Vec<Peer> = request.upstreams.iter().cloned().map(Peer::new).collect();
-    let said = pointer::ask(request, &peers, verify, known.as_ref(), watch)?;
+    let Known {
+        pointer: known,
+        newest,
+    } = Known::load(&own, &state, verify);
+    let peers = Peer::all(request);
+    let said = pointer::ask(request, &peers, verify, known.as_ref(), newest, watch)?;
     let (pointer, same_metadata) = match (said, known) {
         (Said::New(pointer), _) => (*pointer, false),
         (Said::Same, Some(known)) => (known, true),
@@ -135,7 +139,9 @@ fn packages_of(
     let answer = peer
         .open(path, 0)
         .map_err(|problem| wrong(problem.to_string()))?;
-    let mut packed = Packed::new(answer.body, record).map_err(|error| wrong(error.to_string()))?;
+    let body = Paced::new(answer.body, peer.patience, None);
+    let packed = Packed::new(Box::new(body), record);
+    let mut packed = packed.map_err(|error| wrong(error.to_string()))?;
     let packages = plan::packages(&mut packed as &mut dyn BufRead, path, filters, metadata)?;
     let sums = packed.finish().map_err(|error| wrong(error.to_string()))?;
     let claimed = record.checksum.as_ref().map(|sum| sum.hex.as_str());

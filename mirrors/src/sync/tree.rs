@@ -172,7 +172,7 @@ pub(super) fn delete_due(
         .iter()
         .filter(|(path, row)| {
             let after = match below_repodata(path) {
-                Some(_) => Some(packages_after.unwrap_or(METADATA_GRACE)),
+                Some(_) => Some(METADATA_GRACE),
                 None => packages_after,
             };
             is_due(row, after, now)

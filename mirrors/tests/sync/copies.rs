@@ -13,21 +13,21 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-struct Lab {
-    root: tempfile::TempDir,
+pub struct Lab {
+    pub root: tempfile::TempDir,
 }
 
 impl Lab {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         Self { root }
     }
 
-    fn upstream(&self) -> std::path::PathBuf {
+    pub fn upstream(&self) -> std::path::PathBuf {
         self.root.path().join("upstream")
     }
 
-    fn copy(&self) -> std::path::PathBuf {
+    pub fn copy(&self) -> std::path::PathBuf {
         self.root.path().join("copy")
     }
 }
@@ -154,7 +154,14 @@ fn what_upstream_dropped_stays_for_its_time_and_then_goes() {
     assert_eq!(read_named(&lab.copy(), &old_repomd).len(), 4);
     request.now = request.now.plus_secs(3_600);
     let later = run(&request).unwrap();
-    assert_eq!(later.deleted, 3, "two packages and the old primary");
+    assert_eq!(later.deleted, 2, "two packages");
+    // Metadata stays a day whatever the time for packages: caches have the old repomd.xml still.
+    assert_eq!(
+        fs::read_dir(lab.copy().join("repodata")).unwrap().count(),
+        3
+    );
+    request.now = request.now.plus_secs(23 * 3_600);
+    assert_eq!(run(&request).unwrap().deleted, 1, "the old primary");
     let left = tree(&lab.copy().join("Packages"));
     assert_eq!(left.len(), 3, "{left:?}");
     assert_eq!(
@@ -225,9 +232,9 @@ fn the_limit_of_bytes_a_second_holds() {
 }
 
 /// Believes signatures that equal a word.
-struct Word {
-    word: &'static [u8],
-    asked: AtomicUsize,
+pub struct Word {
+    pub word: &'static [u8],
+    pub asked: AtomicUsize,
 }
 
 impl Signatures for Word {
@@ -244,12 +251,25 @@ impl Signatures for Word {
         }
     }
 
+    fn is_pinned(&self, key: &[u8]) -> bool {
+        key == self.word
+    }
+
     fn package(&self, _head: &Head) -> Result<(), BoxError> {
         Err("nobody signed it".into())
     }
 }
 
-fn sign(root: &Path, word: &[u8]) {
+impl Word {
+    pub fn good() -> Self {
+        Self {
+            word: b"good",
+            asked: AtomicUsize::new(0),
+        }
+    }
+}
+
+pub fn sign(root: &Path, word: &[u8]) {
     let text = fs::read(root.join("repodata/repomd.xml")).unwrap();
     write(root, "repodata/repomd.xml.asc", &[word, &text].concat());
 }
@@ -393,4 +413,24 @@ fn a_reader_never_meets_a_torn_copy_while_upstream_publishes_and_we_follow() {
         stop.store(true, Ordering::SeqCst);
         assert!(reader.join().unwrap() > 20);
     });
+}
+
+#[test]
+fn packages_on_other_sites_stay_listed_in_filtered_metadata() {
+    let lab = Lab::new();
+    let all = packages(4);
+    let text = primary(&all, "sha256").replace(
+        &format!("<location href=\"{}\"", all[3].href),
+        "<location xml:base=\"http://other.example/\" href=\"p3.rpm\"",
+    );
+    write_repository(&lab.upstream(), &all, 100);
+    write_metadata(&lab.upstream(), &text, 100);
+    let server = Server::good(&lab.upstream());
+    let mut request = request(&[server.url()], &lab.copy());
+    request.filters.exclude = vec!["p0".to_owned()];
+    request.filtered_metadata = FilteredMetadata::Rewrite;
+    let done = sync(&request, Verify::Nothing, Some(&Names), &Unwatched).unwrap();
+    assert_eq!((done.taken, done.elsewhere), (2, 1));
+    let listed = fs::read(lab.copy().join("repodata/repomd.xml")).unwrap();
+    assert_eq!(listed, b"3");
 }

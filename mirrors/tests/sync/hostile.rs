@@ -111,7 +111,8 @@ fn endless_lying_silent_and_circling_answers_are_given_up() {
 fn the_pointer_itself_may_be_endless_or_a_bomb() {
     let bomb = b"<!DOCTYPE x [<!ENTITY a \"aaaa\"><!ENTITY b \"&a;&a;\">]><repomd>&b;</repomd>";
     type Rule = fn() -> Reply;
-    let attacks: [(Rule, &str); 5] = [
+    let attacks: [(Rule, &str); 6] = [
+        (|| Reply::Trickle, "too slow"),
         (|| Reply::Endless, "more than"),
         (|| Reply::Silence, "cannot be reached"),
         (|| Reply::Status(500), "500"),
@@ -125,8 +126,11 @@ fn the_pointer_itself_may_be_endless_or_a_bomb() {
         ),
     ];
     let upstream = tempfile::tempdir().unwrap();
+    write_repository(upstream.path(), &packages(1), 100);
     for (reply, wanted) in attacks {
+        let start = Instant::now();
         let error = attacked(&Server::start(upstream.path(), move |_| reply())).to_string();
+        assert!(start.elapsed() < Duration::from_secs(10), "{wanted}");
         assert!(error.contains(wanted), "{wanted}: {error}");
     }
     let server = Server::start(upstream.path(), |_| Reply::Other(bomb.to_vec()));

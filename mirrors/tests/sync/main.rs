@@ -3,5 +3,6 @@
 mod copies;
 mod hostile;
 mod kit;
+mod remembered;
 mod server;
 mod several;

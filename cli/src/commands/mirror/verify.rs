@@ -6,9 +6,10 @@ use crate::failure::{Failure, chain};
 use crate::output;
 use crate::progress::PackageBar;
 use repo_server::repocheck::{CheckOptions, Directory, Packages, Report, check};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Arguments of `hallmark mirror verify`.
@@ -47,7 +48,7 @@ pub struct Args {
     workers: Option<u16>,
 }
 
-/// Directories deeper than this hold no repositories; links in a circle end here.
+/// Directories deeper than this hold no repositories.
 const DEPTH_MAX: usize = 24;
 
 /// Runs it.
@@ -62,15 +63,25 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.no_verify_signature {
         output::note("warning: the signatures of repomd.xml are not verified, as you asked");
     }
-    let mut found = Vec::new();
-    find(&args.directory, 0, &mut found).map_err(|error| {
+    let mut search = Search::default();
+    search.look(&args.directory, 0).map_err(|error| {
         let directory = args.directory.display();
         Failure::usage(format!(
             "cannot look through {directory}: {}",
             chain(&error)
         ))
     })?;
-    if found.is_empty() {
+    let Search {
+        found, unreadable, ..
+    } = search;
+    for (path, error) in &unreadable {
+        output::note(&format!(
+            "cannot look through {}: {}",
+            path.display(),
+            chain(error)
+        ));
+    }
+    if found.is_empty() && unreadable.is_empty() {
         let directory = args.directory.display();
         return Err(Failure::failed(format!(
             "there is no repository below {directory}: nothing was checked"
@@ -98,7 +109,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         output::json(&reports)?;
     }
     match reports.values().filter(|report| !report.passed).count() {
-        0 => Ok(()),
+        0 if unreadable.is_empty() => Ok(()),
+        0 => Err(Failure::failed(format!(
+            "{} directories could not be looked through: what is below them was not checked",
+            unreadable.len()
+        ))),
         bad => Err(Failure::failed(format!(
             "{bad} of {} repositories are not what was signed",
             reports.len()
@@ -106,23 +121,49 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Directories that hold a `repodata/repomd.xml`, in the order of their paths.
-fn find(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
-    if directory.join("repodata/repomd.xml").exists() {
-        found.push(directory.to_owned());
-    }
-    let mut below = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        let own = path.file_name() == Some(OsStr::new(mirrors::sync::OWN_DIRECTORY));
-        if path.is_dir() && !own && depth < DEPTH_MAX {
-            below.push(path);
+/// A search for directories that hold a `repodata/repomd.xml`.
+#[derive(Default)]
+struct Search {
+    /// In the order of their paths.
+    found: Vec<PathBuf>,
+    unreadable: Vec<(PathBuf, io::Error)>,
+    /// Device and inode of the directories above, so that links in a circle come to an end.
+    above: HashSet<(u64, u64)>,
+}
+
+impl Search {
+    /// Fails only for this directory itself; those below it that cannot be read are passed over.
+    fn look(&mut self, directory: &Path, depth: usize) -> io::Result<()> {
+        let data = std::fs::metadata(directory)?;
+        let identity = (data.dev(), data.ino());
+        if !self.above.insert(identity) {
+            return Ok(());
         }
+        let outcome = self.look_below(directory, depth);
+        self.above.remove(&identity);
+        outcome
     }
-    below.sort();
-    below
-        .iter()
-        .try_for_each(|path| find(path, depth + 1, found))
+
+    fn look_below(&mut self, directory: &Path, depth: usize) -> io::Result<()> {
+        let mut below = Vec::new();
+        for entry in std::fs::read_dir(directory)? {
+            let path = entry?.path();
+            let own = path.file_name() == Some(OsStr::new(mirrors::sync::OWN_DIRECTORY));
+            if path.is_dir() && !own && depth < DEPTH_MAX {
+                below.push(path);
+            }
+        }
+        if directory.join("repodata/repomd.xml").exists() {
+            self.found.push(directory.to_owned());
+        }
+        below.sort();
+        for path in below {
+            if let Err(error) = self.look(&path, depth + 1) {
+                self.unreadable.push((path, error));
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -137,9 +178,29 @@ mod tests {
             std::fs::create_dir_all(&repodata).unwrap();
             std::fs::write(repodata.join("repomd.xml"), b"").unwrap();
         }
-        let mut found = Vec::new();
-        find(root.path(), 0, &mut found).unwrap();
+        let mut search = Search::default();
+        search.look(root.path(), 0).unwrap();
         let wanted: Vec<_> = ["a", "a/b/c"].map(|place| root.path().join(place)).into();
-        assert_eq!(found, wanted);
+        assert_eq!(search.found, wanted);
+    }
+
+    #[test]
+    fn links_in_a_circle_end_and_what_cannot_be_read_is_told_and_passed_over() {
+        let root = tempfile::tempdir().unwrap();
+        for place in ["a", "b"] {
+            let repodata = root.path().join(place).join("repodata");
+            std::fs::create_dir_all(&repodata).unwrap();
+            std::fs::write(repodata.join("repomd.xml"), b"").unwrap();
+        }
+        // Two ways round at each step: 2^24 without an end to circles.
+        for link in ["one", "two"] {
+            std::os::unix::fs::symlink(root.path(), root.path().join("a").join(link)).unwrap();
+        }
+        let mut search = Search::default();
+        search.look(root.path(), 0).unwrap();
+        let wanted: Vec<_> = ["a", "b"].map(|place| root.path().join(place)).into();
+        assert_eq!(search.found, wanted);
+        assert!(search.unreadable.is_empty());
+        assert!(search.look(&root.path().join("gone"), 0).is_err());
     }
 }
