@@ -49,6 +49,8 @@ pub struct Inner {
     pub uploads: Mutex<HashSet<PathBuf>>,
     /// Places for uploaded packages that are being checked.
     pub checks: Semaphore,
+    /// Places for downloads of what is unpacked on the way.
+    pub unpacking: Arc<Semaphore>,
     /// Held by whoever adds to the log.
     pub sequencer: tokio::sync::Mutex<()>,
     /// Metadata frames of earlier releases, so that a release renders what it changes.
@@ -184,6 +186,7 @@ impl App {
             uploads: Mutex::default(),
             sequencer: tokio::sync::Mutex::default(),
             checks: Semaphore::new(CHECKS),
+            unpacking: Arc::new(Semaphore::new(crate::http::UNPACKING)),
             frames,
             metrics: crate::http::metrics::Metrics::default(),
             handed_out: crate::http::pairs::HandedOut::default(),

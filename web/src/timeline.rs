@@ -71,11 +71,15 @@ fn received(build: &BuildStatus) -> Step {
 }
 
 fn sboms(build: &BuildStatus) -> Step {
-    let documents = by_package(build, |link| {
+    let mut documents = by_package(build, |link| {
         (link.kind == "sbom").then(|| format_name(&link.label))
     });
     let made: usize = documents.iter().map(|group| group.links.len()).sum();
     let packages = documents.len();
+    if !matches!(build.stage, Stage::Published { .. }) {
+        // What is in them is not public yet.
+        documents.clear();
+    }
     let vouched = by_package(build, |link| {
         (link.kind == "sbom-statement").then(|| "signed statement about them".to_owned())
     });

@@ -34,7 +34,10 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
 struct Batch {
     /// Where the index is afterwards.
     reaches: Seen,
+    /// Those of them that the newest release has.
     packages: Vec<PackageRow>,
+    /// Those that it has no more.
+    removed: Vec<u64>,
     /// What the newest release has of each name that is touched.
     names: Vec<db::overview::NewestOfName>,
 }
@@ -59,11 +62,14 @@ pub async fn catch_up(app: &App) -> Result<(), JobError> {
             }
             Next::Batch(batch) => batch,
         };
-        indexed += batch.packages.len();
-        let headers = headers(&app.store, &batch.packages).await?;
+        let new = unknown(app, batch.packages).await?;
+        indexed += new.len();
+        let headers = headers(&app.store, &new).await?;
         app.catalogue
             .db
             .write(move |tx| {
+                let known = write::known(tx, &batch.removed)?;
+                write::forget(tx, &known.into_iter().collect::<Vec<_>>())?;
                 for (package_id, header) in &headers {
                     write::package(tx, *package_id, header)?;
                 }
@@ -102,13 +108,21 @@ fn next(connection: &Connection, seen: &Seen) -> Result<Next, DbError> {
             let mut names: Vec<&str> = packages.iter().map(|p| p.nevra.name.as_str()).collect();
             names.sort_unstable();
             names.dedup();
+            let names = db::overview::newest_of_names(connection, &names)?;
+            let reaches = Seen {
+                package: last.package_id,
+                ..at
+            };
+            let ids: Vec<u64> = packages.iter().map(|p| p.package_id).collect();
+            let current = db::overview::current(connection, &ids)?;
+            let (packages, removed): (Vec<_>, Vec<_>) = packages
+                .into_iter()
+                .partition(|package| current.contains(&package.package_id));
             return Ok(Next::Batch(Batch {
-                reaches: Seen {
-                    package: last.package_id,
-                    ..at
-                },
-                names: db::overview::newest_of_names(connection, &names)?,
+                reaches,
                 packages,
+                removed: removed.into_iter().map(|p| p.package_id).collect(),
+                names,
             }));
         }
         match db::overview::release_after(connection, ReleaseId(at.release))? {
@@ -122,6 +136,18 @@ fn next(connection: &Connection, seen: &Seen) -> Result<Next, DbError> {
             }
         }
     }
+}
+
+/// Without those that are indexed: a package that another repository or architecture gets later is touched again.
+async fn unknown(app: &App, mut packages: Vec<PackageRow>) -> Result<Vec<PackageRow>, DbError> {
+    let ids: Vec<u64> = packages.iter().map(|p| p.package_id).collect();
+    let known = app
+        .catalogue
+        .db
+        .read(move |connection| write::known(connection, &ids))
+        .await?;
+    packages.retain(|package| !known.contains(&package.package_id));
+    Ok(packages)
 }
 
 /// The headers of signed packages, read from the start of their files.

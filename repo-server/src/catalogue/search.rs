@@ -179,7 +179,17 @@ pub fn capabilities(
     Ok(cut(rows.collect::<Result<_, _>>()?, part))
 }
 
-/// Files of packages of the newest release: a path that begins so, or a name that does.
+/// Most files that are looked at for one question.
+const MAX_FILES: usize = 20_000;
+/// Files that begin so in one directory.
+const IN_DIRECTORY: &str =
+    "directories d CROSS JOIN files f ON f.directory_id = d.directory_id WHERE d.path = :directory";
+/// Files that begin so anywhere.
+const ANYWHERE: &str =
+    "files f CROSS JOIN directories d ON d.directory_id = f.directory_id WHERE true";
+
+/// Files of packages of the newest release: a path that begins so, or a name that does, in directories whose
+/// path ends so. Of very many the first ones are looked at.
 pub fn files(
     connection: &Connection,
     query: &Query,
@@ -192,36 +202,36 @@ pub fn files(
         None => ("", text),
     };
     // A whole path names its directory; `bin/ls` only the end of one.
-    let (whole, end) = match directory.starts_with('/') {
-        true => (Some(directory), None),
-        false => (None, Some(directory)),
-    };
-    if whole.is_none() && base.is_empty() {
-        return Ok(Found {
-            hits: Vec::new(),
-            more: false,
-        });
+    let is_whole = directory.starts_with('/');
+    if !is_whole && base.is_empty() {
+        return Ok(cut(Vec::new(), part));
     }
-    let from = match whole {
-        Some(_) => "directories d CROSS JOIN files f ON f.directory_id = d.directory_id",
-        None => "files f CROSS JOIN directories d ON d.directory_id = f.directory_id",
-    };
+    let from = if is_whole { IN_DIRECTORY } else { ANYWHERE };
+    // What does not fit is counted too, so it is a row without a package.
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT DISTINCT d.path || f.base AS path, p.name AS package FROM {from}
-         CROSS JOIN server.packages p ON p.package_id = f.package_id
-         WHERE f.base >= :base AND f.base < :last AND (:whole IS NULL OR d.path = :whole)
-           AND (:end IS NULL OR substr(d.path, -length(:end)) = :end OR length(:end) = 0) AND {CURRENT}
-         ORDER BY f.base LIMIT :limit OFFSET :offset"
+        "SELECT d.path, f.base, CASE WHEN length(:directory) = 0 OR substr(d.path, -length(:directory)) = :directory
+             THEN (SELECT p.name FROM server.packages p WHERE p.package_id = f.package_id AND {CURRENT}) END AS package
+         FROM {from} AND f.base >= :base AND f.base < :last ORDER BY f.base LIMIT {MAX_FILES}"
     ))?;
     let last = format!("{base}{LAST}");
-    let wanted = named_params! {
-        ":base": base, ":last": last, ":whole": whole, ":end": end, ":limit": part.limit + 1, ":offset": part.offset,
-    };
-    let rows = statement.query_map(wanted, |row| {
-        Ok(FileFound {
-            path: row.get("path")?,
-            package: row.get("package")?,
-        })
-    })?;
-    Ok(cut(rows.collect::<Result<_, _>>()?, part))
+    let mut rows =
+        statement.query(named_params! { ":base": base, ":last": last, ":directory": directory })?;
+    let needed = (part.offset as usize).saturating_add(part.limit as usize + 1);
+    let (mut hits, mut seen) = (Vec::new(), HashSet::new());
+    while hits.len() < needed
+        && let Some(row) = rows.next()?
+    {
+        let Some(package) = row.get::<_, Option<String>>("package")? else {
+            continue;
+        };
+        let (directory, base): (String, String) = (row.get("path")?, row.get("base")?);
+        let path = directory + &base;
+        if seen.insert((path.clone(), package.clone())) {
+            hits.push(FileFound { path, package });
+        }
+    }
+    Ok(cut(
+        hits.split_off((part.offset as usize).min(hits.len())),
+        part,
+    ))
 }

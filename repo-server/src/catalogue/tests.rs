@@ -167,6 +167,72 @@ fn what_left_the_newest_release_is_found_no_more_and_the_older_version_is() {
 }
 
 #[test]
+fn of_a_removed_package_no_row_stays_and_what_is_indexed_is_known() {
+    let kit = Kit::new();
+    let needs = || needing("gone", &[("lib", 0, "")]).file("/usr/bin/gone", b"");
+    let kept = || needing("kept", &[("lib", 0, "")]).file("/usr/bin/kept", b"");
+    let ids = kit.add(vec![package(needs()), package(kept())]);
+    let (gone, stays) = (ids[0], ids[1]);
+    let retire = kit.server.write(move |tx| {
+        tx.execute(
+            "UPDATE members SET removed_release = 2 WHERE package_id = ?1",
+            [gone],
+        )?;
+        db::overview::current(tx, &[gone, stays, 99])
+    });
+    let current = kit.runtime.block_on(retire).unwrap();
+    assert_eq!(current, [stays].into());
+    let forget = kit.catalogue.db.write(move |tx| {
+        assert_eq!(write::known(tx, &[gone, stays, 99])?, [gone, stays].into());
+        write::forget(tx, &[gone])?;
+        assert_eq!(write::known(tx, &[gone, stays, 99])?, [stays].into());
+        Ok::<_, DbError>(())
+    });
+    kit.runtime.block_on(forget).unwrap();
+    for table in ["provides", "needs", "files"] {
+        let packages = kit.ask(move |connection| {
+            let sql = format!("SELECT DISTINCT package_id FROM {table}");
+            let mut statement = connection.prepare(&sql)?;
+            let rows = statement.query_map([], |row| row.get::<_, u64>(0))?;
+            Ok(rows.collect::<Result<Vec<_>, _>>()?)
+        });
+        assert_eq!(packages, [stays], "{table}");
+    }
+}
+
+#[test]
+fn files_are_found_by_path_by_the_end_of_a_path_and_by_name_part_by_part() {
+    let kit = Kit::new();
+    let rpm = Rpm::binary("tools")
+        .file("/usr/bin/hello", b"")
+        .file("/usr/bin/help", b"")
+        .file("/usr/share/hello", b"");
+    kit.add(vec![package(rpm)]);
+    let found = |text: &str, offset: u32, limit: u32| {
+        let query = Query::parse(text).unwrap();
+        let found = kit.ask(move |db| files(db, &query, Part { offset, limit }));
+        let paths: Vec<String> = found.hits.into_iter().map(|hit| hit.path).collect();
+        (paths, found.more)
+    };
+    let all = |text: &str| found(text, 0, 20).0;
+    assert_eq!(all("/usr/bin/he"), ["/usr/bin/hello", "/usr/bin/help"]);
+    assert_eq!(all("/usr/share/"), ["/usr/share/hello"]);
+    assert_eq!(all("bin/he"), ["/usr/bin/hello", "/usr/bin/help"]);
+    assert_eq!(all("help"), ["/usr/bin/help"]);
+    assert_eq!(all("hel").len(), 3);
+    for none in ["bin/", "/bin/hello", "share/help"] {
+        assert_eq!(all(none), [""; 0], "{none}");
+    }
+    assert_eq!(found("hel", 0, 2).0.len(), 2);
+    assert!(found("hel", 0, 2).1);
+    assert_eq!(
+        found("hel", 2, 2),
+        (vec!["/usr/bin/help".to_owned()], false)
+    );
+    assert_eq!(found("hel", 9, 2), (vec![], false));
+}
+
+#[test]
 fn long_lists_of_dependents_can_be_turned_page_by_page_without_loss() {
     let kit = Kit::new();
     let library = package(Rpm::binary("lib").file("/usr/bin/lib", b""));

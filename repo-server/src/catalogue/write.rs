@@ -1,10 +1,11 @@
 //! Rows of the index.
 
 use super::senses::{capabilities, kept};
-use crate::db::DbError;
 use crate::db::overview::NewestOfName;
+use crate::db::{DbError, to_json};
 use repo_model::rpm::{Dependency, Package};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use std::collections::HashSet;
 
 /// How far the index is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +77,30 @@ pub fn name(tx: &Transaction<'_>, newest: &NewestOfName) -> Result<(), DbError> 
         )?;
     tx.prepare_cached("INSERT INTO words (rowid, name, summary) VALUES (?1, ?2, ?3)")?
         .execute(params![id, newest.name, summary])?;
+    Ok(())
+}
+
+/// Which of these packages are indexed.
+pub fn known(connection: &Connection, packages: &[u64]) -> Result<HashSet<u64>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT i.package_id FROM json_each(?1) w CROSS JOIN indexed i ON i.package_id = w.value",
+    )?;
+    let rows = statement.query_map([to_json(&packages, "list")?], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Forgets packages that were removed. That happens seldom, so the rows are looked for one by one.
+pub fn forget(tx: &Transaction<'_>, packages: &[u64]) -> Result<(), DbError> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let packages = to_json(&packages, "list")?;
+    for table in ["indexed", "provides", "needs", "files"] {
+        tx.execute(
+            &format!("DELETE FROM {table} WHERE package_id IN (SELECT value FROM json_each(?1))"),
+            [&packages],
+        )?;
+    }
     Ok(())
 }
 

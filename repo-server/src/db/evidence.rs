@@ -167,11 +167,12 @@ impl ByPackage {
     }
 }
 
-/// The media type of a public document; `None` when this digest is not evidence. A source package is
-/// public once its build is: a fix may be under embargo until then.
+/// The media type of a public document; `None` when this digest is not evidence. A source package and SBOMs,
+/// which hold what packages say about themselves and their files, are public once their build is: a fix may
+/// be under embargo until then.
 pub fn media_type(connection: &Connection, digest: FileDigest) -> Result<Option<String>, DbError> {
     let sql = "SELECT e.media_type FROM evidence e JOIN builds b ON b.build_id = e.build_id
-               WHERE e.digest = ?1 AND (e.kind <> 'source' OR b.stage = 'published') LIMIT 1";
+               WHERE e.digest = ?1 AND (e.kind NOT IN ('source', 'sbom') OR b.stage = 'published') LIMIT 1";
     Ok(connection
         .query_row(sql, [digest.to_hex()], |row| row.get(0))
         .optional()?)
@@ -304,4 +305,47 @@ pub fn sboms_of_packages(
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_and_sboms_are_public_once_their_build_is_and_all_else_at_once() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(super::super::SCHEMA).unwrap();
+        let tx = connection.transaction().unwrap();
+        tx.execute_batch(
+            "INSERT INTO builds VALUES (1, 'm', 'base', 'x-1-1.src', 'x', '', '', NULL, '', 0, 0, 'held', '{}')",
+        )
+        .unwrap();
+        let document = |kind: Kind| FileDigest::of(kind.name().as_bytes());
+        let kinds = [
+            Kind::Source,
+            Kind::Sbom,
+            Kind::BuildInfo,
+            Kind::Attachment,
+            Kind::Rebuild,
+        ];
+        for kind in kinds {
+            let new = NewEvidence {
+                build_id: 1,
+                package_id: None,
+                kind,
+                label: String::new(),
+                digest: document(kind),
+                media_type: "text/plain",
+            };
+            insert(&tx, &new, Timestamp::from_unix_secs(0)).unwrap();
+        }
+        let public = || kinds.map(|kind| media_type(&tx, document(kind)).unwrap().is_some());
+        for stage in ["received", "held", "rejected", "approved", "signed"] {
+            tx.execute("UPDATE builds SET stage = ?1", [stage]).unwrap();
+            assert_eq!(public(), [false, false, true, true, true], "{stage}");
+        }
+        tx.execute_batch("UPDATE builds SET stage = 'published'")
+            .unwrap();
+        assert_eq!(public(), [true; 5]);
+    }
 }

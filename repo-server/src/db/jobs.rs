@@ -152,6 +152,12 @@ pub fn pending(connection: &Connection, build_id: u64, name: &str) -> Result<boo
     Ok(connection.query_row(sql, params![build_id, name], |row| row.get(0))?)
 }
 
+/// Whether work of this name with this input waits or runs, however often it failed.
+pub fn is_asked_for(connection: &Connection, name: &str, input: &str) -> Result<bool, DbError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE name = ?1 AND input = ?2)";
+    Ok(connection.query_row(sql, params![name, input], |row| row.get(0))?)
+}
+
 /// Jobs of a build; while it is signed and not published, those that make releases are among them. A
 /// judgement that waits for its time is none: nothing is to be done.
 pub fn of_build(connection: &Connection, build_id: u64) -> Result<Vec<JobStatus>, DbError> {

@@ -8,7 +8,7 @@ use repo_model::{
     Arch, ChannelName, Nevra, OperatorName, ReleaseId, RepoName, Timestamp, WorkerName,
 };
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::releases::ReleaseRow;
 
@@ -330,6 +330,16 @@ pub fn touched(
          CROSS JOIN packages p ON p.package_id = t.package_id ORDER BY p.package_id"
     ))?;
     let rows = statement.query_map(params![release.0, after, limit], package_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Which of these packages the newest release has.
+pub fn current(connection: &Connection, packages: &[u64]) -> Result<HashSet<u64>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT w.value FROM json_each(?1) w WHERE EXISTS (
+             SELECT 1 FROM members m WHERE m.package_id = w.value AND m.removed_release IS NULL)",
+    )?;
+    let rows = statement.query_map([to_json(&packages, "list")?], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

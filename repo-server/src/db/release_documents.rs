@@ -95,6 +95,13 @@ pub fn is_packed(connection: &Connection, digest: FileDigest) -> Result<bool, Db
     Ok(connection.query_row(sql, [digest.to_hex()], |row| row.get(0))?)
 }
 
+/// Whether clients meet a release: it is the newest, or a channel points to it.
+pub fn is_met(connection: &Connection, release: ReleaseId) -> Result<bool, DbError> {
+    let sql = "SELECT ?1 IS (SELECT max(release_id) FROM releases)
+                   OR EXISTS (SELECT 1 FROM channels WHERE release_id = ?1)";
+    Ok(connection.query_row(sql, [release.0], |row| row.get(0))?)
+}
+
 /// Releases that clients meet, the newest one and those that channels point to, and that lack what is
 /// made after them.
 pub fn lacking(connection: &Connection) -> Result<Vec<ReleaseId>, DbError> {
@@ -165,6 +172,8 @@ mod tests {
             packed: FileDigest::of(b"packed"),
             packed_size_bytes: 6,
         };
+        let met = |release| is_met(&tx, ReleaseId(release)).unwrap();
+        assert_eq!([1, 2, 3, 4, 5].map(met), [false, true, false, true, false]);
         insert(&tx, ReleaseId(4), &row("x86_64")).unwrap();
         assert_eq!(lacking(&tx).unwrap(), [ReleaseId(4), ReleaseId(2)]);
         insert(&tx, ReleaseId(4), &row("aarch64")).unwrap();

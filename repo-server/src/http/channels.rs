@@ -5,6 +5,7 @@ use super::error::ApiError;
 use crate::app::{App, now};
 use crate::db::channels::Move;
 use crate::db::{self, DbError};
+use crate::publish::release_sboms;
 use crate::status;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -92,6 +93,7 @@ pub async fn move_pointer(
                 now(),
             )?;
             Ok::<_, DbError>(if swapped {
+                release_sboms::enqueue_lacking(tx, request.to)?;
                 Moved::Done
             } else {
                 Moved::OtherFirst
@@ -100,6 +102,7 @@ pub async fn move_pointer(
         .await?;
     match moved {
         Moved::Done => {
+            app.jobs_changed.notify_one();
             tracing::info!(channel = %name, release = to.0, "channel {name} points to release {to}");
             Ok(StatusCode::NO_CONTENT)
         }

@@ -24,7 +24,7 @@ pub async fn get(
 ) -> Result<Response, ApiError> {
     let missing = || {
         ApiError::not_found(format!("no public evidence has digest {digest}"))
-            .hint("a source package is public once its build is published")
+            .hint("a source package and SBOMs are public once their build is published")
     };
     let (name, bundled) = match digest.strip_suffix(bundle::FILE_SUFFIX) {
         Some(name) => (name, true),

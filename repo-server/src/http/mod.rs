@@ -24,12 +24,14 @@ mod sbom;
 mod sbom_files;
 mod tree;
 mod trust;
+mod unpack;
 mod vex;
 mod waivers;
 mod worker;
 mod worker_blobs;
 
 pub use pages::Tallied;
+pub use unpack::UNPACKING;
 
 use crate::app::App;
 use axum::Router;

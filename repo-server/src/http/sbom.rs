@@ -297,6 +297,9 @@ impl From<RequirementsError> for ApiError {
             )
             .hint("ask again in a minute, or with depth=0 for what is in the package itself")
             .header(header::RETRY_AFTER, "5"),
+            RequirementsError::NeverMade { .. } => Self::not_found(error.to_string()).hint(
+                "ask with depth=0 for what is in the package itself, or ask of the newest release or a channel",
+            ),
             RequirementsError::Db(error) => error.into(),
             RequirementsError::Store(error) => error.into(),
             RequirementsError::Damaged { .. } => Self::internal(&error),

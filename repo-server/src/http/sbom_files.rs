@@ -7,19 +7,18 @@
 use super::content::{Caching, Object, answer, lists};
 use super::error::ApiError;
 use super::tree::Place;
+use super::unpack;
 use crate::app::App;
 use crate::db;
 use crate::db::release_documents::ReleaseDocumentRow;
 use crate::db::releases::ReleaseRepoRow;
 use crate::publish::sbom_listing::{CHANGES, INDEX, whole_name};
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
-use futures_util::stream;
 use mirrors::reading::{REPOMD_MAX_BYTES, RecordClaim, Repomd};
 use repo_model::{FileDigest, ReleaseId};
 use sbom_gen::{SBOM_FORMATS, SbomFormat};
-use std::io::{self, Read};
 
 /// Records of `repomd.xml` in the folder: name, record type, media type.
 const RECORDS: &[(&str, &str, &str)] = &[
@@ -28,9 +27,6 @@ const RECORDS: &[(&str, &str, &str)] = &[
 ];
 /// Media type of what is compressed.
 const ZSTD: &str = "application/zstd";
-/// Bytes in one piece of an answer, and pieces under way.
-const PIECE_BYTES: usize = 64 << 10;
-const PIECES: usize = 4;
 
 /// A file of the folder.
 #[derive(Clone, Copy)]
@@ -262,52 +258,14 @@ async fn unpacked(asked: &Asked<'_>, content: Content) -> Result<Response, ApiEr
     }
     let body = match *asked.method == Method::HEAD {
         true => Body::empty(),
-        false => unpacking(asked.app, content.stored, content.codec).await?,
+        false => {
+            let (store, places) = (&asked.app.store, &asked.app.unpacking);
+            unpack::body(store, places, content.stored, &content.codec).await?
+        }
     };
     response
         .body(body)
         .map_err(|error| ApiError::internal(&error))
-}
-
-/// The content, decompressed piece by piece as the client takes it.
-async fn unpacking(app: &App, stored: FileDigest, codec: String) -> Result<Body, ApiError> {
-    let reader = app.store.blocking_reader(stored).await?;
-    let (sender, receiver) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(PIECES);
-    tokio::task::spawn_blocking(move || {
-        let sent = |piece: io::Result<Bytes>| sender.blocking_send(piece).is_ok();
-        let opened: io::Result<Box<dyn Read>> = match codec.as_str() {
-            "zst" => zstd::Decoder::new(reader).map(|decoder| Box::new(decoder) as Box<dyn Read>),
-            "gz" => Ok(Box::new(flate2::read::MultiGzDecoder::new(reader))),
-            _ => Ok(Box::new(reader)),
-        };
-        let mut content = match opened {
-            Ok(content) => content,
-            Err(error) => {
-                sent(Err(error));
-                return;
-            }
-        };
-        let mut piece = vec![0; PIECE_BYTES];
-        loop {
-            match content.read(&mut piece) {
-                Ok(0) => return,
-                Ok(read) => {
-                    if !sent(Ok(Bytes::copy_from_slice(&piece[..read]))) {
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    sent(Err(error));
-                    return;
-                }
-            }
-        }
-    });
-    let pieces = stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|piece| (piece, receiver))
-    });
-    Ok(Body::from_stream(pieces))
 }
 
 #[cfg(test)]

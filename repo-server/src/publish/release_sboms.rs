@@ -46,25 +46,35 @@ pub async fn ensure(app: &App) -> Result<(), DbError> {
         .await
 }
 
-/// Runs it; the input is a release's number.
+/// Asks for what a release lacks that a channel was just moved to.
+pub fn enqueue_lacking(tx: &Transaction<'_>, release: ReleaseId) -> Result<(), DbError> {
+    match release_documents::lacking(tx)?.contains(&release) {
+        true => enqueue(tx, release),
+        false => Ok(()),
+    }
+}
+
+/// Runs it; the input is a release's number. Of a release that clients meet no more nothing is made: where
+/// releases come faster than their documents are made, the newest are not kept waiting.
 pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
     let release: ReleaseId = job
         .input
         .parse()
         .map_err(|_| JobError::Broken(format!("`{}` is no release", job.input)))?;
-    let (repos, known) = app
+    for repo in app
         .db
-        .read(move |connection| {
-            let repos = db::releases::repos(connection, release)?;
-            let known = release_documents::of_release(connection, release)?;
-            Ok::<_, DbError>((repos, known))
-        })
-        .await?;
-    for repo in repos {
-        let is_done = known
-            .iter()
-            .any(|row| row.repo == repo.repo && row.arch == repo.arch);
-        if is_done {
+        .read(move |connection| db::releases::repos(connection, release))
+        .await?
+    {
+        let (name, arch) = (repo.repo.clone(), repo.arch.clone());
+        let is_wanted = app
+            .db
+            .read(move |connection| {
+                let made = release_documents::of_repo(connection, release, &name, &arch)?;
+                Ok::<_, DbError>(made.is_empty() && release_documents::is_met(connection, release)?)
+            })
+            .await?;
+        if !is_wanted {
             continue;
         }
         let rows = make(&app, release, &repo).await?;

@@ -12,6 +12,7 @@
 use crate::app::App;
 use crate::db::release_documents::ReleaseDocumentRow;
 use crate::db::{self, DbError};
+use crate::publish::release_sboms;
 use crate::store::StoreError;
 use repo_model::{Arch, FileDigest, ReleaseId, RepoName};
 use sbom_gen::Release;
@@ -169,6 +170,12 @@ pub enum RequirementsError {
         /// Which release.
         release: ReleaseId,
     },
+    /// They were not made in its time, and clients meet the release no more. Asking again does not help.
+    #[error("which package of release {release} needs which was never worked out")]
+    NeverMade {
+        /// Which release.
+        release: ReleaseId,
+    },
     /// Ours; retrying is safe.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -193,12 +200,15 @@ pub async fn roads(
     repo: Option<RepoName>,
     arch: Option<Arch>,
 ) -> Result<Vec<Road>, RequirementsError> {
-    let (wanted, known) = app
+    let (is_coming, wanted, known) = app
         .db
         .read(move |connection| {
+            // Asked first: what ends in between is among the documents.
+            let job = release.to_string();
+            let is_coming = db::jobs::is_asked_for(connection, release_sboms::NAME, &job)?;
             let repos = db::releases::repos(connection, release)?;
             let known = db::release_documents::of_release(connection, release)?;
-            Ok::<_, DbError>((repos, known))
+            Ok::<_, DbError>((is_coming, repos, known))
         })
         .await?;
     let is_meant = |row: &db::releases::ReleaseRepoRow| {
@@ -211,7 +221,10 @@ pub async fn roads(
         let found = documents.find(|document| {
             document.label == LABEL && document.repo == row.repo && document.arch == row.arch
         });
-        let document = found.ok_or(RequirementsError::NotYet { release })?;
+        let document = found.ok_or(match is_coming {
+            true => RequirementsError::NotYet { release },
+            false => RequirementsError::NeverMade { release },
+        })?;
         roads.push(Road {
             repo: row.repo,
             arch: row.arch,

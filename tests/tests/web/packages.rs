@@ -56,6 +56,7 @@ fn an_older_version_has_an_address_of_its_own() {
         "/packages/hello/3.0-1.noarch",
         "/packages/nobody",
         "/packages/clockwork/1.0-1.noarch/files",
+        "/packages/clockwork/1.0-1.noarch/inside",
     ] {
         assert_eq!(http.get(path).status, 404, "{path}");
     }

@@ -298,7 +298,9 @@ fn downloads(view: &PackageView<'_>) -> Vec<Download> {
     };
     for link in &package.evidence {
         match link.kind.as_str() {
-            "sbom" => out.push(document(format_name(&link.label), link, "SBOM")),
+            "sbom" if matches!(build.stage, Stage::Published { .. }) => {
+                out.push(document(format_name(&link.label), link, "SBOM"))
+            }
             "detached-signature" => {
                 let about = match link.label.as_str() {
                     "openpgp-pqc" => "OpenPGP, post-quantum",

@@ -2,7 +2,7 @@
 //! answers too.
 
 use super::releases::no_release;
-use super::{RELEASES_PER_PAGE, error_page, html, site};
+use super::{RELEASES_PER_PAGE, error_page, html, site, turn};
 use crate::app::App;
 use crate::db::{self, DbError, overview};
 use crate::http::error::ApiError;
@@ -65,12 +65,7 @@ async fn changes_page(
             Some(from) => no_release(from),
             None => ApiError::not_found(format!("there is no release before {to}")),
         })?;
-    let _turn = app
-        .sbom_index
-        .asking
-        .acquire()
-        .await
-        .map_err(|error| ApiError::internal(&error))?;
+    let _turn = turn(app).await?;
     let (packages, [before, now]) = app
         .sbom_index
         .db

@@ -2,7 +2,7 @@
 
 use super::package::find;
 use super::releases::no_release;
-use super::{RELEASES_PER_PAGE, error_page, html, site};
+use super::{RELEASES_PER_PAGE, error_page, html, site, turn};
 use crate::app::App;
 use crate::db::{self, overview};
 use crate::http::error::ApiError;
@@ -119,12 +119,7 @@ async fn answer(
         let wanted = Wanted::parse(&component, range.as_deref())?;
         questions::who_ships(connection, &scope, &wanted, paging)
     };
-    let _turn = app
-        .sbom_index
-        .asking
-        .acquire()
-        .await
-        .map_err(|error| ApiError::internal(&error))?;
+    let _turn = turn(app).await?;
     match app.sbom_index.db.read(question).await {
         Ok(page) => Ok(Ok(Some(page))),
         Err(AskError::Db(error)) => Err(error.into()),
@@ -146,6 +141,7 @@ pub async fn licences(State(app): State<App>, Path(id): Path<u64>, headers: Head
             return Err(no_release(release));
         }
         let index = app.clone();
+        let _turn = turn(&app).await?;
         let licences = app
             .sbom_index
             .db
@@ -174,8 +170,10 @@ pub async fn components(
 
 async fn components_page(app: &App, name: &str, version: &str) -> Result<Response, ApiError> {
     let found = find(app, name, Some(version)).await?;
+    found.header()?;
     let package = found.status()?;
     let header = package.header;
+    let _turn = turn(app).await?;
     let contents = app
         .sbom_index
         .db

@@ -28,6 +28,7 @@ use crate::db::{self, DbError, overview};
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Response};
+use tokio::sync::SemaphorePermit;
 use web::{Agreement, BuildLine, ErrorView, RenderError, Site, StageCounts};
 
 /// Releases on one page.
@@ -66,6 +67,12 @@ pub fn error_page(app: &App, headers: &HeaderMap, error: ApiError) -> Response {
         Ok(text) => (error.status(), Html(text)).into_response(),
         Err(_) => error.into_response(),
     }
+}
+
+/// A place among the questions on the SBOM index; only so many run side by side, the others wait.
+async fn turn(app: &App) -> Result<SemaphorePermit<'_>, ApiError> {
+    let turn = app.sbom_index.asking.acquire().await;
+    turn.map_err(|error| ApiError::internal(&error))
 }
 
 async fn counts(app: &App) -> Result<StageCounts, DbError> {

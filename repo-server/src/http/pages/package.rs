@@ -15,6 +15,7 @@ use repo_model::Arch;
 use repo_model::rpm::{Dependency, Head, Package};
 use repo_model::wire::status::{BuildStatus, PackageStatus};
 use serde::Deserialize;
+use std::collections::HashSet;
 use std::sync::Arc;
 use web::{DependentLine, DependentsView, FilesView, NeedLine, PackageView, Shown};
 
@@ -68,7 +69,8 @@ impl Found {
             .ok_or_else(|| ApiError::not_found("the build does not have this package".to_owned()))
     }
 
-    fn header(&self) -> Result<&Arc<Package>, ApiError> {
+    /// What the package says about itself; 404 before it is released.
+    pub(super) fn header(&self) -> Result<&Arc<Package>, ApiError> {
         self.header.as_ref().ok_or_else(|| {
             ApiError::not_found(format!("no release has {}", self.package.nevra))
                 .hint("what a package says about itself is public once it is released")
@@ -192,13 +194,11 @@ async fn neighbours(
     app.catalogue
         .ask(move |connection| {
             // rpmbuild writes some needs twice, with other circumstances.
+            let mut known = HashSet::new();
             let mut wanted: Vec<(&'static str, Dependency)> = Vec::new();
             for (kind, list) in dependencies::needs_of(&header) {
                 for need in list {
-                    let known = wanted.iter().any(|(other, known)| {
-                        *other == kind && known.name == need.name && known.version == need.version
-                    });
-                    if !known {
+                    if known.insert((kind, &need.name, &need.version)) {
                         wanted.push((kind, need.clone()));
                     }
                 }
