@@ -5,9 +5,9 @@ use super::search::{Part, Query, capabilities, files, names};
 use super::{Catalogue, write};
 use crate::db::{self, Db, DbError};
 use crate::layout;
-use repo_model::ReleaseId;
 use repo_model::rpm::testkit::{Field, Rpm};
 use repo_model::rpm::{Head, Package, tag};
+use repo_model::{FileDigest, ReleaseId};
 use rusqlite::{Connection, params};
 use std::time::{Duration, Instant};
 
@@ -48,10 +48,11 @@ impl Kit {
             )?;
             let mut ids = Vec::new();
             for (nevra, name, summary) in rows {
+                let digest = FileDigest::of(nevra.as_bytes()).to_hex();
                 tx.execute(
                     "INSERT INTO packages (build_id, repo, nevra, name, arch, summary, header_digest, unsigned_file, unsigned_size_bytes, href)
-                     VALUES (1, 'base', ?1, ?2, 'noarch', ?3, ?1, ?1, 0, ?1)",
-                    params![nevra, name, summary],
+                     VALUES (1, 'base', ?1, ?2, 'noarch', ?3, ?4, ?4, 0, ?1)",
+                    params![nevra, name, summary, digest],
                 )?;
                 let id = tx.last_insert_rowid().unsigned_abs();
                 tx.execute("INSERT INTO members VALUES ('base', 'noarch', ?1, 1, NULL)", [id])?;
