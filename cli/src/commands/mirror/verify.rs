@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         found, unreadable, ..
     } = search;
     for (path, error) in &unreadable {
-        output::note(&format!(
+        output::note(format!(
             "cannot look through {}: {}",
             path.display(),
             chain(error)
