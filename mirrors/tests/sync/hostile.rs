@@ -140,8 +140,8 @@ fn the_pointer_itself_may_be_endless_or_a_bomb() {
 #[test]
 fn primary_that_unpacks_to_more_than_it_says_is_not_unpacked() {
     let upstream = tempfile::tempdir().unwrap();
-    // 512 MiB of spaces inside a document, of which repomd.xml says that it has 1,000 bytes.
-    let gzip = gzip_of_spaces(512 << 20);
+    // 128 MiB of spaces inside a document, of which repomd.xml says that it has 1,000 bytes.
+    let gzip = gzip_of_spaces(128 << 20);
     let digest = repo_model::FileDigest::of(&gzip);
     write(upstream.path(), "repodata/p.xml.gz", &gzip);
     let repomd = format!(
