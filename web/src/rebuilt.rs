@@ -11,7 +11,7 @@ use repo_model::wire::status::{BuildStatus, EvidenceLink, RebuildStatus};
 
 /// How far rebuilding is, from what a line about a build tells.
 fn rebuilt_state(stage: &Stage, agreement: Agreement) -> State {
-    let short_of_rebuilds = stage.reasons().iter().any(about_rebuilds);
+    let short_of_rebuilds = stage.reasons().iter().any(Reason::is_about_rebuilds);
     if gate_passed(stage) || agreement.is_unanimous() {
         State::Struck
     } else if agreement.objecting > 0 || short_of_rebuilds {
@@ -63,26 +63,6 @@ pub(crate) fn rebuilt(build: &BuildStatus) -> Step {
             .map(|rebuild| rebuild_row(build, rebuild))
             .collect(),
         ..Step::default()
-    }
-}
-
-fn about_rebuilds(reason: &Reason) -> bool {
-    match reason {
-        Reason::RebuildsMissing { .. }
-        | Reason::OperatorsMissing { .. }
-        | Reason::RebuildDiffers { .. }
-        | Reason::BuildFailed { .. }
-        | Reason::OwnRebuild { .. }
-        | Reason::NotBlind { .. }
-        | Reason::PlainMissing
-        | Reason::Flaky { .. } => true,
-        Reason::Lint { .. }
-        | Reason::Revoked { .. }
-        | Reason::OutOfScope { .. }
-        | Reason::OlderVersion { .. }
-        | Reason::NevraTaken { .. }
-        | Reason::SbomMissing { .. }
-        | Reason::ProvenanceMissing => false,
     }
 }
 

@@ -102,6 +102,29 @@ pub enum Reason {
     },
 }
 
+impl Reason {
+    /// Whether what is missing or wrong are rebuilds, not the package or its papers.
+    pub fn is_about_rebuilds(&self) -> bool {
+        match self {
+            Self::RebuildsMissing { .. }
+            | Self::OperatorsMissing { .. }
+            | Self::RebuildDiffers { .. }
+            | Self::BuildFailed { .. }
+            | Self::OwnRebuild { .. }
+            | Self::NotBlind { .. }
+            | Self::PlainMissing
+            | Self::Flaky { .. } => true,
+            Self::Lint { .. }
+            | Self::Revoked { .. }
+            | Self::OutOfScope { .. }
+            | Self::OlderVersion { .. }
+            | Self::NevraTaken { .. }
+            | Self::SbomMissing { .. }
+            | Self::ProvenanceMissing => false,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -157,7 +157,7 @@ fn rebuilds(trust: &Trust, judgement: &Judgement) -> Link {
         .collect();
     let against: Vec<String> = reasons(judgement)
         .iter()
-        .filter(|reason| is_about_rebuilds(reason))
+        .filter(|reason| reason.is_about_rebuilds())
         .map(ToString::to_string)
         .collect();
     details.extend(judgement.notes.iter().map(|note| format!("but {note}")));
@@ -179,26 +179,6 @@ fn rebuilds(trust: &Trust, judgement: &Judgement) -> Link {
             format!("{have} of {listed} rebuilders made the same bytes; the policy demands {want}"),
         )
         .with_details(details),
-    }
-}
-
-fn is_about_rebuilds(reason: &Reason) -> bool {
-    match reason {
-        Reason::RebuildsMissing { .. }
-        | Reason::OperatorsMissing { .. }
-        | Reason::RebuildDiffers { .. }
-        | Reason::BuildFailed { .. }
-        | Reason::OwnRebuild { .. }
-        | Reason::NotBlind { .. }
-        | Reason::PlainMissing
-        | Reason::Flaky { .. } => true,
-        Reason::Lint { .. }
-        | Reason::Revoked { .. }
-        | Reason::OutOfScope { .. }
-        | Reason::OlderVersion { .. }
-        | Reason::NevraTaken { .. }
-        | Reason::SbomMissing { .. }
-        | Reason::ProvenanceMissing => false,
     }
 }
 
