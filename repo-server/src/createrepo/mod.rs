@@ -197,19 +197,7 @@ pub fn createrepo(request: &Request, watch: &dyn Watch) -> Result<Summary, Creat
     next.files = stage.file_names();
     next.frames = frames.into_saved(&stage.placed);
     next.packages = outcome.files;
-    stage.put_in_place(&live)?;
-    std::thread::scope(|scope| {
-        // What is left of the old metadata goes meanwhile.
-        scope.spawn(|| drop(stage));
-        if let Some(path) = &request.state
-            && let Err(error) = next.write(path)
-        {
-            let path = path.display();
-            tracing::warn!(
-                "the next run will read all packages again: cannot write {path}: {error}"
-            );
-        }
-    });
+    put_in_place(stage, &live, request.state.as_deref(), &next)?;
     Ok(Summary {
         packages: entries.len(),
         read: outcome.read,
@@ -219,6 +207,34 @@ pub fn createrepo(request: &Request, watch: &dyn Watch) -> Result<Summary, Creat
         dropped_records,
         signature_dropped: kept.signature_dropped,
         superseded_kept: kept.superseded,
+    })
+}
+
+/// Puts the metadata in place, and the state of this run after it. Of the two things that are slow, the disk and the
+/// state's digest, one is waited for while the other is done.
+fn put_in_place(
+    mut stage: Stage,
+    live: &Path,
+    state_path: Option<&Path>,
+    state: &State,
+) -> Result<(), CreaterepoError> {
+    std::thread::scope(|scope| {
+        let written = state_path.map(|path| scope.spawn(move || state.write(path)));
+        stage.put_in_place(live)?;
+        // What is left of the old metadata goes meanwhile.
+        scope.spawn(|| drop(stage));
+        // A panic is a fault of ours and goes on as one.
+        let written = written.map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        if let Some(Err(error)) = written.map(|written| written?.put_in_place()) {
+            tracing::warn!(
+                "the next run will read all packages again: the state cannot be written: {error}"
+            );
+        }
+        Ok(())
     })
 }
 
@@ -260,7 +276,7 @@ fn packages(
     frames: &OldFrames,
     watch: &dyn Watch,
 ) -> Result<(Outcome, Resolved), CreaterepoError> {
-    let mut known = KnownFiles::new(
+    let known = KnownFiles::new(
         request.reuse,
         request.metadata.checksum == ChecksumType::Sha512,
         state.scanned_at,
@@ -274,7 +290,7 @@ fn packages(
         frames: &MadeAhead(frames),
         workers: request.workers,
     };
-    let mut outcome = read::read_all(&reading, &mut known, watch)?;
+    let mut outcome = read::read_all(&reading, known, watch)?;
     bad.append(&mut outcome.bad);
     bad.sort_by(|a, b| a.path.cmp(&b.path));
     if !bad.is_empty() && request.bad_packages == BadPackages::Refuse {

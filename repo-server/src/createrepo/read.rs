@@ -6,7 +6,7 @@ use super::scan::{Found, Look};
 use super::state::{Known, KnownFiles};
 use crate::repodata::{
     Ahead, ChecksumType, Entry, FrameCache, GROUP_PACKAGES_MIN, MetadataError, Options,
-    PackageSource, Rendered, Sha512Digest, SourceError, groups_of,
+    PackageSource, Sha512Digest, SourceError, groups_of,
 };
 use mirrors::reading::{Algorithm, Tap, drain};
 use repo_model::rpm::{Head, HeadLimits, Package, tag};
@@ -41,29 +41,20 @@ pub(super) struct Reading<'a> {
     pub workers: NonZeroUsize,
 }
 
-/// The file's number, whether it was read, and what came of it.
-type Done = (usize, bool, Result<Known, PackageError>);
+/// The number of a file that was read, and what came of it.
+type Done = (usize, Result<Known, PackageError>);
 
 /// Reads the packages that are not known already. Where a whole group of the metadata is read, its
 /// frames are made at once.
 pub(super) fn read_all(
     reading: &Reading<'_>,
-    known: &mut KnownFiles,
+    known: KnownFiles,
     watch: &dyn Watch,
 ) -> Result<Outcome, CreaterepoError> {
     let found = reading.found;
     watch.packages(found.len() as u64);
-    let mut done: Vec<Done> = Vec::with_capacity(found.len());
-    let mut unknown = Vec::new();
-    for (number, file) in found.iter().enumerate() {
-        match known.take(file) {
-            Some(known) => {
-                done.push((number, false, Ok(known)));
-                watch.package_done();
-            }
-            None => unknown.push(number),
-        }
-    }
+    let (mut files, unknown) = known.among(found);
+    files.iter().for_each(|_| watch.package_done());
     let batches = batches(found, unknown);
     let (next, read) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -91,31 +82,23 @@ pub(super) fn read_all(
             .try_for_each(join)
             .map_err(CreaterepoError::Metadata)
     })?;
-    done.append(&mut read.into_inner().unwrap_or_else(PoisonError::into_inner));
-    done.sort_by_key(|(number, _, _)| *number);
-    Ok(outcome(found, done))
-}
-
-fn outcome(found: &[Found], done: Vec<Done>) -> Outcome {
-    let mut outcome = Outcome {
-        files: Vec::with_capacity(done.len()),
-        bad: Vec::new(),
-        read: Vec::new(),
-    };
-    for (number, is_read, result) in done {
+    let mut done = read.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(number, _)| *number);
+    let (mut bad, mut read) = (Vec::new(), Vec::with_capacity(done.len()));
+    for (number, result) in done {
         let path = &found[number].relative;
-        if is_read {
-            outcome.read.push(path.clone());
-        }
+        read.push(path.clone());
         match result {
-            Ok(known) => outcome.files.push(known),
-            Err(error) => outcome.bad.push(BadPackage {
+            Ok(known) => files.push(known),
+            Err(error) => bad.push(BadPackage {
                 path: path.clone(),
                 error,
             }),
         }
     }
-    outcome
+    // Two sorted runs, of which the second is short or the first is empty.
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(Outcome { files, bad, read })
 }
 
 /// Files to read one after the other.
@@ -193,27 +176,23 @@ impl<'a> Worker<'a> {
     }
 
     fn read(&mut self, batch: &Batch, watch: &dyn Watch) -> Result<(), MetadataError> {
-        let mut group = Vec::with_capacity(batch.files.len());
+        self.ahead.begin_group();
+        // Without a bad one it is another group.
+        let mut is_group = batch.is_group;
         for number in &batch.files {
-            let outcome = self.read_package(&self.reading.found[*number]);
-            let known = outcome.map(|(known, rendered)| {
-                if batch.is_group {
-                    group.push(rendered);
-                }
-                known
-            });
-            self.done.push((*number, true, known));
+            let known = self.read_package(&self.reading.found[*number]);
+            is_group &= known.is_ok();
+            self.done.push((*number, known));
             watch.package_done();
         }
-        // Without a bad one it is another group.
-        if batch.is_group && group.len() == batch.files.len() {
-            self.ahead.make(group)?;
+        if is_group {
+            self.ahead.make()?;
         }
         Ok(())
     }
 
     /// Hashes a whole package, reads its head, and renders it: what cannot be rendered is bad.
-    fn read_package(&mut self, found: &Found) -> Result<(Known, Rendered), PackageError> {
+    fn read_package(&mut self, found: &Found) -> Result<Known, PackageError> {
         let file =
             File::open(self.reading.root.join(&found.relative)).map_err(PackageError::Read)?;
         let want_sha512 = self.reading.options.checksum == ChecksumType::Sha512;
@@ -243,8 +222,8 @@ impl<'a> Worker<'a> {
             built_at: package.build_time.unix_secs(),
         };
         let entry = (self.reading.entry)(&known)?;
-        let rendered = self.ahead.render(entry, &package)?;
-        Ok((known, rendered))
+        self.ahead.render(entry, &package)?;
+        Ok(known)
     }
 
     fn hash_whole(&mut self, file: &File, want_sha512: bool) -> Result<Hashed, PackageError> {

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::fs::{self, DirEntry};
 use std::io;
 use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -74,12 +75,15 @@ pub(super) fn scan(
             for path in paths {
                 let path = path.trim_start_matches("./");
                 if seen.insert(path) {
-                    named.extend(scan.name(&root.join(path), None));
+                    // A list may say where a package is from the root of the file system on.
+                    let path = root.join(path);
+                    let below = path.strip_prefix(root).unwrap_or(&path);
+                    named.extend(scan.name(below.as_os_str().as_bytes().to_vec(), None));
                 }
             }
             scan.look_at(named);
         }
-        None => scan.walk(root)?,
+        None => scan.walk(root, b"")?,
     }
     let Scan { mut found, bad, .. } = scan;
     found.sort_unstable_by(|a, b| a.relative.cmp(&b.relative));
@@ -120,7 +124,8 @@ impl Named {
 const LOOKS_PER_THREAD_MIN: usize = 500;
 
 impl Scan<'_> {
-    fn walk(&mut self, directory: &Path) -> Result<(), CreaterepoError> {
+    /// `below`: the directory's path below the root, with a `/` at its end unless it is empty.
+    fn walk(&mut self, directory: &Path, below: &[u8]) -> Result<(), CreaterepoError> {
         let fail = |source| CreaterepoError::Directory {
             path: directory.to_owned(),
             source,
@@ -133,46 +138,45 @@ impl Scan<'_> {
         let (mut directories, mut named) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(directory).map_err(fail)? {
             let entry = entry.map_err(fail)?;
-            let (path, name) = (entry.path(), entry.file_name());
-            let kind = entry.file_type().map_err(fail)?;
-            let is_directory = kind.is_dir() || (kind.is_symlink() && path.is_dir());
+            let (name, kind) = (entry.file_name(), entry.file_type().map_err(fail)?);
+            let is_directory = kind.is_dir() || (kind.is_symlink() && entry.path().is_dir());
+            let relative = || [below, name.as_bytes()].concat();
             if is_directory {
-                directories.push(path);
-            } else if name.as_encoded_bytes().ends_with(b".rpm")
+                directories.push((entry.path(), [&relative(), b"/" as &[u8]].concat()));
+            } else if name.as_bytes().ends_with(b".rpm")
                 && !(self.selection.skip_symlinks && kind.is_symlink())
             {
-                named.extend(self.name(&path, kind.is_file().then_some(entry)));
+                named.extend(self.name(relative(), kind.is_file().then_some(entry)));
             }
         }
         // Before another directory is opened: each entry keeps its own open.
         self.look_at(named);
-        for path in directories {
-            self.walk(&path)?;
+        for (path, below) in directories {
+            self.walk(&path, &below)?;
         }
         self.above.remove(&identity);
         Ok(())
     }
 
-    /// A file of such a path, when it is wanted.
-    fn name(&mut self, path: &Path, entry: Option<DirEntry>) -> Option<Named> {
-        let relative = path.strip_prefix(self.root).unwrap_or(path);
-        let Some(relative) = relative.to_str() else {
-            self.bad.push(BadPackage {
-                path: relative.display().to_string(),
-                error: PackageError::Name,
-            });
-            return None;
+    /// A file of such a path below the root, when it is wanted.
+    fn name(&mut self, relative: Vec<u8>, entry: Option<DirEntry>) -> Option<Named> {
+        let relative = match String::from_utf8(relative) {
+            Ok(relative) => relative,
+            Err(error) => {
+                self.bad.push(BadPackage {
+                    path: String::from_utf8_lossy(error.as_bytes()).into_owned(),
+                    error: PackageError::Name,
+                });
+                return None;
+            }
         };
-        let name = relative.rsplit('/').next().unwrap_or(relative);
+        let name = relative.rsplit('/').next().unwrap_or(&relative);
         let excluded = self
             .selection
             .excludes
             .iter()
-            .any(|pattern| matches(pattern, name) || matches(pattern, relative));
-        (!excluded).then(|| Named {
-            relative: relative.to_owned(),
-            entry,
-        })
+            .any(|pattern| matches(pattern, name) || matches(pattern, &relative));
+        (!excluded).then_some(Named { relative, entry })
     }
 
     fn look_at(&mut self, named: Vec<Named>) {

@@ -3,7 +3,7 @@
 //! it there ([`state_file`] names it).
 //!
 //! It only saves work. A file is taken as known when its size, mtime and ctime are those of the
-//! time when it was read, and were older than that reading; a frame when its digest is right. A
+//! time when it was read, and were older than that reading; a frame when its CRC-32 is right. A
 //! state that is lost, old or damaged costs one full run.
 
 use super::scan::{Found, Look};
@@ -12,9 +12,7 @@ use repo_model::{FileDigest, HeaderDigest, Nevra};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io;
-use std::iter::Peekable;
 use std::path::{Path, PathBuf};
-use std::vec;
 
 /// The file in a cache directory that holds what runs over `directory` into `output` leave.
 ///
@@ -52,8 +50,8 @@ pub(super) struct Known {
 pub(super) struct SavedFrame {
     /// Digest of what went into it, hex.
     pub key: FileDigest,
-    /// SHA-256 of its bytes.
-    pub digest: FileDigest,
+    /// CRC-32 of its bytes: the file may have come to harm since. Whoever may write it may as well replace it.
+    pub crc32: u32,
     /// Number in `State::files`.
     pub file: usize,
     pub offset: u64,
@@ -96,15 +94,28 @@ impl State {
         }
     }
 
-    /// Writes it, for its owner's eyes; the old one is replaced as a whole.
-    pub fn write(&self, path: &Path) -> io::Result<()> {
+    /// Writes it, for its owner's eyes; the old one stays until [`Unfinished::put_in_place`].
+    pub fn write<'a>(&self, path: &'a Path) -> io::Result<Unfinished<'a>> {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
         let unfinished = path.with_extension("new");
         // Not synced: what a crash leaves of it fails its digest and costs a full run.
         fs::write(&unfinished, state_form::encode(self))?;
-        fs::rename(unfinished, path)
+        Ok(Unfinished { unfinished, path })
+    }
+}
+
+/// A state on the disk that is not in its place yet.
+pub(super) struct Unfinished<'a> {
+    unfinished: PathBuf,
+    path: &'a Path,
+}
+
+impl Unfinished<'_> {
+    /// Replaces the old state as a whole.
+    pub fn put_in_place(self) -> io::Result<()> {
+        fs::rename(self.unfinished, self.path)
     }
 }
 
@@ -119,14 +130,14 @@ pub enum Reuse {
     KnownPaths,
 }
 
-/// Known files, asked for in the order of their paths.
+/// What the last run knows of the files.
 pub(super) struct KnownFiles {
     reuse: Reuse,
     /// Whether a file without SHA-512 must be read again.
     want_sha512: bool,
     scanned_at: i64,
-    /// Those not asked for yet, by path.
-    rest: Peekable<vec::IntoIter<Known>>,
+    /// Sorted by path.
+    packages: Vec<Known>,
 }
 
 impl KnownFiles {
@@ -139,29 +150,44 @@ impl KnownFiles {
             reuse,
             want_sha512,
             scanned_at,
-            rest: packages.into_iter().peekable(),
+            packages,
         }
     }
 
-    /// What is known of a file, when that still holds; once, and in the order of the paths.
-    pub fn take(&mut self, found: &Found) -> Option<Known> {
-        while self
-            .rest
-            .next_if(|known| known.path < found.relative)
-            .is_some()
-        {}
-        let known = self.rest.next_if(|known| known.path == found.relative)?;
-        if self.want_sha512 && known.sha512.is_none() {
-            return None;
-        }
-        // A file written in the second of the scan could have changed again unnoticed.
-        let settled = known.look.mtime.0 < self.scanned_at && known.look.ctime.0 < self.scanned_at;
-        let holds = match self.reuse {
-            Reuse::Nothing => false,
-            Reuse::Unchanged => settled && known.look == found.look,
-            Reuse::KnownPaths => true,
-        };
-        holds.then_some(known)
+    /// Those of the files, sorted by path, of which what is known still holds, and the numbers of the others.
+    pub fn among(self, found: &[Found]) -> (Vec<Known>, Vec<usize>) {
+        let (mut known, mut unknown) = (self.packages, Vec::new());
+        let mut files = found.iter().enumerate().peekable();
+        // In place: it is megabytes, and as a rule nothing or little has changed.
+        known.retain(|known| {
+            while let Some((number, _)) = files.next_if(|(_, file)| file.relative < known.path) {
+                unknown.push(number);
+            }
+            let Some((number, file)) = files.next_if(|(_, file)| file.relative == known.path)
+            else {
+                return false;
+            };
+            let holds = holds(self.reuse, self.want_sha512, self.scanned_at, known, file);
+            if !holds {
+                unknown.push(number);
+            }
+            holds
+        });
+        unknown.extend(files.map(|(number, _)| number));
+        (known, unknown)
+    }
+}
+
+fn holds(reuse: Reuse, want_sha512: bool, scanned_at: i64, known: &Known, found: &Found) -> bool {
+    if want_sha512 && known.sha512.is_none() {
+        return false;
+    }
+    // A file written in the second of the scan could have changed again unnoticed.
+    let settled = known.look.mtime.0 < scanned_at && known.look.ctime.0 < scanned_at;
+    match reuse {
+        Reuse::Nothing => false,
+        Reuse::Unchanged => settled && known.look == found.look,
+        Reuse::KnownPaths => true,
     }
 }
 
@@ -194,15 +220,35 @@ mod tests {
     #[test]
     fn a_file_is_known_only_while_it_looks_the_same_and_was_settled_when_read() {
         let (settled, found) = known(20);
-        let files = |known: &Known, reuse| KnownFiles::new(reuse, false, 30, vec![known.clone()]);
-        assert!(files(&settled, Reuse::Unchanged).take(&found).is_some());
-        assert!(files(&settled, Reuse::Nothing).take(&found).is_none());
+        let knows = |known: &Known, reuse, found: &Found| {
+            let files = KnownFiles::new(reuse, false, 30, vec![known.clone()]);
+            let (known, unknown) = files.among(std::slice::from_ref(found));
+            assert_eq!(known.len() + unknown.len(), 1);
+            unknown.is_empty()
+        };
+        assert!(knows(&settled, Reuse::Unchanged, &found));
+        assert!(!knows(&settled, Reuse::Nothing, &found));
         let mut touched = found.clone();
         touched.look.ctime.1 = 1;
-        assert!(files(&settled, Reuse::Unchanged).take(&touched).is_none());
-        assert!(files(&settled, Reuse::KnownPaths).take(&touched).is_some());
+        assert!(!knows(&settled, Reuse::Unchanged, &touched));
+        assert!(knows(&settled, Reuse::KnownPaths, &touched));
         let (fresh, found) = known(30);
-        assert!(files(&fresh, Reuse::Unchanged).take(&found).is_none());
+        assert!(!knows(&fresh, Reuse::Unchanged, &found));
+    }
+
+    #[test]
+    fn files_that_come_and_go_leave_the_others_known() {
+        let at = |path: &str| {
+            let (mut known, mut found) = known(20);
+            (known.path, found.relative) = (path.to_owned(), path.to_owned());
+            (known, found)
+        };
+        let packages = ["b", "d", "d", "f"].map(|path| at(path).0).to_vec();
+        let found = ["a", "b", "c", "d", "e"].map(|path| at(path).1);
+        let (known, unknown) = KnownFiles::new(Reuse::Unchanged, false, 30, packages).among(&found);
+        let known: Vec<&str> = known.iter().map(|known| known.path.as_str()).collect();
+        assert_eq!(known, ["b", "d"]);
+        assert_eq!(unknown, [0, 2, 4]);
     }
 
     #[test]
@@ -212,7 +258,7 @@ mod tests {
         assert!(State::read(&path).packages.is_empty());
         let mut state = State::new(30);
         state.packages.push(known(20).0);
-        state.write(&path).unwrap();
+        state.write(&path).unwrap().put_in_place().unwrap();
         assert_eq!(State::read(&path).packages.len(), 1);
         fs::write(&path, b"damaged").unwrap();
         assert!(State::read(&path).packages.is_empty());

@@ -8,6 +8,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, FileTimes};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 /// How metadata files are called.
@@ -33,6 +35,7 @@ pub(super) struct Stage {
     taken: HashSet<String>,
     /// Whole files that are not on the disk for certain yet.
     unsynced: Vec<(String, File)>,
+    ahead: SyncAhead,
 }
 
 /// Where a frame stands.
@@ -48,6 +51,39 @@ struct Part {
     path: PathBuf,
     writer: BufWriter<File>,
     size_bytes: u64,
+    /// How much of it was given to the disk ahead.
+    begun_bytes: u64,
+}
+
+/// A file is given to the disk in pieces of this size.
+const SYNCED_AHEAD_BYTES: u64 = 2 << 20;
+
+/// Gives files to the disk while they grow, so that less is waited for at the end.
+#[derive(Default)]
+struct SyncAhead(Option<(Sender<File>, JoinHandle<io::Result<()>>)>);
+
+impl SyncAhead {
+    fn begin(&mut self, file: File) {
+        let (sender, _) = self.0.get_or_insert_with(|| {
+            let (sender, files) = channel::<File>();
+            let sync = move || files.into_iter().try_for_each(|file| file.sync_data());
+            (sender, std::thread::spawn(sync))
+        });
+        // It stops at the first failure, which `finish` tells.
+        let _ = sender.send(file);
+    }
+
+    /// The system tells a failure once, so one that was met ahead counts.
+    fn finish(&mut self) -> io::Result<()> {
+        let Some((sender, thread)) = self.0.take() else {
+            return Ok(());
+        };
+        drop(sender);
+        // A panic is a fault of ours and goes on as one.
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
 }
 
 impl Stage {
@@ -70,6 +106,7 @@ impl Stage {
             placed: HashMap::new(),
             taken: HashSet::new(),
             unsynced: Vec::new(),
+            ahead: SyncAhead::default(),
         })
     }
 
@@ -134,6 +171,12 @@ impl Stage {
     /// All files at the same time, since the disk can take them together.
     fn sync(&mut self) -> Result<(), CreaterepoError> {
         let directory = &self.directory;
+        self.ahead
+            .finish()
+            .map_err(|source| CreaterepoError::Write {
+                path: directory.clone(),
+                source,
+            })?;
         let sync = |(name, file): (String, File)| {
             file.sync_all().map_err(|source| CreaterepoError::Write {
                 path: directory.join(name),
@@ -193,6 +236,7 @@ impl Stage {
                 writer: BufWriter::new(File::create(&path)?),
                 path,
                 size_bytes: 0,
+                begun_bytes: 0,
             },
         };
         Ok(self.parts[file].insert(part))
@@ -211,6 +255,11 @@ impl Sink for Stage {
         let part = self.part(file)?;
         part.writer.write_all(bytes)?;
         part.size_bytes += bytes.len() as u64;
+        if part.size_bytes - part.begun_bytes >= SYNCED_AHEAD_BYTES {
+            part.begun_bytes = part.size_bytes;
+            let file = part.writer.get_ref().try_clone()?;
+            self.ahead.begin(file);
+        }
         Ok(())
     }
 

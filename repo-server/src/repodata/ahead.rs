@@ -13,12 +13,13 @@ use super::kinds::kinds;
 use super::options::Options;
 use super::xml::Xml;
 use repo_model::rpm::Package;
+use std::ops::Range;
 
-/// A package as it stands in each file.
-pub(crate) struct Rendered {
+/// A package that was rendered: where it stands in the text of each file.
+struct Rendered {
     entry: Entry,
     /// In the order of the kinds.
-    parts: Vec<Vec<u8>>,
+    ranges: Vec<Range<usize>>,
 }
 
 /// Makes the frames of groups for a later build with the same options.
@@ -26,14 +27,13 @@ pub(crate) struct Ahead<'a> {
     options: &'a Options,
     cache: &'a dyn FrameCache,
     encoder: Encoder,
-    /// A group's part of one file.
+    /// The packages of the group under way.
+    group: Vec<Rendered>,
+    /// Their texts by kind, in the order in which they came.
+    texts: Vec<Vec<u8>>,
+    /// A group's part of one file, in the order of the list.
     open: Vec<u8>,
-    /// Memory of packages whose group is made, for the next ones.
-    spare: Vec<Vec<u8>>,
 }
-
-/// More memory than this is given back to the system.
-const SPARE_MAX_BYTES: usize = 256 << 10;
 
 impl<'a> Ahead<'a> {
     /// `cache`: where the build will look for them.
@@ -42,40 +42,47 @@ impl<'a> Ahead<'a> {
             options,
             cache,
             encoder: encoder(options.frame_codec(), "a group")?,
+            group: Vec::new(),
+            texts: vec![Vec::new(); kinds(options).len()],
             open: Vec::new(),
-            spare: Vec::new(),
         })
     }
 
-    /// Renders a package for all files; fails where a build with these options would.
-    pub fn render(&mut self, entry: Entry, package: &Package) -> Result<Rendered, PackageFault> {
-        let kinds = kinds(self.options);
-        let mut parts = Vec::with_capacity(kinds.len());
-        for kind in kinds {
-            let mut xml = Xml::after(self.spare.pop().unwrap_or_default());
-            (kind.render)(&mut xml, &entry, package, self.options)?;
-            parts.push(xml.into_bytes());
-        }
-        Ok(Rendered { entry, parts })
+    /// Forgets the packages of a group that was not made.
+    pub fn begin_group(&mut self) {
+        self.group.clear();
+        self.texts.iter_mut().for_each(Vec::clear);
     }
 
-    /// Makes the frames of packages that are expected to be a group, in any order.
-    pub fn make(&mut self, mut group: Vec<Rendered>) -> Result<(), MetadataError> {
-        group.sort_by(|a, b| a.entry.order(&b.entry));
-        for (number, kind) in kinds(self.options).iter().enumerate() {
-            let key = kind.frame_key(group.iter().map(|package| &package.entry), self.options);
+    /// Renders a package of the group for all files; fails where a build with these options would.
+    pub fn render(&mut self, entry: Entry, package: &Package) -> Result<(), PackageFault> {
+        let mut ranges = Vec::with_capacity(self.texts.len());
+        for (kind, text) in kinds(self.options).iter().zip(&mut self.texts) {
+            let start = text.len();
+            let mut xml = Xml::after(std::mem::take(text));
+            let rendered = (kind.render)(&mut xml, &entry, package, self.options);
+            *text = xml.into_bytes();
+            rendered?;
+            ranges.push(start..text.len());
+        }
+        self.group.push(Rendered { entry, ranges });
+        Ok(())
+    }
+
+    /// Makes the frames of the packages that were rendered since [`Self::begin_group`], which are expected to be a
+    /// group; their order does not matter.
+    pub fn make(&mut self) -> Result<(), MetadataError> {
+        self.group.sort_by(|a, b| a.entry.order(&b.entry));
+        for (number, (kind, text)) in kinds(self.options).iter().zip(&self.texts).enumerate() {
+            let entries = self.group.iter().map(|package| &package.entry);
+            let key = kind.frame_key(entries, self.options);
             self.open.clear();
-            for package in &group {
-                self.open.extend_from_slice(&package.parts[number]);
+            for package in &self.group {
+                self.open
+                    .extend_from_slice(&text[package.ranges[number].clone()]);
             }
             let frame = encode(&mut self.encoder, &self.open, kind.record_type)?;
             self.cache.put(&key, &frame);
-        }
-        for mut part in group.into_iter().flat_map(|package| package.parts) {
-            if part.capacity() <= SPARE_MAX_BYTES {
-                part.clear();
-                self.spare.push(part);
-            }
         }
         Ok(())
     }
@@ -136,17 +143,14 @@ mod tests {
             let cache = MemoryFrameCache::new(1 << 30);
             let mut ahead = Ahead::new(&options, &cache).unwrap();
             for group in groups(&entries) {
-                let mut rendered: Vec<Rendered> = entries[group]
-                    .iter()
-                    .map(|entry| {
-                        ahead
-                            .render(entry.clone(), &packages[&entry.file_digest])
-                            .unwrap()
-                    })
-                    .collect();
+                ahead.begin_group();
                 // Their order on the way in does not matter.
-                rendered.reverse();
-                ahead.make(rendered).unwrap();
+                for entry in entries[group].iter().rev() {
+                    ahead
+                        .render(entry.clone(), &packages[&entry.file_digest])
+                        .unwrap();
+                }
+                ahead.make().unwrap();
             }
             let inputs = |packages, cache| Inputs {
                 entries: &entries,

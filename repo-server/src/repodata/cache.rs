@@ -12,6 +12,12 @@ pub trait FrameCache: Sync {
     /// again.
     fn get(&self, key: &[u8; 32]) -> Option<Frame>;
 
+    /// Whether [`get`](Self::get) will probably find the frame; asked before any frame is made, so that those that
+    /// are missing can be begun first. Only the order of the work depends on it.
+    fn holds(&self, _key: &[u8; 32]) -> bool {
+        true
+    }
+
     /// Remembers a frame; failing to is not an error of the build.
     fn put(&self, key: &[u8; 32], frame: &Frame);
 }

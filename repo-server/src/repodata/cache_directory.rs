@@ -12,6 +12,7 @@
 
 use super::cache::FrameCache;
 use super::codec::Frame;
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -185,7 +186,7 @@ fn parse(bytes: &[u8]) -> Option<Frame> {
     let (wanted, rest) = rest.split_first_chunk::<32>()?;
     let (open_size, frame) = rest.split_first_chunk::<8>()?;
     (digest(open_size, frame) == *wanted).then(|| Frame {
-        bytes: frame.into(),
+        bytes: Bytes::copy_from_slice(frame),
         open_size_bytes: u64::from_be_bytes(*open_size),
     })
 }

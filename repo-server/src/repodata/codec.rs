@@ -1,12 +1,12 @@
 //! Compression of one frame. A file is a concatenation of frames, so a frame must be complete in
 //! itself: a gzip member, a zstd frame, or plain bytes. xz is the exception: one stream a file.
 
+use bytes::Bytes;
 use flate2::read::GzDecoder;
 use flate2::{Compression, GzBuilder};
 use liblzma::stream::{Check, Stream};
 use liblzma::write::XzEncoder;
 use std::io::{self, Read, Write};
-use std::sync::Arc;
 use zstd::zstd_safe::{CParameter, ParamSwitch};
 
 /// How the files of a repository are compressed.
@@ -56,7 +56,7 @@ impl Codec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// The compressed bytes; shared, since a cache and a file under way both hold them.
-    pub bytes: Arc<[u8]>,
+    pub bytes: Bytes,
     /// Bytes before compression.
     pub open_size_bytes: u64,
 }
@@ -139,7 +139,7 @@ impl Encoder {
     }
 
     pub fn encode(&mut self, open: &[u8]) -> io::Result<Frame> {
-        let bytes: Arc<[u8]> = match self {
+        let bytes: Bytes = match self {
             Self::Zstd(compressor) => compressor.compress(open)?.into(),
             Self::Gzip => {
                 let mut member = GzBuilder::new().mtime(0).operating_system(255).write(
@@ -149,7 +149,7 @@ impl Encoder {
                 member.write_all(open)?;
                 member.finish()?.into()
             }
-            Self::None => open.into(),
+            Self::None => Bytes::copy_from_slice(open),
         };
         Ok(Frame {
             bytes,
@@ -268,7 +268,7 @@ mod tests {
                 .encode(&b"<package>".repeat(100))
                 .unwrap();
             let cut = Frame {
-                bytes: whole.bytes[..whole.bytes.len() - 1].into(),
+                bytes: whole.bytes.slice(..whole.bytes.len() - 1),
                 ..whole.clone()
             };
             let lying = Frame {

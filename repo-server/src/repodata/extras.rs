@@ -100,7 +100,7 @@ fn write_extra(
     let frame = match extra.codec {
         // One stream, which takes the content alone.
         Codec::Xz => Frame {
-            bytes: [].into(),
+            bytes: Default::default(),
             open_size_bytes: 0,
         },
         codec => encode(

@@ -116,7 +116,7 @@ impl KindWriter {
         let frame = match &mut self.encoder {
             Some(encoder) => encode(encoder, open, self.record_type)?,
             None => Frame {
-                bytes: [].into(),
+                bytes: Default::default(),
                 open_size_bytes: open.len() as u64,
             },
         };

@@ -25,6 +25,55 @@ pub(super) struct Made {
     pub open: Vec<u8>,
 }
 
+/// So many missing groups are begun before their turn: their frames wait in memory.
+const BEGUN_EARLY_MAX: usize = 8;
+
+/// The groups, and those to begin with.
+struct Groups {
+    list: Vec<Range<usize>>,
+    /// Numbers of groups that must be rendered, so that they are not what everything waits for at the end.
+    first: Vec<usize>,
+}
+
+/// Looks which groups are missing, when only few are.
+fn in_working_order(inputs: &Inputs<'_>, options: &Options) -> Groups {
+    let list = groups(inputs.entries);
+    let kind = &kinds(options)[0];
+    let is_missing = |number: &usize| {
+        let entries = &inputs.entries[list[*number].clone()];
+        !inputs.cache.holds(&kind.frame_key(entries, options))
+    };
+    let mut first: Vec<usize> = Vec::new();
+    for number in (0..list.len()).filter(is_missing) {
+        first.push(number);
+        if first.len() > BEGUN_EARLY_MAX {
+            // So many that the order of the list is as good.
+            first.clear();
+            break;
+        }
+    }
+    Groups { list, first }
+}
+
+impl Groups {
+    /// The group to begin as number `turn` of all: its number and its packages.
+    fn begin(&self, turn: usize) -> Option<(usize, Range<usize>)> {
+        let number = match self.first.get(turn) {
+            Some(number) => *number,
+            None => self.nth_other(turn - self.first.len()),
+        };
+        Some((number, self.list.get(number)?.clone()))
+    }
+
+    /// Number `nth` of those that are not begun first.
+    fn nth_other(&self, nth: usize) -> usize {
+        // Sorted, so each that lies before moves it on by one.
+        self.first
+            .iter()
+            .fold(nth, |number, first| number + usize::from(*first <= number))
+    }
+}
+
 type GroupResult = Result<Vec<Made>, MetadataError>;
 
 /// Buffers that were used before: a group takes about a megabyte, and memory that the system has to
@@ -58,8 +107,8 @@ pub(super) fn for_each_group(
     options: &Options,
     mut take: impl FnMut(&[Made]) -> Result<(), MetadataError>,
 ) -> Result<(), MetadataError> {
-    let groups = groups(inputs.entries);
-    let workers = inputs.workers.get().min(groups.len());
+    let groups = in_working_order(inputs, options);
+    let workers = inputs.workers.get().min(groups.list.len());
     let buffers = &Buffers::default();
     let take = |made: Vec<Made>| {
         take(&made)?;
@@ -69,6 +118,7 @@ pub(super) fn for_each_group(
     if workers <= 1 {
         let (mut maker, mut take) = (Maker::new(inputs, options, buffers)?, take);
         return groups
+            .list
             .into_iter()
             .try_for_each(|group| take(maker.make(group)?));
     }
@@ -80,7 +130,7 @@ pub(super) fn for_each_group(
             scope.spawn(move || work(inputs, options, buffers, groups, next, &sender));
         }
         drop(sender);
-        in_order(&receiver, groups.len(), take)
+        in_order(&receiver, groups.list.len(), take)
         // Dropping the receiver ends the workers after an error: their next send fails.
     })
 }
@@ -89,15 +139,14 @@ fn work(
     inputs: &Inputs<'_>,
     options: &Options,
     buffers: &Buffers,
-    groups: &[Range<usize>],
+    groups: &Groups,
     next: &AtomicUsize,
     sender: &SyncSender<(usize, GroupResult)>,
 ) {
     let new = || Maker::new(inputs, options, buffers);
     let mut maker = new();
     loop {
-        let number = next.fetch_add(1, Ordering::Relaxed);
-        let Some(group) = groups.get(number) else {
+        let Some((number, group)) = groups.begin(next.fetch_add(1, Ordering::Relaxed)) else {
             return;
         };
         let result = match &mut maker {

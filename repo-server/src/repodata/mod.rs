@@ -63,7 +63,7 @@ pub use profile::{Clash, GroupForm, PROFILES, Profile, UnknownProfileError};
 pub use repomd::{OpenContent, Record};
 pub use zchunk::ZchunkHeader;
 
-pub(crate) use ahead::{Ahead, Rendered};
+pub(crate) use ahead::Ahead;
 pub(crate) use extras::{is_another_form, write_zchunk_of};
 pub(crate) use fragments::{Fragments, build_fragments_into};
 pub(crate) use groups::groups_of;
