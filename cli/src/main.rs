@@ -18,7 +18,7 @@ use commands::{
     adopt, bisection, buildinfo, channels, compare, config, createrepo, evidence, in_toto, key,
     mergerepo, mirror, modifyrepo, monitor, publish, rebuild, rebuilders, repo_check, repofile,
     sbom, serve, signer_gate, status, token, trust, verify as verify_command, vulnerabilities,
-    waiver,
+    waiver, witness,
 };
 use failure::Failure;
 use std::process::ExitCode;
@@ -113,6 +113,8 @@ enum Command {
     Verify(verify_command::Args),
     /// Watch the log of a repository, and alarm
     Monitor(monitor::Args),
+    /// Cosign the heads of other people's logs, so that they cannot fork unseen
+    Witness(witness::Args),
     /// Fetch the keys and the policy that `verify` believes
     Trust(trust::Args),
     /// List or download the SBOMs and statements about packages
@@ -153,7 +155,10 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &Command) -> Result<(), Failure> {
-    if !matches!(command, Command::Serve(_) | Command::SignerGate(_)) {
+    if !matches!(
+        command,
+        Command::Serve(_) | Command::SignerGate(_) | Command::Witness(_)
+    ) {
         logging::start("warn")?;
     }
     match command {
@@ -179,6 +184,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Repofile(args) => repofile::run(args),
         Command::Verify(args) => verify_command::run(args),
         Command::Monitor(args) => monitor::run(args),
+        Command::Witness(args) => witness::run(args),
         Command::Trust(args) => trust::run(args),
         Command::Evidence(args) => evidence::run(args),
         Command::InToto(command) => in_toto::run(command),

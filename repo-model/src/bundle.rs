@@ -319,7 +319,7 @@ mod tests {
         let log = LogKey::from_seed("log.example", SignatureKind::Log, &[2; 32]).unwrap();
         let body = entry(&envelope, &key.public()).unwrap();
         let text = format!("log.example\n1\n{}\n", leaf_hash(&body).to_base64());
-        let signature = log.sign(&text, Timestamp::from_unix_secs(0));
+        let signature = log.sign(&text, Timestamp::from_unix_secs(0)).unwrap();
         let proof = LogProof {
             extra: None,
             index: 0,

@@ -120,6 +120,9 @@ pub struct ServerConfig {
     pub publish_delay_millis: u64,
     /// Changelog entries in `other.xml`; the newest so many.
     pub changelog_limit: u32,
+    /// The policy's witnesses are asked for a new word about the head of the log when theirs is older than
+    /// this, seconds: it says that nothing newer is held back.
+    pub witness_renewal_secs: u32,
     /// Running requests are given this long at shutdown, seconds.
     pub shutdown_secs: u64,
 }
@@ -149,6 +152,7 @@ impl Default for ServerConfig {
             max_rebuild_attempts: 5,
             publish_delay_millis: 500,
             changelog_limit: 10,
+            witness_renewal_secs: 3_600,
             shutdown_secs: 10,
         }
     }

@@ -4,6 +4,7 @@
 //! that meets hostile input first, statements and their signatures, the policy that the server
 //! *and* the signer run, the release document, the stage machine, and the wire types.
 
+pub mod announcement;
 pub mod bisection;
 pub mod buildinfo;
 pub mod bundle;

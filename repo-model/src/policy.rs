@@ -18,6 +18,7 @@ pub use reason::Reason;
 
 use self::waivers::{Waived, WaiverSigner};
 use crate::dsse::{Envelope, StatementPublicKey};
+use crate::log::WitnessPolicy;
 use crate::rpm::Head;
 use crate::{FileDigest, HeaderDigest, OperatorName, WorkerName};
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,10 @@ pub struct Policy {
     /// Architectures that may be signed, `noarch` and `src` included; empty: every one.
     #[serde(default)]
     pub arches: BTreeSet<String>,
+    /// Witnesses of the transparency log, and how many of them must have seen what is published: the text of
+    /// a C2SP `tlog-policy`. None: nothing waits for a witness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witnesses: Option<WitnessPolicy>,
     /// Builders whose provenance counts.
     #[serde(default)]
     pub builders: Vec<KeyHolder>,

@@ -53,6 +53,8 @@ pub struct Inner {
     pub unpacking: Arc<Semaphore>,
     /// Held by whoever adds to the log.
     pub sequencer: tokio::sync::Mutex<()>,
+    /// Where the log's witnesses stand.
+    pub witnesses: crate::log::Witnesses,
     /// Metadata frames of earlier releases, so that a release renders what it changes.
     pub frames: crate::repodata::DirectoryFrameCache,
     /// Counters for `/metrics`.
@@ -185,6 +187,7 @@ impl App {
             rebuilds_changed: Notify::new(),
             uploads: Mutex::default(),
             sequencer: tokio::sync::Mutex::default(),
+            witnesses: crate::log::Witnesses::default(),
             checks: Semaphore::new(CHECKS),
             unpacking: Arc::new(Semaphore::new(crate::http::UNPACKING)),
             frames,

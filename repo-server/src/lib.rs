@@ -22,6 +22,7 @@ pub mod signer_link;
 mod status;
 mod store;
 pub mod tokens;
+pub mod witness;
 
 pub use app::ServeError;
 pub use sbom_index::{osv_import, reindex};

@@ -63,6 +63,7 @@ fn decided(event: &Event) -> Option<(FileDigest, FileDigest, Outcome)> {
         | Event::FileRefused { .. }
         | Event::CheckpointSigned { .. }
         | Event::CheckpointRefused { .. }
+        | Event::Announced { .. }
         | Event::ReleaseSigned { .. }
         | Event::ReleaseRefused { .. } => None,
     }

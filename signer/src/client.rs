@@ -1,6 +1,7 @@
 //! Asking the signer: blocking calls over its socket, for the server to run off its runtime.
 
 use crate::frame::{self, FrameError};
+use repo_model::announcement::ChannelMove;
 use repo_model::dsse::Envelope;
 use repo_model::policy::Reason;
 use repo_model::wire::signer::{
@@ -284,6 +285,23 @@ impl Client {
     pub fn sign_checkpoint(&mut self, request: CheckpointRequest) -> Result<String, ClientError> {
         match self.ask(&Request::SignCheckpoint(request))? {
             Response::CheckpointSigned { note } => Ok(note),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has it said that a channel was moved; returns the statement. Asking again is safe.
+    pub fn announce_move(&mut self, moved: ChannelMove) -> Result<Envelope, ClientError> {
+        self.announced(&Request::AnnounceMove(moved))
+    }
+
+    /// Has it said which keys and policy are in force; returns the statement. Asking again is safe.
+    pub fn announce_keys(&mut self) -> Result<Envelope, ClientError> {
+        self.announced(&Request::AnnounceKeys)
+    }
+
+    fn announced(&mut self, request: &Request) -> Result<Envelope, ClientError> {
+        match self.ask(request)? {
+            Response::Announced { envelope } => Ok(envelope),
             other => Err(unexpected(&other)),
         }
     }

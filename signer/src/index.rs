@@ -101,6 +101,7 @@ impl Index {
                 self.last_checkpoint = Some((*size, *root));
             }
             Event::CheckpointRefused { .. }
+            | Event::Announced { .. }
             | Event::KeyChanged { .. }
             | Event::PackageRefused { .. }
             | Event::LimitReached { .. }

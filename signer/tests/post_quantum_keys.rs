@@ -249,7 +249,7 @@ fn switched_off_there_is_none_and_none_is_made() {
     // Switched on, `init` makes what is missing; off again, the keys are still shown for what they signed.
     world.config.post_quantum = PostQuantum::Detached;
     let made = keys::init(&world.config, now()).unwrap().made;
-    assert_eq!(made, ["package-key-pqc", "metadata-key-pqc"]);
+    assert_eq!(made, ["package-key-pqc", "metadata-key-pqc", "log-key-pqc"]);
     world.config.post_quantum = PostQuantum::Off;
     world.serve();
     let identity = world.client().identity().unwrap();

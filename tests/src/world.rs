@@ -9,7 +9,7 @@ use crate::wait;
 use repo_model::policy::Policy;
 use repo_model::wire::intake::BuildReceipt;
 use repo_model::wire::status::{BuildStatus, ChannelStatus, ReleaseStatus};
-use setup::{create_token, free_address, processes, write_config, write_policy};
+use setup::{create_token, free_address, processes, watch_log, write_config, write_policy};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -43,6 +43,10 @@ pub struct Options {
     pub publish_delay_millis: u64,
     /// More of the policy: its keys come before the tables.
     pub more_policy: String,
+    /// Witnesses of the log: `witness-1` and so on, all of them in the policy and started at once.
+    pub witnesses: u32,
+    /// How many of them must have seen what is published.
+    pub witness_quorum: u32,
     /// More lines for `[server]`.
     pub server_settings: &'static str,
     /// Whether the rebuilders are started at once.
@@ -59,6 +63,8 @@ impl Options {
             lease_secs: 60,
             publish_delay_millis: 100,
             more_policy: String::new(),
+            witnesses: 0,
+            witness_quorum: 0,
             server_settings: "",
             start_rebuilders: true,
         }
@@ -112,6 +118,7 @@ impl World {
                 .args(["init", "--config"])
                 .arg(dir.join("hallmark.toml")),
         );
+        watch_log(&dir, options);
         let token = create_token(
             &dir,
             "world",
@@ -128,6 +135,7 @@ impl World {
             dir,
         };
         let watch = world.watch();
+        (1..=options.witnesses).for_each(|n| world.start_process(&format!("witness-{n}")));
         world.start_process(SIGNER);
         world.start_process(SERVER);
         world.until_ready();

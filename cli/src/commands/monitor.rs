@@ -1,6 +1,7 @@
 //! `hallmark monitor`: watches a repository's log for everybody who installs from it.
 
 use super::createrepo::now;
+use super::monitor_index;
 use crate::api::Client;
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -8,10 +9,11 @@ use crate::verify::TrustDir;
 use repo_model::FileDigest;
 use repo_model::dsse::Envelope;
 use repo_model::log::{Checkpoint, Note, Tile, VerifierKey, read_bundle};
-use repo_model::monitor::{Finding, Memory};
+use repo_model::monitor::{Finding, Memory, witnessed};
 use repo_model::release::{ListedPackage, ReleaseDocument, read_package_list};
 use repo_model::statement::{RELEASE, Statement};
-use repo_model::wire::status::ReleaseStatus;
+use repo_model::wire::signer::PublishedKey;
+use repo_model::wire::status::{ChannelStatus, ReleaseStatus};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,7 +28,9 @@ const MAX_BYTES: u64 = 256 << 20;
 #[command(after_help = "\
 Reads every entry of the log once, and what is served now. Alarms: the log shrank or forked since the last look;
 an entry has no statement; two packages have one name; a release or a package is served that the log does not
-know; nothing new was released for too long. Waivers and rebuilds that differ are told too.
+know; keys or policy changed; a key is shown or a channel points as the log does not say; witnesses of the policy
+are missing or have been silent; nothing new was released for too long. Moves of channels, waivers and rebuilds that
+differ are told too.
 
 EXAMPLES:
   # One look, for cron; the state makes the next look short, and a fork visible
@@ -34,6 +38,9 @@ EXAMPLES:
 
   # Look every ten minutes, and say each finding as a line of JSON
   hallmark monitor https://packages.example --trust trust/ --state monitor.json --every 600 --json
+
+  # Keep an index of who said what about which package, as files for a web server
+  hallmark monitor https://packages.example --trust trust/ --state monitor.json --publish /srv/www/index
 
 EXIT CODES:
   0  no alarm
@@ -53,6 +60,12 @@ pub struct Args {
     /// Alarm when the newest release is older than this
     #[arg(long, value_name = "DAYS")]
     max_age: Option<u32>,
+    /// Alarm when no quorum of witnesses has seen the head of the log for so long
+    #[arg(long, value_name = "HOURS")]
+    max_head_age: Option<u32>,
+    /// Write an index of the log by package into this folder: `index.json`, and `names/NAME.json` for each name
+    #[arg(long, value_name = "DIR")]
+    publish: Option<PathBuf>,
     /// Look again and again, with so many seconds between, until stopped; alarms do not end it
     #[arg(long, value_name = "SECS")]
     every: Option<u64>,
@@ -67,6 +80,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Failure::usage(error)
             .with_hint("`hallmark trust fetch --server URL -o DIR` makes such a folder")
     })?;
+    if args.max_head_age.is_some() && trust.trust.witness_policy().is_none() {
+        return Err(Failure::usage(
+            "--max-head-age needs witnesses, and neither policy nor trust folder names one",
+        ));
+    }
     let client = Client::new(&args.url, None)?;
     loop {
         let looked = look(args, &client, &trust);
@@ -95,7 +113,7 @@ fn look(args: &Args, client: &Client, trust: &TrustDir) -> Result<(), Failure> {
         let word = if finding.is_alarm() { "ALARM" } else { "note" };
         output::line(format!("{word}: {finding}"))
     };
-    let head = head(client, &trust.trust.log_keys)?;
+    let (note, head) = head(client, &trust.trust.log_keys)?;
     let before = memory.frontier.size();
     let followed = match memory.precedes(&head) {
         Err(shrunk) => {
@@ -121,10 +139,16 @@ fn look(args: &Args, client: &Client, trust: &TrustDir) -> Result<(), Failure> {
     };
     // What is compared with a log that lies would say nothing.
     if followed {
+        for finding in beside(args, client, &memory, trust, &note)? {
+            say(&finding)?;
+        }
         for finding in served(args, client, &memory, trust)? {
             say(&finding)?;
         }
         keep(&args.state, &memory)?;
+        if let Some(dir) = &args.publish {
+            monitor_index::publish(dir, &memory, &head, before)?;
+        }
     }
     if alarms > 0 {
         return Err(
@@ -140,13 +164,13 @@ fn look(args: &Args, client: &Client, trust: &TrustDir) -> Result<(), Failure> {
     Ok(())
 }
 
-fn head(client: &Client, keys: &[VerifierKey]) -> Result<Checkpoint, Failure> {
+fn head(client: &Client, keys: &[VerifierKey]) -> Result<(Note, Checkpoint), Failure> {
     let text = client.get_text("/log/checkpoint")?;
     let note = Note::parse(text.as_bytes()).map_err(Failure::failed)?;
     let mut problem = "the trust folder has no log.pub".to_owned();
     for key in keys {
         match Checkpoint::open(&note, key) {
-            Ok(head) => return Ok(head),
+            Ok(head) => return Ok((note, head)),
             Err(error) => problem = error.to_string(),
         }
     }
@@ -203,6 +227,27 @@ fn envelope(client: &Client, digest: FileDigest) -> Result<Option<Envelope>, Fai
     };
     let is_it = FileDigest::of(&bytes) == digest;
     Ok(Envelope::from_json(&bytes).ok().filter(|_| is_it))
+}
+
+/// What witnesses say of the head, and what channels and keys are shown.
+fn beside(
+    args: &Args,
+    client: &Client,
+    memory: &Memory,
+    trust: &TrustDir,
+    head: &Note,
+) -> Result<Vec<Finding>, Failure> {
+    let mut findings = Vec::new();
+    if let Some(policy) = trust.trust.witness_policy() {
+        let hours = args.max_head_age.map(i64::from);
+        let limit = hours.map(|hours| now().plus_secs(-3_600 * hours));
+        findings.extend(witnessed(policy, head, limit, now()));
+    }
+    let channels: Vec<ChannelStatus> = client.get_json("/api/v1/channels")?;
+    findings.extend(memory.pointing(&channels, now()));
+    let keys: Vec<PublishedKey> = client.get_json("/keys/keys.json")?;
+    findings.extend(memory.shown(&keys, now()));
+    Ok(findings)
 }
 
 /// Compares the newest release with the log.

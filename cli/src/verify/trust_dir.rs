@@ -5,12 +5,14 @@
 //! | `RPM-GPG-KEY-packages` | OpenPGP certificates that sign packages |
 //! | `statement.pub` | the signer's statement keys, PEM, one after the other |
 //! | `log.pub` | the log's key, `NAME+HASH+KEY`, one a line; without the file no log is asked for |
+//! | `log-pqc.pub` | the log's post-quantum key; with it, heads must carry its signature too |
+//! | `witnesses` | a C2SP `tlog-policy`: the reader's own witnesses and quorum, in place of the policy's |
 //! | `policy.toml` | the policy, with the rebuilders' keys |
 //! | `N.root.json`, `targets.json` | who vouches for the policy; without a root the file counts as it is |
 
 use crate::api::{ApiError, Client};
 use repo_model::dsse::StatementPublicKey;
-use repo_model::log::VerifierKey;
+use repo_model::log::{VerifierKey, WitnessPolicy};
 use repo_model::policy::Policy;
 use repo_model::trust::{TARGETS_FILE, TrustedRoot, root_file};
 use repo_model::verify::{Signature, Trust};
@@ -24,6 +26,8 @@ use std::path::{Path, PathBuf};
 const PACKAGES: &str = "RPM-GPG-KEY-packages";
 const STATEMENTS: &str = "statement.pub";
 const LOGS: &str = "log.pub";
+const LOG_COSIGNERS: &str = "log-pqc.pub";
+const WITNESSES: &str = "witnesses";
 const POLICY: &str = "policy.toml";
 /// Most root documents that are followed.
 const MAX_ROOTS: u64 = 1_000;
@@ -83,11 +87,13 @@ impl TrustDir {
         let policy = read(&policy_path)?;
         vouched(dir, &policy, now)?;
         let text = std::str::from_utf8(&policy).map_err(shape(&policy_path))?;
-        let log_keys = match read(&dir.join(LOGS)) {
-            Err(TrustDirError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Vec::new()
+        let witnesses = dir.join(WITNESSES);
+        let witnesses: Option<WitnessPolicy> = match if_there(&witnesses)? {
+            None => None,
+            Some(bytes) => {
+                let text = std::str::from_utf8(&bytes).map_err(shape(&witnesses))?;
+                Some(text.parse().map_err(shape(&witnesses))?)
             }
-            text => logs(&text?).map_err(shape(&dir.join(LOGS)))?,
         };
         let packages = dir.join(PACKAGES);
         Ok(Self {
@@ -95,7 +101,9 @@ impl TrustDir {
                 .map_err(shape(&packages))?,
             trust: Trust {
                 statement_keys: statement_keys(&dir.join(STATEMENTS))?,
-                log_keys,
+                log_keys: logs(&dir.join(LOGS))?,
+                log_cosigners: logs(&dir.join(LOG_COSIGNERS))?,
+                witnesses,
                 policy: Policy::from_toml(text).map_err(shape(&policy_path))?,
                 policy_digest: FileDigest::of(&policy),
                 max_age_days,
@@ -142,13 +150,23 @@ fn statement_keys(path: &Path) -> Result<Vec<StatementPublicKey>, TrustDirError>
     Ok(keys)
 }
 
-fn logs(text: &[u8]) -> Result<Vec<VerifierKey>, repo_model::log::NoteError> {
-    let text = String::from_utf8_lossy(text);
+/// The bytes of a file that may be missing.
+fn if_there(path: &Path) -> Result<Option<Vec<u8>>, TrustDirError> {
+    match read(path) {
+        Err(TrustDirError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        bytes => bytes.map(Some),
+    }
+}
+
+/// The keys in a file, one a line; none without the file.
+fn logs(path: &Path) -> Result<Vec<VerifierKey>, TrustDirError> {
+    let text = if_there(path)?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     let lines = text.lines().map(str::trim);
-    lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::parse)
-        .collect()
+    let keys = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    keys.map(|line| line.parse().map_err(shape(path))).collect()
 }
 
 /// The policy is the one that the newest root's people vouch for, when there is a root in the folder: the
@@ -197,6 +215,11 @@ pub fn fetch_trust(
     ];
     for name in [PACKAGES, LOGS] {
         files.push((name.to_owned(), client.get_text(&format!("/keys/{name}"))?));
+    }
+    match client.get_text(&format!("/keys/{LOG_COSIGNERS}")) {
+        // Post-quantum signatures are off there.
+        Err(error) if error.refused_with() == Some(404) => {}
+        text => files.push((LOG_COSIGNERS.to_owned(), text?)),
     }
     files.extend(signed_policy(client)?);
     write_all(dir, &files)

@@ -104,7 +104,7 @@ mod tests {
         let key = LogKey::from_seed("log.example", SignatureKind::Log, &[1; 32]).unwrap();
         let signed = |text: &str| Note {
             text: text.to_owned(),
-            signatures: vec![key.sign(text, Timestamp::from_unix_secs(0))],
+            signatures: vec![key.sign(text, Timestamp::from_unix_secs(0)).unwrap()],
         };
         let root = super::super::leaf_hash(b"x");
         let checkpoint = Checkpoint {

@@ -67,27 +67,14 @@ impl Frontier {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{HashSource, leaf_hash, root};
+    use super::super::testkit::Leaves;
+    use super::super::{leaf_hash, root};
     use super::*;
-
-    struct Leaves(Vec<NodeHash>);
-
-    impl HashSource for Leaves {
-        type Error = std::convert::Infallible;
-        fn hash(&mut self, level: u8, index: u64) -> Result<NodeHash, Self::Error> {
-            if level == 0 {
-                return Ok(self.0[index as usize]);
-            }
-            let Ok(left) = self.hash(level - 1, index * 2);
-            let Ok(right) = self.hash(level - 1, index * 2 + 1);
-            Ok(node_hash(left, right))
-        }
-    }
 
     #[test]
     fn a_tree_that_grows_leaf_by_leaf_has_the_root_of_the_whole() {
         let mut frontier = Frontier::default();
-        let mut leaves = Leaves(Vec::new());
+        let mut leaves = Leaves::default();
         assert_eq!(frontier.root(), empty_root());
         for n in 0..300_u32 {
             let leaf = leaf_hash(&n.to_be_bytes());

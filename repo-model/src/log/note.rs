@@ -1,13 +1,9 @@
-//! C2SP `signed-note`: text with signature lines; Ed25519 signatures of logs (type 0x01) and
-//! timestamped cosignatures of witnesses (type 0x04, C2SP `tlog-cosignature`).
+//! C2SP `signed-note`: text with signature lines. The keys that make them are in `key.rs`.
 
+use super::VerifierKey;
+use super::key::good_name;
 use crate::Timestamp;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ed25519_dalek::pkcs8::{
-    DecodePrivateKey as _, EncodePrivateKey as _, spki::der::pem::LineEnding,
-};
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
-use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
@@ -23,8 +19,11 @@ pub enum NoteError {
     #[error("not a signed note: {0}")]
     Shape(&'static str),
     /// Not a key in vkey form.
-    #[error("not a verifier key: want NAME+HASH+KEY with an Ed25519 key")]
+    #[error("not a key: want NAME+HASH+KEY with an Ed25519 or ML-DSA-44 key, or PKCS #8 in PEM")]
     Key,
+    /// An ML-DSA-44 cosignature is of checkpoints only.
+    #[error("the text to sign is no checkpoint")]
+    NoCheckpoint,
     /// The key has signed nothing here.
     #[error("{name} has not signed the note")]
     Unsigned {
@@ -42,186 +41,48 @@ pub enum NoteError {
 /// What a signature says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignatureKind {
-    /// The log's own.
+    /// The log's own, Ed25519.
     Log,
-    /// A witness's: it saw the log grow consistently up to here.
+    /// A witness's, Ed25519: it saw the log grow consistently up to here.
     Cosignature,
+    /// The same with ML-DSA-44, which a quantum computer cannot forge; a log may sign so beside its own.
+    MlDsa44,
 }
 
 impl SignatureKind {
-    fn identifier(self) -> u8 {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Log, Self::Cosignature, Self::MlDsa44];
+
+    /// The algorithm, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Log | Self::Cosignature => "Ed25519",
+            Self::MlDsa44 => "ML-DSA-44",
+        }
+    }
+
+    pub(super) fn identifier(self) -> u8 {
         match self {
             Self::Log => 0x01,
             Self::Cosignature => 0x04,
+            Self::MlDsa44 => 0x06,
         }
     }
-}
-
-/// A public key with its name, in vkey form `NAME+HASH+KEY`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifierKey {
-    name: String,
-    kind: SignatureKind,
-    key: VerifyingKey,
-}
-
-impl VerifierKey {
-    /// The name in signature lines.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What its signatures say.
-    pub fn kind(&self) -> SignatureKind {
-        self.kind
-    }
-
-    /// The 32 bytes of the key.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        self.key.as_bytes()
-    }
-
-    /// SHA-256 over name, type and key: its first four bytes are the note's key id, the whole is what
-    /// Sigstore calls `logId.keyId`.
-    pub fn full_id(&self) -> [u8; 32] {
-        let mut hasher = Sha256::new_with_prefix(self.name.as_bytes());
-        hasher.update([b'\n', self.kind.identifier()]);
-        hasher.update(self.key.as_bytes());
-        hasher.finalize().into()
-    }
-
-    /// SubjectPublicKeyInfo in DER (RFC 8410 §4): a fixed start, then the key.
-    pub fn to_spki_der(&self) -> Vec<u8> {
-        let mut der = vec![
-            0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-        ];
-        der.extend_from_slice(self.as_bytes());
-        der
-    }
-
-    fn id(&self) -> [u8; 4] {
-        let [a, b, c, d, ..] = self.full_id();
-        [a, b, c, d]
-    }
-}
-
-impl fmt::Display for VerifierKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut key = vec![self.kind.identifier()];
-        key.extend_from_slice(self.key.as_bytes());
-        let id = hex::encode(self.id());
-        write!(f, "{}+{id}+{}", self.name, STANDARD.encode(key))
-    }
-}
-
-impl FromStr for VerifierKey {
-    type Err = NoteError;
-
-    fn from_str(text: &str) -> Result<Self, NoteError> {
-        let read = || {
-            let (name, rest) = text.split_once('+')?;
-            let (id, key) = rest.split_once('+')?;
-            let raw = STANDARD.decode(key).ok()?;
-            let (identifier, key) = raw.split_first()?;
-            let kind = [SignatureKind::Log, SignatureKind::Cosignature]
-                .into_iter()
-                .find(|kind| kind.identifier() == *identifier)?;
-            let key = VerifyingKey::from_bytes(key.try_into().ok()?).ok()?;
-            let read = Self {
-                name: good_name(name)?.to_owned(),
-                kind,
-                key,
-            };
-            (hex::encode(read.id()) == id).then_some(read)
-        };
-        read().ok_or(NoteError::Key)
-    }
-}
-
-fn good_name(name: &str) -> Option<&str> {
-    let good = !name.is_empty()
-        && name.len() <= 255
-        && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+');
-    good.then_some(name)
-}
-
-/// A private key that signs notes. Its `Debug` shows only the name.
-#[derive(Clone)]
-pub struct LogKey {
-    name: String,
-    kind: SignatureKind,
-    key: SigningKey,
-}
-
-impl fmt::Debug for LogKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LogKey({})", self.name)
-    }
-}
-
-impl LogKey {
-    /// A key from 32 random bytes that the caller took from the operating system.
-    pub fn from_seed(name: &str, kind: SignatureKind, seed: &[u8; 32]) -> Result<Self, NoteError> {
-        Ok(Self {
-            name: good_name(name).ok_or(NoteError::Key)?.to_owned(),
-            kind,
-            key: SigningKey::from_bytes(seed),
-        })
-    }
-
-    /// A key from PKCS #8 PEM.
-    pub fn from_pem(name: &str, kind: SignatureKind, pem: &str) -> Result<Self, NoteError> {
-        let key = SigningKey::from_pkcs8_pem(pem).map_err(|_| NoteError::Key)?;
-        let name = good_name(name).ok_or(NoteError::Key)?.to_owned();
-        Ok(Self { name, kind, key })
-    }
-
-    /// PKCS #8 PEM; the caller keeps the file readable by its owner only.
-    pub fn to_pem(&self) -> Result<String, NoteError> {
-        let pem = self.key.to_pkcs8_pem(LineEnding::LF);
-        pem.map(|pem| pem.to_string()).map_err(|_| NoteError::Key)
-    }
-
-    /// The public half.
-    pub fn public(&self) -> VerifierKey {
-        VerifierKey {
-            name: self.name.clone(),
-            kind: self.kind,
-            key: self.key.verifying_key(),
-        }
-    }
-
-    /// A signature line's content over `text`.
-    ///
-    /// * `at`: when a witness saw it; a log's own signature has no time.
-    pub fn sign(&self, text: &str, at: Timestamp) -> NoteSignature {
-        let bytes = match self.kind {
-            SignatureKind::Log => self.key.sign(text.as_bytes()).to_vec(),
-            SignatureKind::Cosignature => {
-                let seconds = at.unix_secs().max(0).unsigned_abs();
-                let mut bytes = seconds.to_be_bytes().to_vec();
-                bytes.extend(self.key.sign(cosigned(seconds, text).as_bytes()).to_vec());
-                bytes
-            }
-        };
-        NoteSignature {
-            name: self.name.clone(),
-            id: self.public().id(),
-            bytes,
-        }
-    }
-}
-
-fn cosigned(seconds: u64, text: &str) -> String {
-    format!("cosignature/v1\ntime {seconds}\n{text}")
 }
 
 /// One signature line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoteSignature {
-    name: String,
-    id: [u8; 4],
-    bytes: Vec<u8>,
+    pub(super) name: String,
+    pub(super) id: [u8; 4],
+    pub(super) bytes: Vec<u8>,
+}
+
+impl NoteSignature {
+    /// Whether name and id are the key's; nothing is verified.
+    pub fn is_by(&self, key: &VerifierKey) -> bool {
+        self.name == key.name() && self.id == key.id()
+    }
 }
 
 impl fmt::Display for NoteSignature {
@@ -294,33 +155,19 @@ impl Note {
     /// The time of the key's signature (a log's own has none), if it has signed and every line of its
     /// name and id verifies.
     pub fn verified_by(&self, key: &VerifierKey) -> Result<Option<Timestamp>, NoteError> {
-        let name = || key.name.clone();
+        let name = || key.name().to_owned();
         let mut found = None;
         for line in &self.signatures {
-            if line.name != key.name || line.id != key.id() {
+            if !line.is_by(key) {
                 continue;
             }
-            let at = verify(key, &self.text, &line.bytes).ok_or(NoteError::Bad { name: name() })?;
+            let at = key
+                .verify(&self.text, &line.bytes)
+                .ok_or(NoteError::Bad { name: name() })?;
             found = found.or(Some(at));
         }
         found.ok_or(NoteError::Unsigned { name: name() })
     }
-}
-
-fn verify(key: &VerifierKey, text: &str, bytes: &[u8]) -> Option<Option<Timestamp>> {
-    let (signed, signature, at) = match key.kind {
-        SignatureKind::Log => (text.to_owned(), bytes, None),
-        SignatureKind::Cosignature => {
-            let (seconds, signature) = bytes.split_first_chunk::<8>()?;
-            let seconds = u64::from_be_bytes(*seconds);
-            let at = Timestamp::from_unix_secs(i64::try_from(seconds).ok()?);
-            (cosigned(seconds, text), signature, Some(at))
-        }
-    };
-    let signature = Signature::from_slice(signature).ok()?;
-    // Strict: no key or signature of small order.
-    key.key.verify_strict(signed.as_bytes(), &signature).ok()?;
-    Some(at)
 }
 
 impl fmt::Display for Note {
@@ -332,6 +179,7 @@ impl fmt::Display for Note {
 
 #[cfg(test)]
 mod tests {
+    use super::super::LogKey;
     use super::*;
 
     /// The example of the specification, with its published key.
@@ -368,7 +216,7 @@ mod tests {
         let text = "log.example\n1\nAAAA\n";
         let mut note = Note {
             text: text.to_owned(),
-            signatures: vec![key.sign(text, at)],
+            signatures: vec![key.sign(text, at).unwrap()],
         };
         note = Note::parse(note.to_string().as_bytes()).unwrap();
         assert_eq!(note.verified_by(&key.public()), Ok(Some(at)));

@@ -139,7 +139,7 @@ mod tests {
             root: leaf_hash(b"entry"),
         };
         let text = checkpoint.to_string();
-        let signature = key.sign(&text, Timestamp::from_unix_secs(0));
+        let signature = key.sign(&text, Timestamp::from_unix_secs(0)).unwrap();
         for extra in [None, Some(b"more".to_vec())] {
             let proof = LogProof {
                 extra,

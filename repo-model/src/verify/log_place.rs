@@ -2,7 +2,7 @@
 
 use super::{Evidence, Link, Trust};
 use crate::bundle::Bundle;
-use crate::log::{Checkpoint, entry};
+use crate::log::{Checkpoint, Note, entry};
 
 const HINT: &str =
     "what is not in the log was said to you alone: tell the repository's operator and a monitor";
@@ -64,12 +64,29 @@ fn place(trust: &Trust, bundle: &Bundle) -> Result<(u64, Checkpoint), String> {
             problem = "the log's entry is of another statement".to_owned();
             continue;
         }
-        match place.proof.verify(&place.entry, log) {
-            Ok(checkpoint) => return Ok((place.proof.index, checkpoint)),
-            Err(error) => problem = error.to_string(),
+        let proven = place.proof.verify(&place.entry, log);
+        match proven.map_err(|error| error.to_string()) {
+            Ok(checkpoint) => {
+                cosigned(trust, &place.proof.checkpoint, &checkpoint)?;
+                return Ok((place.proof.index, checkpoint));
+            }
+            Err(error) => problem = error,
         }
     }
     Err(problem)
+}
+
+/// Every further key that is trusted of this log has signed the head, too.
+pub(super) fn cosigned(trust: &Trust, note: &Note, head: &Checkpoint) -> Result<(), String> {
+    let mut keys = trust.log_cosigners.iter();
+    match keys.find(|key| key.name() == head.origin && note.verified_by(key).is_err()) {
+        None => Ok(()),
+        Some(key) => Err(format!(
+            "the log's head over {} entries lacks the signature of its {} key",
+            head.size,
+            key.kind().name()
+        )),
+    }
 }
 
 /// Two heads of one log of one size with two roots: the log shows different things to different people.

@@ -10,10 +10,11 @@ mod log_place;
 mod release;
 #[cfg(test)]
 mod tests;
+mod witnesses;
 
 use crate::bundle::Bundle;
 use crate::dsse::{Envelope, StatementPublicKey};
-use crate::log::{Note, VerifierKey};
+use crate::log::{Note, VerifierKey, WitnessPolicy};
 use crate::policy::Policy;
 use crate::rpm::{Head, Package};
 use crate::{FileDigest, HeaderDigest, Timestamp};
@@ -27,12 +28,24 @@ pub struct Trust {
     pub statement_keys: Vec<StatementPublicKey>,
     /// The transparency logs. Empty: none is asked for, and the chain says so.
     pub log_keys: Vec<VerifierKey>,
+    /// Further keys of those logs: a head that one of them is named for must carry its signature too.
+    pub log_cosigners: Vec<VerifierKey>,
+    /// The reader's own witnesses and quorum; none: those of the policy.
+    pub witnesses: Option<WitnessPolicy>,
     /// The policy that must hold, with the rebuilders' keys.
     pub policy: Policy,
     /// SHA-256 of its file.
     pub policy_digest: FileDigest,
     /// The newest release must not be older than this many days; none: its age is shown only.
     pub max_age_days: Option<u32>,
+}
+
+impl Trust {
+    /// Who must have seen the head of the log, if anybody must.
+    pub fn witness_policy(&self) -> Option<&WitnessPolicy> {
+        let chosen = self.witnesses.as_ref().or(self.policy.witnesses.as_ref());
+        chosen.filter(|policy| policy.demands_some())
+    }
 }
 
 /// What the OpenPGP check of the header said.
@@ -119,7 +132,8 @@ pub enum Outcome {
 /// One thing that must be true.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Link {
-    /// `signature`, `file`, `provenance`, `rebuilds`, `sbom`, `policy`, `release`, `log`, `freshness`.
+    /// `signature`, `file`, `provenance`, `rebuilds`, `sbom`, `policy`, `release`, `log`,
+    /// `witnesses`, `freshness`.
     pub name: &'static str,
     /// Whether it is.
     pub outcome: Outcome,
@@ -212,6 +226,7 @@ pub fn chain(trust: &Trust, evidence: &Evidence<'_>, now: Timestamp) -> Chain {
         links::policy(trust, evidence, &summary, &judged.decision),
         release::listed(trust, evidence),
         log_place::logged(trust, evidence),
+        witnesses::witnessed(trust, evidence, now),
         release::fresh(trust, evidence, now),
     ];
     Chain {

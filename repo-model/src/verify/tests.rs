@@ -3,9 +3,10 @@
 use super::*;
 use crate::bundle;
 use crate::dsse::StatementKey;
+use crate::log::testkit::Leaves;
 use crate::log::{
-    HashSource, LogKey, LogProof, NodeHash, SignatureKind, entry, inclusion_proof, leaf_hash,
-    node_hash, root,
+    LogKey, LogProof, NodeHash, SignatureKind, WitnessPolicy, entry, inclusion_proof, leaf_hash,
+    root,
 };
 use crate::release::{ListedPackage, ReleaseDocument, ReleaseRepo, SCHEMA, write_package_list};
 use crate::rpm::testkit::Rpm;
@@ -25,20 +26,6 @@ fn at(secs: i64) -> Timestamp {
     Timestamp::from_unix_secs(1_700_000_000 + secs)
 }
 
-struct Leaves(Vec<NodeHash>);
-
-impl HashSource for Leaves {
-    type Error = std::convert::Infallible;
-    fn hash(&mut self, level: u8, index: u64) -> Result<NodeHash, Self::Error> {
-        if level == 0 {
-            return Ok(self.0[index as usize]);
-        }
-        let Ok(left) = self.hash(level - 1, index * 2);
-        let Ok(right) = self.hash(level - 1, index * 2 + 1);
-        Ok(node_hash(left, right))
-    }
-}
-
 /// Everything about one package, owned.
 struct Dossier {
     head: Head,
@@ -55,6 +42,10 @@ struct Dossier {
     logged: Option<Vec<Vec<u8>>>,
     /// Size and root of the head that was seen, in place of the true ones.
     seen: Option<(u64, NodeHash)>,
+    /// Witnesses that cosigned the heads, when the reader asks for some.
+    witnesses: Option<Vec<u8>>,
+    /// Whether the reader wants the log's post-quantum signature, which the key of `log_seed` makes.
+    post_quantum_log: bool,
 }
 
 fn trust(dossier: &Dossier) -> Trust {
@@ -73,10 +64,32 @@ fn trust(dossier: &Dossier) -> Trust {
     Trust {
         statement_keys: vec![key(8).public(), key(9).public()],
         log_keys: vec![log.public()],
+        log_cosigners: match dossier.post_quantum_log {
+            true => vec![log_cosigner(7).public()],
+            false => Vec::new(),
+        },
+        witnesses: dossier.witnesses.as_ref().map(|_| witness_policy()),
         policy: Policy::from_toml(&text).unwrap(),
         policy_digest: FileDigest::of(text.as_bytes()),
         max_age_days: dossier.max_age_days,
     }
+}
+
+fn log_cosigner(seed: u8) -> LogKey {
+    LogKey::from_seed(LOG, SignatureKind::MlDsa44, &[seed; 32]).unwrap()
+}
+
+fn witness(seed: u8) -> LogKey {
+    let name = format!("w{seed}.example");
+    LogKey::from_seed(&name, SignatureKind::Cosignature, &[seed; 32]).unwrap()
+}
+
+/// Two of three.
+fn witness_policy() -> WitnessPolicy {
+    let line = |seed| format!("witness w{seed} {}\n", witness(seed).public());
+    let witnesses: String = [21, 22, 23].map(line).concat();
+    let text = format!("{witnesses}group all 2 w21 w22 w23\nquorum all\n");
+    text.parse().unwrap()
 }
 
 fn rebuild(head: &Head, seed: u8, verdict: Verdict) -> Envelope {
@@ -162,6 +175,8 @@ impl Dossier {
             max_age_days: None,
             logged: None,
             seen: None,
+            witnesses: None,
+            post_quantum_log: false,
         };
         dossier.relist();
         dossier
@@ -211,7 +226,11 @@ impl Dossier {
         let Ok(top) = root(size, &mut leaves);
         let note = |size: u64, root: NodeHash| {
             let text = format!("{LOG}\n{size}\n{}\n", root.to_base64());
-            let signatures = vec![log.sign(&text, at(0))];
+            let witnesses = self.witnesses.iter().flatten().copied().map(witness);
+            let keys = [log.clone(), log_cosigner(self.log_seed)]
+                .into_iter()
+                .chain(witnesses);
+            let signatures = keys.map(|key| key.sign(&text, at(0)).unwrap()).collect();
             Note { text, signatures }
         };
         let bundles = [0, 1, 2].map(|index| {
@@ -333,6 +352,15 @@ const WRONGS: &[(&str, &str, Change)] = &[
     ("a log that forked", "log", |d| {
         d.seen = Some((3, NodeHash::from_bytes([1; 32])));
     }),
+    ("a head that one witness saw", "witnesses", |d| {
+        d.witnesses = Some(vec![22]);
+    }),
+    ("a head that one witness signed twice", "witnesses", |d| {
+        d.witnesses = Some(vec![22, 22]);
+    }),
+    ("a head that strangers saw", "witnesses", |d| {
+        d.witnesses = Some(vec![22, 31, 32]);
+    }),
     ("a release too old", "freshness", |d| {
         d.max_age_days = Some(7)
     }),
@@ -346,6 +374,40 @@ fn everything_that_can_be_wrong_breaks_its_own_link() {
         assert_eq!(dossier.verdict(), *link, "{what}: {}", dossier.chain());
         assert!(dossier.chain().to_string().contains("hint: "), "{what}");
     }
+}
+
+#[test]
+fn witnesses_are_named_when_the_reader_asks_for_some() {
+    let mut dossier = Dossier::good();
+    let text = dossier.chain().to_string();
+    assert!(text.contains("no witnesses are asked for"), "{text}");
+    dossier.witnesses = Some(vec![21, 23]);
+    let chain = dossier.chain();
+    assert!(chain.holds(), "{chain}");
+    let text = chain.to_string();
+    for wanted in [
+        "2 of 3 witnesses saw the head of the log",
+        "w21 (w21.example) at 2023-11-14T22:13:20Z",
+    ] {
+        assert!(text.contains(wanted), "no `{wanted}` in\n{text}");
+    }
+}
+
+#[test]
+fn a_post_quantum_key_of_the_log_counts_when_the_reader_has_it() {
+    let mut dossier = Dossier::good();
+    dossier.post_quantum_log = true;
+    assert_eq!(dossier.verdict(), "holds");
+    let log = LogKey::from_seed(LOG, SignatureKind::Log, &[7; 32]).unwrap();
+    let mut trust = trust(&dossier);
+    trust.log_cosigners = vec![log_cosigner(8).public()];
+    let note = crate::log::testkit::signed(&log, 1, NodeHash::from_bytes([1; 32]));
+    let head = crate::log::Checkpoint::open(&note, &log.public()).unwrap();
+    let refused = super::log_place::cosigned(&trust, &note, &head).unwrap_err();
+    assert!(
+        refused.contains("lacks the signature of its ML-DSA-44 key"),
+        "{refused}"
+    );
 }
 
 #[test]

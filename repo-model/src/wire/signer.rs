@@ -5,6 +5,7 @@
 //! answers every request with one [`Response`], in order; a connection may carry many.
 
 pub use super::keys::{KeyRole, KeyState, MIN_STAGED_DAYS, ParseKeyRoleError, PublishedKey};
+use crate::announcement::ChannelMove;
 use crate::dsse::Envelope;
 use crate::log::NodeHash;
 use crate::policy::Reason;
@@ -88,6 +89,10 @@ pub enum Request {
     /// Sign the head of the log: only if it goes on from the last one signed. Answered by
     /// [`Response::CheckpointSigned`].
     SignCheckpoint(CheckpointRequest),
+    /// Say, for the log, that a channel was moved. Answered by [`Response::Announced`].
+    AnnounceMove(ChannelMove),
+    /// Say, for the log, which keys and policy are in force. Answered by [`Response::Announced`].
+    AnnounceKeys,
 }
 
 /// A head of the transparency log.
@@ -164,6 +169,11 @@ pub enum Response {
         /// A signed note (C2SP `tlog-checkpoint`).
         note: String,
     },
+    /// A statement about the repository itself.
+    Announced {
+        /// The statement, signed with the statement key.
+        envelope: Envelope,
+    },
     /// The policy says no. Asking again with the same evidence gives the same answer.
     Refused {
         /// Whether more evidence could change that.
@@ -216,6 +226,9 @@ pub struct Identity {
     /// The log's key, `NAME+HASH+KEY` (C2SP `signed-note`).
     #[serde(default)]
     pub log_key: String,
+    /// The log's post-quantum key in the same form, which signs its heads too, unless that is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_cosigner_key: Option<String>,
     /// URI that names this signer in its summaries.
     pub verifier_id: String,
     /// SHA-256 of the policy file in use.

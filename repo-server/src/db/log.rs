@@ -146,6 +146,33 @@ pub fn insert_checkpoint(tx: &Transaction<'_>, size: u64, note: &str) -> Result<
     Ok(())
 }
 
+/// Puts the same head with more cosignatures in its place.
+pub fn replace_checkpoint(tx: &Transaction<'_>, size: u64, note: &str) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE log_checkpoints SET note = ?2 WHERE size = ?1",
+        params![size, note],
+    )?;
+    Ok(())
+}
+
+/// Remembers the newest head that a quorum of witnesses has seen.
+pub fn set_witnessed(tx: &Transaction<'_>, size: u64, note: &str) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO log_witnessed (id, size, note) VALUES (1, ?1, ?2)
+         ON CONFLICT (id) DO UPDATE SET size = excluded.size, note = excluded.note
+         WHERE excluded.size >= log_witnessed.size",
+        params![size, note],
+    )?;
+    Ok(())
+}
+
+/// The newest head that a quorum of witnesses has seen: its size, and the signed note.
+pub fn witnessed(connection: &Connection) -> Result<Option<(u64, String)>, DbError> {
+    let sql = "SELECT size, note FROM log_witnessed WHERE id = 1";
+    let found = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
+    Ok(found.optional()?)
+}
+
 /// Records that tiles and checkpoint are served; what came before is of no more use.
 pub fn set_published(tx: &Transaction<'_>, size: u64) -> Result<(), DbError> {
     tx.execute(
@@ -205,6 +232,12 @@ mod tests {
             set_published(tx, 2)?;
             assert_eq!(progress(tx)?, at(3, 2, 2));
             assert_eq!(published_checkpoint(tx)?.as_deref(), Some("two"));
+            assert_eq!(witnessed(tx)?, None);
+            set_witnessed(tx, 2, "two seen")?;
+            set_witnessed(tx, 1, "one seen late")?;
+            replace_checkpoint(tx, 2, "two seen")?;
+            assert_eq!(witnessed(tx)?, Some((2, "two seen".to_owned())));
+            assert_eq!(published_checkpoint(tx)?.as_deref(), Some("two seen"));
             assert_eq!(pending(tx, 0, 3)?.len(), 1);
 
             // The files know of two more, of which one waits here at another place.

@@ -22,3 +22,21 @@ CREATE TABLE IF NOT EXISTS log_cursor (
     id          INTEGER PRIMARY KEY CHECK (id = 1),
     evidence_id INTEGER NOT NULL           -- evidence up to here was looked at
 ) STRICT;
+
+-- What the signer said, for the log, about the repository itself: of one move of a channel, or about its keys.
+CREATE TABLE IF NOT EXISTS announcements (
+    announcement_id INTEGER PRIMARY KEY,
+    move_id         INTEGER UNIQUE,        -- of channel_moves
+    keys            TEXT,                  -- JSON of the key set
+    statement       TEXT UNIQUE,           -- digest of the envelope; none: it refused to speak of this move
+    logged          INTEGER NOT NULL CHECK (logged IN (0, 1)),
+    CHECK ((move_id IS NULL) <> (keys IS NULL))
+) STRICT;
+CREATE INDEX IF NOT EXISTS announcements_to_log ON announcements (announcement_id) WHERE logged = 0;
+
+-- The newest head that a quorum of witnesses has cosigned: proofs lead to it.
+CREATE TABLE IF NOT EXISTS log_witnessed (
+    id   INTEGER PRIMARY KEY CHECK (id = 1),
+    size INTEGER NOT NULL,
+    note TEXT NOT NULL
+) STRICT;

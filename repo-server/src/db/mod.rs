@@ -4,6 +4,7 @@
 //! One file a question family: builds, evidence, jobs, rebuilds and their rounds, rebuilders, releases and
 //! their documents, channels, tokens; `overview` has what lists on pages show.
 
+pub mod announcements;
 pub mod builds;
 pub mod channels;
 pub mod evidence;

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use repo_model::dsse::Envelope;
 use repo_model::{FileDigest, bundle};
 
+const STATEMENT: &str = "application/vnd.dsse.envelope.v1+json";
 /// Largest statement, bytes.
 const MAX_ENVELOPE_BYTES: u64 = 16 << 20;
 
@@ -36,6 +37,9 @@ pub async fn get(
         .read(move |connection| {
             if let Some(media_type) = db::evidence::media_type(connection, wanted)? {
                 return Ok(Some(media_type));
+            }
+            if db::announcements::has(connection, wanted)? {
+                return Ok(Some(STATEMENT.to_owned()));
             }
             if db::vex::by_digest(connection, wanted)?.is_some() {
                 return Ok(Some("application/json".to_owned()));

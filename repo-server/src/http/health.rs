@@ -16,7 +16,8 @@ pub async fn healthz() -> &'static str {
 
 /// `GET /readyz`: 200, or 503 with what is missing. A missing signer does not stop serving, but
 /// nothing new can be published then. `policy` tells when the signer judges by another policy than the
-/// server: what the server approves may then be refused.
+/// server: what the server approves may then be refused. `witnesses`: whether the head of the log has its
+/// quorum; without it releases wait.
 pub async fn readyz(State(app): State<App>) -> Response {
     let database = app.db.read(db::releases::newest).await;
     let signer = keys::seen(&app).await;
@@ -30,10 +31,13 @@ pub async fn readyz(State(app): State<App>) -> Response {
             app.policy.version
         ),
     };
+    let witnesses = crate::log::witnesses_state(&app).await;
+    let witnesses = witnesses.map(|state| state.unwrap_or_else(|| "none asked for".to_owned()));
     let body = Json(serde_json::json!({
         "database": word(database.is_ok()),
         "signer": word(signer.answers),
         "policy": policy,
+        "witnesses": witnesses.unwrap_or_else(|_| "unknown".to_owned()),
     }));
     let status = if ready {
         StatusCode::OK

@@ -137,10 +137,19 @@ pub async fn key(State(app): State<App>, Path(name): Path<String>) -> Result<Res
         "RPM-GPG-KEY-revoked-pqc" => revoked(&identity, KeyRole::is_post_quantum),
         "statement.pub" => identity.statement_key,
         "log.pub" if !identity.log_key.is_empty() => format!("{}\n", identity.log_key),
+        "log-pqc.pub" => {
+            let key = identity.log_cosigner_key.as_ref();
+            key.map_or_else(String::new, |key| format!("{key}\n"))
+        }
         "trusted_root.json" if !identity.log_key.is_empty() => {
             let key = identity.log_key.parse();
             crate::log::trusted_root(&key.map_err(|error| ApiError::internal(&error))?)
         }
+        // What to put beside `log.pub`, if whoever reads it finds these witnesses good enough.
+        "witnesses" => match &app.policy.witnesses {
+            Some(policy) => policy.to_string(),
+            None => String::new(),
+        },
         "keys.json" => return Ok(Json(identity.keys).into_response()),
         // One key by its label: what a retired one signed is still to be checked.
         other => one_key(&identity, other).unwrap_or_default(),
@@ -148,7 +157,7 @@ pub async fn key(State(app): State<App>, Path(name): Path<String>) -> Result<Res
     if text.is_empty() {
         return Err(ApiError::not_found(format!("there is no key {name}")).hint(
             "keys: RPM-GPG-KEY, RPM-GPG-KEY-packages, RPM-GPG-KEY-metadata, RPM-GPG-KEY-pqc, \
-             RPM-GPG-KEY-revoked, RPM-GPG-KEY-revoked-pqc, statement.pub, log.pub, trusted_root.json, keys.json and \
+             RPM-GPG-KEY-revoked, RPM-GPG-KEY-revoked-pqc, statement.pub, log.pub, log-pqc.pub, witnesses, trusted_root.json, keys.json and \
              what that lists (LABEL.asc, LABEL.pub)",
         ));
     }

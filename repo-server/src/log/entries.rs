@@ -17,19 +17,23 @@ const ROUND: u32 = 1_024;
 /// Largest envelope, bytes.
 pub const MAX_ENVELOPE_BYTES: u64 = 16 << 20;
 
-/// Gives places to `also`, then to all evidence that was not looked at yet.
+/// Gives places to `also` and to what the signer announced, then to all evidence that was not looked at yet.
 pub async fn take_in(app: &App, also: &[FileDigest]) -> Result<(), JobError> {
     let mut keys = Keys {
         known: known_keys(app).await?,
         asked_again: false,
     };
+    let announced = app.db.read(db::announcements::unlogged).await?;
     let mut extra = Vec::new();
-    for digest in also {
+    for digest in also.iter().chain(&announced) {
         extra.extend(new_entry(app, *digest, &mut keys).await?);
     }
-    if !extra.is_empty() {
+    if !extra.is_empty() || !announced.is_empty() {
         app.db
-            .write(move |tx| db::log::append(tx, &extra, None))
+            .write(move |tx| {
+                db::log::append(tx, &extra, None)?;
+                db::announcements::set_logged(tx, &announced)
+            })
             .await?;
     }
     loop {

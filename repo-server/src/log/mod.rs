@@ -3,16 +3,20 @@
 //!
 //! The order of writes makes a crash harmless: places are given in a transaction; the signer signs a
 //! head only if it goes on from the one before; the signed head is locked into the database; then tiles are
-//! written, and the served checkpoint last. Whatever is missing after a crash is made again from the
+//! written, witnesses asked, and the served checkpoint written last. Whatever is missing after a crash is made again from the
 //! database by the same code; nothing ever goes back.
 
+mod announce;
 mod entries;
 mod proofs;
 mod restored;
 mod tiles;
+mod witnesses;
 
 pub use proofs::{attach, bundle, trusted_root};
 pub use tiles::{StatementsTile, TilesError, directory, read, read_statements};
+pub(crate) use tiles::{sync_directory, write_file};
+pub use witnesses::{Witnesses, demand_quorum, state as witnesses_state};
 
 use crate::app::App;
 use crate::db;
@@ -26,10 +30,10 @@ use repo_model::FileDigest;
 use repo_model::config::ServerConfig;
 use repo_model::log::{Checkpoint, CheckpointError, Note, VerifierKey, consistency_proof};
 use repo_model::wire::signer::{CheckpointRequest, Identity};
-use std::path::Path;
-use std::time::Duration;
-use tiles::{Tiles, sync_directory, write_file};
+use std::time::{Duration, Instant};
+use tiles::Tiles;
 use tokio_util::sync::CancellationToken;
+use witnesses::Ask;
 
 /// Entries under one checkpoint more than under the one before, at most: so many are held in memory.
 const BATCH: u64 = 16_384;
@@ -37,6 +41,8 @@ const BATCH: u64 = 16_384;
 pub const CHECKPOINT: &str = "checkpoint";
 /// Pause between two looks for statements that wait.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Pause between two questions to the signer whether its keys have changed.
+const KEYS_PAUSE: Duration = Duration::from_secs(60);
 /// Longest pause after failures.
 const MAX_BACK_OFF: Duration = Duration::from_secs(60);
 
@@ -78,6 +84,12 @@ pub enum LogError {
         /// Its size.
         size: u64,
     },
+    /// Too few witnesses have seen the head. Asking them again may help; who they are says the policy.
+    #[error("the head of the log waits for witnesses: {why}")]
+    NoQuorum {
+        /// Who has cosigned, and what is wrong with the others.
+        why: String,
+    },
     /// An entry and its proof do not fit together: a fault of ours, or a damaged disk.
     #[error("entry {index} of the log is not proven by the log's own files")]
     NotProven {
@@ -111,10 +123,17 @@ pub async fn advance(app: &App, also: &[FileDigest]) -> Result<(), JobError> {
 pub async fn run(app: App, stop: CancellationToken) {
     let mut pause = PAUSE;
     let mut caught_up = false;
+    let mut keys_asked: Option<Instant> = None;
     while tokio::time::timeout(pause, stop.cancelled()).await.is_err() {
         let done = match caught_up {
             false => catch_up(&app).await,
-            true => advance(&app, &[]).await,
+            true => {
+                let anew = keys_asked.is_none_or(|at| at.elapsed() > KEYS_PAUSE);
+                if anew {
+                    keys_asked = Some(Instant::now());
+                }
+                go_on(&app, anew).await
+            }
         };
         caught_up |= done.is_ok();
         pause = match done {
@@ -129,6 +148,15 @@ pub async fn run(app: App, stop: CancellationToken) {
             }
         };
     }
+}
+
+/// * `anew`: ask the signer after its keys.
+async fn go_on(app: &App, anew: bool) -> Result<(), JobError> {
+    advance(app, &[]).await?;
+    // What fails here holds up nothing that others have said.
+    let announced = announce::announce(app, anew).await;
+    let fresh = witnesses::keep_fresh(app).await;
+    announced.and(fresh)
 }
 
 /// What was published before there was a log, or before a crash: its releases and proofs.
@@ -255,15 +283,18 @@ async fn publish(app: &App, progress: Progress) -> Result<(), JobError> {
         .db
         .read(move |connection| db::log::pending(connection, published, signed))
         .await?;
-    let note = app.db.read(db::log::newest_checkpoint).await?;
     let directory = directory(&app.config.server.data_dir);
     let written = tokio::task::spawn_blocking(move || {
         let mut tree = Tiles::open(&directory, published);
         tree.extend(entries)?;
-        tree.write()?;
-        publish_checkpoint(&directory, note.as_deref())
+        tree.write()
     });
-    written.await??;
+    written.await?.map_err(LogError::from)?;
+    if let Some(note) = app.db.read(db::log::newest_checkpoint).await? {
+        let note = witnesses::cosign(app, note, Ask::Ready).await?;
+        witnesses::keep(app, signed, note.clone()).await?;
+        serve_checkpoint(app, note).await?;
+    }
     app.db
         .write(move |tx| db::log::set_published(tx, signed))
         .await?;
@@ -271,15 +302,17 @@ async fn publish(app: &App, progress: Progress) -> Result<(), JobError> {
     Ok(())
 }
 
-fn publish_checkpoint(directory: &Path, note: Option<&str>) -> Result<(), LogError> {
-    let Some(note) = note else {
-        return Ok(());
-    };
-    let failed = |source| TilesError::Write {
-        name: CHECKPOINT.to_owned(),
-        source,
-    };
-    write_file(&directory.join(CHECKPOINT), note.as_bytes()).map_err(failed)?;
-    sync_directory(directory).map_err(failed)?;
-    Ok(())
+/// Puts a head, with the cosignatures that it has, in the place of the one that is served.
+async fn serve_checkpoint(app: &App, note: String) -> Result<(), JobError> {
+    let directory = directory(&app.config.server.data_dir);
+    let written = tokio::task::spawn_blocking(move || -> Result<(), LogError> {
+        let failed = |source| TilesError::Write {
+            name: CHECKPOINT.to_owned(),
+            source,
+        };
+        write_file(&directory.join(CHECKPOINT), note.as_bytes()).map_err(failed)?;
+        sync_directory(&directory).map_err(failed)?;
+        Ok(())
+    });
+    Ok(written.await??)
 }

@@ -4,6 +4,7 @@
 
 use super::entries::MAX_ENVELOPE_BYTES;
 use super::tiles::{Tiles, read_entry};
+use super::witnesses::head_for;
 use super::{LogError, directory, key, open};
 use crate::app::{App, now};
 use crate::db::builds::PackageRow;
@@ -77,16 +78,16 @@ fn wanted(
 
 async fn attach_to(app: &App, build_id: u64, wanted: Vec<Wanted>) -> Result<(), JobError> {
     let key = key(app).await?;
-    let Some(note) = app.db.read(db::log::published_checkpoint).await? else {
-        return Ok(());
-    };
     let mut made = Vec::with_capacity(wanted.len() * 2);
     for wanted in wanted {
         let json = app.store.get(wanted.statement, MAX_ENVELOPE_BYTES).await?;
         let statement = wanted.statement;
         let envelope = Envelope::from_json(&json)
             .map_err(|error| JobError::Broken(format!("statement {statement}: {error}")))?;
-        let (proof, bundle) = prove(app, envelope, wanted.index, note.clone(), key.clone()).await?;
+        let Some(note) = head_for(app, wanted.index).await? else {
+            return Ok(());
+        };
+        let (proof, bundle) = prove(app, envelope, wanted.index, note, key.clone()).await?;
         for (kind, bytes, media_type) in [
             (Kind::LogProof, proof.to_string().into_bytes(), TLOG_PROOF),
             (Kind::SigstoreBundle, bundle, bundle::MEDIA_TYPE),
@@ -112,23 +113,28 @@ async fn attach_to(app: &App, build_id: u64, wanted: Vec<Wanted>) -> Result<(), 
     Ok(())
 }
 
-/// The bundle of any logged statement, at the newest checkpoint; without a place while it has none.
+/// The bundle of any logged statement, at the newest checkpoint that a quorum of witnesses has seen, or the
+/// newest of all when that does not cover it; without a place while it has none.
 pub async fn bundle(
     app: &App,
     statement: FileDigest,
     envelope: Envelope,
 ) -> Result<Vec<u8>, JobError> {
-    let (index, note, published) = app
+    let (index, published) = app
         .db
         .read(move |connection| {
             Ok::<_, DbError>((
                 db::log::index_of(connection, statement)?,
-                db::log::published_checkpoint(connection)?,
                 db::log::progress(connection)?.published,
             ))
         })
         .await?;
-    match (index.filter(|index| *index < published), note) {
+    let index = index.filter(|index| *index < published);
+    let note = match index {
+        Some(index) => head_for(app, index).await?,
+        None => None,
+    };
+    match (index, note) {
         (Some(index), Some(note)) => {
             let key = key(app).await?;
             Ok(prove(app, envelope, index, note, key).await?.1)

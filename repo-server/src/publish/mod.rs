@@ -39,6 +39,7 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
         let new = make(&app, plan).await?;
         // All that is said about the release is in the log before anybody can see it.
         crate::log::advance(&app, &[new.envelope]).await?;
+        crate::log::demand_quorum(&app, new.envelope).await?;
         if let Some(statement) = crate::log::attach(&app, &new.plan.builds).await?.first() {
             return Err(JobError::Broken(format!(
                 "statement {statement} is not in the log, so its package cannot be published"

@@ -26,7 +26,9 @@ pub(super) fn answer(
         | Request::LastRelease
         | Request::SignPackage { .. }
         | Request::SignFile { .. }
-        | Request::SignRelease { .. } => Ok(None),
+        | Request::SignRelease { .. }
+        | Request::AnnounceMove(_)
+        | Request::AnnounceKeys => Ok(None),
     }
 }
 
@@ -50,13 +52,7 @@ fn sign(
         desk.record(now, Event::CheckpointRefused { request, reason })?;
         return Ok(bad_request(message));
     }
-    let checkpoint = Checkpoint {
-        origin: desk.keys.log.public().name().to_owned(),
-        size: wanted.size,
-        root: wanted.root,
-    };
-    let text = checkpoint.to_string();
-    let signature = desk.keys.log.sign(&text, now);
+    let note = signed(desk, wanted, now)?;
     if ledger.index.last_checkpoint() != Some((wanted.size, wanted.root)) {
         let event = Event::CheckpointSigned {
             size: wanted.size,
@@ -66,12 +62,25 @@ fn sign(
         drop(ledger);
         written.durable()?;
     }
-    let note = Note {
-        text,
-        signatures: vec![signature],
-    };
     Ok(Response::CheckpointSigned {
         note: note.to_string(),
+    })
+}
+
+/// The head with the signature of each of the log's keys.
+fn signed(desk: &Desk, wanted: &CheckpointRequest, now: Timestamp) -> Result<Note, DeskError> {
+    let keys = &desk.keys.log;
+    let origin = keys.first().map(|key| key.public().name().to_owned());
+    let checkpoint = Checkpoint {
+        origin: origin.unwrap_or_default(),
+        size: wanted.size,
+        root: wanted.root,
+    };
+    let text = checkpoint.to_string();
+    let signatures = keys.iter().map(|key| key.sign(&text, now));
+    Ok(Note {
+        signatures: signatures.collect::<Result<_, _>>()?,
+        text,
     })
 }
 
@@ -104,33 +113,12 @@ mod tests {
     use super::super::Desk;
     use super::*;
     use repo_model::config::SignerConfig;
-    use repo_model::log::{HashSource, NodeHash, consistency_proof, leaf_hash, node_hash, root};
-
-    struct Leaves(Vec<NodeHash>);
-
-    impl HashSource for Leaves {
-        type Error = std::convert::Infallible;
-        fn hash(&mut self, level: u8, index: u64) -> Result<NodeHash, Self::Error> {
-            if level == 0 {
-                return Ok(self.0[index as usize]);
-            }
-            let Ok(left) = self.hash(level - 1, index * 2);
-            let Ok(right) = self.hash(level - 1, index * 2 + 1);
-            Ok(node_hash(left, right))
-        }
-    }
-
-    fn leaves(count: u64, salt: &str) -> Leaves {
-        Leaves(
-            (0..count)
-                .map(|n| leaf_hash(format!("{salt}{n}").as_bytes()))
-                .collect(),
-        )
-    }
+    use repo_model::log::consistency_proof;
+    use repo_model::log::testkit::Leaves;
 
     fn request(before: u64, size: u64, salt: &str) -> CheckpointRequest {
-        let mut all = leaves(size, salt);
-        let Ok(root) = root(size, &mut all);
+        let mut all = Leaves::salted(size, salt);
+        let root = all.root();
         let Ok(proof) = consistency_proof(before, size, &mut all);
         CheckpointRequest {
             size,
@@ -175,9 +163,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let signer = desk(directory.path());
         let first = ask(&signer, &request(0, 5, "a")).unwrap();
-        let key = signer.keys.log.public();
-        let checkpoint = Checkpoint::open(&Note::parse(first.as_bytes()).unwrap(), &key).unwrap();
-        assert_eq!(checkpoint.size, 5);
+        let note = Note::parse(first.as_bytes()).unwrap();
+        assert_eq!(signer.keys.log.len(), 2, "its own and the post-quantum one");
+        for key in &signer.keys.log {
+            let checkpoint = Checkpoint::open(&note, &key.public()).unwrap();
+            assert_eq!(checkpoint.size, 5);
+        }
         // Its answer was lost: the same again.
         let again = CheckpointRequest {
             before: 5,

@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows sockets or reads the clock.
 
+mod announce;
 mod checkpoint;
 mod file;
 mod limits;
@@ -19,6 +20,7 @@ use crate::keys::{self, KeyError, Keys, METADATA_KEY, PACKAGE_KEY};
 use crate::rules::{Rules, RulesError};
 use crate::verify::{Certificate, VerifyError, can_sign};
 use repo_model::config::{PostQuantum, SignerConfig};
+use repo_model::log::NoteError;
 use repo_model::statement::StatementError;
 use repo_model::wire::signer::{Identity, KeyRole, MAX_ENVELOPES, MAX_SBOMS, Request, Response};
 use repo_model::{FileDigest, HeaderDigest, Timestamp};
@@ -79,6 +81,9 @@ pub enum DeskError {
     /// The statement key did not sign.
     #[error("cannot sign the statement")]
     Statement(#[from] StatementError),
+    /// A key of the log did not sign.
+    #[error("cannot sign the head of the log")]
+    Log(#[from] NoteError),
     /// Another request died while it held the journal.
     #[error("the journal is in an unknown state: restart the signer")]
     Poisoned,
@@ -304,6 +309,8 @@ impl Desk {
             Request::SignFile { header, size_bytes } => {
                 self.sign_file(header, size_bytes, body, now)
             }
+            Request::AnnounceMove(moved) => announce::channel_move(self, digest, &moved, now),
+            Request::AnnounceKeys => announce::keys(self, digest, now),
             Request::SignRelease { document, repos } => {
                 release::sign(self, &rules, digest, &document.0, &repos, now)
             }
@@ -407,12 +414,18 @@ fn identity(config: &SignerConfig, keys: &Keys, rules: &Rules) -> Result<Identit
         package_certificate: keys.package.certificate_armor()?,
         metadata_certificate: keys.metadata.certificate_armor()?,
         statement_key: keys.statement.public().to_pem(),
-        log_key: keys.log.public().to_string(),
+        log_key: log_key(keys, 0).unwrap_or_default(),
+        log_cosigner_key: log_key(keys, 1),
         verifier_id: config.verifier_id.clone(),
         policy: rules.digest,
         policy_version: rules.policy.version,
         keys: keys.published.clone(),
     })
+}
+
+fn log_key(keys: &Keys, place: usize) -> Option<String> {
+    let key = keys.log.get(place)?;
+    Some(key.public().to_string())
 }
 
 /// The identity as the files say it, without opening the journal: for a signer that does not run.
@@ -430,6 +443,8 @@ fn bytes_after(request: &Request) -> u64 {
         | Request::LastRelease
         | Request::LastCheckpoint
         | Request::SignCheckpoint(_)
+        | Request::AnnounceMove(_)
+        | Request::AnnounceKeys
         | Request::SignPackage { .. }
         | Request::SignRelease { .. } => 0,
     }
@@ -440,7 +455,10 @@ fn key_of(request: &Request) -> Option<Key> {
     match request {
         Request::Identity | Request::LastRelease | Request::LastCheckpoint => None,
         Request::SignPackage { .. } | Request::SignFile { .. } => Some(Key::Package),
-        Request::SignRelease { .. } | Request::SignCheckpoint(_) => Some(Key::Metadata),
+        Request::SignRelease { .. }
+        | Request::SignCheckpoint(_)
+        | Request::AnnounceMove(_)
+        | Request::AnnounceKeys => Some(Key::Metadata),
     }
 }
 

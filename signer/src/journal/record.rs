@@ -211,6 +211,15 @@ pub enum Event {
         /// Root over them.
         root: NodeHash,
     },
+    /// A statement about the repository itself was signed.
+    Announced {
+        /// The request.
+        request: FileDigest,
+        /// What it says, for people.
+        what: String,
+        /// The signed envelope.
+        envelope: FileDigest,
+    },
     /// A head of the log did not go on from the last one.
     CheckpointRefused {
         /// The request.

@@ -62,11 +62,13 @@ pub trait KeyStore {
         self.statement(slot)
     }
 
-    /// Makes the log's key; `false` when it was there. A file with every backend: see [`super::log`].
-    fn make_log(&self, config: &SignerConfig) -> Result<bool, KeyError>;
+    /// Makes the log's keys; gives the file names of those that were not there. Files with every backend: see
+    /// [`super::log`].
+    fn make_log(&self, config: &SignerConfig) -> Result<Vec<&'static str>, KeyError>;
 
-    /// The log's key under the configured name, ready to sign.
-    fn log(&self, config: &SignerConfig) -> Result<LogKey, KeyError>;
+    /// The log's keys under the configured name, ready to sign: its own, then the post-quantum one if there is
+    /// one.
+    fn log(&self, config: &SignerConfig) -> Result<Vec<LogKey>, KeyError>;
 
     /// A post-quantum package or metadata key, ready to sign.
     fn post_quantum(&self, slot: &Slot) -> Result<PqcKey, KeyError>;

@@ -1,43 +1,74 @@
-//! The key that signs the heads of the transparency log: Ed25519, with every backend a file (PKCS #8), since
-//! its name, `signer.log_origin`, is part of it. It signs nothing else, and no other key signs heads.
+//! The keys that sign the heads of the transparency log: Ed25519, and beside it ML-DSA-44 unless post-quantum
+//! signatures are off. With every backend they are files (PKCS #8), since their name, `signer.log_origin`, is part
+//! of them. They sign nothing else, and no other key signs heads.
 
 use super::KeyError;
 use super::files::replace;
 use super::vault::Vault;
-use repo_model::config::SignerConfig;
+use repo_model::config::{PostQuantum, SignerConfig};
 use repo_model::log::{LogKey, NoteError, SignatureKind};
 use std::path::Path;
 use zeroize::Zeroizing;
 
 /// File name of the log's key.
 pub const LOG_KEY: &str = "log-key.pem";
+/// File name of the log's post-quantum key.
+pub const LOG_PQC_KEY: &str = "log-key-pqc.pem";
 /// File name of the log's public key, `NAME+HASH+KEY` (C2SP `signed-note`).
 pub const LOG_PUBLIC: &str = "log.pub";
+/// File name of the log's post-quantum public key, in the same form.
+pub const LOG_PQC_PUBLIC: &str = "log-pqc.pub";
 
-/// Makes the key when there is none; `true` when it was made now.
-pub(super) fn make(vault: &impl Vault, config: &SignerConfig) -> Result<bool, KeyError> {
-    if vault.has(LOG_KEY)? {
-        return Ok(false);
+/// The files of the keys that this configuration asks for.
+fn files(config: &SignerConfig) -> &'static [(&'static str, SignatureKind)] {
+    const BOTH: &[(&str, SignatureKind)] = &[
+        (LOG_KEY, SignatureKind::Log),
+        (LOG_PQC_KEY, SignatureKind::MlDsa44),
+    ];
+    match config.post_quantum {
+        PostQuantum::Off => &BOTH[..1],
+        PostQuantum::Detached | PostQuantum::Embedded => BOTH,
     }
-    let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(seed.as_mut()).map_err(KeyError::Random)?;
-    let key =
-        LogKey::from_seed(&config.log_origin, SignatureKind::Log, &seed).map_err(KeyError::Log)?;
-    let pem = Zeroizing::new(key.to_pem().map_err(KeyError::Log)?);
-    vault.put(LOG_KEY, pem.as_bytes())
 }
 
-/// Opens the key under the configured name.
-pub(super) fn load(vault: &impl Vault, config: &SignerConfig) -> Result<LogKey, KeyError> {
-    let pem = vault.get(LOG_KEY)?;
-    std::str::from_utf8(&pem)
-        .map_err(|_| NoteError::Key)
-        .and_then(|pem| LogKey::from_pem(&config.log_origin, SignatureKind::Log, pem))
-        .map_err(KeyError::Log)
+/// Makes the keys that there are not; gives the files of those that were made now.
+pub(super) fn make(
+    vault: &impl Vault,
+    config: &SignerConfig,
+) -> Result<Vec<&'static str>, KeyError> {
+    let mut made = Vec::new();
+    for (file, kind) in files(config) {
+        if vault.has(file)? {
+            continue;
+        }
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(seed.as_mut()).map_err(KeyError::Random)?;
+        let key = LogKey::from_seed(&config.log_origin, *kind, &seed).map_err(KeyError::Log)?;
+        let pem = Zeroizing::new(key.to_pem().map_err(KeyError::Log)?);
+        if vault.put(file, pem.as_bytes())? {
+            made.push(*file);
+        }
+    }
+    Ok(made)
 }
 
-/// Writes the public half beside the others.
-pub(super) fn write_public(dir: &Path, key: &LogKey) -> Result<(), KeyError> {
-    let line = format!("{}\n", key.public());
-    replace(dir, LOG_PUBLIC, line.as_bytes(), 0o644)
+/// Opens the keys under the configured name, the log's own first.
+pub(super) fn load(vault: &impl Vault, config: &SignerConfig) -> Result<Vec<LogKey>, KeyError> {
+    let open = |(file, kind): &(&str, SignatureKind)| {
+        let pem = vault.get(file)?;
+        std::str::from_utf8(&pem)
+            .map_err(|_| NoteError::Key)
+            .and_then(|pem| LogKey::from_pem(&config.log_origin, *kind, pem))
+            .map_err(KeyError::Log)
+    };
+    files(config).iter().map(open).collect()
+}
+
+/// Writes the public halves beside the others.
+pub(super) fn write_public(dir: &Path, keys: &[LogKey]) -> Result<(), KeyError> {
+    for (key, file) in keys.iter().zip([LOG_PUBLIC, LOG_PQC_PUBLIC]) {
+        let line = format!("{}\n", key.public());
+        replace(dir, file, line.as_bytes(), 0o644)?;
+    }
+    Ok(())
 }

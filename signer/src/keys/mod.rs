@@ -39,7 +39,7 @@ mod vault;
 
 pub use self::error::KeyError;
 pub(crate) use self::files::{create, make_state_dir, read_private};
-pub use self::log::{LOG_KEY, LOG_PUBLIC};
+pub use self::log::{LOG_KEY, LOG_PQC_KEY, LOG_PQC_PUBLIC, LOG_PUBLIC};
 use self::openpgp::SigningKey;
 use self::pqc::PqcKey;
 use self::ring::{Ring, RingKey};
@@ -90,8 +90,8 @@ pub struct Keys {
     pub statement: Arc<dyn StatementSigner>,
     /// The same key for statements about packages, quicker.
     pub quick_statement: Arc<dyn StatementSigner>,
-    /// Signs the heads of the log.
-    pub log: LogKey,
+    /// Sign the heads of the log: its own key, then the post-quantum one unless that is off.
+    pub log: Vec<LogKey>,
     /// Signs the same as the first two; `None` when `signer.post_quantum` is off.
     pub post_quantum: Option<PostQuantumKeys>,
     /// The public side of every key, oldest first.
@@ -138,9 +138,12 @@ pub fn init(config: &SignerConfig, now: Timestamp) -> Result<InitOutcome, KeyErr
         }
     }
     ring.write(dir)?;
-    if store.make_log(config)? {
-        made.push(LOG_KEY.trim_end_matches(".pem").to_owned());
-    }
+    let made_log = store.make_log(config)?;
+    made.extend(
+        made_log
+            .iter()
+            .map(|file| file.trim_end_matches(".pem").to_owned()),
+    );
     let keys = load_from(&*store, config, &ring, now)?;
     log::write_public(dir, &keys.log)?;
     Ok(InitOutcome { keys, made })
@@ -257,7 +260,8 @@ mod tests {
                 "statement-key",
                 "package-key-pqc",
                 "metadata-key-pqc",
-                "log-key"
+                "log-key",
+                "log-key-pqc"
             ]
         );
         assert_ne!(
@@ -275,7 +279,7 @@ mod tests {
             files
         };
         let before = listing();
-        assert_eq!(before.len(), 13);
+        assert_eq!(before.len(), 15);
         let second = init(&config, Timestamp::from_unix_secs(NOW + 1)).unwrap();
         assert!(second.made.is_empty());
         assert_eq!(listing(), before);

@@ -308,11 +308,11 @@ impl KeyStore for Token {
         }))
     }
 
-    fn make_log(&self, config: &SignerConfig) -> Result<bool, KeyError> {
+    fn make_log(&self, config: &SignerConfig) -> Result<Vec<&'static str>, KeyError> {
         file::store(&self.state_dir).make_log(config)
     }
 
-    fn log(&self, config: &SignerConfig) -> Result<LogKey, KeyError> {
+    fn log(&self, config: &SignerConfig) -> Result<Vec<LogKey>, KeyError> {
         file::store(&self.state_dir).log(config)
     }
 

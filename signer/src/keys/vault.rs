@@ -79,11 +79,11 @@ impl<V: Vault> KeyStore for Kept<V> {
         Ok(Arc::new(QuickKey::new(&self.statement_key(slot)?)?))
     }
 
-    fn make_log(&self, config: &SignerConfig) -> Result<bool, KeyError> {
+    fn make_log(&self, config: &SignerConfig) -> Result<Vec<&'static str>, KeyError> {
         log::make(&self.0, config)
     }
 
-    fn log(&self, config: &SignerConfig) -> Result<LogKey, KeyError> {
+    fn log(&self, config: &SignerConfig) -> Result<Vec<LogKey>, KeyError> {
         log::load(&self.0, config)
     }
 

@@ -36,6 +36,13 @@ pub(super) fn processes(dir: &Path, options: &Options) -> BTreeMap<String, Mutex
         new(SERVER, "hallmark", &["serve", "--config", &main]),
         new(SIGNER, "hallmark-signer", &["serve", "--config", &main]),
     ]);
+    for n in 1..=options.witnesses {
+        let (name, dir) = (format!("witness-{n}"), config(&format!("witness-{n}")));
+        let address = std::fs::read_to_string(format!("{dir}.address"));
+        let address = address.expect("the policy is written first");
+        let arguments = ["witness", "serve", "--dir", &dir, "--listen", &address];
+        all.extend([new(&name, "hallmark", &arguments)]);
+    }
     for name in &options.rebuilders {
         let own = config(&format!("{name}.toml"));
         all.extend([new(name, "hallmark-rebuilder", &["run", "--config", &own])]);
@@ -48,8 +55,10 @@ pub(super) fn write_policy(dir: &Path, options: &Options, address: &str) -> Stri
     let k = options.min_rebuilders;
     let mut text = format!(
         "version = 1\nmin_rebuilders = {k}\nmin_operators = {k}\nrequire_provenance = {}\n\
-         sbom_formats = [\"cyclonedx-1.6\", \"spdx-2.3\"]\n{}\n",
-        options.require_provenance, options.more_policy
+         sbom_formats = [\"cyclonedx-1.6\", \"spdx-2.3\"]\n{}\n{}\n",
+        options.require_provenance,
+        options.more_policy,
+        witnesses(dir, options)
     );
     if options.require_provenance {
         text.push_str(&packages::builder_policy());
@@ -75,6 +84,46 @@ pub(super) fn write_policy(dir: &Path, options: &Options, address: &str) -> Stri
     }
     std::fs::write(dir.join("policy.toml"), &text).expect("the policy is written");
     text
+}
+
+/// Makes the witnesses' keys and addresses; gives the policy's line about them. Every other one is known by its
+/// post-quantum key.
+fn witnesses(dir: &Path, options: &Options) -> String {
+    if options.witnesses == 0 {
+        return String::new();
+    }
+    let (mut lines, mut names) = (String::new(), String::new());
+    for n in 1..=options.witnesses {
+        let own = dir.join(format!("witness-{n}"));
+        let mut init = process::command(process::binary("hallmark"));
+        init.args([
+            "witness",
+            "init",
+            "--name",
+            &format!("w{n}.example"),
+            "--dir",
+        ])
+        .arg(&own);
+        let keys = process::run(&mut init);
+        let key = keys.lines().nth((n as usize + 1) % 2).expect("two keys");
+        let address = free_address();
+        lines.push_str(&format!("witness w{n} {key} http://{address}\n"));
+        names.push_str(&format!(" w{n}"));
+        std::fs::write(own.with_extension("address"), address).expect("written");
+    }
+    let quorum = options.witness_quorum;
+    format!("witnesses = \"\"\"\n{lines}group enough {quorum}{names}\nquorum enough\n\"\"\"\n")
+}
+
+/// Tells the witnesses of the log, whose key the signer has made.
+pub(super) fn watch_log(dir: &Path, options: &Options) {
+    for n in 1..=options.witnesses {
+        let mut add = process::command(process::binary("hallmark"));
+        add.args(["witness", "add-log", "--dir"])
+            .arg(dir.join(format!("witness-{n}")))
+            .arg(dir.join("signer-state/log.pub"));
+        process::run(&mut add);
+    }
 }
 
 pub(super) fn write_config(dir: &Path, options: &Options, address: &str) {

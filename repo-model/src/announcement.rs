@@ -1,0 +1,211 @@
+//! What the signer says about the repository itself, so that it is in the log: that a channel was moved, and
+//! which keys and policy are in force.
+
+use crate::wire::signer::{Identity, KeyRole, KeyState};
+use crate::{ChannelName, FileDigest, ReleaseId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Predicate type of [`ChannelMove`].
+pub const CHANNEL_MOVE: &str = "https://hallmark.example/attestation/channel-move/v0.1";
+/// Predicate type of [`KeySet`].
+pub const KEY_SET: &str = "https://hallmark.example/attestation/key-set/v0.1";
+/// Longest name of who moved a channel, bytes.
+pub const MAX_ACTOR_BYTES: usize = 255;
+
+/// A channel points to another release than before: a promotion, a rollback, or a new release that it follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChannelMove {
+    /// Which.
+    pub channel: ChannelName,
+    /// Where it pointed; none before its first release.
+    pub from: Option<ReleaseId>,
+    /// Where it points.
+    pub to: ReleaseId,
+    /// SHA-256 of the envelope of that release's document.
+    pub release: FileDigest,
+    /// When, by the server's clock.
+    pub moved_at: Timestamp,
+    /// Name of the token that it was moved with, or `server` for a release that it follows.
+    pub actor: String,
+}
+
+impl ChannelMove {
+    /// `promoted`, `rolled back`, or `moved` when there was nothing before.
+    pub fn word(&self) -> &'static str {
+        match self.from {
+            None => "moved",
+            Some(from) if from > self.to => "rolled back",
+            Some(_) => "promoted",
+        }
+    }
+}
+
+/// All keys that the signer shows, and the policy that it judges by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeySet {
+    /// URI that names the signer in its summaries.
+    pub verifier: String,
+    /// SHA-256 of the policy file in force: it names rebuilders, builders, waiver signers and witnesses.
+    pub policy: FileDigest,
+    /// Its version.
+    pub policy_version: u64,
+    /// Keys of the log, `NAME+HASH+KEY`.
+    pub log_keys: Vec<String>,
+    /// Every key, oldest first.
+    pub keys: Vec<AnnouncedKey>,
+}
+
+/// One key of a [`KeySet`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AnnouncedKey {
+    /// `package-key-2`.
+    pub label: String,
+    /// What it signs.
+    pub role: KeyRole,
+    /// Where it is in its life.
+    pub state: KeyState,
+    /// OpenPGP fingerprint, or the key id of a statement key.
+    pub fingerprint: String,
+    /// SHA-256 of the certificate in armour, or of the statement key's PEM.
+    pub public: FileDigest,
+}
+
+impl KeySet {
+    /// What an identity comes to.
+    pub fn of(identity: &Identity) -> Self {
+        let log_keys = [Some(&identity.log_key), identity.log_cosigner_key.as_ref()];
+        let log_keys = log_keys.into_iter().flatten().filter(|key| !key.is_empty());
+        let keys = identity.keys.iter().map(|key| AnnouncedKey {
+            label: key.label.clone(),
+            role: key.role,
+            state: key.state,
+            fingerprint: key.fingerprint.clone(),
+            public: FileDigest::of(key.public.as_bytes()),
+        });
+        Self {
+            verifier: identity.verifier_id.clone(),
+            policy: identity.policy,
+            policy_version: identity.policy_version,
+            log_keys: log_keys.cloned().collect(),
+            keys: keys.collect(),
+        }
+    }
+
+    /// What is other than it was, one clause each; empty when nothing is.
+    pub fn changes_since(&self, before: &Self) -> Vec<String> {
+        let mut changes = Vec::new();
+        if self.policy != before.policy {
+            let (old, new) = (before.policy_version, self.policy_version);
+            changes.push(format!("policy {new} ({}) follows {old}", self.policy));
+        }
+        if self.log_keys != before.log_keys {
+            changes.push("the log has other keys".to_owned());
+        }
+        if self.verifier != before.verifier {
+            changes.push(format!("the signer is called {} now", self.verifier));
+        }
+        for key in &self.keys {
+            let known = before.keys.iter().find(|known| known.label == key.label);
+            let (label, role, state) = (&key.label, key.role, key.state.name());
+            match known {
+                None => changes.push(format!("{label} is new: a {role} key, {state}")),
+                Some(known) if known.fingerprint != key.fingerprint || known.role != key.role => {
+                    changes.push(format!("{label} is another key: {}", key.fingerprint));
+                }
+                Some(known) if known.state != key.state => {
+                    changes.push(format!("{label} is {state} now"));
+                }
+                Some(known) if known.public != key.public => {
+                    changes.push(format!("{label} has another certificate"));
+                }
+                Some(_) => {}
+            }
+        }
+        let is_gone = |known: &&AnnouncedKey| !self.keys.iter().any(|k| k.label == known.label);
+        let gone = before.keys.iter().filter(is_gone);
+        changes.extend(gone.map(|key| format!("{} is gone", key.label)));
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set() -> KeySet {
+        let key = |label: &str, state| AnnouncedKey {
+            label: label.to_owned(),
+            role: KeyRole::Package,
+            state,
+            fingerprint: format!("print of {label}"),
+            public: FileDigest::of(label.as_bytes()),
+        };
+        KeySet {
+            verifier: "https://signer.example".to_owned(),
+            policy: FileDigest::of(b"policy"),
+            policy_version: 3,
+            log_keys: vec!["log.example+00+AA".to_owned()],
+            keys: vec![
+                key("package-key", KeyState::Current),
+                key("package-key-2", KeyState::Next),
+            ],
+        }
+    }
+
+    type Change = fn(&mut KeySet);
+
+    #[test]
+    fn every_change_of_the_keys_is_told() {
+        let table: &[(Change, &str)] = &[
+            (|s| s.policy = FileDigest::of(b"other"), "policy 3 ("),
+            (|s| s.log_keys.clear(), "the log has other keys"),
+            (|s| s.verifier.clear(), "the signer is called"),
+            (
+                |s| s.keys[1].state = KeyState::Current,
+                "package-key-2 is current now",
+            ),
+            (
+                |s| s.keys[0].fingerprint.clear(),
+                "package-key is another key",
+            ),
+            (
+                |s| s.keys[0].public = FileDigest::of(b""),
+                "package-key has another certificate",
+            ),
+            (|s| drop(s.keys.pop()), "package-key-2 is gone"),
+            (
+                |s| s.keys[0].label.push('9'),
+                "package-key9 is new: a package key, current",
+            ),
+        ];
+        assert!(set().changes_since(&set()).is_empty());
+        for (change, words) in table {
+            let mut other = set();
+            change(&mut other);
+            let changes = other.changes_since(&set());
+            assert!(changes[0].contains(words), "{words}: {changes:?}");
+        }
+    }
+
+    #[test]
+    fn a_move_is_called_what_it_is() {
+        let moved = |from: Option<u64>, to| ChannelMove {
+            channel: "stable".parse().unwrap(),
+            from: from.map(ReleaseId),
+            to: ReleaseId(to),
+            release: FileDigest::of(b""),
+            moved_at: Timestamp::from_unix_secs(0),
+            actor: "ops".to_owned(),
+        };
+        for (from, to, word) in [
+            (None, 1, "moved"),
+            (Some(1), 2, "promoted"),
+            (Some(2), 1, "rolled back"),
+        ] {
+            assert_eq!(moved(from, to).word(), word);
+        }
+    }
+}

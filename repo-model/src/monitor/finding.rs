@@ -1,0 +1,231 @@
+//! What a monitor tells people.
+
+use crate::{ChannelName, HeaderDigest, ReleaseId, Timestamp};
+use serde::Serialize;
+use std::fmt;
+
+/// Something that people should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "code", rename_all = "kebab-case")]
+pub enum Finding {
+    /// The head has fewer entries than it had.
+    Shrunk {
+        /// Before.
+        before: u64,
+        /// Now.
+        now: u64,
+    },
+    /// The entries do not lead to the signed root: another history is shown than before, or to others.
+    Forked {
+        /// Entries of the head.
+        size: u64,
+    },
+    /// The log shows no statement for an entry, or another one.
+    Unexplained {
+        /// The entry.
+        index: u64,
+        /// What is wrong.
+        why: String,
+    },
+    /// The signer let two different packages out under one name.
+    TwoPackages {
+        /// `NAME-VERSION-RELEASE.ARCH.rpm`.
+        name: String,
+        /// The headers.
+        headers: Vec<HeaderDigest>,
+    },
+    /// A release is served whose document is not in the log.
+    ReleaseNotLogged {
+        /// Which.
+        release: ReleaseId,
+    },
+    /// A package is served that the log does not know.
+    NotLogged {
+        /// Which.
+        nevra: String,
+        /// Its header.
+        header: HeaderDigest,
+    },
+    /// Nothing new was released for too long: somebody may hold releases back.
+    Stale {
+        /// The newest release.
+        release: ReleaseId,
+        /// Its publish instant.
+        issued: Timestamp,
+    },
+    /// Too few of the reader's witnesses have cosigned the head.
+    NoQuorum {
+        /// Who has, of how many.
+        why: String,
+    },
+    /// The witnesses' word about the head is too old: somebody may hold newer ones back.
+    StaleHead {
+        /// By when a quorum had seen no newer one.
+        seen: Timestamp,
+    },
+    /// The keys or the policy are others than the log said before.
+    KeysChanged {
+        /// The entry.
+        index: u64,
+        /// What is other, one clause each.
+        changes: Vec<String>,
+    },
+    /// A key is shown to clients that the log does not know, or knows otherwise.
+    KeyNotLogged {
+        /// Its label.
+        label: String,
+    },
+    /// A channel has pointed for long where the log does not say that it points.
+    ChannelNotLogged {
+        /// Which.
+        channel: ChannelName,
+        /// Where it points.
+        release: ReleaseId,
+    },
+    /// A channel was moved to a release whose document is not in the log.
+    MovedNowhere {
+        /// The entry.
+        index: u64,
+        /// Which.
+        channel: ChannelName,
+        /// Where it is said to point.
+        release: ReleaseId,
+    },
+    /// A channel was moved.
+    ChannelMoved {
+        /// The entry.
+        index: u64,
+        /// Which.
+        channel: ChannelName,
+        /// Where it pointed.
+        from: Option<ReleaseId>,
+        /// Where it points.
+        to: ReleaseId,
+        /// Who did it, by the repository's word.
+        actor: String,
+    },
+    /// Two people set findings aside.
+    Waiver {
+        /// The entry.
+        index: u64,
+    },
+    /// A rebuilder got something else.
+    Differs {
+        /// The entry.
+        index: u64,
+        /// Who.
+        rebuilder: String,
+        /// The file.
+        name: String,
+    },
+}
+
+impl Finding {
+    /// Whether it must not be; the others are to be known only.
+    pub fn is_alarm(&self) -> bool {
+        match self {
+            Self::Shrunk { .. }
+            | Self::Forked { .. }
+            | Self::Unexplained { .. }
+            | Self::TwoPackages { .. }
+            | Self::ReleaseNotLogged { .. }
+            | Self::NotLogged { .. }
+            | Self::Stale { .. }
+            | Self::NoQuorum { .. }
+            | Self::StaleHead { .. }
+            | Self::KeysChanged { .. }
+            | Self::KeyNotLogged { .. }
+            | Self::ChannelNotLogged { .. }
+            | Self::MovedNowhere { .. } => true,
+            Self::ChannelMoved { .. } | Self::Waiver { .. } | Self::Differs { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shrunk { before, now } => {
+                write!(f, "the log has shrunk from {before} to {now} entries")
+            }
+            Self::Forked { size } => write!(
+                f,
+                "the log has forked: its entries do not lead to the root of the head over {size}"
+            ),
+            Self::Unexplained { index, why } => write!(f, "entry {index}: {why}"),
+            Self::TwoPackages { name, headers } => {
+                let (count, name) = (headers.len(), printable(name));
+                write!(f, "{count} different packages are called {name}")
+            }
+            Self::ReleaseNotLogged { release } => {
+                write!(f, "release {release} is served and not in the log")
+            }
+            Self::NotLogged { nevra, header } => write!(
+                f,
+                "{nevra} (header {header}) is served, and the log has no summary of it"
+            ),
+            Self::Stale { release, issued } => {
+                write!(f, "the newest release is {release} of {issued}")
+            }
+            Self::NoQuorum { why } => write!(f, "the head of the log: {why}"),
+            Self::StaleHead { seen } => {
+                write!(
+                    f,
+                    "no quorum of witnesses has seen the head of the log since {seen}"
+                )
+            }
+            Self::KeysChanged { index, changes } => {
+                write!(f, "entry {index}: {}", printable(&changes.join("; ")))
+            }
+            Self::KeyNotLogged { label } => write!(
+                f,
+                "the key {} is shown as the log does not know it",
+                printable(label)
+            ),
+            Self::ChannelNotLogged { channel, release } => write!(
+                f,
+                "channel {channel} points to release {release}, and the log does not say so"
+            ),
+            Self::MovedNowhere {
+                index,
+                channel,
+                release,
+            } => write!(
+                f,
+                "entry {index}: channel {channel} was moved to a release {release} that is not in the log"
+            ),
+            Self::ChannelMoved {
+                index,
+                channel,
+                from,
+                to,
+                actor,
+            } => {
+                let from = from.map_or_else(|| "nothing".to_owned(), |from| from.to_string());
+                let actor = printable(actor);
+                write!(
+                    f,
+                    "entry {index}: {actor} moved channel {channel} from {from} to {to}"
+                )
+            }
+            Self::Waiver { index } => write!(f, "entry {index}: two people waived findings"),
+            Self::Differs {
+                index,
+                rebuilder,
+                name,
+            } => write!(
+                f,
+                "entry {index}: {} got another {}",
+                printable(rebuilder),
+                printable(name)
+            ),
+        }
+    }
+}
+
+/// Words of statements must not steer the reader's terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
