@@ -5,8 +5,8 @@ use crate::api::{Client, ServerArgs};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::verify::{
-    Common, Gathered, Pack, Server, Source, SourceError, TrustDir, find, gather, installed,
-    published_head,
+    Common, Gathered, Pack, RememberError, Server, Source, SourceError, TrustDir, find, gather,
+    installed, published_head, remember,
 };
 use repo_model::rpm::{Head, HeadLimits, Package};
 use repo_model::verify::{Chain, chain};
@@ -38,6 +38,9 @@ EXAMPLES:
   # On a machine without network, from an evidence pack (`hallmark evidence 4 -o pack.tar.zst`)
   hallmark verify --trust trust/ --offline pack.tar.zst hello-2.12-1.x86_64.rpm
 
+  # Refuse a repository whose log does not go on from what this machine saw the last time
+  hallmark verify --server https://packages.example --remember /var/lib/hallmark/log-head installed
+
   # The pack itself: every package of the release
   hallmark verify --trust trust/ pack.tar.zst
 
@@ -59,6 +62,9 @@ pub struct Args {
     /// The newest release must not be older than this
     #[arg(long, value_name = "DAYS")]
     max_age: Option<u32>,
+    /// Keep the newest head of the log in this file, and refuse a log that does not go on from the one in it
+    #[arg(long, value_name = "FILE", conflicts_with = "offline")]
+    remember: Option<PathBuf>,
     /// With `installed`: packages that the repository does not know are an error
     #[arg(long)]
     strict: bool,
@@ -101,7 +107,28 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             }
         }
     }
-    report(args, &chains, strangers)
+    let gone_on = remembered(args, &trust);
+    report(args, &chains, strangers)?;
+    gone_on
+}
+
+/// After the packages: a head that is older than their proofs would look as if the log had shrunk.
+fn remembered(args: &Args, trust: &TrustDir) -> Result<(), Failure> {
+    let (Some(path), Some(target)) = (&args.remember, args.targets.first()) else {
+        return Ok(());
+    };
+    let source = source(args, target)?;
+    let seen = remember(&*source, &trust.trust.log_keys, path);
+    seen.map_err(|error| match error {
+        RememberError::Source(error) => unanswered(error),
+        RememberError::File { .. } | RememberError::NoHead { .. } => Failure::usage(error),
+        RememberError::Untrusted(_)
+        | RememberError::Shrunk { .. }
+        | RememberError::Forked { .. } => Failure::failed(error).with_hint(
+            "keep the file: it is the proof of what was shown before; tell the operator and a monitor",
+        ),
+    })?;
+    Ok(())
 }
 
 fn report(args: &Args, chains: &[Chain], strangers: u64) -> Result<(), Failure> {

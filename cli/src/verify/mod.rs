@@ -4,6 +4,7 @@
 mod gather;
 mod installed;
 mod pack;
+mod remembered;
 mod source;
 mod tar;
 mod trust_dir;
@@ -11,5 +12,6 @@ mod trust_dir;
 pub use gather::{Common, Gathered, find, gather, published_head};
 pub use installed::installed;
 pub use pack::{Pack, PackError, pack_packages, pack_release};
+pub use remembered::{RememberError, remember};
 pub use source::{Server, Source, SourceError};
 pub use trust_dir::{TrustDir, fetch_trust};

@@ -1,6 +1,7 @@
 //! Where evidence comes from: one question, one document, whether it is asked of a server or of a pack.
 
 use crate::api::{ApiError, Client, query_value};
+use repo_model::log::Tile;
 use repo_model::{FileDigest, HeaderDigest, Nevra};
 use std::io::{Cursor, Read};
 
@@ -20,6 +21,8 @@ pub enum Item {
     Bundle(FileDigest),
     /// The newest head of the log.
     Checkpoint,
+    /// Hashes of the log's tree.
+    Tile(Tile),
     /// The beginning of a published package, up to its payload.
     Head {
         /// Its header.
@@ -41,6 +44,7 @@ impl Item {
             Self::Document(digest) => format!("/evidence/sha256/{digest}"),
             Self::Bundle(digest) => format!("/evidence/sha256/{digest}.sigstore.json"),
             Self::Checkpoint => "/log/checkpoint".to_owned(),
+            Self::Tile(tile) => format!("/log/{tile}"),
             Self::Head { path, .. } => path.clone(),
         }
     }
@@ -57,6 +61,7 @@ impl Item {
             Self::Document(digest) => format!("documents/{digest}"),
             Self::Bundle(digest) => format!("bundles/{digest}.sigstore.json"),
             Self::Checkpoint => "checkpoint".to_owned(),
+            Self::Tile(tile) => tile.to_string(),
             Self::Head { header, .. } => format!("heads/{header}"),
         }
     }
