@@ -160,8 +160,8 @@ impl<'a> Tiles<'a> {
         for tile in &tiles {
             for (name, content) in self.files(*tile)? {
                 let path = self.directory.join(&name);
+                directories.extend(self.changed_directories(&path));
                 write_file(&path, &content).map_err(|source| TilesError::Write { name, source })?;
-                directories.extend(path.parent().map(Path::to_owned));
             }
         }
         directories.sort();
@@ -178,6 +178,19 @@ impl<'a> Tiles<'a> {
         self.written = self.size;
         self.entries.clear();
         Ok(())
+    }
+
+    /// The directories that get a new name when this file is written: its own, and those above the first that
+    /// is there already. A power cut would take a whole new directory otherwise.
+    fn changed_directories(&self, path: &Path) -> Vec<PathBuf> {
+        let mut changed = Vec::new();
+        for directory in path.ancestors().skip(1) {
+            changed.push(directory.to_owned());
+            if directory.exists() || directory == self.directory.parent().unwrap_or(directory) {
+                break;
+            }
+        }
+        changed
     }
 
     /// Names and contents of a tile's files.
