@@ -165,6 +165,7 @@ fn server(config: &Config) -> Table {
         ("max_rebuild_attempts", number(server.max_rebuild_attempts)),
         ("publish_delay_millis", number(server.publish_delay_millis)),
         ("changelog_limit", number(server.changelog_limit)),
+        ("witness_renewal_secs", number(server.witness_renewal_secs)),
         ("shutdown_secs", number(server.shutdown_secs)),
         ("reveal_wait_secs", number(server.reveal_wait_secs)),
         ("rebuild_wait_secs", number(server.rebuild_wait_secs)),
@@ -229,6 +230,7 @@ fn signer(config: &Config) -> Table {
         ("unsigned_policy", signer.unsigned_policy.into()),
         ("post_quantum", text(post_quantum)),
         ("verifier_id", text(&signer.verifier_id)),
+        ("log_origin", text(&signer.log_origin)),
         ("user_id", text(&signer.user_id)),
         ("key_algorithm", text(algorithm)),
         ("key_backend", text(backend)),
@@ -329,6 +331,7 @@ mod tests {
             max_rebuild_attempts = 4
             publish_delay_millis = 5
             changelog_limit = 6
+            witness_renewal_secs = 22
             shutdown_secs = 7
             [server.signer_tls]
             address = "h:1"
@@ -352,6 +355,7 @@ mod tests {
             unsigned_policy = true
             post_quantum = "embedded"
             verifier_id = "v"
+            log_origin = "log.z"
             user_id = "w"
             key_algorithm = "rsa4096"
             key_backend = "pkcs11"
