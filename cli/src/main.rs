@@ -16,9 +16,9 @@ mod verify;
 use clap::{Parser, Subcommand};
 use commands::{
     adopt, bisection, buildinfo, channels, compare, config, createrepo, evidence, in_toto, key,
-    mergerepo, mirror, modifyrepo, monitor, publish, rebuild, rebuilders, repo_check, repofile,
-    sbom, serve, signer_gate, status, token, trust, verify as verify_command, vulnerabilities,
-    waiver, witness,
+    mergerepo, mirror, mirrors, modifyrepo, monitor, publish, rebuild, rebuilders, repo_check,
+    repofile, sbom, serve, signer_gate, status, token, trust, verify as verify_command,
+    vulnerabilities, waiver, witness,
 };
 use failure::Failure;
 use std::process::ExitCode;
@@ -142,6 +142,8 @@ EXAMPLES:
     Repo(repo_check::Args),
     /// Copy repositories, for any web server
     Mirror(mirror::Args),
+    /// Register mirrors, see how each fares, decide which are listed
+    Mirrors(mirrors::Args),
 }
 
 fn main() -> ExitCode {
@@ -196,5 +198,6 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Mergerepo(args) => mergerepo::run(args),
         Command::Repo(args) => repo_check::run(args),
         Command::Mirror(args) => mirror::run(args),
+        Command::Mirrors(args) => mirrors::run(args),
     }
 }

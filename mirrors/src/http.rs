@@ -2,9 +2,14 @@
 //! bounded number of redirects.
 
 use std::io::Read;
+use std::net::IpAddr;
 use std::time::Duration;
 use ureq::Agent;
-use ureq::http::{HeaderMap, Response, header};
+use ureq::config::ConfigBuilder;
+use ureq::http::{HeaderMap, Response, Uri, header};
+use ureq::typestate::AgentScope;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// How long a server may take to be found, and to begin its answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,28 +79,8 @@ impl Client {
     /// * `url`: `http://` or `https://`, the directory that holds `repodata`.
     /// * `stall`: longest wait for the start of an answer, and for each next piece of it.
     pub fn new(url: &str, stall: Duration) -> Result<Self, BadUrlError> {
-        let base = url.trim_end_matches('/').to_owned();
-        let https = base.strip_prefix("https://");
-        let host = https.or_else(|| base.strip_prefix("http://"));
-        let host = host.filter(|host| !host.is_empty() && !host.starts_with('/'));
-        let Some(host) = host else {
-            return Err(BadUrlError {
-                url: without_password(url),
-            });
-        };
-        let mut config = Agent::config_builder()
-            .http_status_as_error(false)
-            .user_agent(concat!("hallmark/", env!("CARGO_PKG_VERSION")))
-            // A body must come as the file is: its checksum is looked at.
-            .accept_encoding("identity")
-            .max_redirects(REDIRECTS_MAX)
-            // Whoever asks over TLS is not sent elsewhere in the clear.
-            .https_only(https.is_some())
-            .max_idle_connections(IDLE_CONNECTIONS)
-            .max_idle_connections_per_host(IDLE_CONNECTIONS)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(stall))
-            .timeout_per_read(Some(stall));
+        let (base, host, tls) = split(url)?;
+        let mut config = careful(stall, tls).max_redirects(REDIRECTS_MAX);
         let local = ["localhost", "127.", "[::1]"];
         if local.iter().any(|name| host.starts_with(name)) {
             // A proxy from the environment cannot reach this machine's own loopback.
@@ -107,8 +92,28 @@ impl Client {
         })
     }
 
+    /// Files of a server that somebody else named: asked directly, at addresses that `may` lets pass, and
+    /// never anywhere that it leads to.
+    pub fn guarded(
+        url: &str,
+        stall: Duration,
+        may: fn(IpAddr) -> bool,
+    ) -> Result<Self, BadUrlError> {
+        let (base, _, tls) = split(url)?;
+        // Through a proxy the guard would see the proxy's address alone.
+        let config = careful(stall, tls).max_redirects(0).proxy(None).build();
+        let guard = Guard {
+            may,
+            resolver: DefaultResolver::default(),
+        };
+        Ok(Self {
+            agent: Agent::with_parts(config, DefaultConnector::default(), guard),
+            base,
+        })
+    }
+
     /// The URL of a file.
-    fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("{}/{}", self.base, encoded(path))
     }
 
@@ -150,6 +155,60 @@ impl Client {
         match answer.status().as_u16() {
             200 => Ok(number(answer.headers(), header::CONTENT_LENGTH.as_str())),
             status => Err(refusal(status)),
+        }
+    }
+}
+
+/// A URL without its last slash, the host where it goes on, and whether it is asked over TLS.
+fn split(url: &str) -> Result<(String, String, bool), BadUrlError> {
+    let base = url.trim_end_matches('/').to_owned();
+    let https = base.strip_prefix("https://");
+    let host = https.or_else(|| base.strip_prefix("http://"));
+    let host = host.filter(|host| !host.is_empty() && !host.starts_with('/'));
+    match host {
+        Some(host) => Ok((base.clone(), host.to_owned(), https.is_some())),
+        None => Err(BadUrlError {
+            url: without_password(url),
+        }),
+    }
+}
+
+fn careful(stall: Duration, tls: bool) -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .user_agent(concat!("hallmark/", env!("CARGO_PKG_VERSION")))
+        // A body must come as the file is: its checksum is looked at.
+        .accept_encoding("identity")
+        // Whoever asks over TLS is not sent elsewhere in the clear.
+        .https_only(tls)
+        .max_idle_connections(IDLE_CONNECTIONS)
+        .max_idle_connections_per_host(IDLE_CONNECTIONS)
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(stall))
+        .timeout_per_read(Some(stall))
+}
+
+/// Looks names up, and lets nobody connect to an address that does not pass. What is checked is what is
+/// connected to: a name that changes its meaning in between changes nothing.
+#[derive(Debug)]
+struct Guard {
+    may: fn(IpAddr) -> bool,
+    resolver: DefaultResolver,
+}
+
+impl Resolver for Guard {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &ureq::config::Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.resolver.resolve(uri, config, timeout)?;
+        match found.iter().find(|address| !(self.may)(address.ip())) {
+            None => Ok(found),
+            Some(address) => Err(ureq::Error::Other(
+                format!("its address {} is not a public one", address.ip()).into(),
+            )),
         }
     }
 }

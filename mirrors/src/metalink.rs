@@ -106,23 +106,89 @@ pub struct Metalink {
 ///
 /// Characters that XML 1.0 cannot hold are left out of URLs and locations; all others are escaped.
 pub fn render(metalink: &Metalink) -> String {
-    let mut out = String::with_capacity(2_048 + 512 * metalink.alternates.len());
-    out.push_str(concat!(
-        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n",
-        "<metalink version=\"3.0\" xmlns=\"http://www.metalinker.org/\" type=\"dynamic\" generator=\"hallmark\" ",
-        "xmlns:mm0=\"http://fedorahosted.org/mirrormanager\">\n",
-        "  <files>\n",
-        "    <file name=\"repomd.xml\">\n",
-    ));
-    write_repomd(&mut out, "      ", &metalink.repomd);
-    write_alternates(&mut out, metalink);
-    write_resources(&mut out, &metalink.urls);
-    out.push_str("    </file>\n  </files>\n</metalink>\n");
-    out
+    let mut urls: Vec<_> = metalink.urls.iter().collect();
+    urls.sort_by_key(|mirror| (std::cmp::Reverse(mirror.preference), &mirror.url));
+    let urls: Vec<(Prepared, u8)> = urls
+        .into_iter()
+        .map(|url| {
+            (
+                Prepared::new(url.protocol, url.location.as_deref(), &url.url),
+                url.preference,
+            )
+        })
+        .collect();
+    Head::new(&metalink.repomd, &metalink.alternates)
+        .document(urls.iter().map(|(url, preference)| (url, *preference)))
+}
+
+/// Everything of a metalink but its URLs, ready to be sent: what does not depend on who asks.
+#[derive(Debug, Clone)]
+pub struct Head(String);
+
+/// One URL, ready but for its preference.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    before: String,
+    after: String,
+}
+
+const FOOT: &str = "      </resources>\n    </file>\n  </files>\n</metalink>\n";
+
+impl Head {
+    /// * `alternates`: earlier ones, newest first; one that equals `repomd` is left out.
+    pub fn new(repomd: &Repomd, alternates: &[Repomd]) -> Self {
+        let mut out = String::with_capacity(2_048 + 512 * alternates.len());
+        out.push_str(concat!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n",
+            "<metalink version=\"3.0\" xmlns=\"http://www.metalinker.org/\" type=\"dynamic\" generator=\"hallmark\" ",
+            "xmlns:mm0=\"http://fedorahosted.org/mirrormanager\">\n",
+            "  <files>\n",
+            "    <file name=\"repomd.xml\">\n",
+        ));
+        write_repomd(&mut out, "      ", repomd);
+        write_alternates(&mut out, repomd.sha256, alternates);
+        out.push_str("      <resources maxconnections=\"1\">\n");
+        Self(out)
+    }
+
+    /// The whole document with these URLs, in this order, with a preference of 1 to 100 each; other
+    /// values are brought into that range.
+    pub fn document<'a>(&self, urls: impl Iterator<Item = (&'a Prepared, u8)> + Clone) -> String {
+        let bytes: usize = urls
+            .clone()
+            .map(|(url, _)| url.before.len() + url.after.len() + 3)
+            .sum();
+        let mut out = String::with_capacity(self.0.len() + bytes + FOOT.len());
+        out.push_str(&self.0);
+        for (url, preference) in urls {
+            out.push_str(&url.before);
+            // Writing into a String cannot fail, here and below.
+            let _ = write!(out, "{}", preference.clamp(1, 100));
+            out.push_str(&url.after);
+        }
+        out.push_str(FOOT);
+        out
+    }
+}
+
+impl Prepared {
+    /// * `location`: two-letter country code in capitals.
+    /// * `url`: ends in `/repodata/repomd.xml`.
+    pub fn new(protocol: Protocol, location: Option<&str>, url: &str) -> Self {
+        let protocol = protocol.name();
+        let mut before = format!("        <url protocol=\"{protocol}\" type=\"{protocol}\"");
+        if let Some(location) = location {
+            let _ = write!(before, " location=\"{}\"", escape(location));
+        }
+        before.push_str(" preference=\"");
+        Self {
+            before,
+            after: format!("\">{}</url>\n", escape(url)),
+        }
+    }
 }
 
 fn write_repomd(out: &mut String, indent: &str, repomd: &Repomd) {
-    // Writing into a String cannot fail, here and below.
     let _ = write!(
         out,
         "{indent}<mm0:timestamp>{}</mm0:timestamp>\n\
@@ -138,10 +204,8 @@ fn write_repomd(out: &mut String, indent: &str, repomd: &Repomd) {
     );
 }
 
-fn write_alternates(out: &mut String, metalink: &Metalink) {
-    let current = metalink.repomd.sha256;
-    let mut others = metalink
-        .alternates
+fn write_alternates(out: &mut String, current: FileDigest, alternates: &[Repomd]) {
+    let mut others = alternates
         .iter()
         .filter(|old| old.sha256 != current)
         .peekable();
@@ -155,29 +219,6 @@ fn write_alternates(out: &mut String, metalink: &Metalink) {
         out.push_str("        </mm0:alternate>\n");
     }
     out.push_str("      </mm0:alternates>\n");
-}
-
-fn write_resources(out: &mut String, urls: &[MirrorUrl]) {
-    let mut urls: Vec<_> = urls.iter().collect();
-    urls.sort_by_key(|mirror| (std::cmp::Reverse(mirror.preference), &mirror.url));
-    out.push_str("      <resources maxconnections=\"1\">\n");
-    for mirror in urls {
-        let protocol = mirror.protocol.name();
-        let _ = write!(
-            out,
-            "        <url protocol=\"{protocol}\" type=\"{protocol}\""
-        );
-        if let Some(location) = &mirror.location {
-            let _ = write!(out, " location=\"{}\"", escape(location));
-        }
-        let preference = mirror.preference.clamp(1, 100);
-        let _ = writeln!(
-            out,
-            " preference=\"{preference}\">{}</url>",
-            escape(&mirror.url)
-        );
-    }
-    out.push_str("      </resources>\n");
 }
 
 /// Escapes for element content and quoted attributes alike.

@@ -6,6 +6,10 @@
 //! `HALLMARK_REPO='[{name="base",arches=["x86_64"]}]'` works too.
 //! `docs/hallmark.example.toml` documents every key and is parsed by a test.
 
+mod mirrors;
+
+pub use mirrors::MirrorsConfig;
+
 use crate::{Arch, ChannelName, FileDigest, OperatorName, RepoName, WorkerName};
 use serde::Deserialize;
 use std::net::IpAddr;
@@ -34,8 +38,8 @@ pub const ENV_OTHER: &[&str] = &[
 
 /// First parts of the server's own paths, which no channel can be called.
 const RESERVED: &[&str] = &[
-    "api", "assets", "builds", "evidence", "healthz", "keys", "log", "metrics", "packages", "r",
-    "readyz", "releases", "sbom",
+    "api", "assets", "builds", "evidence", "healthz", "keys", "log", "metrics", "mirrors",
+    "packages", "r", "readyz", "releases", "sbom",
 ];
 
 /// The configuration cannot be used. The operator's fault; correct it and start again.
@@ -67,6 +71,8 @@ pub struct Config {
     pub repo: Vec<RepoConfig>,
     /// What SBOMs say about the publisher.
     pub sbom: SbomConfig,
+    /// Registered mirrors.
+    pub mirrors: MirrorsConfig,
     /// `hallmark-signer`.
     pub signer: SignerConfig,
     /// `hallmark signer-gate`, on the host of a signer that is not the server's.
@@ -288,6 +294,8 @@ pub struct SignerConfig {
     pub package_requests_per_minute: u32,
     /// Requests a minute for the metadata key; 0: no limit.
     pub release_requests_per_minute: u32,
+    /// Longest life of a statement that says where a channel points, seconds.
+    pub freshness_max_secs: u64,
     /// Whether to confine itself with Landlock and seccomp where the kernel has them.
     pub sandbox: bool,
 }
@@ -310,6 +318,7 @@ impl Default for SignerConfig {
             allowed_uids: Vec::new(),
             package_requests_per_minute: 12_000,
             release_requests_per_minute: 300,
+            freshness_max_secs: 604_800,
             sandbox: true,
         }
     }
@@ -486,6 +495,7 @@ impl Config {
                 "`signer.log_origin` is `{origin}`: want a plain host name such as log.example.org"
             ));
         }
+        self.mirrors.check()?;
         for (index, repo) in self.repo.iter().enumerate() {
             if self.repo[..index]
                 .iter()
@@ -606,6 +616,10 @@ mod tests {
         assert_eq!(
             format!("{:?}", example.sbom),
             format!("{:?}", defaults.sbom)
+        );
+        assert_eq!(
+            format!("{:?}", example.mirrors),
+            format!("{:?}", defaults.mirrors)
         );
     }
 }

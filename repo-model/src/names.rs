@@ -85,6 +85,10 @@ name_type! {
     OperatorName, "operator name"
 }
 name_type! {
+    /// A registered mirror: whoever runs it chooses the name.
+    MirrorName, "mirror name"
+}
+name_type! {
     /// A machine architecture as rpm names it: `x86_64`, `aarch64`. `noarch` packages are in each.
     Arch, "architecture"
 }

@@ -61,6 +61,8 @@ pub struct Inner {
     pub metrics: crate::http::metrics::Metrics,
     /// Which release's `repomd.xml` each client got last.
     pub handed_out: crate::http::pairs::HandedOut,
+    /// Registered mirrors.
+    pub fleet: crate::fleet::Fleet,
     /// How builds fared, release by release, as it was counted last.
     pub tallied: tokio::sync::Mutex<Option<crate::http::Tallied>>,
     /// Cancelled when the server shuts down.
@@ -193,6 +195,7 @@ impl App {
             frames,
             metrics: crate::http::metrics::Metrics::default(),
             handed_out: crate::http::pairs::HandedOut::default(),
+            fleet: crate::fleet::Fleet::default(),
             tallied: tokio::sync::Mutex::default(),
             stop,
             identity: std::sync::RwLock::new(crate::http::keys::remembered(&data_dir)),

@@ -6,6 +6,7 @@ mod app;
 mod catalogue;
 pub mod createrepo;
 mod db;
+mod fleet;
 mod http;
 mod intake;
 mod jobs;

@@ -26,6 +26,8 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
     tracing::info!(%local, "serving {} on http://{local}", app.config.server.public_url);
     let jobs = tokio::spawn(jobs::run(app.clone(), stop.clone()));
     let sweep = tokio::spawn(jobs::sweep(app.clone(), stop.clone()));
+    crate::fleet::refresh(&app).await;
+    let fleet = tokio::spawn(crate::fleet::run(app.clone(), stop.clone()));
     let limit = Duration::from_secs(app.config.server.shutdown_secs);
     let db = app.db.clone();
     let log = tokio::spawn(crate::log::run(app.clone(), stop.clone()));
@@ -46,6 +48,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
         let _ = jobs.await;
         let _ = sweep.await;
         let _ = log.await;
+        let _ = fleet.await;
         served
     };
     let ended = tokio::time::timeout(limit, all).await;

@@ -2,7 +2,7 @@
 
 use crate::db::tokens as rows;
 use crate::db::{Db, DbError};
-use repo_model::{FileDigest, RepoName, Timestamp};
+use repo_model::{FileDigest, MirrorName, RepoName, Timestamp};
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
@@ -16,11 +16,13 @@ pub enum Scope {
     Operate,
     /// Read blobs that are not public.
     Read,
+    /// See all that is known of one mirror, and take it off the list.
+    Mirror(MirrorName),
 }
 
 /// The text is no scope. The caller's fault.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is not a scope: want publish, publish:REPO, operate or read")]
+#[error("`{0}` is not a scope: want publish, publish:REPO, operate, read or mirror:NAME")]
 pub struct ParseScopeError(String);
 
 impl fmt::Display for Scope {
@@ -30,6 +32,7 @@ impl fmt::Display for Scope {
             Self::Publish(Some(repo)) => write!(f, "publish:{repo}"),
             Self::Operate => f.write_str("operate"),
             Self::Read => f.write_str("read"),
+            Self::Mirror(name) => write!(f, "mirror:{name}"),
         }
     }
 }
@@ -46,6 +49,7 @@ impl FromStr for Scope {
                 .parse()
                 .map(|repo| Self::Publish(Some(repo)))
                 .map_err(|_| refuse()),
+            Some(("mirror", name)) => name.parse().map(Self::Mirror).map_err(|_| refuse()),
             _ => Err(refuse()),
         }
     }
@@ -105,9 +109,7 @@ pub async fn create(
     now: Timestamp,
 ) -> Result<CreatedToken, TokenError> {
     let db = open(data_dir)?;
-    let mut raw = [0; 32];
-    getrandom::fill(&mut raw).map_err(|_| TokenError::Random)?;
-    let secret = format!("hallmark_{}", hex::encode(raw));
+    let secret = new_secret()?;
     let digest = secret_digest(&secret);
     let name = name.to_owned();
     let scopes = scopes
@@ -171,6 +173,13 @@ pub async fn revoke(data_dir: &Path, id: u64, now: Timestamp) -> Result<(), Toke
     } else {
         Err(TokenError::Unknown { id })
     }
+}
+
+/// The secret of a new token: 256 random bits.
+pub(crate) fn new_secret() -> Result<String, TokenError> {
+    let mut raw = [0; 32];
+    getrandom::fill(&mut raw).map_err(|_| TokenError::Random)?;
+    Ok(format!("hallmark_{}", hex::encode(raw)))
 }
 
 /// What is stored instead of the secret. The secret has 256 random bits, so one round suffices.

@@ -62,6 +62,8 @@ fn decided(event: &Event) -> Option<(FileDigest, FileDigest, Outcome)> {
         | Event::FileSigned { .. }
         | Event::FileRefused { .. }
         | Event::CheckpointSigned { .. }
+        | Event::FreshnessSigned { .. }
+        | Event::FreshnessRefused { .. }
         | Event::CheckpointRefused { .. }
         | Event::Announced { .. }
         | Event::ReleaseSigned { .. }

@@ -5,7 +5,8 @@ use repo_model::announcement::ChannelMove;
 use repo_model::dsse::Envelope;
 use repo_model::policy::Reason;
 use repo_model::wire::signer::{
-    Base64, CheckpointRequest, Identity, LastRelease, ReleaseFiles, Request, Response,
+    Base64, CheckpointRequest, FreshnessRequest, Identity, LastRelease, ReleaseFiles, Request,
+    Response,
 };
 use repo_model::{HeaderDigest, RepoName};
 use std::io::{self, ErrorKind, Read, Write};
@@ -302,6 +303,14 @@ impl Client {
     fn announced(&mut self, request: &Request) -> Result<Envelope, ClientError> {
         match self.ask(request)? {
             Response::Announced { envelope } => Ok(envelope),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has it said that a channel is at a release.
+    pub fn sign_freshness(&mut self, request: FreshnessRequest) -> Result<Envelope, ClientError> {
+        match self.ask(&Request::SignFreshness(request))? {
+            Response::FreshnessSigned { envelope } => Ok(envelope),
             other => Err(unexpected(&other)),
         }
     }

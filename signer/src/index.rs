@@ -8,8 +8,10 @@ use crate::journal::{Event, PolicyInUse, Record};
 use repo_model::log::NodeHash;
 use repo_model::policy::{OlderVersions, Policy, Reason};
 use repo_model::wire::signer::LastRelease;
-use repo_model::{Evr, FileDigest, HeaderDigest, Nevra, RepoName, Timestamp};
-use std::collections::HashMap;
+use repo_model::{
+    ChannelName, Evr, FileDigest, HeaderDigest, Nevra, ReleaseId, RepoName, Timestamp,
+};
+use std::collections::{BTreeMap, HashMap};
 
 /// What was signed for one header. More than one of each when a request was sent again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub struct Index {
     last_release: Option<LastRelease>,
     /// Entries and root of the log's head as it was signed last.
     last_checkpoint: Option<(u64, NodeHash)>,
+    /// The newest release that each channel was said to be at.
+    freshest: BTreeMap<ChannelName, ReleaseId>,
     /// The policy that was used last: none that goes back is ever used.
     policy: Option<PolicyInUse>,
     /// The latest time of a record since the last start.
@@ -100,8 +104,15 @@ impl Index {
             Event::CheckpointSigned { size, root } => {
                 self.last_checkpoint = Some((*size, *root));
             }
+            Event::FreshnessSigned {
+                channel, release, ..
+            } => {
+                let newest = self.freshest.entry(channel.clone()).or_insert(*release);
+                *newest = (*newest).max(*release);
+            }
             Event::CheckpointRefused { .. }
             | Event::Announced { .. }
+            | Event::FreshnessRefused { .. }
             | Event::KeyChanged { .. }
             | Event::PackageRefused { .. }
             | Event::LimitReached { .. }
@@ -177,6 +188,11 @@ impl Index {
     /// Entries and root of the last checkpoint signed; none when none was.
     pub fn last_checkpoint(&self) -> Option<(u64, NodeHash)> {
         self.last_checkpoint
+    }
+
+    /// The newest release that a channel was said to be at; none when nothing was said of it.
+    pub fn freshest(&self, channel: &ChannelName) -> Option<ReleaseId> {
+        self.freshest.get(channel).copied()
     }
 
     /// The policy that was used last, which is the newest that was ever used.

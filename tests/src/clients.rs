@@ -41,7 +41,7 @@ pub enum Outcome {
 /// What is to be installed, and what is trusted.
 #[derive(Debug, Clone)]
 pub struct Installation<'a> {
-    /// The repository.
+    /// The repository: where it is, or where its metalink (`…/metalink.xml`) or list of mirrors (`…/mirrorlist`) is.
     pub base_url: &'a str,
     /// Armoured certificates.
     pub key: &'a str,
@@ -168,6 +168,16 @@ impl Client {
     }
 }
 
+/// The line of a `.repo` file that names the repository.
+fn source_line(url: &str) -> String {
+    let option = match url {
+        _ if url.ends_with("/metalink.xml") => "metalink",
+        _ if url.ends_with("/mirrorlist") => "mirrorlist",
+        _ => "baseurl",
+    };
+    format!("{option}={url}")
+}
+
 fn refusal(said: &str) -> Option<String> {
     let line = said.lines().find(|line| {
         let line = line.to_lowercase();
@@ -253,8 +263,8 @@ impl Root {
         self.write(
             "etc/yum.repos.d/world.repo",
             &format!(
-                "[world]\nname=world\nbaseurl={}\nenabled=1\ngpgcheck=1\nrepo_gpgcheck={}\ngpgkey={key}\n",
-                wanted.base_url,
+                "[world]\nname=world\n{}\nenabled=1\ngpgcheck=1\nrepo_gpgcheck={}\ngpgkey={key}\n",
+                source_line(wanted.base_url),
                 u8::from(wanted.check_metadata)
             ),
         );
@@ -285,9 +295,9 @@ impl Root {
         self.write(
             "etc/zypp/repos.d/world.repo",
             &format!(
-                "[world]\nname=world\nbaseurl={}\nenabled=1\nautorefresh=1\ntype=rpm-md\n\
+                "[world]\nname=world\n{}\nenabled=1\nautorefresh=1\ntype=rpm-md\n\
                  gpgcheck={metadata}\nrepo_gpgcheck={metadata}\npkg_gpgcheck={packages}\nkeeppackages=0\n",
-                wanted.base_url,
+                source_line(wanted.base_url),
                 metadata = u8::from(wanted.check_metadata),
                 packages = u8::from(client.checks_packages())
             ),

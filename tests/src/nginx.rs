@@ -25,6 +25,18 @@ impl Nginx {
     /// # Panics
     /// When it does not start, with its log.
     pub fn serve(root: &Path) -> Self {
+        Self::serve_with(root, "")
+    }
+
+    /// The same, each answer with so many bytes a second at most.
+    ///
+    /// # Panics
+    /// As [`Nginx::serve`].
+    pub fn serve_slowly(root: &Path, bytes_per_sec: u32) -> Self {
+        Self::serve_with(root, &format!("limit_rate {bytes_per_sec};"))
+    }
+
+    fn serve_with(root: &Path, more: &str) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("hallmark-nginx-")
             .tempdir()
@@ -34,7 +46,8 @@ impl Nginx {
         let address = free.local_addr().expect("it is bound").to_string();
         drop(free);
         let config = dir.join("nginx.conf");
-        std::fs::write(&config, configuration(&dir, root, &address)).expect("the folder is ours");
+        std::fs::write(&config, configuration(&dir, root, &address, more))
+            .expect("the folder is ours");
         let program = crate::tools::on_path("nginx").expect("the test asked for it");
         let place = format!("{}/", dir.display());
         let reaper = Reaper::watch(&dir);
@@ -74,7 +87,7 @@ impl Nginx {
     }
 }
 
-fn configuration(dir: &Path, root: &Path, address: &str) -> String {
+fn configuration(dir: &Path, root: &Path, address: &str, more: &str) -> String {
     let (dir, root) = (dir.display(), root.display());
     format!(
         "daemon off;\nmaster_process off;\npid {dir}/pid;\nerror_log {dir}/error.log;\n\
@@ -86,7 +99,7 @@ fn configuration(dir: &Path, root: &Path, address: &str) -> String {
            fastcgi_temp_path {dir}/fastcgi;\n  uwsgi_temp_path {dir}/uwsgi;\n  scgi_temp_path {dir}/scgi;\n\
            sendfile on;\n  keepalive_requests 100000;\n\
            server {{\n\
-             listen {address};\n    root {root};\n\
+             listen {address};\n    root {root};\n    {more}\n\
              location ~ /\\.hallmark {{ return 404; }}\n\
            }}\n\
          }}\n"

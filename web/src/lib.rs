@@ -19,10 +19,12 @@ mod marks;
 mod pages;
 mod plot;
 mod rebuilt;
+mod spread;
 mod text;
 mod timeline;
 pub mod url;
 mod why;
+mod world;
 
 pub use assets::{Asset, assets};
 pub use badge::badge_svg;
@@ -40,6 +42,7 @@ pub use pages::inside::{
     ComponentLine, ComponentsView, InsideView, LicencesView, components, inside, licences,
 };
 pub use pages::listing::{EntryKind, ListingEntry, ListingView, listing, listing_into};
+pub use pages::mirrors::{MirrorsView, mirrors};
 pub use pages::package::{PackageView, Shown, VersionLine, package};
 pub use pages::rebuilders::{PairLine, RebuilderLine, RebuildersView, rebuilders};
 pub use pages::release::{ReleaseView, release};

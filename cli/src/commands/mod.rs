@@ -14,6 +14,7 @@ pub mod key;
 mod key_package;
 pub mod mergerepo;
 pub mod mirror;
+pub mod mirrors;
 pub mod modifyrepo;
 mod modifyrepo_batch;
 pub mod monitor;

@@ -14,6 +14,7 @@ mod claim;
 mod fetch;
 mod filter;
 mod finish;
+mod freshness;
 mod journal;
 mod pace;
 mod peer;
@@ -235,6 +236,7 @@ pub fn sync(
         (Said::New(pointer), _) => *pointer,
         (Said::Same, Some(known)) => {
             if is_whole(&job, &site) {
+                job.renew_freshness(&site, known.digest, false);
                 return unchanged(request, site, &known, watch);
             }
             known
@@ -249,6 +251,9 @@ pub fn sync(
     for _ in 0..ROUNDS_MAX {
         match job.round(&mut site, pointer)? {
             Ended::Done(summary) => {
+                if let Some(repomd) = summary.repomd_sha256 {
+                    job.renew_freshness(&site, repomd, true);
+                }
                 let path = site.own.join("journal");
                 site.journal.finish().map_err(SyncError::local(path))?;
                 return Ok(*summary);

@@ -12,8 +12,9 @@ use super::site::{Found, Site};
 use super::state::Row;
 use super::tree::below_repodata;
 use super::workers::each;
-use super::{Summary, SyncError};
+use super::{Summary, SyncError, freshness};
 use crate::reading::{Packed, REPOMD};
+use repo_model::FileDigest;
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -60,6 +61,20 @@ impl Job<'_> {
             false => "",
         };
         format!("{}{form}", self.request.filters.id())
+    }
+
+    /// Keeps upstream's word about how fresh the copy is; of metadata that is written anew nobody says it.
+    pub fn renew_freshness(&self, site: &Site, repomd: FileDigest, changed: bool) {
+        if !self.rewrites() {
+            freshness::renew(
+                site,
+                self.peers,
+                repomd,
+                changed,
+                self.request.now,
+                self.watch,
+            );
+        }
     }
 
     /// Runs one round.

@@ -3,6 +3,7 @@
 
 pub mod intake;
 mod keys;
+pub mod mirrors;
 pub mod rebuilders;
 pub mod sbom;
 pub mod search;

@@ -9,7 +9,7 @@ use crate::announcement::ChannelMove;
 use crate::dsse::Envelope;
 use crate::log::NodeHash;
 use crate::policy::Reason;
-use crate::{FileDigest, HeaderDigest, ReleaseId, RepoName, Timestamp};
+use crate::{ChannelName, FileDigest, HeaderDigest, ReleaseId, RepoName, Timestamp};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -93,6 +93,21 @@ pub enum Request {
     AnnounceMove(ChannelMove),
     /// Say, for the log, which keys and policy are in force. Answered by [`Response::Announced`].
     AnnounceKeys,
+    /// Say that a channel is at a release, for a while: only if it never was at a later one. Answered by
+    /// [`Response::FreshnessSigned`].
+    SignFreshness(FreshnessRequest),
+}
+
+/// A channel and where it points.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FreshnessRequest {
+    /// Channel.
+    pub channel: ChannelName,
+    /// The signer's own statement of the release.
+    pub release: Envelope,
+    /// How long the new statement shall hold.
+    pub secs: u64,
 }
 
 /// A head of the transparency log.
@@ -172,6 +187,11 @@ pub enum Response {
     /// A statement about the repository itself.
     Announced {
         /// The statement, signed with the statement key.
+        envelope: Envelope,
+    },
+    /// The channel is at this release.
+    FreshnessSigned {
+        /// A statement of [`crate::freshness::Freshness`].
         envelope: Envelope,
     },
     /// The policy says no. Asking again with the same evidence gives the same answer.

@@ -122,6 +122,57 @@ pub fn follow(tx: &Transaction<'_>, to: ReleaseId, now: Timestamp) -> Result<(),
     Ok(())
 }
 
+/// What the signer said last about where a channel points.
+#[derive(Debug, Clone)]
+pub struct FreshnessRow {
+    /// Release.
+    pub release: ReleaseId,
+    /// The signed statement, as it is served.
+    pub envelope: String,
+    /// When it was said.
+    pub issued: Timestamp,
+    /// When it ends.
+    pub expires: Timestamp,
+}
+
+/// What the signer said last about a channel.
+pub fn freshness(
+    connection: &Connection,
+    channel: &ChannelName,
+) -> Result<Option<FreshnessRow>, DbError> {
+    let sql =
+        "SELECT release_id, envelope, issued, expires FROM channel_freshness WHERE channel = ?1";
+    let found = connection.query_row(sql, [channel.as_str()], |row| {
+        Ok(FreshnessRow {
+            release: ReleaseId(row.get("release_id")?),
+            envelope: row.get("envelope")?,
+            issued: Timestamp::from_unix_secs(row.get("issued")?),
+            expires: Timestamp::from_unix_secs(row.get("expires")?),
+        })
+    });
+    Ok(found.optional()?)
+}
+
+/// Keeps what the signer said about a channel.
+pub fn set_freshness(
+    tx: &Transaction<'_>,
+    channel: &ChannelName,
+    row: &FreshnessRow,
+) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT OR REPLACE INTO channel_freshness (channel, release_id, envelope, issued, expires)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            channel.as_str(),
+            row.release.0,
+            row.envelope,
+            row.issued.unix_secs(),
+            row.expires.unix_secs()
+        ],
+    )?;
+    Ok(())
+}
+
 /// One move of a channel.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Move {

@@ -2,7 +2,7 @@
 //! in a transaction; `read` runs on a small pool of read-only connections.
 //!
 //! One file a question family: builds, evidence, jobs, rebuilds and their rounds, rebuilders, releases and
-//! their documents, channels, tokens; `overview` has what lists on pages show.
+//! their documents, channels, mirrors, tokens; `overview` has what lists on pages show.
 
 pub mod announcements;
 pub mod builds;
@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod jobs;
 pub mod leases;
 pub mod log;
+pub mod mirrors;
 pub mod overview;
 pub mod rebuilders;
 pub mod rebuilds;
@@ -29,7 +30,11 @@ use std::sync::{Arc, Mutex, mpsc};
 const SCHEMA_VERSION: i64 = 2;
 const SCHEMA: &str = include_str!("schema.sql");
 /// Tables and indexes that came later; made where they are missing.
-const ADDED: &[&str] = &[include_str!("questions.sql"), include_str!("log.sql")];
+const ADDED: &[&str] = &[
+    include_str!("questions.sql"),
+    include_str!("log.sql"),
+    include_str!("mirrors.sql"),
+];
 
 /// The database could not do it. Ours; retrying is safe, nothing was written.
 #[derive(Debug, thiserror::Error)]

@@ -62,6 +62,15 @@ pub fn revoke(tx: &Transaction<'_>, token_id: u64, now: Timestamp) -> Result<boo
     Ok(changed == 1)
 }
 
+/// Revokes all tokens that have exactly these scopes.
+pub fn revoke_scopes(tx: &Transaction<'_>, scopes: &str, now: Timestamp) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE tokens SET revoked_at = ?2 WHERE scopes = ?1 AND revoked_at IS NULL",
+        params![scopes, now.unix_secs()],
+    )?;
+    Ok(())
+}
+
 fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TokenRow> {
     let time = |secs: i64| Timestamp::from_unix_secs(secs);
     Ok(TokenRow {

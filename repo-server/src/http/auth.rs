@@ -12,7 +12,7 @@ use repo_model::wire::worker::{
     HEADER, MAX_SKEW_SECS, PROTOCOL, RequestAuth, RequestAuthError, RequestPublicKey, Target,
     authority,
 };
-use repo_model::{FileDigest, OperatorName, RepoName, WorkerName};
+use repo_model::{FileDigest, MirrorName, OperatorName, RepoName, WorkerName};
 
 /// Somebody with a valid token. Extracted before a byte of the body is read.
 #[derive(Debug, Clone)]
@@ -40,14 +40,30 @@ impl Bearer {
     pub fn may_publish(&self, repo: &RepoName) -> Result<(), ApiError> {
         let may = self.scopes.iter().any(|scope| match scope {
             Scope::Publish(only) => only.as_ref().is_none_or(|only| only == repo),
-            Scope::Operate | Scope::Read => false,
+            Scope::Operate | Scope::Read | Scope::Mirror(_) => false,
         });
         self.demand(may, &format!("publish:{repo}"))
     }
 
     /// Refuses a token that cannot operate.
     pub fn may_operate(&self) -> Result<(), ApiError> {
-        self.demand(self.scopes.contains(&Scope::Operate), "operate")
+        self.demand(self.operates(), "operate")
+    }
+
+    /// Whether it can operate.
+    pub fn operates(&self) -> bool {
+        self.scopes.contains(&Scope::Operate)
+    }
+
+    /// Whether it can operate, or is this mirror's own.
+    pub fn speaks_for(&self, mirror: &MirrorName) -> bool {
+        let own = |scope: &Scope| matches!(scope, Scope::Mirror(name) if name == mirror);
+        self.operates() || self.scopes.iter().any(own)
+    }
+
+    /// Refuses a token that is neither this mirror's own nor can operate.
+    pub fn must_speak_for(&self, mirror: &MirrorName) -> Result<(), ApiError> {
+        self.demand(self.speaks_for(mirror), &format!("mirror:{mirror}"))
     }
 
     /// Refuses a token that cannot read what is not public.

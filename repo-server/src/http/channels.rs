@@ -103,6 +103,7 @@ pub async fn move_pointer(
     match moved {
         Moved::Done => {
             app.jobs_changed.notify_one();
+            crate::fleet::changed(&app).await;
             tracing::info!(channel = %name, release = to.0, "channel {name} points to release {to}");
             Ok(StatusCode::NO_CONTENT)
         }

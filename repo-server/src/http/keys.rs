@@ -208,12 +208,18 @@ pub fn repo_file_text(app: &App, channel: &ChannelName) -> String {
     let mut out = String::new();
     for repo in &app.config.repo {
         let name = &repo.name;
+        let place = format!("{url}/{channel}/{name}/$basearch");
+        let place = match app.fleet.snapshot().has_mirrors {
+            // Its URL stays when mirrors come and go: dnf keys its caches by it.
+            true => format!("metalink={place}/metalink.xml"),
+            false => format!("baseurl={place}/"),
+        };
         // Writing into a String cannot fail.
         let _ = write!(
             out,
             "[hallmark-{channel}-{name}]\n\
              name={title} {channel} {name}\n\
-             baseurl={url}/{channel}/{name}/$basearch/\n\
+             {place}\n\
              enabled=1\n\
              gpgcheck=1\n\
              repo_gpgcheck=1\n\

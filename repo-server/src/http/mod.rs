@@ -15,6 +15,7 @@ mod listing;
 mod log;
 mod metalink;
 pub mod metrics;
+mod mirrors;
 mod openapi;
 mod pages;
 pub mod pairs;
@@ -68,6 +69,7 @@ pub fn router(app: App) -> Router {
         .route("/inside", get(pages::inside))
         .route("/releases/{release}/licences", get(pages::licences))
         .route("/rebuilders", get(pages::rebuilders))
+        .route("/mirrors", get(pages::mirrors))
         .route("/feeds/releases.atom", get(pages::releases_feed))
         .route("/feeds/held.atom", get(pages::held_feed))
         .route("/badge/{file}", get(pages::badge))
@@ -121,11 +123,27 @@ pub fn router(app: App) -> Router {
         )
         .route("/api/v1/rebuilders/{name}/reject", post(rebuilders::reject))
         .route("/api/v1/rebuilders/{name}/mode", post(rebuilders::set_mode))
+        .merge(mirrors_routes())
         .merge(questions())
         .fallback(tree::serve)
         .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
         .layer(middleware::from_fn_with_state(app.clone(), common))
         .with_state(app)
+}
+
+/// Routes about registered mirrors.
+fn mirrors_routes() -> Router<App> {
+    let one = get(mirrors::one).delete(mirrors::remove);
+    Router::new()
+        .route(
+            "/api/v1/mirrors",
+            get(mirrors::list).post(mirrors::register),
+        )
+        .route("/api/v1/mirrors/{name}", one)
+        .route("/api/v1/mirrors/{name}/describe", post(mirrors::describe))
+        .route("/api/v1/mirrors/{name}/approve", post(mirrors::approve))
+        .route("/api/v1/mirrors/{name}/reject", post(mirrors::reject))
+        .route("/api/v1/mirrors/{name}/probe", post(mirrors::probe))
 }
 
 /// Routes of the questions about what is inside the packages.

@@ -15,7 +15,7 @@ use crate::db::{self, DbError};
 use axum::extract::{ConnectInfo, OriginalUri, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use repo_model::{Arch, ChannelName, ReleaseId, RepoName, Timestamp};
+use repo_model::{Arch, ChannelName, ReleaseId, RepoName, Timestamp, freshness};
 use rusqlite::Connection;
 use sbom_gen::SBOM_FORMATS;
 use std::net::{IpAddr, SocketAddr};
@@ -100,13 +100,18 @@ pub async fn serve(
     let path = percent_encoding::percent_decode_str(uri.path())
         .decode_utf8_lossy()
         .into_owned();
-    let result = match (repo_file_channel(&path), Place::parse(&path)) {
-        (Some(channel), _) => super::keys::repo_file(&app, &channel).await,
-        (None, Some(place)) => {
+    let file = (repo_file_channel(&path), freshness_channel(&path));
+    let result = match (file, Place::parse(&path)) {
+        ((Some(channel), _), _) => super::keys::repo_file(&app, &channel).await,
+        ((None, Some(channel)), _) => channel_freshness(&app, &channel).await,
+        ((None, None), Some(place)) => {
             let client = client_address(&app.config.server.trusted_proxies, client.ip(), &headers);
-            in_place(&app, client, &method, &headers, &place).await
+            match metalink::from_memory(&app, client, &place, uri.query()) {
+                Some(answer) => answer,
+                None => in_place(&app, client, &method, &headers, &place).await,
+            }
         }
-        (None, None) => Err(without_slash(&path)),
+        ((None, None), None) => Err(without_slash(&path)),
     };
     match result {
         Ok(response) => response,
@@ -116,6 +121,13 @@ pub async fn serve(
 
 fn repo_file_channel(path: &str) -> Option<ChannelName> {
     path.strip_prefix('/')?.strip_suffix(".repo")?.parse().ok()
+}
+
+fn freshness_channel(path: &str) -> Option<ChannelName> {
+    let (channel, file) = path.strip_prefix('/')?.split_once('/')?;
+    (file == freshness::FILE)
+        .then(|| channel.parse().ok())
+        .flatten()
 }
 
 fn without_slash(path: &str) -> ApiError {
@@ -132,7 +144,7 @@ struct Found {
 }
 
 /// The client itself, seen through a proxy that is trusted to name it.
-fn client_address(proxies: &[IpAddr], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+pub(super) fn client_address(proxies: &[IpAddr], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
     if !proxies.contains(&peer) {
         return peer;
     }
@@ -176,6 +188,12 @@ async fn in_place(
                 pointer(app, place, &found, signature, "application/pgp-signature").await?;
             answer(app, method, headers, &object).await
         }
+        freshness::FILE => match &place.root {
+            Root::Channel(channel) => channel_freshness(app, channel).await,
+            Root::Pinned(_) => Err(ApiError::not_found(
+                "a pinned release never changes, so nothing is said about its freshness",
+            )),
+        },
         "repodata/repomd.xml.key" => super::keys::metadata_key(app).await,
         "metalink.xml" => {
             let found = find(app, place, None).await?;
@@ -203,6 +221,28 @@ async fn in_place(
             Ok(linked(answer(app, method, headers, &object).await?, links))
         }
     }
+}
+
+/// What the signer said last about where a channel points.
+async fn channel_freshness(app: &App, channel: &ChannelName) -> Result<Response, ApiError> {
+    let asked = channel.clone();
+    let said = app
+        .db
+        .read(move |connection| db::channels::freshness(connection, &asked))
+        .await?;
+    let said = said.ok_or_else(|| {
+        ApiError::not_found(format!(
+            "nothing was said about the freshness of {channel} yet"
+        ))
+        .hint(
+            "the signer says it within moments after a release, unless mirrors.freshness_secs is 0",
+        )
+    })?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    Ok((headers, said.envelope).into_response())
 }
 
 fn linked(mut response: Response, links: Option<String>) -> Response {

@@ -46,6 +46,7 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
             )));
         }
         record(&app, new).await?;
+        crate::fleet::changed(&app).await;
         tracing::info!(release = release.0, "release {release} is published");
     }
     app.db

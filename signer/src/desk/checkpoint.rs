@@ -28,7 +28,8 @@ pub(super) fn answer(
         | Request::SignFile { .. }
         | Request::SignRelease { .. }
         | Request::AnnounceMove(_)
-        | Request::AnnounceKeys => Ok(None),
+        | Request::AnnounceKeys
+        | Request::SignFreshness(_) => Ok(None),
     }
 }
 

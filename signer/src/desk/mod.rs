@@ -6,6 +6,7 @@
 mod announce;
 mod checkpoint;
 mod file;
+mod freshness;
 mod limits;
 mod package;
 mod release;
@@ -314,6 +315,7 @@ impl Desk {
             Request::SignRelease { document, repos } => {
                 release::sign(self, &rules, digest, &document.0, &repos, now)
             }
+            Request::SignFreshness(wanted) => freshness::sign(self, digest, &wanted, now),
             // Answered before the policy was asked for.
             Request::LastCheckpoint | Request::SignCheckpoint(_) => {
                 Ok(bad_request("the log has its own desk"))
@@ -445,6 +447,7 @@ fn bytes_after(request: &Request) -> u64 {
         | Request::SignCheckpoint(_)
         | Request::AnnounceMove(_)
         | Request::AnnounceKeys
+        | Request::SignFreshness(_)
         | Request::SignPackage { .. }
         | Request::SignRelease { .. } => 0,
     }
@@ -457,6 +460,7 @@ fn key_of(request: &Request) -> Option<Key> {
         Request::SignPackage { .. } | Request::SignFile { .. } => Some(Key::Package),
         Request::SignRelease { .. }
         | Request::SignCheckpoint(_)
+        | Request::SignFreshness(_)
         | Request::AnnounceMove(_)
         | Request::AnnounceKeys => Some(Key::Metadata),
     }

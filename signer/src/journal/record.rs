@@ -5,7 +5,8 @@ use repo_model::policy::Reason;
 use repo_model::policy::waivers::Waived;
 use repo_model::wire::signer::{Base64, KeyRole, KeyState};
 use repo_model::{
-    FileDigest, HeaderDigest, Nevra, OperatorName, ReleaseId, RepoName, Timestamp, WorkerName,
+    ChannelName, FileDigest, HeaderDigest, Nevra, OperatorName, ReleaseId, RepoName, Timestamp,
+    WorkerName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -224,6 +225,24 @@ pub enum Event {
     CheckpointRefused {
         /// The request.
         request: FileDigest,
+        /// Why.
+        reason: String,
+    },
+    /// A channel was called fresh.
+    FreshnessSigned {
+        /// Channel.
+        channel: ChannelName,
+        /// Where it points.
+        release: ReleaseId,
+        /// From when on nothing is said any more.
+        expires: Timestamp,
+    },
+    /// Nothing was said about a channel.
+    FreshnessRefused {
+        /// The request.
+        request: FileDigest,
+        /// Channel.
+        channel: ChannelName,
         /// Why.
         reason: String,
     },

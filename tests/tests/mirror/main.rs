@@ -3,6 +3,7 @@
 
 mod killed;
 mod memory;
+mod truth;
 
 use hallmark_tests::clients::{Client, Installation, Outcome};
 use hallmark_tests::nginx::{NGINX, Nginx};

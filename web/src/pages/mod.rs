@@ -11,6 +11,7 @@ pub(crate) mod files;
 pub(crate) mod home;
 pub(crate) mod inside;
 pub(crate) mod listing;
+pub(crate) mod mirrors;
 pub(crate) mod package;
 pub(crate) mod rebuilders;
 pub(crate) mod release;

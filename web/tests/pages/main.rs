@@ -29,7 +29,7 @@ fn assert_in_order(html: &str, parts: &[&str]) {
 #[test]
 fn every_page_is_well_formed_accessible_and_keeps_to_the_policy() {
     let pages = every_page(Words::Ordinary);
-    assert_eq!(pages.len(), 31);
+    assert_eq!(pages.len(), 32);
     for (name, html) in pages {
         assert!(html.starts_with("<!DOCTYPE html>"), "{name}");
         xhtml::assert_sound(&name, &xhtml::parse(&name, &html));
@@ -295,6 +295,33 @@ fn a_held_build_shows_who_made_what_and_which_factor_matters() {
             "comes out the same when this is held: the clock, stopped",
             "changes with the name of the machine and time zone",
             "setarch is not installed",
+        ],
+    );
+}
+
+#[test]
+fn the_mirrors_page_tells_who_is_dropped_and_why_and_draws_how_releases_spread() {
+    let html = page("mirrors");
+    assert_in_order(
+        &html,
+        &[
+            "Clients are sent to 1 of 3 mirrors.",
+            "north",
+            "listed",
+            "up to date",
+            "stable base x86_64: release 12",
+            "south",
+            "dropped: wrong content",
+            "which was never published",
+            "west",
+            "not looked at yet",
+            "class=\"arrival\"",
+            "Release 12",
+            "2 mirrors",
+            "10 min",
+            "class=\"plot world\"",
+            "NO",
+            "hallmark mirrors add",
         ],
     );
 }

@@ -1,5 +1,6 @@
 //! `hallmark mirror`: copies of repositories, for any static web server.
 
+mod fresh;
 mod report;
 mod sync;
 mod verify;

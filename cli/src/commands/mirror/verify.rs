@@ -19,6 +19,9 @@ EXAMPLES:
   # Every byte of every repository below /srv/mirror, against signed metadata
   hallmark mirror verify --key RPM-GPG-KEY-example /srv/mirror
 
+  # And is it what is current? With the keys of the signer's statements, of which one must have said so
+  hallmark mirror verify --key RPM-GPG-KEY-example --fresh statement.pub /srv/mirror
+
   # What was copied by rsync, for a script
   hallmark mirror verify --key KEY --json /srv/mirror | jq '.[] | select(.passed | not)'
 
@@ -40,6 +43,10 @@ pub struct Args {
     /// The keys must have made every signature of each package, too
     #[arg(long, requires = "key")]
     verify_packages: bool,
+    /// Each repository must be what its channel points to now, by a statement that one of these keys (PEM) signed
+    /// and that has not ended; may be repeated
+    #[arg(long, value_name = "FILE")]
+    fresh: Vec<PathBuf>,
     /// Write the reports as JSON, by path below DIR
     #[arg(long)]
     json: bool,
@@ -63,6 +70,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.no_verify_signature {
         output::note("warning: the signatures of repomd.xml are not verified, as you asked");
     }
+    let statement_keys = super::fresh::keys(&args.fresh)?;
+    let mut stale = 0_usize;
     let mut search = Search::default();
     search.look(&args.directory, 0).map_err(|error| {
         let directory = args.directory.display();
@@ -103,12 +112,25 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         if !args.json {
             output::raw(format!("{name}: {}", text(&report)).as_bytes())?;
         }
+        if !statement_keys.is_empty() {
+            match super::fresh::check(root, &statement_keys, options.now) {
+                Ok(said) => output::note(format!("{name}: {said}")),
+                Err(error) => {
+                    stale += 1;
+                    output::note(format!("{name}: not fresh: {}", chain(&error)));
+                }
+            }
+        }
         reports.insert(name, report);
     }
     if args.json {
         output::json(&reports)?;
     }
     match reports.values().filter(|report| !report.passed).count() {
+        0 if stale > 0 => Err(Failure::failed(format!(
+            "{stale} of {} repositories are not known to be fresh",
+            reports.len()
+        ))),
         0 if unreadable.is_empty() => Ok(()),
         0 => Err(Failure::failed(format!(
             "{} directories could not be looked through: what is below them was not checked",

@@ -60,6 +60,11 @@ async fn home_page(app: &App) -> Result<Response, ApiError> {
             about: "who makes packages again, and who agrees with whom",
         },
         Link {
+            href: "/mirrors",
+            label: "Mirrors",
+            about: "where copies are, and how fresh each is",
+        },
+        Link {
             href: "/api",
             label: "API",
             about: "everything on these pages as JSON",

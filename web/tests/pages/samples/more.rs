@@ -1,6 +1,7 @@
 //! Draws the pages about rebuilders, the API, and what is inside packages; and the feeds.
 
 use super::{Words, at, line, releases};
+use repo_model::wire::mirrors::{Arrival, Health, MirrorStatus, PlaceStatus, Standing, Trouble};
 use repo_model::wire::rebuilders::Mode;
 use repo_model::wire::sbom::{LicenceUse, PackageRef, Shipped};
 use repo_model::wire::status::BuildStatus;
@@ -26,6 +27,7 @@ pub fn more_pages(words: Words, site: &Site<'_>, builds: &[BuildStatus]) -> Vec<
     let mut out = inside_pages(words, site, builds);
     out.push(("api".to_owned(), api(&api_view).unwrap()));
     out.push(("rebuilders".to_owned(), rebuilders_page(site)));
+    out.push(("mirrors".to_owned(), mirrors_page(words, site)));
     out
 }
 
@@ -41,6 +43,71 @@ pub fn feeds(words: Words, site: &Site<'_>, builds: &[BuildStatus]) -> [(&'stati
         ("releases", releases_feed(site, &releases())),
         ("held", held_feed(site, &held)),
     ]
+}
+
+fn mirrors_page(words: Words, site: &Site<'_>) -> String {
+    let url = match words {
+        Words::Ordinary => "https://south.example/stable/base/x86_64/repodata/repomd.xml",
+        Words::Enemy => super::ENEMY,
+    };
+    let lie = Trouble::NeverPublished {
+        url: url.to_owned(),
+        found: FileDigest::of(b"lie"),
+    };
+    let mirror = |name: &str, health, trouble: Option<Trouble>| MirrorStatus {
+        name: name.parse().unwrap(),
+        urls: vec![format!("https://{name}.example/hallmark")],
+        country: if name == "west" {
+            None
+        } else {
+            "NO".parse().ok()
+        },
+        coordinates: (name != "west").then_some((59.9, 10.7)),
+        weight: 100,
+        private: false,
+        preferred: name == "north",
+        standing: Standing::Approved,
+        health,
+        since: Some(at(0)),
+        why: trouble.as_ref().map(ToString::to_string),
+        trouble,
+        probed_at: (health != Health::New).then(|| at(0)),
+        latency_millis: Some(12),
+        bytes_per_sec: Some(73_400_320),
+        places: vec![PlaceStatus {
+            channel: "stable".parse().unwrap(),
+            repo: "base".parse().unwrap(),
+            arch: "x86_64".parse().unwrap(),
+            release: Some(ReleaseId(12)),
+            releases_behind: 0,
+            behind_secs: 0,
+            checked_at: at(0),
+            trouble: None,
+        }],
+    };
+    let all = [
+        mirror("north", Health::Listed, None),
+        mirror("south", Health::Dropped, Some(lie)),
+        mirror("west", Health::New, None),
+    ];
+    let arrival = |mirror: &str, secs| Arrival {
+        mirror: mirror.parse().unwrap(),
+        channel: "stable".parse().unwrap(),
+        release: ReleaseId(12),
+        moved_at: at(-9_000),
+        secs,
+    };
+    mirrors(&MirrorsView {
+        site,
+        mirrors: &all,
+        arrivals: &[
+            arrival("north", 630),
+            arrival("south", 7_300),
+            arrival("private", 9),
+        ],
+        now: at(1),
+    })
+    .unwrap()
 }
 
 fn rebuilders_page(site: &Site<'_>) -> String {

@@ -1,0 +1,92 @@
+//! The statement that says that a copy is current (`repo_model::freshness`), kept beside `repodata`: upstream's is
+//! taken with each change, and again when half of its life is over. A copy that has none does not ask for one
+//! while nothing changes, so that looking for news stays one request.
+//!
+//! It is not believed here, only handed on: whoever reads it checks its signature and its end.
+
+use super::peer::{Peer, Problem};
+use super::request::Watch;
+use super::site::Site;
+use repo_model::dsse::Envelope;
+use repo_model::freshness::{FILE, FRESHNESS, Freshness, MAX_BYTES};
+use repo_model::statement::Statement;
+use repo_model::{FileDigest, Timestamp};
+use std::fs;
+use std::io;
+
+/// Brings the statement up to date. What fails leaves the one that is there: it ends by itself.
+///
+/// * `repomd`: the copy's.
+/// * `changed`: whether it is another one than before.
+pub(super) fn renew(
+    site: &Site,
+    peers: &[Peer],
+    repomd: FileDigest,
+    changed: bool,
+    now: Timestamp,
+    watch: &dyn Watch,
+) {
+    let target = site.directory.join(FILE);
+    let known = fs::read(&target).ok();
+    let is_due = match &known {
+        None => changed,
+        Some(json) => changed || read(json).is_none_or(|said| half_over(&said.predicate, now)),
+    };
+    if !is_due {
+        return;
+    }
+    let found = peers
+        .iter()
+        .find_map(|peer| match peer.read_small(FILE, MAX_BYTES) {
+            Ok(json) if read(&json).is_some_and(|said| names(&said, repomd)) => Some(json),
+            Ok(_) => {
+                let label = peer.label();
+                watch.note(&format!(
+                    "{label}: {FILE} is about another state than the copy's, and is left out"
+                ));
+                None
+            }
+            Err(Problem::Missing) => None,
+            Err(problem) => {
+                tracing::debug!("{}: {FILE}: {problem}", peer.label());
+                None
+            }
+        });
+    let Some(json) = found.filter(|json| known.as_ref() != Some(json)) else {
+        return;
+    };
+    if let Err(error) = put(site, &json) {
+        watch.note(&format!("cannot write {}: {error}", target.display()));
+    }
+}
+
+/// Reads without believing.
+fn read(json: &[u8]) -> Option<Statement<Freshness>> {
+    let envelope = Envelope::from_json(json).ok()?;
+    Statement::open_unverified(&envelope, FRESHNESS).ok()
+}
+
+fn names(said: &Statement<Freshness>, repomd: FileDigest) -> bool {
+    let hex = repomd.to_hex();
+    said.subject
+        .iter()
+        .any(|subject| subject.digest.get("sha256") == Some(&hex))
+}
+
+fn half_over(said: &Freshness, now: Timestamp) -> bool {
+    let life = said
+        .expires
+        .unix_secs()
+        .saturating_sub(said.issued.unix_secs());
+    now >= said.issued.plus_secs(life / 2)
+}
+
+fn put(site: &Site, json: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(&site.own)?;
+    io::Write::write_all(&mut file, json)?;
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    file.as_file().set_permissions(readable)?;
+    file.as_file().sync_all()?;
+    file.persist(site.directory.join(FILE))?;
+    Ok(())
+}
