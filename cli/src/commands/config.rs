@@ -4,7 +4,9 @@ use crate::config_file;
 use crate::failure::Failure;
 use crate::output;
 use repo_model::FileDigest;
-use repo_model::config::{Config, KeyAlgorithm, KeyBackendName, MetadataCodec, PostQuantum};
+use repo_model::config::{
+    Config, KeyAlgorithm, KeyBackendName, MetadataCodec, MirrorsConfig, PostQuantum,
+};
 use repo_model::policy::Policy;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -96,6 +98,7 @@ fn settings(config: &Config) -> Table {
     if !repos.is_empty() {
         all.insert("repo".to_owned(), repos.into());
     }
+    all.insert("mirrors".to_owned(), mirrors(&config.mirrors).into());
     all.insert("sbom".to_owned(), sbom(config).into());
     all.insert("signer".to_owned(), signer(config).into());
     if let Some(gate) = &config.gate {
@@ -196,6 +199,38 @@ fn repo_table(repo: &repo_model::config::RepoConfig) -> Table {
     ])
 }
 
+fn mirrors(mirrors: &MirrorsConfig) -> Table {
+    let files = [
+        ("country_db", &mirrors.country_db),
+        ("asn_db", &mirrors.asn_db),
+    ];
+    let files = files
+        .into_iter()
+        .filter_map(|(key, file)| Some((key, path(file.as_deref()?))));
+    let numbers = [
+        ("probe_secs", number(mirrors.probe_secs)),
+        ("probes_at_once", number(mirrors.probes_at_once)),
+        ("packages_per_probe", number(mirrors.packages_per_probe)),
+        ("probe_bytes", number(mirrors.probe_bytes)),
+        (
+            "slowest_bytes_per_sec",
+            number(mirrors.slowest_bytes_per_sec),
+        ),
+        ("behind_secs", number(mirrors.behind_secs)),
+        ("alternates", number(mirrors.alternates)),
+        ("alternates_secs", number(mirrors.alternates_secs)),
+        ("answer_mirrors", number(mirrors.answer_mirrors)),
+        ("freshness_secs", number(mirrors.freshness_secs)),
+        ("history_days", number(mirrors.history_days)),
+        ("max_pending", number(mirrors.max_pending)),
+        (
+            "allow_private_addresses",
+            mirrors.allow_private_addresses.into(),
+        ),
+    ];
+    table(numbers.into_iter().chain(files))
+}
+
 fn sbom(config: &Config) -> Table {
     let sbom = &config.sbom;
     table([
@@ -228,6 +263,7 @@ fn signer(config: &Config) -> Table {
         ("state_dir", path(&signer.state_dir)),
         ("policy_file", path(&signer.policy_file)),
         ("unsigned_policy", signer.unsigned_policy.into()),
+        ("freshness_max_secs", number(signer.freshness_max_secs)),
         ("post_quantum", text(post_quantum)),
         ("verifier_id", text(&signer.verifier_id)),
         ("log_origin", text(&signer.log_origin)),

@@ -121,6 +121,7 @@ fn pages() -> Vec<Value> {
             "/rebuilders",
             &["rebuilder-a", "Who agrees with whom"],
         ),
+        look("mirrors", "/mirrors", &["harbour", "Where they are"]),
         look("listing", packages, &["h"]),
         json!({"name": "missing", "path": "/packages/nobody", "status": 404, "has": ["Nothing here"]}),
     ]

@@ -85,3 +85,18 @@ fn what_is_inside_is_asked_of_packages_and_of_releases() {
         assert_eq!(http.get(path).status, 404, "{path}");
     }
 }
+
+#[test]
+fn mirrors_are_told_why_nobody_is_sent_to_them() {
+    let html = page("/mirrors");
+    for part in [
+        "Clients are sent to 0 of 1 mirror.",
+        "harbour",
+        "is not a public one",
+        "class=\"plot world\"",
+        "hallmark mirrors add",
+    ] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
+    assert!(page("/").contains("href=\"/mirrors\""));
+}

@@ -68,6 +68,16 @@ static STORY: LazyLock<Story> = LazyLock::new(|| {
             false => Err(answer),
         }
     });
+    // Nobody listens there, and this world asks no address inside.
+    let harbour = "mirrors add harbour http://127.0.0.1:9/tree --country NO --coordinates 59.9,10.7 --contact ops@mirror.example";
+    world.hallmark_ok(&harbour.split(' ').collect::<Vec<_>>());
+    world.until("the mirror is looked at", || {
+        let page = world.http.get("/mirrors").text();
+        match page.contains("is not a public one") {
+            true => Ok(()),
+            false => Err(page),
+        }
+    });
     drop(watch);
     Story { world, builds }
 });
