@@ -32,7 +32,7 @@ test	softhsm2	softhsm	a token for the PKCS #11 backend
 test	dnf zypper?	dnf zypper?	clients of this machine
 test	createrepo-c	createrepo_c	the reference for repodata
 test	zchunk?	zchunk?	judges of zchunk files
-test	nginx	nginx	a web server for copies of repositories
+test	nginx rsync	nginx rsync	a web server for copies of repositories, and what copies them
 test	python3 python3-venv	python3	reference libraries in Python
 test	nodejs? npm?	nodejs? npm?	the second validator of CycloneDX
 test	chromium? fonts-dejavu-core?	chromium?	looking at the web pages with a real browser

@@ -15,8 +15,8 @@ mod verify;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    adopt, bisection, buildinfo, channels, compare, config, createrepo, evidence, in_toto, key,
-    mergerepo, mirror, mirrors, modifyrepo, monitor, publish, rebuild, rebuilders, repo_check,
+    adopt, bisection, buildinfo, channels, compare, config, createrepo, evidence, export, in_toto,
+    key, mergerepo, mirror, mirrors, modifyrepo, monitor, publish, rebuild, rebuilders, repo_check,
     repofile, sbom, serve, signer_gate, status, token, trust, verify as verify_command,
     vulnerabilities, waiver, witness,
 };
@@ -144,6 +144,8 @@ EXAMPLES:
     Mirror(mirror::Args),
     /// Register mirrors, see how each fares, decide which are listed
     Mirrors(mirrors::Args),
+    /// Write the published tree as plain files (on the server's machine)
+    Export(export::Args),
 }
 
 fn main() -> ExitCode {
@@ -199,5 +201,6 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Repo(args) => repo_check::run(args),
         Command::Mirror(args) => mirror::run(args),
         Command::Mirrors(args) => mirrors::run(args),
+        Command::Export(args) => export::run(args),
     }
 }

@@ -2,12 +2,16 @@
 //!
 //! * [`reading`]: what any repository's metadata says. Knows no network.
 //! * [`sync`]: copies a repository so that its copy is whole at every moment.
+//! * [`export`]: a published tree as plain files, whole at every moment.
+//! * [`compare`]: whether a copy is what a manifest lists.
 //! * [`metalink`]: names a channel's current `repomd.xml` by digest and says where it can be had.
 //! * [`nearness`]: which mirrors a client is sent to, in which order.
 //! * [`probing`]: what registered mirrors really serve, and whether clients are sent to them.
 //!
 //! Who signed what is not judged here: the sync is given a [`sync::Signatures`] that does.
 
+pub mod compare;
+pub mod export;
 pub mod http;
 pub mod metalink;
 pub mod nearness;

@@ -14,6 +14,7 @@ pub mod dsse;
 pub mod freshness;
 pub mod in_toto;
 pub mod log;
+pub mod manifest;
 pub mod monitor;
 pub mod names;
 pub mod network;

@@ -1,6 +1,5 @@
-//! Where things are below the data directory, and below the server's root in URLs.
+//! Where things are below the data directory.
 
-use repo_model::Nevra;
 use std::path::{Path, PathBuf};
 
 /// `hallmark.db`
@@ -42,11 +41,4 @@ pub fn scratch(data_dir: &Path) -> PathBuf {
 /// Compressed pieces of metadata; may be removed at any time, at the cost of rendering anew.
 pub fn frames(data_dir: &Path) -> PathBuf {
     data_dir.join("frames")
-}
-
-/// `Packages/h/hello-2.12-1.x86_64.rpm`: a package's path below the repository's base. The first
-/// letter is lowercased; the lint refused names that could leave the directory.
-pub fn href(nevra: &Nevra) -> String {
-    let first = nevra.name.chars().next().unwrap_or('_').to_lowercase();
-    format!("Packages/{first}/{}", nevra.file_name())
 }

@@ -3,9 +3,11 @@
 
 pub mod adopt;
 mod app;
+mod beside;
 mod catalogue;
 pub mod createrepo;
 mod db;
+pub mod exporting;
 mod fleet;
 mod http;
 mod intake;

@@ -14,7 +14,7 @@ use object_store::{
 use repo_model::FileDigest;
 use std::io::Read;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 
@@ -219,6 +219,11 @@ async fn in_large_chunks(found: GetResult) -> std::io::Result<ByteStream> {
     }
 }
 
+/// Where the local backend keeps an object.
+pub fn local_path(directory: &Path, digest: FileDigest) -> PathBuf {
+    directory.join(key(digest).as_ref())
+}
+
 fn key(digest: FileDigest) -> ObjectPath {
     let hex = digest.to_hex();
     ObjectPath::from_iter(["sha256", &hex[..2], &hex])
@@ -234,7 +239,6 @@ fn missing(digest: FileDigest, error: object_store::Error) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
 
     #[tokio::test]
     async fn an_object_is_stored_once_and_read_back_whole_or_in_part() {
@@ -261,7 +265,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::local(directory.path()).unwrap();
         let digest = store.put("whole").await.unwrap();
-        let whole = directory.path().join(key(digest).as_ref());
+        let whole = local_path(directory.path(), digest);
         let half = PathBuf::from(format!("{}#3", whole.display()));
         std::fs::write(&half, "wh").unwrap();
         let hour = std::time::Duration::from_secs(3_600);

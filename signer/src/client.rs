@@ -6,7 +6,7 @@ use repo_model::dsse::Envelope;
 use repo_model::policy::Reason;
 use repo_model::wire::signer::{
     Base64, CheckpointRequest, FreshnessRequest, Identity, LastRelease, ReleaseFiles, Request,
-    Response,
+    Response, SignedManifest,
 };
 use repo_model::{HeaderDigest, RepoName};
 use std::io::{self, ErrorKind, Read, Write};
@@ -107,6 +107,8 @@ pub struct SignedRelease {
     pub repomd_post_quantum: Vec<String>,
     /// The release document as a signed statement.
     pub envelope: Envelope,
+    /// The manifest of each repository, in the document's order.
+    pub manifests: Vec<SignedManifest>,
 }
 
 /// What a connection to the signer runs over.
@@ -265,10 +267,12 @@ impl Client {
                 repomd_signatures,
                 repomd_post_quantum,
                 envelope,
+                manifests,
             } => Ok(SignedRelease {
                 repomd_signatures,
                 repomd_post_quantum,
                 envelope,
+                manifests,
             }),
             other => Err(unexpected(&other)),
         }

@@ -7,8 +7,9 @@ use common::{Draft, Rpm, World, policy_text, tools};
 use hallmark_signer::client::{ClientError, SignedFile, SignedPackage};
 use hallmark_signer::verify::{Certificate, verify_detached};
 use repo_model::dsse::StatementPublicKey;
+use repo_model::manifest::{Manifest, package_path};
 use repo_model::policy::Reason;
-use repo_model::release::{PreviousRelease, ReleaseDocument};
+use repo_model::release::{PreviousRelease, ReleaseDocument, read_package_list};
 use repo_model::statement::{PACKAGE_RELEASE, PackageRelease, RELEASE, Statement, Subject};
 use repo_model::{FileDigest, Timestamp};
 
@@ -256,6 +257,52 @@ fn a_release_is_signed_with_the_metadata_key_and_follows_the_last_one() {
     }
     bad_request(world.client().sign_release(b"{}", &[]));
     follows(4, |_| {}).unwrap();
+}
+
+#[test]
+fn each_repository_gets_a_manifest_of_just_what_the_release_has() {
+    let Some((world, rpms, signed)) = two() else {
+        return;
+    };
+    let (_, metadata) = certificates(&world);
+    let mut draft = Draft::new(1, None, &[(&rpms[0], &signed[0])]);
+    let primary = FileDigest::of(b"primary");
+    let with = |draft: &mut Draft, href: &str| {
+        let repomd = format!("<repomd><location href=\"{href}\"/></repomd>");
+        draft.document.repos[0].repomd = FileDigest::of(repomd.as_bytes());
+        draft.files[0].repomd.0 = repomd.into_bytes();
+    };
+    // A name that could stand for any bytes is in no manifest, so such a release is not signed.
+    with(&mut draft, "repodata/primary.xml.gz");
+    let refused = world.client().sign_release(&draft.json(), &draft.files);
+    let message = bad_request(refused);
+    assert!(
+        message.contains("base/x86_64: `repodata/primary.xml.gz`"),
+        "{message}"
+    );
+
+    with(&mut draft, &format!("repodata/{primary}-primary.xml.gz"));
+    let answer = world
+        .client()
+        .sign_release(&draft.json(), &draft.files)
+        .unwrap();
+    let [made] = &answer.manifests[..] else {
+        panic!("{} manifests", answer.manifests.len());
+    };
+    verify_detached(made.text.as_bytes(), made.armored.as_bytes(), &metadata).unwrap();
+    let manifest = Manifest::read(&made.text).unwrap();
+    assert_eq!(manifest.of.release, draft.document.id);
+    let digest = |path: &str| manifest.files.get(path).copied();
+    let repomd = &draft.files[0].repomd.0;
+    assert_eq!(digest("repodata/repomd.xml"), Some(FileDigest::of(repomd)));
+    let signature = FileDigest::of(answer.repomd_signatures[0].as_bytes());
+    assert_eq!(digest("repodata/repomd.xml.asc"), Some(signature));
+    let path = format!("repodata/{primary}-primary.xml.gz");
+    assert_eq!(digest(&path), Some(primary));
+    let list = std::str::from_utf8(&draft.files[0].package_list.0).unwrap();
+    let listed = &read_package_list(list).unwrap()[0];
+    let path = package_path(&listed.nevra);
+    assert_eq!(digest(&path), Some(listed.signed_file));
 }
 
 #[test]

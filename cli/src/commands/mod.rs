@@ -9,6 +9,7 @@ pub mod config;
 pub mod createrepo;
 mod createrepo_args;
 pub mod evidence;
+pub mod export;
 pub mod in_toto;
 pub mod key;
 mod key_package;

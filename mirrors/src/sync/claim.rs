@@ -8,7 +8,7 @@ use std::io::{self, Read};
 
 /// A checksum that a file must have.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Claim {
+pub(crate) struct Claim {
     algorithm: Algorithm,
     raw: Box<[u8]>,
 }
@@ -70,7 +70,7 @@ impl std::str::FromStr for Claim {
 }
 
 /// Hashes what a file must be, and its SHA-256 in any case.
-pub(super) struct Sum {
+pub(crate) struct Sum {
     sha256: Hasher,
     claimed: Option<Hasher>,
 }
@@ -91,6 +91,15 @@ impl Sum {
         }
     }
 
+    /// The SHA-256, whatever is claimed.
+    pub fn sha256(self) -> FileDigest {
+        let mut raw = [0; 32];
+        let found = self.sha256.raw();
+        // SHA-256 has 32 bytes.
+        raw.copy_from_slice(&found[..32]);
+        FileDigest::from_bytes(raw)
+    }
+
     /// The SHA-256 when the file is what is claimed; else what it is.
     pub fn finish(self, claim: &Claim) -> Result<FileDigest, String> {
         let sha256 = self.sha256.raw();
@@ -109,7 +118,7 @@ impl Sum {
 }
 
 /// Adds a file's bytes from its current place to its end; returns how many there were.
-pub(super) fn hash_rest(file: &mut File, sum: &mut Sum) -> io::Result<u64> {
+pub(crate) fn hash_rest(file: &mut File, sum: &mut Sum) -> io::Result<u64> {
     let mut buffer = vec![0; 128 << 10];
     let mut total = 0;
     loop {

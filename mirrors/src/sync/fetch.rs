@@ -18,7 +18,7 @@ use std::time::Instant;
 const PIECE_BYTES: usize = 128 << 10;
 
 /// What fetching needs.
-pub(super) struct Fetcher<'a> {
+pub(crate) struct Fetcher<'a> {
     pub peers: &'a [Peer],
     pub store: &'a Store,
     pub journal: &'a Journal,
@@ -30,7 +30,7 @@ pub(super) struct Fetcher<'a> {
 }
 
 /// A file that is in the store now.
-pub(super) struct Fetched<'a> {
+pub(crate) struct Fetched<'a> {
     pub digest: FileDigest,
     pub data: std::fs::Metadata,
     /// Who gave its last byte.
@@ -43,7 +43,7 @@ pub(super) struct Fetched<'a> {
 
 /// Why a file is not in the store.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// No upstream has it.
     Upstreams {
         /// What each said.
@@ -251,7 +251,7 @@ fn said_size(answer: &Answer, claimed: Option<u64>, limit: u64) -> Result<(), Pr
 }
 
 /// Whether the keys signed the package in this file, which stands at its start.
-pub(super) fn check_signature(
+pub(crate) fn check_signature(
     file: impl io::Read,
     signatures: &dyn Signatures,
 ) -> Result<(), Problem> {

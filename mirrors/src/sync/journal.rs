@@ -32,7 +32,7 @@ use std::sync::{Mutex, PoisonError};
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The journal of one copy.
-pub(super) struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     file: Mutex<File>,
     /// Objects that were read to their end in this run.
@@ -41,7 +41,7 @@ pub(super) struct Journal {
 
 /// What the run before has left.
 #[derive(Debug, Default)]
-pub(super) struct Replayed {
+pub(crate) struct Replayed {
     /// SHA-256 of files by what metadata claims of them, where that is another kind.
     pub by_claim: HashMap<Claim, FileDigest>,
     /// Objects that may be damaged: the machine went down before they were on the disk.

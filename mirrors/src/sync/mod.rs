@@ -10,24 +10,24 @@
 //! What the metadata says is not trusted: places are checked before anything is written (`plan`), sizes
 //! are limits, and slow, endless or circling answers are given up (`http`, `pace`).
 
-mod claim;
-mod fetch;
+pub(crate) mod claim;
+pub(crate) mod fetch;
 mod filter;
 mod finish;
 mod freshness;
-mod journal;
-mod pace;
-mod peer;
-mod plan;
-mod pointer;
+pub(crate) mod journal;
+pub(crate) mod pace;
+pub(crate) mod peer;
+pub(crate) mod plan;
+pub(crate) mod pointer;
 mod request;
 mod round;
-mod site;
-mod state;
-mod store;
+pub(crate) mod site;
+pub(crate) mod state;
+pub(crate) mod store;
 mod survey;
-mod tree;
-mod workers;
+pub(crate) mod tree;
+pub(crate) mod workers;
 
 pub use filter::Filters;
 pub use request::{
@@ -143,7 +143,7 @@ pub enum SyncError {
 }
 
 impl SyncError {
-    fn local(path: PathBuf) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn local(path: PathBuf) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Local { path, source }
     }
 

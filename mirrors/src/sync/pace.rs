@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Lets through so many bytes a second, whoever they are for.
-pub(super) struct Limit {
+pub(crate) struct Limit {
     bytes_per_sec: Option<u64>,
     /// When the bytes so far are paid for.
     paid_until: Mutex<Option<Instant>>,
@@ -52,7 +52,7 @@ impl Limit {
 }
 
 /// Watches one download.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     patience: Patience,
     spent: Duration,
     bytes: u64,
@@ -84,7 +84,7 @@ impl Pace {
 }
 
 /// A body that ends with an error when it comes too slowly.
-pub(super) struct Paced<R> {
+pub(crate) struct Paced<R> {
     body: R,
     pace: Pace,
     /// Waited for all of it so far.

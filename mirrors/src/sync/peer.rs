@@ -17,7 +17,7 @@ const FAILURES_MAX: u32 = 5;
 
 /// Why an upstream did not give a file.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Problem {
+pub(crate) enum Problem {
     #[error("it does not exist")]
     Missing,
     #[error("the server answers {0}")]
@@ -78,7 +78,7 @@ fn from_io(error: io::Error) -> Problem {
 }
 
 /// One upstream, as this sync knows it.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     pub upstream: Upstream,
     pub patience: Patience,
     in_flight: AtomicUsize,
@@ -193,13 +193,13 @@ fn open_file(root: &Path, path: &str, from: u64) -> io::Result<Answer> {
 }
 
 /// Attempts for one file at each upstream.
-pub(super) struct Tries {
+pub(crate) struct Tries {
     attempts: Vec<u32>,
     most: u32,
 }
 
 /// An upstream at work for one file; frees its place when dropped.
-pub(super) struct Turn<'a> {
+pub(crate) struct Turn<'a> {
     pub peer: &'a Peer,
     pub number: usize,
     /// Attempts for this file before this one.

@@ -18,14 +18,14 @@ const NEWEST_BYTES: usize = 160;
 
 /// Whether a file may change under its name, and what is known of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Metadata,
     Package,
 }
 
 /// A file that the copy must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Item {
+pub(crate) struct Item {
     /// Below the copy's directory and below the upstream's URL.
     pub path: Box<str>,
     pub claim: Claim,
@@ -35,7 +35,7 @@ pub(super) struct Item {
 
 /// A package that its metadata places on another site: it stays there, and stays listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Elsewhere {
+pub(crate) struct Elsewhere {
     /// For people.
     pub path: Box<str>,
     /// None: it is of no known kind, and nobody could check it.
@@ -44,7 +44,7 @@ pub(super) struct Elsewhere {
 
 /// The packages of a repository, as far as they are wanted.
 #[derive(Debug, Default)]
-pub(super) struct Packages {
+pub(crate) struct Packages {
     pub items: Vec<Item>,
     /// Places of packages that another item has under another name: same content, number of the item.
     pub twins: Vec<(Box<str>, usize)>,
@@ -59,7 +59,7 @@ pub(super) struct Packages {
 }
 
 /// The files that `repomd.xml` names; `wanted` leaves out types of records.
-pub(super) fn metadata(
+pub(crate) fn metadata(
     repomd: &Repomd,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<Vec<Item>, SyncError> {
@@ -90,7 +90,7 @@ pub(super) fn metadata(
 }
 
 /// The record of primary.
-pub(super) fn primary(repomd: &Repomd) -> Result<&RecordClaim, SyncError> {
+pub(crate) fn primary(repomd: &Repomd) -> Result<&RecordClaim, SyncError> {
     let wrong = |why: &str| SyncError::Metadata {
         file: REPOMD.to_owned(),
         why: why.to_owned(),
@@ -104,7 +104,7 @@ pub(super) fn primary(repomd: &Repomd) -> Result<&RecordClaim, SyncError> {
 }
 
 /// Reads primary. `taken`: places of metadata, which packages cannot have.
-pub(super) fn packages(
+pub(crate) fn packages(
     primary: impl BufRead,
     href: &str,
     filters: &Filters,

@@ -16,7 +16,7 @@ const PAIR_PAUSE: Duration = Duration::from_millis(300);
 
 /// What names everything else.
 #[derive(Debug, Clone)]
-pub(super) struct Pointer {
+pub(crate) struct Pointer {
     pub text: Vec<u8>,
     pub digest: FileDigest,
     pub repomd: Repomd,
@@ -46,7 +46,7 @@ impl Pointer {
 }
 
 /// What all upstreams together say.
-pub(super) enum Said {
+pub(crate) enum Said {
     /// The newest is the one that was known.
     Same,
     /// Another one.
@@ -63,7 +63,7 @@ enum Word {
 ///
 /// * `known`: the one that is here, or that was taken before; verified.
 /// * `floor`: older ones are not taken.
-pub(super) fn ask(
+pub(crate) fn ask(
     request: &Request,
     peers: &[Peer],
     verify: Verify<'_>,
@@ -205,7 +205,7 @@ fn same_still(peer: &Peer, text: &[u8], validators: &Validators) -> Result<(), P
 }
 
 /// An error and its causes in one line.
-pub(super) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

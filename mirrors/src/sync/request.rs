@@ -139,14 +139,14 @@ pub enum Verify<'a> {
 }
 
 impl<'a> Verify<'a> {
-    pub(super) fn repomd(self) -> Option<&'a dyn Signatures> {
+    pub(crate) fn repomd(self) -> Option<&'a dyn Signatures> {
         match self {
             Self::Nothing => None,
             Self::Repomd(signatures) | Self::RepomdAndPackages(signatures) => Some(signatures),
         }
     }
 
-    pub(super) fn packages(self) -> Option<&'a dyn Signatures> {
+    pub(crate) fn packages(self) -> Option<&'a dyn Signatures> {
         match self {
             Self::Nothing | Self::Repomd(_) => None,
             Self::RepomdAndPackages(signatures) => Some(signatures),

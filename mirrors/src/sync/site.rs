@@ -28,7 +28,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// A copy under way.
-pub(super) struct Site {
+pub(crate) struct Site {
     pub directory: PathBuf,
     pub own: PathBuf,
     pub store: Store,
@@ -40,7 +40,7 @@ pub(super) struct Site {
 
 /// What of a file is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// All, at its place.
     Had(Row),
     /// An object; its place may hold something else.
@@ -58,7 +58,10 @@ impl Site {
         let own = directory.join(OWN_DIRECTORY);
         let fail = |path: &Path| SyncError::local(path.to_owned());
         fs::create_dir_all(&own).map_err(fail(&own))?;
-        let lock = lock(&own, &directory)?;
+        let lock = lock(&own).map_err(fail(&own))?;
+        let lock = lock.ok_or_else(|| SyncError::Busy {
+            directory: directory.clone(),
+        })?;
         for left in ["stage", "work"] {
             let path = own.join(left);
             remove_tree(&path).map_err(fail(&path))?;
@@ -103,14 +106,7 @@ impl Site {
 
     /// Remembers a pointer, for the next sync.
     pub fn keep_pointer(&self, pointer: &Pointer) -> io::Result<()> {
-        let directory = self.own.join("upstream");
-        fs::create_dir_all(&directory)?;
-        write_in_one_step(&directory.join("repomd.xml"), &pointer.text)?;
-        let signature = directory.join("repomd.xml.asc");
-        match &pointer.signature {
-            Some(text) => write_in_one_step(&signature, text),
-            None => super::store::remove_if_there(&signature),
-        }
+        keep_pointer(&self.own, pointer)
     }
 
     /// Where a file of the copy is.
@@ -192,7 +188,7 @@ impl Site {
 
 /// What is known from the syncs before.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(crate) struct Known {
     /// The pointer that the copy was made of.
     pub pointer: Option<Pointer>,
     /// The newest timestamp that upstream had, also when the pointer itself is not known for sure: a sync may
@@ -219,7 +215,20 @@ impl Known {
     }
 }
 
-fn kept_pointer(own: &Path, verify: Verify<'_>) -> Option<Pointer> {
+/// Remembers a pointer in a directory of ours.
+pub(crate) fn keep_pointer(own: &Path, pointer: &Pointer) -> io::Result<()> {
+    let directory = own.join("upstream");
+    fs::create_dir_all(&directory)?;
+    write_in_one_step(&directory.join("repomd.xml"), &pointer.text)?;
+    let signature = directory.join("repomd.xml.asc");
+    match &pointer.signature {
+        Some(text) => write_in_one_step(&signature, text),
+        None => super::store::remove_if_there(&signature),
+    }
+}
+
+/// The pointer that was remembered, when the keys signed it.
+pub(crate) fn kept_pointer(own: &Path, verify: Verify<'_>) -> Option<Pointer> {
     let directory = own.join("upstream");
     let text = fs::read(directory.join("repomd.xml")).ok()?;
     let signature = fs::read(directory.join("repomd.xml.asc")).ok();
@@ -237,32 +246,29 @@ fn write_in_one_step(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&fresh, path)
 }
 
-fn lock(own: &Path, directory: &Path) -> Result<File, SyncError> {
-    let path = own.join("lock");
+/// Locks a directory of ours; `None` when somebody else has the lock.
+pub(crate) fn lock(own: &Path) -> io::Result<Option<File>> {
     let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
-        .open(&path)
-        .map_err(SyncError::local(path))?;
+        .open(own.join("lock"))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => Err(SyncError::Busy {
-            directory: directory.to_owned(),
-        }),
-        // Some network file systems have no locks; two syncs there are the user's risk.
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        // Some network file systems have no locks; two at work there are the user's risk.
         Err(error) => {
             tracing::warn!("cannot lock {}: {error}", own.display());
-            Ok(file)
+            Ok(Some(file))
         }
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Some(file)),
     }
 }
 
-pub(super) fn is_absent(error: &io::Error) -> bool {
+pub(crate) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         outcome => outcome,

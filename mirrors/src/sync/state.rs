@@ -20,7 +20,7 @@ const VERSION: u32 = 1;
 
 /// What a copy is.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(crate) struct State {
     pub head: Head,
     /// By path below the copy's directory.
     pub files: HashMap<Box<str>, Row>,
@@ -28,7 +28,7 @@ pub(super) struct State {
 
 /// About the copy as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Head {
+pub(crate) struct Head {
     pub version: u32,
     /// SHA-256 of upstream's `repomd.xml`; none before the first sync has ended.
     pub repomd: Option<FileDigest>,
@@ -49,7 +49,7 @@ pub(super) struct Head {
 
 /// About one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Row {
+pub(crate) struct Row {
     pub size_bytes: u64,
     pub sha256: FileDigest,
     /// What metadata claims of it, where that is no SHA-256.

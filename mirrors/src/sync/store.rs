@@ -21,14 +21,14 @@ use std::time::{Duration, SystemTime};
 const PARTIAL_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A directory of files by digest.
-pub(super) struct Store {
+pub(crate) struct Store {
     root: PathBuf,
     lock: File,
     is_shared: bool,
 }
 
 /// A file that is being fetched. Locked: no other sync writes it.
-pub(super) struct Partial {
+pub(crate) struct Partial {
     pub file: File,
     path: PathBuf,
     /// Bytes that were there when it was opened.
@@ -83,11 +83,17 @@ impl Store {
         }
     }
 
+    /// Where the first bytes of a file are, when one sync alone fetches it.
+    pub fn partial_path(&self, claim: &Claim) -> PathBuf {
+        let name = claim.to_string().replace(':', "-");
+        self.root.join("partial").join(name)
+    }
+
     /// Opens what there is of a file, or begins it.
     pub fn partial(&self, claim: &Claim) -> io::Result<Partial> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = claim.to_string().replace(':', "-");
-        let mut path = self.root.join("partial").join(&name);
+        let mut path = self.partial_path(claim);
         loop {
             let file = OpenOptions::new()
                 .read(true)
@@ -247,14 +253,14 @@ impl Partial {
 }
 
 /// Whether the file at `path` is what is claimed: its SHA-256 then.
-pub(super) fn is_file(path: &Path, claim: &Claim) -> io::Result<Option<FileDigest>> {
+pub(crate) fn is_file(path: &Path, claim: &Claim) -> io::Result<Option<FileDigest>> {
     let mut sum = Sum::new(claim);
     hash_rest(&mut File::open(path)?, &mut sum)?;
     Ok(sum.finish(claim).ok())
 }
 
 /// Makes the directories above a file.
-pub(super) fn make_parent(path: &Path) -> io::Result<()> {
+pub(crate) fn make_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) => fs::create_dir_all(parent),
         None => Ok(()),
@@ -262,7 +268,7 @@ pub(super) fn make_parent(path: &Path) -> io::Result<()> {
 }
 
 /// Removes a file that may be gone already.
-pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         outcome => outcome,
@@ -288,7 +294,7 @@ fn copy_with_time(source: &Path, target: &Path) -> io::Result<()> {
     to.set_modified(from.metadata()?.modified()?)
 }
 
-pub(super) fn same_file(a: &Path, b: &Path) -> bool {
+pub(crate) fn same_file(a: &Path, b: &Path) -> bool {
     match (fs::symlink_metadata(a), fs::symlink_metadata(b)) {
         (Ok(a), Ok(b)) => a.ino() == b.ino() && a.dev() == b.dev(),
         _ => false,

@@ -117,14 +117,15 @@ impl<'a> Stage<'a> {
     }
 }
 
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file, durably.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
 /// Paths of all regular files below a directory, sorted; none when it is not there.
-fn files_below(root: &Path) -> io::Result<Vec<String>> {
+pub(crate) fn files_below(root: &Path) -> io::Result<Vec<String>> {
     let mut open = vec![String::new()];
     let mut files = Vec::new();
     while let Some(prefix) = open.pop() {
@@ -150,7 +151,7 @@ fn files_below(root: &Path) -> io::Result<Vec<String>> {
 }
 
 /// Whether a dropped file's time is over.
-fn is_due(row: &Row, after: Option<Duration>, now: Timestamp) -> bool {
+pub(crate) fn is_due(row: &Row, after: Option<Duration>, now: Timestamp) -> bool {
     let (Some(since), Some(after)) = (row.dropped_at, after) else {
         return false;
     };
@@ -205,7 +206,8 @@ pub(super) fn delete_due(
     Ok(deleted)
 }
 
-fn remove_empty_parents(path: &Path, root: &Path) {
+/// Removes the directories above a file that are empty, below `root`.
+pub(crate) fn remove_empty_parents(path: &Path, root: &Path) {
     let parents = path.ancestors().skip(1);
     for parent in parents.take_while(|parent| *parent != root) {
         // Not empty: others live there.

@@ -173,6 +173,9 @@ pub enum Response {
         repomd_post_quantum: Vec<String>,
         /// The release document as a signed statement.
         envelope: Envelope,
+        /// The manifest of each repository, in the document's order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        manifests: Vec<SignedManifest>,
     },
     /// Size of the last checkpoint; 0 when none was signed.
     LastCheckpoint {
@@ -211,6 +214,19 @@ pub enum Response {
         /// What went wrong.
         message: String,
     },
+}
+
+/// The manifest of one repository of a release, see [`crate::manifest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedManifest {
+    /// What `SHA256SUMS` holds.
+    pub text: String,
+    /// ASCII-armoured OpenPGP signature over it, by the metadata key.
+    pub armored: String,
+    /// The same, post-quantum, unless that is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_quantum: Option<String>,
 }
 
 /// The release that the signer signed last: the next one must follow it.

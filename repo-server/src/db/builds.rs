@@ -166,7 +166,7 @@ pub fn insert(
             package.header.to_hex(),
             package.file.to_hex(),
             package.size_bytes,
-            crate::layout::href(&package.nevra),
+            repo_model::manifest::package_path(&package.nevra),
         ])?;
     }
     Ok(Ok(build_id))
@@ -179,7 +179,7 @@ fn taken(
 ) -> Result<Option<NevraTaken>, DbError> {
     let sql = "SELECT nevra, header_digest, build_id FROM packages
                WHERE repo = ?1 AND (nevra = ?2 OR href = ?3) AND retired = 0";
-    let href = crate::layout::href(&package.nevra);
+    let href = repo_model::manifest::package_path(&package.nevra);
     let found = connection.query_row(
         sql,
         params![repo.as_str(), package.nevra.to_string(), href],

@@ -1,7 +1,7 @@
 //! Documents about builds and packages, by digest.
 
 use super::{DbError, parsed};
-use repo_model::{FileDigest, HeaderDigest, Timestamp};
+use repo_model::{Arch, FileDigest, HeaderDigest, ReleaseId, RepoName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use std::collections::HashMap;
 
@@ -190,6 +190,46 @@ pub fn newest(
         parsed(row, "digest")
     });
     Ok(found.optional()?)
+}
+
+/// A document that lies beside a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BesideRow {
+    /// The package's path below the repository's base.
+    pub href: String,
+    /// [`Kind::name`].
+    pub kind: String,
+    /// Format, ...
+    pub label: String,
+    /// The document.
+    pub digest: FileDigest,
+}
+
+/// The newest document of each kind and label about each package of a repository of a release.
+pub fn beside_packages(
+    connection: &Connection,
+    release: ReleaseId,
+    repo: &RepoName,
+    arch: &Arch,
+) -> Result<Vec<BesideRow>, DbError> {
+    // SQLite takes the other columns from the row that has the maximum.
+    let mut statement = connection.prepare_cached(
+        "SELECT p.href, e.kind, e.label, e.digest, max(e.evidence_id)
+         FROM members m JOIN packages p ON p.package_id = m.package_id
+         JOIN evidence e ON e.build_id = p.build_id AND coalesce(e.package_id, 0) = p.package_id
+         WHERE m.repo = ?1 AND m.arch = ?2 AND m.added_release <= ?3
+           AND (m.removed_release IS NULL OR m.removed_release > ?3)
+         GROUP BY p.package_id, e.kind, e.label",
+    )?;
+    let rows = statement.query_map(params![repo.as_str(), arch.as_str(), release.0], |row| {
+        Ok(BesideRow {
+            href: row.get("href")?,
+            kind: row.get("kind")?,
+            label: row.get("label")?,
+            digest: parsed(row, "digest")?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// A row of evidence, such that no row of another history is equal.

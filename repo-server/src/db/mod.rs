@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod jobs;
 pub mod leases;
 pub mod log;
+pub mod manifests;
 pub mod mirrors;
 pub mod overview;
 pub mod rebuilders;
@@ -34,6 +35,7 @@ const ADDED: &[&str] = &[
     include_str!("questions.sql"),
     include_str!("log.sql"),
     include_str!("mirrors.sql"),
+    include_str!("manifests.sql"),
 ];
 
 /// The database could not do it. Ours; retrying is safe, nothing was written.

@@ -2,6 +2,7 @@
 //! member from the release that added it to the one that removed it.
 
 use super::builds::{PackageRow, package_columns, package_row};
+use super::manifests::{self, ManifestRow};
 use super::{DbError, from_json, parsed, parsed_opt, to_json};
 use repo_model::wire::signer::LastRelease;
 use repo_model::wire::status::ReleaseRepoStatus;
@@ -271,6 +272,8 @@ pub struct NewRelease {
     pub envelope: FileDigest,
     /// Signatures of each `repomd.xml`, in the document's order.
     pub repomd_signatures: Vec<RepomdSignatures>,
+    /// The manifest of each repository, in the document's order; none when the signer makes none.
+    pub manifests: Vec<ManifestRow>,
 }
 
 /// What was made for a plan before, if it came that far.
@@ -393,6 +396,9 @@ pub fn insert(tx: &Transaction<'_>, new: &NewRelease) -> Result<(), DbError> {
                 params![package_id, new.plan.issued.unix_secs()],
             )?;
         }
+    }
+    for (row, manifest) in new.made.repos.iter().zip(&new.manifests) {
+        manifests::insert(tx, new.plan.release, &row.repo, &row.arch, manifest)?;
     }
     tx.execute("DELETE FROM release_plans WHERE release_id = ?1", [release])?;
     Ok(())

@@ -8,6 +8,8 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use repo_model::ChannelName;
+use repo_model::config::Config;
+use repo_model::log::NoteError;
 use repo_model::wire::signer::{Identity, KeyRole, KeyState, PublishedKey};
 use std::fmt::Write as _;
 use std::path::Path as FilePath;
@@ -115,7 +117,43 @@ pub async fn seen(app: &App) -> Seen {
 /// `GET /keys/{name}`.
 pub async fn key(State(app): State<App>, Path(name): Path<String>) -> Result<Response, ApiError> {
     let identity = identity(&app).await?;
-    let text = match name.as_str() {
+    if name == "keys.json" {
+        return Ok(Json(identity.keys).into_response());
+    }
+    let text = match (&*name, &app.policy.witnesses) {
+        // What to put beside `log.pub`, if whoever reads it finds these witnesses good enough.
+        ("witnesses", Some(policy)) => policy.to_string(),
+        _ => key_file(&identity, &name).map_err(|error| ApiError::internal(&error))?,
+    };
+    if text.is_empty() {
+        return Err(ApiError::not_found(format!("there is no key {name}")).hint(
+            "keys: RPM-GPG-KEY, RPM-GPG-KEY-packages, RPM-GPG-KEY-metadata, RPM-GPG-KEY-pqc, \
+             RPM-GPG-KEY-revoked, RPM-GPG-KEY-revoked-pqc, statement.pub, log.pub, log-pqc.pub, witnesses, \
+             trusted_root.json, keys.json and what that lists (LABEL.asc, LABEL.pub)",
+        ));
+    }
+    Ok(text_answer(text))
+}
+
+/// Names of the files in `/keys/` that are not named after one key.
+pub const KEY_FILES: &[&str] = &[
+    "RPM-GPG-KEY",
+    "RPM-GPG-KEY-packages",
+    "RPM-GPG-KEY-metadata",
+    "RPM-GPG-KEY-revoked",
+    "RPM-GPG-KEY-packages-pqc",
+    "RPM-GPG-KEY-metadata-pqc",
+    "RPM-GPG-KEY-pqc",
+    "RPM-GPG-KEY-revoked-pqc",
+    "statement.pub",
+    "log.pub",
+    "log-pqc.pub",
+    "trusted_root.json",
+];
+
+/// A file in `/keys/`; empty when there is none of this name.
+pub fn key_file(identity: &Identity, name: &str) -> Result<String, NoteError> {
+    Ok(match name {
         // What `gpgkey=` names: clients import every key of the file, so that they have the next ones before
         // these sign, and can check what the retired ones signed.
         "RPM-GPG-KEY" => format!(
@@ -125,7 +163,7 @@ pub async fn key(State(app): State<App>, Path(name): Path<String>) -> Result<Res
         ),
         "RPM-GPG-KEY-packages" => identity.certificates(KeyRole::Package).concat(),
         "RPM-GPG-KEY-metadata" => identity.certificates(KeyRole::Metadata).concat(),
-        "RPM-GPG-KEY-revoked" => revoked(&identity, |role| !role.is_post_quantum()),
+        "RPM-GPG-KEY-revoked" => revoked(identity, |role| !role.is_post_quantum()),
         // Apart from the others: gpg and older rpm refuse a whole file that has one.
         "RPM-GPG-KEY-packages-pqc" => identity.certificates(KeyRole::PackagePqc).concat(),
         "RPM-GPG-KEY-metadata-pqc" => identity.certificates(KeyRole::MetadataPqc).concat(),
@@ -134,34 +172,19 @@ pub async fn key(State(app): State<App>, Path(name): Path<String>) -> Result<Res
             identity.certificates(KeyRole::PackagePqc).concat(),
             identity.certificates(KeyRole::MetadataPqc).concat()
         ),
-        "RPM-GPG-KEY-revoked-pqc" => revoked(&identity, KeyRole::is_post_quantum),
-        "statement.pub" => identity.statement_key,
+        "RPM-GPG-KEY-revoked-pqc" => revoked(identity, KeyRole::is_post_quantum),
+        "statement.pub" => identity.statement_key.clone(),
         "log.pub" if !identity.log_key.is_empty() => format!("{}\n", identity.log_key),
         "log-pqc.pub" => {
             let key = identity.log_cosigner_key.as_ref();
             key.map_or_else(String::new, |key| format!("{key}\n"))
         }
         "trusted_root.json" if !identity.log_key.is_empty() => {
-            let key = identity.log_key.parse();
-            crate::log::trusted_root(&key.map_err(|error| ApiError::internal(&error))?)
+            crate::log::trusted_root(&identity.log_key.parse()?)
         }
-        // What to put beside `log.pub`, if whoever reads it finds these witnesses good enough.
-        "witnesses" => match &app.policy.witnesses {
-            Some(policy) => policy.to_string(),
-            None => String::new(),
-        },
-        "keys.json" => return Ok(Json(identity.keys).into_response()),
         // One key by its label: what a retired one signed is still to be checked.
-        other => one_key(&identity, other).unwrap_or_default(),
-    };
-    if text.is_empty() {
-        return Err(ApiError::not_found(format!("there is no key {name}")).hint(
-            "keys: RPM-GPG-KEY, RPM-GPG-KEY-packages, RPM-GPG-KEY-metadata, RPM-GPG-KEY-pqc, \
-             RPM-GPG-KEY-revoked, RPM-GPG-KEY-revoked-pqc, statement.pub, log.pub, log-pqc.pub, witnesses, trusted_root.json, keys.json and \
-             what that lists (LABEL.asc, LABEL.pub)",
-        ));
-    }
-    Ok(text_answer(text))
+        other => one_key(identity, other).unwrap_or_default(),
+    })
 }
 
 fn one_key(identity: &Identity, name: &str) -> Option<String> {
@@ -198,18 +221,22 @@ pub async fn repo_file(app: &App, channel: &ChannelName) -> Result<Response, Api
             "there is no channel {channel}"
         )));
     }
-    Ok(text_answer(repo_file_text(app, channel)))
+    Ok(text_answer(repo_file_text(
+        &app.config,
+        channel,
+        app.fleet.snapshot().has_mirrors,
+    )))
 }
 
-/// The `.repo` file of a channel: both signatures are checked.
-pub fn repo_file_text(app: &App, channel: &ChannelName) -> String {
-    let server = &app.config.server;
+/// The `.repo` file of a channel: both signatures are checked. `by_metalink`: clients are sent to mirrors.
+pub fn repo_file_text(config: &Config, channel: &ChannelName, by_metalink: bool) -> String {
+    let server = &config.server;
     let (title, url) = (&server.title, &server.public_url);
     let mut out = String::new();
-    for repo in &app.config.repo {
+    for repo in &config.repo {
         let name = &repo.name;
         let place = format!("{url}/{channel}/{name}/$basearch");
-        let place = match app.fleet.snapshot().has_mirrors {
+        let place = match by_metalink {
             // Its URL stays when mirrors come and go: dnf keys its caches by it.
             true => format!("metalink={place}/metalink.xml"),
             false => format!("baseurl={place}/"),

@@ -158,6 +158,20 @@ async fn metadata_files(
             digest: Some(repo.repomd_signature),
         },
     ];
+    let (of, arch) = (place.repo.clone(), place.arch.clone());
+    let manifest = app
+        .db
+        .read(move |connection| db::manifests::of_repo(connection, release, &of, &arch))
+        .await?;
+    if let Some(row) = manifest {
+        for (ending, digest) in [("", row.manifest), (".asc", row.signature)] {
+            entries.push(Entry {
+                name: format!("SHA256SUMS{ending}"),
+                size_bytes: app.store.size_bytes(digest).await?,
+                digest: Some(digest),
+            });
+        }
+    }
     for name in hrefs(&String::from_utf8_lossy(&repomd)) {
         let (repo, arch, full) = (place.repo.clone(), place.arch.clone(), name.clone());
         let file = app

@@ -1,6 +1,6 @@
 //! The published tree: `/{channel}/{repo}/{arch}/…` moves with the channel, `/r/{release}/{repo}/{arch}/…`
-//! never changes. Only `repomd.xml`, its signature and the metalink are names that move; every other
-//! name means the same bytes for ever and is found if any release has it that the channel ever pointed
+//! never changes. Only `repomd.xml`, the manifest, their signatures and the metalink are names that move; every
+//! other name means the same bytes for ever and is found if any release has it that the channel ever pointed
 //! to, so that a client with an old `repomd.xml` never meets a 404.
 
 use super::content::{Caching, Object, answer};
@@ -8,13 +8,14 @@ use super::error::ApiError;
 use super::pairs::Viewer;
 use super::{listing, metalink};
 use crate::app::App;
+use crate::beside;
 use crate::db::builds::PackageRow;
-use crate::db::evidence::Kind;
 use crate::db::releases::{ReleaseRepoRow, ReleaseRow};
 use crate::db::{self, DbError};
 use axum::extract::{ConnectInfo, OriginalUri, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use repo_model::manifest::MANIFEST;
 use repo_model::{Arch, ChannelName, ReleaseId, RepoName, Timestamp, freshness};
 use rusqlite::Connection;
 use sbom_gen::SBOM_FORMATS;
@@ -194,6 +195,19 @@ async fn in_place(
                 "a pinned release never changes, so nothing is said about its freshness",
             )),
         },
+        rest if rest.starts_with(MANIFEST) => {
+            let seen = match rest {
+                MANIFEST => None,
+                _ => viewer(client, place).and_then(|v| app.handed_out.recall(&v, Instant::now())),
+            };
+            let found = find(app, place, seen).await?;
+            if let Some(viewer) = viewer(client, place).filter(|_| rest == MANIFEST) {
+                app.handed_out
+                    .remember(viewer, found.release.release, Instant::now());
+            }
+            let object = manifest(app, place, &found).await?;
+            answer(app, method, headers, &object).await
+        }
         "repodata/repomd.xml.key" => super::keys::metadata_key(app).await,
         "metalink.xml" => {
             let found = find(app, place, None).await?;
@@ -329,6 +343,31 @@ async fn pointer(
     })
 }
 
+/// The release's manifest of the repository, or one of its signatures.
+async fn manifest(app: &App, place: &Place, found: &Found) -> Result<Object, ApiError> {
+    let (release, repo, arch) = (
+        found.release.release,
+        found.repo.repo.clone(),
+        found.repo.arch.clone(),
+    );
+    let row = app
+        .db
+        .read(move |connection| db::manifests::of_repo(connection, release, &repo, &arch))
+        .await?;
+    let digest = row.and_then(|row| match place.rest.strip_prefix(MANIFEST)? {
+        "" => Some((row.manifest, "text/plain; charset=utf-8")),
+        ".asc" => Some((row.signature, "application/pgp-signature")),
+        ".pqc.asc" => Some((row.post_quantum?, "application/pgp-signature")),
+        _ => None,
+    });
+    let (digest, media_type) = digest.ok_or_else(|| {
+        let rest = &place.rest;
+        ApiError::not_found(format!("release {release} has no {rest}"))
+            .hint("releases made before manifests were signed have none")
+    })?;
+    pointer(app, place, found, digest, media_type).await
+}
+
 /// How long names that a release gives a meaning to may be kept.
 fn caching(place: &Place) -> Caching {
     match place.root {
@@ -380,7 +419,10 @@ async fn package_file(app: &App, place: &Place) -> Result<(Object, Option<String
     let end = place.rest.find(".rpm").ok_or_else(not_found)? + ".rpm".len();
     let (href, suffix) = place.rest.split_at(end);
     let (wanted, href) = (place.clone(), href.to_owned());
-    let suffix_kind = beside(suffix).ok_or_else(not_found)?;
+    let document = match suffix {
+        "" => None,
+        suffix => Some(beside::of_suffix(suffix).ok_or_else(not_found)?),
+    };
     let found = app
         .db
         .read(move |connection| {
@@ -392,12 +434,12 @@ async fn package_file(app: &App, place: &Place) -> Result<(Object, Option<String
             else {
                 return Ok(None);
             };
-            let (digest, sboms) = match suffix_kind {
-                Beside::Package => {
+            let (digest, sboms) = match document {
+                None => {
                     let (build, id) = (package.build_id, package.package_id);
                     (None, db::evidence::sboms_of(connection, build, id)?)
                 }
-                Beside::Document(kind, label) => {
+                Some((kind, label)) => {
                     match db::evidence::newest(connection, package.package_id, kind, label)? {
                         Some(digest) => (Some(digest), Vec::new()),
                         None => return Ok(None),
@@ -410,7 +452,7 @@ async fn package_file(app: &App, place: &Place) -> Result<(Object, Option<String
     let (package, document, sboms) = found.ok_or_else(not_found)?;
     match document {
         Some(digest) => {
-            let media_type = suffix_media_type(suffix);
+            let media_type = beside::media_type(suffix);
             let object = Object::find(app, digest, media_type, Caching::Immutable).await?;
             Ok((object, None))
         }
@@ -449,41 +491,6 @@ fn signed_file(package: &PackageRow) -> Option<Object> {
         caching: Caching::Immutable,
         modified: package.added_at,
     })
-}
-
-#[derive(Clone, Copy)]
-enum Beside {
-    Package,
-    Document(Kind, &'static str),
-}
-
-fn beside(suffix: &str) -> Option<Beside> {
-    match suffix {
-        "" => Some(Beside::Package),
-        ".asc" => Some(Beside::Document(Kind::DetachedSignature, "openpgp")),
-        ".pqc.asc" => Some(Beside::Document(Kind::DetachedSignature, "openpgp-pqc")),
-        ".vsa.json" => Some(Beside::Document(Kind::VerificationSummary, "slsa-vsa-v1")),
-        ".sigstore.json" => Some(Beside::Document(
-            Kind::SigstoreBundle,
-            "in-toto-release-v0.1",
-        )),
-        ".tlog-proof" => Some(Beside::Document(Kind::LogProof, "in-toto-release-v0.1")),
-        ".vsa.tlog-proof" => Some(Beside::Document(Kind::LogProof, "slsa-vsa-v1")),
-        ".vsa.sigstore.json" => Some(Beside::Document(Kind::SigstoreBundle, "slsa-vsa-v1")),
-        suffix => SBOM_FORMATS
-            .iter()
-            .find(|format| format.file_suffix == suffix)
-            .map(|format| Beside::Document(Kind::Sbom, format.name)),
-    }
-}
-
-fn suffix_media_type(suffix: &str) -> &'static str {
-    match suffix {
-        ".asc" | ".pqc.asc" => "application/pgp-signature",
-        ".sigstore.json" | ".vsa.sigstore.json" => repo_model::bundle::MEDIA_TYPE,
-        ".tlog-proof" | ".vsa.tlog-proof" => "text/plain; charset=utf-8",
-        _ => "application/json",
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod sbom_listing;
 use crate::app::{App, now};
 use crate::db::builds::PackageRow;
 use crate::db::jobs::JobRow;
+use crate::db::manifests::ManifestRow;
 use crate::db::releases::{
     MadeRelease, MadeRepo, NewRelease, Plan, RepodataFileRow, RepomdSignatures,
 };
@@ -24,7 +25,7 @@ use repo_model::config::{MetadataCodec, RepoConfig};
 use repo_model::policy::{Reason, Revocation};
 use repo_model::release::{PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA};
 use repo_model::stage::Event;
-use repo_model::wire::signer::{Base64, KeyRole, ReleaseFiles};
+use repo_model::wire::signer::{Base64, KeyRole, ReleaseFiles, SignedManifest};
 use repo_model::{Arch, HeaderDigest, ReleaseId, RepoName};
 use rusqlite::{Connection, Transaction};
 use std::collections::{BTreeMap, HashSet};
@@ -200,10 +201,22 @@ async fn make(app: &App, plan: Plan) -> Result<NewRelease, JobError> {
             },
         });
     }
+    let mut manifests = Vec::with_capacity(signed.manifests.len());
+    for manifest in signed.manifests {
+        manifests.push(ManifestRow {
+            manifest: app.store.put(manifest.text).await?,
+            signature: app.store.put(manifest.armored).await?,
+            post_quantum: match manifest.post_quantum {
+                Some(armored) => Some(app.store.put(armored).await?),
+                None => None,
+            },
+        });
+    }
     let envelope = signed.envelope;
     Ok(NewRelease {
         plan,
         made,
+        manifests,
         envelope: app.store.put(envelope.to_json()).await?,
         repomd_signatures,
     })
@@ -413,23 +426,43 @@ async fn sign(app: &App, made: &MadeRelease) -> Result<SignedRelease, JobError> 
         let signed = client
             .sign_release(&json, &files)
             .map_err(JobError::Signer)?;
-        verify(
-            &files,
-            &signed.repomd_signatures,
-            &identity.certificates(KeyRole::Metadata),
-        )?;
+        let repomds: Vec<&[u8]> = files.iter().map(|file| &*file.repomd.0).collect();
+        let ours = identity.certificates(KeyRole::Metadata);
+        verify("repomd.xml", &repomds, &signed.repomd_signatures, &ours)?;
         if identity.metadata_pqc_certificate.is_some() {
-            let certificates = identity.certificates(KeyRole::MetadataPqc);
-            verify(&files, &signed.repomd_post_quantum, &certificates)?;
+            let ours = identity.certificates(KeyRole::MetadataPqc);
+            verify("repomd.xml", &repomds, &signed.repomd_post_quantum, &ours)?;
+        }
+        // A signer that knows no manifests makes none.
+        if !signed.manifests.is_empty() {
+            verify_manifests(&signed.manifests, files.len(), &ours)?;
         }
         Ok(signed)
     });
     signed.await?
 }
 
-/// Signatures for each `repomd.xml`, all made with these certificates.
+/// The manifests of so many repositories.
+fn verify_manifests(
+    manifests: &[SignedManifest],
+    repos: usize,
+    certificates: &[&str],
+) -> Result<(), JobError> {
+    if manifests.len() != repos {
+        let made = manifests.len();
+        return Err(JobError::Broken(format!(
+            "the signer made {made} manifests for {repos} repositories"
+        )));
+    }
+    let texts: Vec<&[u8]> = manifests.iter().map(|one| one.text.as_bytes()).collect();
+    let armored: Vec<String> = manifests.iter().map(|one| one.armored.clone()).collect();
+    verify("the manifest", &texts, &armored, certificates)
+}
+
+/// A signature for each file, all made with these certificates.
 fn verify(
-    files: &[ReleaseFiles],
+    what: &str,
+    files: &[&[u8]],
     signatures: &[String],
     certificates: &[&str],
 ) -> Result<(), JobError> {
@@ -439,7 +472,7 @@ fn verify(
         ));
     }
     let refuse = |source| JobError::BadSignature {
-        what: "repomd.xml".to_owned(),
+        what: what.to_owned(),
         source,
     };
     let read = |armored: &&str| Certificate::from_bytes(armored.as_bytes());
@@ -449,7 +482,7 @@ fn verify(
         .collect::<Result<_, _>>()
         .map_err(refuse)?;
     for (file, armored) in files.iter().zip(signatures) {
-        verify_all_detached(&file.repomd.0, armored.as_bytes(), &ours).map_err(refuse)?;
+        verify_all_detached(file, armored.as_bytes(), &ours).map_err(refuse)?;
     }
     Ok(())
 }

@@ -35,7 +35,8 @@ pub use release::{ReleaseReadError, read_release};
 pub use report::{FileRead, Finding, Report, Severity};
 
 pub use hallmark_signer::verify::{
-    Certificate, VerifyError, verify_foreign_signature, verify_header_signature,
+    Certificate, VerifyError, verify_any_detached, verify_foreign_signature,
+    verify_header_signature,
 };
 
 use hallmark_signer::verify::verify_detached_by_any;

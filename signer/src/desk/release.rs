@@ -5,6 +5,8 @@
 //! revokes none of its packages. The last release is signed again, the very same, whatever was revoked since:
 //! its answer may have been lost, and it is out already if it was not.
 //!
+//! With it goes a manifest of each repository (`repo_model::manifest`), which is made here of these files alone.
+//!
 //! What `repomd.xml` leads to is not read: parsing XML is no work for the process with the keys. That
 //! primary.xml lists exactly the files of the package list is for anybody to check, and a package that is
 //! not on the list has no signature that clients accept.
@@ -15,12 +17,13 @@ use crate::journal::{Event, clipped};
 use crate::keys::PostQuantumKeys;
 use crate::keys::openpgp::{SignatureHasher, armored_signatures};
 use crate::rules::Rules;
+use repo_model::manifest::{Manifest, ManifestOf};
 use repo_model::policy::{Policy, Reason};
 use repo_model::release::{
     ListedPackage, PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA, read_package_list,
 };
 use repo_model::statement::{RELEASE, Statement, Subject};
-use repo_model::wire::signer::{LastRelease, ReleaseFiles, Response};
+use repo_model::wire::signer::{LastRelease, ReleaseFiles, Response, SignedManifest};
 use repo_model::{FileDigest, RepoName, Timestamp};
 use std::collections::BTreeMap;
 
@@ -55,8 +58,9 @@ pub(super) fn sign(
     now: Timestamp,
 ) -> Result<Response, DeskError> {
     let mut ledger = desk.ledger()?;
-    let document = match check(&ledger.index, &rules.policy, document_json, files, now) {
-        Ok(document) => document,
+    let checked = check(&ledger.index, &rules.policy, document_json, files, now);
+    let (document, packages) = match checked {
+        Ok(checked) => checked,
         Err(objection) => {
             drop(ledger);
             return refuse(desk, request, objection, now);
@@ -64,11 +68,30 @@ pub(super) fn sign(
     };
     let mut repomd_signatures = Vec::with_capacity(files.len());
     let mut repomd_post_quantum = Vec::new();
-    for repo in files {
-        if let Some(keys) = &desk.keys.post_quantum {
-            repomd_post_quantum.push(sign_repomd_post_quantum(keys, &repo.repomd.0, now)?);
+    let mut manifests = Vec::with_capacity(files.len());
+    for ((repo, sent), packages) in document.repos.iter().zip(files).zip(&packages) {
+        let repomd = &sent.repomd.0;
+        let signatures = sign_file(desk, repomd, now)?;
+        let mut beside = vec![("repomd.xml.asc", signatures.classic.as_bytes())];
+        if let Some(armored) = &signatures.post_quantum {
+            beside.push(("repomd.xml.pqc.asc", armored.as_bytes()));
         }
-        repomd_signatures.push(sign_repomd(desk, &repo.repomd.0, now)?);
+        let of = ManifestOf {
+            release: document.id,
+            repo: repo.repo.clone(),
+            arch: repo.arch.clone(),
+            issued: document.issued,
+        };
+        match Manifest::of_release(of, repomd, packages, &beside) {
+            Ok(manifest) => manifests.push(sign_manifest(desk, &manifest, now)?),
+            Err(error) => {
+                drop(ledger);
+                let reason = format!("{}/{}: {error}", repo.repo, repo.arch);
+                return refuse(desk, request, Objection::Wrong(reason), now);
+            }
+        }
+        repomd_signatures.push(signatures.classic);
+        repomd_post_quantum.extend(signatures.post_quantum);
     }
     let (id, issued) = (document.id, document.issued);
     let envelope =
@@ -88,13 +111,45 @@ pub(super) fn sign(
         repomd_signatures,
         repomd_post_quantum,
         envelope,
+        manifests,
+    })
+}
+
+/// Signatures over one file of metadata.
+struct Signatures {
+    classic: String,
+    /// None when they are off.
+    post_quantum: Option<String>,
+}
+
+fn sign_file(desk: &Desk, bytes: &[u8], now: Timestamp) -> Result<Signatures, DeskError> {
+    let keys = desk.keys.post_quantum.as_ref();
+    Ok(Signatures {
+        classic: sign_classic(desk, bytes, now)?,
+        post_quantum: keys
+            .map(|keys| sign_post_quantum(keys, bytes, now))
+            .transpose()?,
+    })
+}
+
+fn sign_manifest(
+    desk: &Desk,
+    manifest: &Manifest,
+    now: Timestamp,
+) -> Result<SignedManifest, DeskError> {
+    let text = manifest.to_string();
+    let signatures = sign_file(desk, text.as_bytes(), now)?;
+    Ok(SignedManifest {
+        text,
+        armored: signatures.classic,
+        post_quantum: signatures.post_quantum,
     })
 }
 
 /// The current key signs last, see [`crate::keys::Keys::metadata_beside`].
-fn sign_repomd(desk: &Desk, repomd: &[u8], now: Timestamp) -> Result<String, DeskError> {
+fn sign_classic(desk: &Desk, bytes: &[u8], now: Timestamp) -> Result<String, DeskError> {
     let mut hasher = SignatureHasher::new()?;
-    hasher.update(repomd);
+    hasher.update(bytes);
     let beside = desk.keys.metadata_beside.iter();
     let packets = beside
         .chain([&desk.keys.metadata])
@@ -104,15 +159,15 @@ fn sign_repomd(desk: &Desk, repomd: &[u8], now: Timestamp) -> Result<String, Des
 }
 
 /// The same with version 6 keys.
-fn sign_repomd_post_quantum(
+fn sign_post_quantum(
     keys: &PostQuantumKeys,
-    repomd: &[u8],
+    bytes: &[u8],
     now: Timestamp,
 ) -> Result<String, DeskError> {
     let beside = keys.metadata_beside.iter();
     let packets = beside
         .chain([&keys.metadata])
-        .map(|key| key.sign(repomd, now))
+        .map(|key| key.sign(bytes, now))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(armored_signatures(&packets)?)
 }
@@ -151,13 +206,14 @@ fn subjects(document: &ReleaseDocument) -> Vec<Subject> {
     document.repos.iter().flat_map(of_repo).collect()
 }
 
+/// The document, and the packages of each of its repositories.
 fn check(
     index: &Index,
     policy: &Policy,
     document_json: &[u8],
     files: &[ReleaseFiles],
     now: Timestamp,
-) -> Result<ReleaseDocument, Objection> {
+) -> Result<(ReleaseDocument, Vec<Vec<ListedPackage>>), Objection> {
     let document: ReleaseDocument = serde_json::from_slice(document_json)
         .map_err(|error| format!("not a release document: {error}"))?;
     if document.schema != SCHEMA {
@@ -196,9 +252,11 @@ fn check(
     let again = index
         .last_release()
         .is_some_and(|last| (last.id, last.document) == (document.id, digest));
+    let mut all = Vec::with_capacity(files.len());
     for (repo, files) in document.repos.iter().zip(files) {
-        for package in check_files(repo, files)? {
-            check_package(index, &repo.repo, &package)?;
+        let packages = check_files(repo, files)?;
+        for package in &packages {
+            check_package(index, &repo.repo, package)?;
             if again {
                 continue;
             }
@@ -207,8 +265,9 @@ fn check(
                 return Err(Objection::Forbidden(Reason::Revoked { reason }));
             }
         }
+        all.push(packages);
     }
-    Ok(document)
+    Ok((document, all))
 }
 
 /// The release follows the last one, or is the last one again.

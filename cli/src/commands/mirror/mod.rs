@@ -1,7 +1,9 @@
 //! `hallmark mirror`: copies of repositories, for any static web server.
 
 mod fresh;
-mod report;
+mod keys;
+mod manifest;
+pub(super) mod report;
 mod sync;
 mod verify;
 

@@ -1,7 +1,7 @@
 //! `hallmark mirror sync`: a repository as files, from whoever has it.
 
 use super::super::createrepo::now;
-use super::super::repo_check::keys;
+use super::keys::KeyArgs;
 use super::report::Telling;
 use crate::failure::{Exit, Failure, chain};
 use crate::output;
@@ -43,19 +43,8 @@ pub struct Args {
     /// The copy's directory
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// OpenPGP keys, of which one must have signed repomd.xml; may be repeated
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present = "no_verify_signature"
-    )]
-    key: Vec<PathBuf>,
-    /// Believe whoever answers at the URL: repomd.xml is not signed, or nobody has the key
-    #[arg(long, conflicts_with = "key")]
-    no_verify_signature: bool,
-    /// The keys must have made every signature of each package, too
-    #[arg(long, requires = "key")]
-    verify_packages: bool,
+    #[command(flatten)]
+    keys: KeyArgs,
     /// Files fetched at the same time
     #[arg(long, short, value_name = "COUNT", default_value = "8", value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
@@ -139,30 +128,30 @@ const UNCLAIMED_MAX_BYTES: u64 = 16 << 30;
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    output::raw(told_of(args)?.as_bytes())
+}
+
+/// Runs it; what came of it, for people.
+pub(super) fn told_of(args: &Args) -> Result<String, Failure> {
     let request = request(args)?;
-    let keys = match args.no_verify_signature {
-        true => None,
-        false => Some(PinnedKeys::new(keys(&args.key)?)),
-    };
+    let certificates = args.keys.read()?;
+    let keys = (!args.keys.no_verify_signature).then(|| PinnedKeys::new(certificates));
     let verify = match &keys {
-        None => {
-            output::note("warning: the signature of repomd.xml is not verified, as you asked");
-            Verify::Nothing
-        }
-        Some(keys) if args.verify_packages => Verify::RepomdAndPackages(keys),
+        None => Verify::Nothing,
+        Some(keys) if args.keys.verify_packages => Verify::RepomdAndPackages(keys),
         Some(keys) => Verify::Repomd(keys),
     };
     let telling = Telling::new(args.report.as_deref())?;
     if args.dry_run {
         let outcome = survey(&request, verify, &telling);
         finish(telling, &outcome)?;
-        return output::raw(foretold(&outcome.map_err(failure)?).as_bytes());
+        return Ok(foretold(&outcome.map_err(failure)?));
     }
     let writer = MetadataWriter;
     let outcome = sync(&request, verify, Some(&writer as &dyn Rewrite), &telling);
     finish(telling, &outcome)?;
     let summary = outcome.map_err(failure)?;
-    output::raw(told(&request, &summary).as_bytes())
+    Ok(told(&request, &summary))
 }
 
 fn finish<T: Serialize>(telling: Telling, outcome: &Result<T, SyncError>) -> Result<(), Failure> {

@@ -1,7 +1,9 @@
 //! `hallmark mirror verify`: are the copies below a directory what was signed? Without any network.
 
 use super::super::createrepo::{now, workers};
-use super::super::repo_check::{keys, text};
+use super::super::repo_check::text;
+use super::keys::KeyArgs;
+use super::manifest::{self, ManifestCheck};
 use crate::failure::{Failure, chain};
 use crate::output;
 use crate::progress::PackageBar;
@@ -25,24 +27,14 @@ EXAMPLES:
   # What was copied by rsync, for a script
   hallmark mirror verify --key KEY --json /srv/mirror | jq '.[] | select(.passed | not)'
 
-Each repository is checked from the signature of its repomd.xml down to the last package. Exit code 0: all are whole; 1: not all.")]
+Each repository is checked from the signature of its repomd.xml down to the last package, and by its signed manifest
+(repodata/SHA256SUMS) where it has one; files that the manifest does not list are named and do no harm. Exit code 0: all are whole; 1: not all.")]
 pub struct Args {
     /// A directory with one repository or many below it
     #[arg(value_name = "DIR")]
     directory: PathBuf,
-    /// OpenPGP keys, of which one must have signed each repomd.xml; may be repeated
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present = "no_verify_signature"
-    )]
-    key: Vec<PathBuf>,
-    /// Believe each repomd.xml as it is
-    #[arg(long, conflicts_with = "key")]
-    no_verify_signature: bool,
-    /// The keys must have made every signature of each package, too
-    #[arg(long, requires = "key")]
-    verify_packages: bool,
+    #[command(flatten)]
+    keys: KeyArgs,
     /// Each repository must be what its channel points to now, by a statement that one of these keys (PEM) signed
     /// and that has not ended; may be repeated
     #[arg(long, value_name = "FILE")]
@@ -55,6 +47,15 @@ pub struct Args {
     workers: Option<u16>,
 }
 
+/// What was found out about one repository.
+#[derive(Debug, serde::Serialize)]
+struct Checked {
+    #[serde(flatten)]
+    report: Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manifest: Option<ManifestCheck>,
+}
+
 /// Directories deeper than this hold no repositories.
 const DEPTH_MAX: usize = 24;
 
@@ -62,14 +63,11 @@ const DEPTH_MAX: usize = 24;
 pub fn run(args: &Args) -> Result<(), Failure> {
     let options = CheckOptions {
         packages: Packages::All,
-        keys: keys(&args.key)?,
-        package_signatures: args.verify_packages,
+        keys: args.keys.read()?,
+        package_signatures: args.keys.verify_packages,
         now: now(),
         workers: workers(args.workers),
     };
-    if args.no_verify_signature {
-        output::note("warning: the signatures of repomd.xml are not verified, as you asked");
-    }
     let statement_keys = super::fresh::keys(&args.fresh)?;
     let mut stale = 0_usize;
     let mut search = Search::default();
@@ -96,7 +94,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             "there is no repository below {directory}: nothing was checked"
         )));
     }
-    let mut reports: BTreeMap<String, Report> = BTreeMap::new();
+    let mut reports: BTreeMap<String, Checked> = BTreeMap::new();
     for root in &found {
         let name = root.strip_prefix(&args.directory).unwrap_or(root);
         let name = match name.as_os_str().is_empty() {
@@ -108,9 +106,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             &options,
             &PackageBar::new("looking at packages"),
         );
-        let report = report.map_err(Failure::failed)?;
+        let mut report = report.map_err(Failure::failed)?;
+        let manifest = manifest::check(root, &options.keys);
+        report.passed &= manifest.as_ref().is_none_or(ManifestCheck::passed);
         if !args.json {
-            output::raw(format!("{name}: {}", text(&report)).as_bytes())?;
+            let by_manifest = manifest.as_ref().map(manifest::text);
+            let by_manifest = by_manifest.unwrap_or_default();
+            output::raw(format!("{name}: {}{by_manifest}", text(&report)).as_bytes())?;
         }
         if !statement_keys.is_empty() {
             match super::fresh::check(root, &statement_keys, options.now) {
@@ -121,12 +123,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                 }
             }
         }
-        reports.insert(name, report);
+        reports.insert(name, Checked { report, manifest });
     }
     if args.json {
         output::json(&reports)?;
     }
-    match reports.values().filter(|report| !report.passed).count() {
+    let failed = reports.values().filter(|checked| !checked.report.passed);
+    match failed.count() {
         0 if stale > 0 => Err(Failure::failed(format!(
             "{stale} of {} repositories are not known to be fresh",
             reports.len()

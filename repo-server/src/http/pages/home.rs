@@ -41,7 +41,7 @@ async fn home_page(app: &App) -> Result<Response, ApiError> {
             channel,
             repos,
             commands(app, name.as_str()),
-            repo_file_text(app, name),
+            repo_file_text(&app.config, name, app.fleet.snapshot().has_mirrors),
         ));
     }
     let setups: Vec<_> = setups

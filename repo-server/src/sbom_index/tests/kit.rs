@@ -281,7 +281,7 @@ fn insert(tx: &rusqlite::Transaction<'_>, package: &Package) -> Result<(), DbErr
         nevra.name,
         nevra.arch,
         package.header().to_hex(),
-        layout::href(nevra),
+        repo_model::manifest::package_path(nevra),
         package.signed_file().to_hex()
     ])?;
     let id = tx.last_insert_rowid();

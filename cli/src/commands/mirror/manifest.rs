@@ -1,0 +1,165 @@
+//! The signed manifest of a copy, as `mirror verify` looks at it.
+
+use crate::failure::chain;
+use mirrors::compare::{Differences, compare};
+use repo_model::manifest::{MANIFEST, MANIFEST_MAX_BYTES, Manifest};
+use repo_server::repocheck::{Certificate, verify_any_detached};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
+use std::path::Path;
+
+/// Files that are named for people; `--json` names all.
+const NAMED: usize = 20;
+
+/// What the manifest of one repository says of its copy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ManifestCheck {
+    /// Number of the release that it is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<u64>,
+    /// Files that it lists.
+    files: u64,
+    /// Whether its signature was verified; `false` without a key too.
+    signature_verified: bool,
+    /// Why nothing could be compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    /// How the copy differs.
+    #[serde(flatten)]
+    differences: Differences,
+}
+
+impl ManifestCheck {
+    /// Whether the manifest is good and all that it lists is there.
+    pub fn passed(&self) -> bool {
+        self.problem.is_none() && self.differences.is_whole()
+    }
+}
+
+/// Checks a copy by its manifest; `None` when it has none, as repositories of others and old releases.
+///
+/// * `keys`: of which one must have signed it; none: its signature is not looked at.
+pub fn check(root: &Path, keys: &[Certificate]) -> Option<ManifestCheck> {
+    let mut found = ManifestCheck::default();
+    match read(root, keys, &mut found) {
+        Err(Unfit::Absent) => return None,
+        Err(Unfit::Wrong(why)) => found.problem = Some(why),
+        Ok(manifest) => {
+            found.release = Some(manifest.of.release.0);
+            found.files = manifest.files.len() as u64;
+            match compare(root, &manifest) {
+                Ok(differences) => found.differences = differences,
+                Err(error) => found.problem = Some(chain(&error)),
+            }
+        }
+    }
+    Some(found)
+}
+
+/// Why there is nothing to compare with.
+enum Unfit {
+    Absent,
+    Wrong(String),
+}
+
+fn read(root: &Path, keys: &[Certificate], found: &mut ManifestCheck) -> Result<Manifest, Unfit> {
+    let wrong = |why: String| Unfit::Wrong(format!("{MANIFEST}: {why}"));
+    let text = match bounded(&root.join(MANIFEST), MANIFEST_MAX_BYTES) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(Unfit::Absent),
+        text => text.map_err(|error| wrong(chain(&error)))?,
+    };
+    if !keys.is_empty() {
+        let signature = bounded(&root.join(format!("{MANIFEST}.asc")), 1 << 20)
+            .map_err(|error| wrong(format!("its signature: {}", chain(&error))))?;
+        verify_any_detached(&text, &signature, keys).map_err(|error| wrong(chain(&error)))?;
+        found.signature_verified = true;
+    }
+    let text = String::from_utf8(text).map_err(|_| wrong("it is not text".to_owned()))?;
+    Manifest::read(&text).map_err(|error| wrong(chain(&error)))
+}
+
+fn bounded(path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut file = File::open(path)?.take(limit_bytes + 1);
+    file.read_to_end(&mut out)?;
+    match out.len() as u64 > limit_bytes {
+        true => Err(io::Error::other(format!(
+            "it has more than {limit_bytes} bytes"
+        ))),
+        false => Ok(out),
+    }
+}
+
+/// For people: a line about the whole, and one for each file that is not as it should be.
+pub fn text(check: &ManifestCheck) -> String {
+    if let Some(problem) = &check.problem {
+        return format!("  manifest: {problem}\n");
+    }
+    let found = &check.differences;
+    let signed = match check.signature_verified {
+        true => "signature good",
+        false => "signature not looked at",
+    };
+    let mut out = format!("  manifest: {} files, {signed}", check.files);
+    if let Some(release) = check.release {
+        let _ = write!(out, ", release {release}");
+    }
+    out.push('\n');
+    let unreadable = found
+        .unreadable
+        .iter()
+        .map(|(path, why)| format!("{path}: {why}"));
+    let unreadable: Vec<String> = unreadable.collect();
+    for (what, paths) in [
+        ("missing", &found.missing),
+        ("differs", &found.differing),
+        ("unreadable", &unreadable),
+        ("extra", &found.extra),
+    ] {
+        for path in paths.iter().take(NAMED) {
+            let _ = writeln!(out, "    {what}: {}", path.escape_debug());
+        }
+        if paths.len() > NAMED {
+            let _ = writeln!(out, "    {what}: and {} more", paths.len() - NAMED);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_without_a_manifest_is_not_judged_by_it_and_a_bad_one_fails() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(check(root.path(), &[]).is_none());
+        std::fs::create_dir(root.path().join("repodata")).unwrap();
+        let put = |text: &str| std::fs::write(root.path().join(MANIFEST), text).unwrap();
+        put("rubbish");
+        let bad = check(root.path(), &[]).unwrap();
+        assert!(!bad.passed());
+        assert!(
+            text(&bad).contains("line 1 of the manifest"),
+            "{}",
+            text(&bad)
+        );
+        put(&format!(
+            "# hallmark-manifest/1 release=3 repo=base arch=x86_64 issued=2026-01-01T00:00:00Z\n{}  a.rpm\n",
+            repo_model::FileDigest::of(b"a")
+        ));
+        let missing = check(root.path(), &[]).unwrap();
+        assert!(!missing.passed());
+        assert!(text(&missing).contains("    missing: a.rpm\n"));
+        std::fs::write(root.path().join("a.rpm"), "a").unwrap();
+        std::fs::write(root.path().join("b.rpm"), "b").unwrap();
+        let whole = check(root.path(), &[]).unwrap();
+        assert!(whole.passed());
+        assert_eq!(
+            text(&whole),
+            "  manifest: 1 files, signature not looked at, release 3\n    extra: b.rpm\n"
+        );
+    }
+}
