@@ -7,6 +7,7 @@ mod config_file;
 mod failure;
 mod logging;
 mod output;
+mod person_key;
 mod progress;
 #[cfg(test)]
 mod testing;
@@ -15,9 +16,9 @@ mod verify;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    adopt, bisection, buildinfo, channels, compare, config, createrepo, evidence, export, in_toto,
-    key, mergerepo, mirror, mirrors, modifyrepo, monitor, publish, rebuild, rebuilders, repo_check,
-    repofile, sbom, serve, signer_gate, status, token, trust, verify as verify_command,
+    adopt, bisection, buildinfo, bundle, channels, compare, config, createrepo, evidence, export,
+    in_toto, key, mergerepo, mirror, mirrors, modifyrepo, monitor, publish, rebuild, rebuilders,
+    repo_check, repofile, sbom, serve, signer_gate, status, token, trust, verify as verify_command,
     vulnerabilities, waiver, witness,
 };
 use failure::Failure;
@@ -144,6 +145,8 @@ EXAMPLES:
     Mirror(mirror::Args),
     /// Register mirrors, see how each fares, decide which are listed
     Mirrors(mirrors::Args),
+    /// Carry a tree to a machine without a network
+    Bundle(bundle::Args),
     /// Write the published tree as plain files (on the server's machine)
     Export(export::Args),
 }
@@ -202,5 +205,6 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Mirror(args) => mirror::run(args),
         Command::Mirrors(args) => mirrors::run(args),
         Command::Export(args) => export::run(args),
+        Command::Bundle(args) => bundle::run(args),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! * [`reading`]: what any repository's metadata says. Knows no network.
 //! * [`sync`]: copies a repository so that its copy is whole at every moment.
+//! * [`bundle`]: what another machine lacks of a tree, signed, in one file.
 //! * [`export`]: a published tree as plain files, whole at every moment.
 //! * [`compare`]: whether a copy is what a manifest lists.
 //! * [`metalink`]: names a channel's current `repomd.xml` by digest and says where it can be had.
@@ -10,6 +11,7 @@
 //!
 //! Who signed what is not judged here: the sync is given a [`sync::Signatures`] that does.
 
+pub mod bundle;
 pub mod compare;
 pub mod export;
 pub mod http;
@@ -20,3 +22,4 @@ pub mod probing;
 pub mod reading;
 pub mod switch;
 pub mod sync;
+pub mod tar;

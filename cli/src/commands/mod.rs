@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod bisection;
 pub mod buildinfo;
+pub mod bundle;
 pub mod channels;
 pub mod compare;
 pub mod config;

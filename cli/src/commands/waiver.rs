@@ -3,13 +3,12 @@
 use crate::api::ServerArgs;
 use crate::failure::Failure;
 use crate::output;
-use repo_model::dsse::{Envelope, IN_TOTO_PAYLOAD_TYPE, StatementKey};
+use crate::person_key::{self, failed, write_new};
+use repo_model::dsse::{Envelope, IN_TOTO_PAYLOAD_TYPE};
 use repo_model::policy::waivers::{WAIVABLE, Waiver};
 use repo_model::wire::status::BuildStatus;
 use repo_model::{OperatorName, Timestamp};
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -111,16 +110,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn keygen(file: &Path, person: &OperatorName) -> Result<(), Failure> {
-    let key = loop {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed)
-            .map_err(|error| Failure::failed(format!("no random bytes: {error}")))?;
-        if let Some(key) = StatementKey::from_seed(&seed) {
-            break key;
-        }
-    };
-    let pem = key.to_pem().map_err(Failure::failed)?;
-    write_new(file, pem.as_bytes(), 0o600)?;
+    let key = person_key::create(file)?;
     let public = key.public().to_pem();
     output::line(format!(
         "[[waiver_signers]]\nperson = \"{person}\"\nstatement_key = \"\"\"\n{public}\"\"\"\n"
@@ -156,15 +146,7 @@ fn create(args: &CreateArgs) -> Result<(), Failure> {
 
 fn sign(file: &Path, key: &Path) -> Result<(), Failure> {
     let mut envelope = read(file)?;
-    let mode = fs::metadata(key).map_err(|error| failed("read", key, &error))?;
-    if mode.permissions().mode() & 0o077 != 0 {
-        return Err(Failure::failed(format!(
-            "{} can be read by others: a private key must be readable by its owner only (chmod 600)",
-            key.display()
-        )));
-    }
-    let pem = fs::read_to_string(key).map_err(|error| failed("read", key, &error))?;
-    let key = StatementKey::from_pem(&pem).map_err(Failure::failed)?;
+    let key = person_key::read(key)?;
     let payload = envelope.unverified_payload().map_err(Failure::failed)?;
     let shown: serde_json::Value = serde_json::from_slice(&payload).map_err(Failure::failed)?;
     output::json(&shown)?;
@@ -181,20 +163,6 @@ fn sign(file: &Path, key: &Path) -> Result<(), Failure> {
 fn read(file: &Path) -> Result<Envelope, Failure> {
     let json = fs::read(file).map_err(|error| failed("read", file, &error))?;
     Envelope::from_json(&json).map_err(Failure::failed)
-}
-
-fn write_new(file: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
-    fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(file)
-        .and_then(|mut file| file.write_all(bytes))
-        .map_err(|error| failed("write", file, &error))
-}
-
-fn failed(task: &str, file: &Path, error: &std::io::Error) -> Failure {
-    Failure::failed(format!("cannot {task} {}: {error}", file.display()))
 }
 
 fn now() -> Result<Timestamp, Failure> {

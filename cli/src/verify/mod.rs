@@ -6,7 +6,6 @@ mod installed;
 mod pack;
 mod remembered;
 mod source;
-mod tar;
 mod trust_dir;
 
 pub use gather::{Common, Gathered, find, gather, published_head};

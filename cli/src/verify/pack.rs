@@ -3,7 +3,7 @@
 
 use super::gather::{Common, find, gather, published_head};
 use super::source::{Item, Source, SourceError, in_memory};
-use super::tar;
+use mirrors::tar;
 use repo_model::release::read_package_list;
 use repo_model::wire::status::ReleaseStatus;
 use repo_model::{HeaderDigest, Nevra, ReleaseId};

@@ -1,6 +1,7 @@
 //! `hallmark mirror` with real servers and clients: our own server, what createrepo_c made, nginx in front of the
 //! copy, dnf5, dnf and zypper behind it; a sync that is killed again and again; and the same with exports.
 
+mod apart;
 mod exported;
 mod killed;
 mod memory;

@@ -5,6 +5,7 @@ mod keys;
 mod manifest;
 pub(super) mod report;
 mod sync;
+mod sync_all;
 mod verify;
 
 use crate::failure::Failure;
@@ -27,6 +28,8 @@ pub struct Args {
 enum MirrorCommand {
     /// Copy a repository, ours or anybody's, or bring a copy up to date
     Sync(Box<sync::Args>),
+    /// Copy the repositories that a file names
+    SyncAll(sync_all::Args),
     /// Check copies offline, from their signatures down to the last package
     Verify(verify::Args),
 }
@@ -35,6 +38,7 @@ enum MirrorCommand {
 pub fn run(args: &Args) -> Result<(), Failure> {
     match &args.command {
         MirrorCommand::Sync(args) => sync::run(args),
+        MirrorCommand::SyncAll(args) => sync_all::run(args),
         MirrorCommand::Verify(args) => verify::run(args),
     }
 }

@@ -1,5 +1,5 @@
-//! The little of POSIX ustar that packs need: plain files with short names, in a fixed order, without dates or
-//! owners, so that equal evidence makes equal packs.
+//! The little of POSIX ustar that packs and bundles need: plain files with short names, in a fixed order, without
+//! dates or owners, so that equal content makes equal archives.
 
 use std::io::{self, Read, Write};
 
@@ -9,13 +9,28 @@ const MAX_NAME: usize = 100;
 /// Most files of one archive.
 const MAX_FILES: usize = 4_000_000;
 
+/// Largest file that the format can hold, bytes.
+const MAX_SIZE: u64 = (8 << 30) - 1;
+
 /// Writes one file.
 pub fn write_file(out: &mut impl Write, name: &str, content: &[u8]) -> io::Result<()> {
+    write_header(out, name, content.len() as u64)?;
+    out.write_all(content)?;
+    write_padding(out, content.len() as u64)
+}
+
+/// Writes what stands before a file's content.
+pub fn write_header(out: &mut impl Write, name: &str, size_bytes: u64) -> io::Result<()> {
     if name.len() > MAX_NAME {
         return Err(io::Error::other(format!("the name {name} is too long")));
     }
+    if size_bytes > MAX_SIZE {
+        return Err(io::Error::other(format!(
+            "{name} has {size_bytes} bytes; an archive holds files of at most {MAX_SIZE}"
+        )));
+    }
     let mut header = [0; BLOCK];
-    let size = format!("{:011o}", content.len());
+    let size = format!("{size_bytes:011o}");
     for (at, field) in [
         (0, name.as_bytes()),
         (100, b"0000644"),
@@ -31,12 +46,17 @@ pub fn write_file(out: &mut impl Write, name: &str, content: &[u8]) -> io::Resul
     }
     let sum = format!("{:06o}\0 ", checksum(&header));
     header[148..156].copy_from_slice(sum.as_bytes());
-    out.write_all(&header)?;
-    out.write_all(content)?;
-    out.write_all(&vec![
-        0;
-        content.len().next_multiple_of(BLOCK) - content.len()
-    ])
+    out.write_all(&header)
+}
+
+/// Writes what stands behind a file's content.
+pub fn write_padding(out: &mut impl Write, size_bytes: u64) -> io::Result<()> {
+    io::copy(&mut io::repeat(0).take(padding(size_bytes)), out).map(|_| ())
+}
+
+fn padding(size_bytes: u64) -> u64 {
+    // In the last block of a file.
+    (BLOCK as u64 - size_bytes % BLOCK as u64) % BLOCK as u64
 }
 
 /// Ends the archive.
@@ -65,12 +85,9 @@ pub fn read_files(
 ) -> io::Result<()> {
     let mut left = limit_bytes;
     for _ in 0..MAX_FILES {
-        let mut header = [0; BLOCK];
-        archive.read_exact(&mut header)?;
-        if header.iter().all(|byte| *byte == 0) {
+        let Some((name, size)) = next_file(archive)? else {
             return Ok(());
-        }
-        let (name, size) = read_header(&header)?;
+        };
         left = left
             .checked_sub(size)
             .ok_or_else(|| bad("it holds more than the limit"))?;
@@ -79,11 +96,29 @@ pub fn read_files(
         if content.len() as u64 != size {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let padding = size.next_multiple_of(BLOCK as u64) - size;
-        io::copy(&mut archive.take(padding), &mut io::sink())?;
+        skip_padding(archive, size)?;
         take(name, content)?;
     }
     Err(bad("it has too many files"))
+}
+
+/// Name and bytes of the next file, whose content follows; `None` at the archive's end.
+pub fn next_file(archive: &mut impl Read) -> io::Result<Option<(String, u64)>> {
+    let mut header = [0; BLOCK];
+    archive.read_exact(&mut header)?;
+    match header.iter().all(|byte| *byte == 0) {
+        true => Ok(None),
+        false => read_header(&header).map(Some),
+    }
+}
+
+/// Goes on from the end of a file's content to the next header.
+pub fn skip_padding(archive: &mut impl Read, size_bytes: u64) -> io::Result<()> {
+    let wanted = padding(size_bytes);
+    match io::copy(&mut archive.take(wanted), &mut io::sink())? {
+        skipped if skipped == wanted => Ok(()),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 fn read_header(header: &[u8; BLOCK]) -> io::Result<(String, u64)> {
