@@ -17,9 +17,9 @@ mod verify;
 use clap::{Parser, Subcommand};
 use commands::{
     adopt, bisection, buildinfo, bundle, channels, compare, config, createrepo, evidence, export,
-    in_toto, key, mergerepo, mirror, mirrors, modifyrepo, monitor, publish, rebuild, rebuilders,
-    repo_check, repofile, sbom, serve, signer_gate, status, token, trust, verify as verify_command,
-    vulnerabilities, waiver, witness,
+    in_toto, key, mergerepo, mirror, mirrors, modifyrepo, monitor, operators, publish, rebuild,
+    rebuilders, repo_check, repofile, sbom, serve, signer_gate, status, token, trust,
+    verify as verify_command, vulnerabilities, waiver, witness,
 };
 use failure::Failure;
 use std::process::ExitCode;
@@ -90,10 +90,16 @@ enum Command {
     Status(status::Args),
     /// Have a held build tried again
     Retry(status::RetryArgs),
+    /// Reject a build that is not signed yet, for good
+    Reject(status::RejectArgs),
     /// Show on a build's page which factor makes it differ
     Bisection(bisection::Args),
     /// Let a held build out by the word of two people
     Waiver(waiver::Args),
+    /// Tell what the server has still to do, and what fails
+    Jobs(operators::JobsArgs),
+    /// Tell who changed what, and when
+    Audit(operators::AuditArgs),
     /// Look at rebuilders, let them in, give them rest
     Rebuilders(rebuilders::Args),
     /// Tell where each channel points
@@ -179,6 +185,9 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Publish(args) => publish::run(args),
         Command::Status(args) => status::run(args),
         Command::Retry(args) => status::retry(args),
+        Command::Reject(args) => status::reject(args),
+        Command::Jobs(args) => operators::jobs(args),
+        Command::Audit(args) => operators::audit(args),
         Command::Bisection(args) => bisection::run(args),
         Command::Waiver(args) => waiver::run(args),
         Command::Rebuilders(args) => rebuilders::run(args),

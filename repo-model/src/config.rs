@@ -38,8 +38,26 @@ pub const ENV_OTHER: &[&str] = &[
 
 /// First parts of the server's own paths, which no channel can be called.
 const RESERVED: &[&str] = &[
-    "api", "assets", "builds", "evidence", "healthz", "keys", "log", "metrics", "mirrors",
-    "packages", "r", "readyz", "releases", "sbom",
+    "api",
+    "assets",
+    "badge",
+    "builds",
+    "evidence",
+    "feeds",
+    "healthz",
+    "inside",
+    "keys",
+    "log",
+    "metrics",
+    "mirrors",
+    "operator",
+    "packages",
+    "r",
+    "readyz",
+    "rebuilders",
+    "releases",
+    "sbom",
+    "search",
 ];
 
 /// The configuration cannot be used. The operator's fault; correct it and start again.

@@ -40,7 +40,7 @@ pub enum Event {
     Approved,
     /// The policy holds it.
     Held(Vec<Reason>),
-    /// The policy rejects it.
+    /// The policy or an operator rejects it.
     Rejected(Vec<Reason>),
     /// All its packages are signed.
     Signed,
@@ -92,12 +92,12 @@ impl Stage {
             Event::Retried => Self::Received,
         };
         // The signer may refuse what the server approved: then the build is held or rejected. What is signed
-        // may be revoked before a release has it.
+        // may be revoked before a release has it. What is held, an operator may turn away.
         let allowed = match (&self, &next) {
             (Self::Received, Self::Approved | Self::Held { .. } | Self::Rejected { .. })
             | (Self::Approved, Self::Signed | Self::Held { .. } | Self::Rejected { .. })
             | (Self::Signed, Self::Published { .. } | Self::Rejected { .. })
-            | (Self::Held { .. }, Self::Received) => true,
+            | (Self::Held { .. }, Self::Received | Self::Rejected { .. }) => true,
             (
                 Self::Received
                 | Self::Approved
@@ -152,6 +152,15 @@ mod tests {
             assert_eq!(signed.is_ok(), stage == Stage::Approved, "{stage:?}");
             let published = stage.clone().after(Event::Published(ReleaseId(1)));
             assert_eq!(published.is_ok(), stage == Stage::Signed, "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_out_or_rejected_cannot_be_rejected() {
+        for stage in every_stage() {
+            let rejected = stage.clone().after(Event::Rejected(Vec::new()));
+            let is_over = matches!(stage, Stage::Published { .. } | Stage::Rejected { .. });
+            assert_eq!(rejected.is_ok(), !is_over, "{stage:?}");
         }
     }
 

@@ -63,6 +63,8 @@ pub struct Inner {
     pub handed_out: crate::http::pairs::HandedOut,
     /// Registered mirrors.
     pub fleet: crate::fleet::Fleet,
+    /// Who is logged in on the web pages.
+    pub sessions: crate::http::sessions::Sessions,
     /// How builds fared, release by release, as it was counted last.
     pub tallied: tokio::sync::Mutex<Option<crate::http::Tallied>>,
     /// Cancelled when the server shuts down.
@@ -196,6 +198,7 @@ impl App {
             metrics: crate::http::metrics::Metrics::default(),
             handed_out: crate::http::pairs::HandedOut::default(),
             fleet: crate::fleet::Fleet::default(),
+            sessions: crate::http::sessions::Sessions::default(),
             tallied: tokio::sync::Mutex::default(),
             stop,
             identity: std::sync::RwLock::new(crate::http::keys::remembered(&data_dir)),

@@ -7,6 +7,7 @@ mod beside;
 mod catalogue;
 pub mod createrepo;
 mod db;
+mod decisions;
 pub mod exporting;
 mod fleet;
 mod http;
@@ -15,6 +16,8 @@ mod jobs;
 mod json_list;
 mod layout;
 mod log;
+#[cfg(test)]
+mod measured;
 pub mod mirroring;
 mod publish;
 pub mod repocheck;

@@ -1,4 +1,5 @@
-//! Tokens: scoped, expiring, hashed. Made and revoked by whoever can read the data directory.
+//! Tokens: scoped, expiring, hashed. Made and revoked by whoever can write the data directory, and by whoever
+//! has a token with scope `tokens`.
 
 use crate::db::tokens as rows;
 use crate::db::{Db, DbError};
@@ -12,17 +13,19 @@ use std::str::FromStr;
 pub enum Scope {
     /// Upload builds: to one repository, or to any.
     Publish(Option<RepoName>),
-    /// Retry builds, move channels.
+    /// Retry and reject builds, move channels, look at what operators see.
     Operate,
     /// Read blobs that are not public.
     Read,
     /// See all that is known of one mirror, and take it off the list.
     Mirror(MirrorName),
+    /// Make and revoke tokens, with any scope.
+    Tokens,
 }
 
 /// The text is no scope. The caller's fault.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is not a scope: want publish, publish:REPO, operate, read or mirror:NAME")]
+#[error("`{0}` is not a scope: want publish, publish:REPO, operate, read, mirror:NAME or tokens")]
 pub struct ParseScopeError(String);
 
 impl fmt::Display for Scope {
@@ -33,6 +36,7 @@ impl fmt::Display for Scope {
             Self::Operate => f.write_str("operate"),
             Self::Read => f.write_str("read"),
             Self::Mirror(name) => write!(f, "mirror:{name}"),
+            Self::Tokens => f.write_str("tokens"),
         }
     }
 }
@@ -45,6 +49,7 @@ impl FromStr for Scope {
             None if text == "publish" => Ok(Self::Publish(None)),
             None if text == "operate" => Ok(Self::Operate),
             None if text == "read" => Ok(Self::Read),
+            None if text == "tokens" => Ok(Self::Tokens),
             Some(("publish", repo)) => repo
                 .parse()
                 .map(|repo| Self::Publish(Some(repo)))
@@ -100,43 +105,69 @@ pub enum TokenError {
     },
 }
 
+/// Who acts when somebody works on the data directory itself, in the audit trail.
+const LOCAL: &str = "local administrator";
+
+/// What a new token shall be.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// Who or what it is for.
+    pub name: String,
+    /// What it allows.
+    pub scopes: Vec<Scope>,
+    /// When it ends by itself; none: never.
+    pub expires_at: Option<Timestamp>,
+}
+
 /// Makes a token; the server may be running.
 pub async fn create(
     data_dir: &Path,
-    name: &str,
-    scopes: &[Scope],
-    expires_at: Option<Timestamp>,
+    new: NewToken,
     now: Timestamp,
 ) -> Result<CreatedToken, TokenError> {
-    let db = open(data_dir)?;
+    create_in(&open(data_dir)?, LOCAL, new, now).await
+}
+
+/// Makes a token.
+///
+/// * `actor`: as the audit trail names whoever makes it.
+pub(crate) async fn create_in(
+    db: &Db,
+    actor: &str,
+    new: NewToken,
+    now: Timestamp,
+) -> Result<CreatedToken, TokenError> {
     let secret = new_secret()?;
     let digest = secret_digest(&secret);
-    let name = name.to_owned();
-    let scopes = scopes
-        .iter()
-        .map(Scope::to_string)
-        .collect::<Vec<_>>()
-        .join(" ");
+    let scopes: Vec<_> = new.scopes.iter().map(Scope::to_string).collect();
+    let (actor, scopes) = (actor.to_owned(), scopes.join(" "));
     let id = db
         .write(move |tx| {
-            let id = rows::insert(tx, &name, &scopes, digest, expires_at, now)?;
-            crate::db::audit(
-                tx,
-                now,
-                "local administrator",
-                "token-create",
-                &name,
-                &scopes,
-            )?;
+            let id = rows::insert(tx, &new.name, &scopes, digest, new.expires_at, now)?;
+            let about = format!("token {id}");
+            let detail = format!("{}: {scopes}", new.name);
+            crate::db::audit(tx, now, &actor, "token-create", &about, &detail)?;
             Ok::<_, DbError>(id)
         })
         .await?;
     Ok(CreatedToken { id, secret })
 }
 
+/// 256 random bits as 64 hex digits.
+pub(crate) fn random_hex() -> Result<String, TokenError> {
+    let mut raw = [0; 32];
+    getrandom::fill(&mut raw).map_err(|_| TokenError::Random)?;
+    Ok(hex::encode(raw))
+}
+
 /// All tokens by number.
 pub async fn list(data_dir: &Path) -> Result<Vec<ListedToken>, TokenError> {
-    let rows = open(data_dir)?.read(rows::all).await?;
+    list_in(&open(data_dir)?).await
+}
+
+/// All tokens by number.
+pub(crate) async fn list_in(db: &Db) -> Result<Vec<ListedToken>, TokenError> {
+    let rows = db.read(rows::all).await?;
     Ok(rows
         .into_iter()
         .map(|row| ListedToken {
@@ -152,18 +183,24 @@ pub async fn list(data_dir: &Path) -> Result<Vec<ListedToken>, TokenError> {
 
 /// Revokes a token at once; a running server sees it with the next request.
 pub async fn revoke(data_dir: &Path, id: u64, now: Timestamp) -> Result<(), TokenError> {
-    let revoked = open(data_dir)?
+    revoke_in(&open(data_dir)?, LOCAL, id, now).await
+}
+
+/// Revokes a token at once.
+///
+/// * `actor`: as the audit trail names whoever does it.
+pub(crate) async fn revoke_in(
+    db: &Db,
+    actor: &str,
+    id: u64,
+    now: Timestamp,
+) -> Result<(), TokenError> {
+    let actor = actor.to_owned();
+    let revoked = db
         .write(move |tx| {
             let revoked = rows::revoke(tx, id, now)?;
             if revoked {
-                crate::db::audit(
-                    tx,
-                    now,
-                    "local administrator",
-                    "token-revoke",
-                    &id.to_string(),
-                    "",
-                )?;
+                crate::db::audit(tx, now, &actor, "token-revoke", &format!("token {id}"), "")?;
             }
             Ok::<_, DbError>(revoked)
         })
@@ -177,9 +214,7 @@ pub async fn revoke(data_dir: &Path, id: u64, now: Timestamp) -> Result<(), Toke
 
 /// The secret of a new token: 256 random bits.
 pub(crate) fn new_secret() -> Result<String, TokenError> {
-    let mut raw = [0; 32];
-    getrandom::fill(&mut raw).map_err(|_| TokenError::Random)?;
-    Ok(format!("hallmark_{}", hex::encode(raw)))
+    Ok(format!("hallmark_{}", random_hex()?))
 }
 
 /// What is stored instead of the secret. The secret has 256 random bits, so one round suffices.

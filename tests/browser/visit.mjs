@@ -1,6 +1,7 @@
 // Looks at pages with a real browser: node visit.mjs PLAN.json
 //
-// PLAN: { base, pages: [{ name, path, has: [words], lacks: [words], status }], stories: [names], shots: DIR or null }.
+// PLAN: { base, pages: [{ name, path, has: [words], lacks: [words], status, operator: true }], stories: [names],
+//   operator: { token, build }, shots: DIR or null }. Pages of an operator are opened after logging in with the token.
 // Each page is opened at two widths in two themes. What is wrong with it goes to stdout as one JSON list of
 // sentences: messages on the console, requests to other hosts, failed requests, findings of axe-core, pages wider
 // than their window, missing words. Playwright and axe-core are below $HALLMARK_BROWSER (tests/lab/make-browser.sh).
@@ -36,7 +37,10 @@ async function watched(options, where, expectStatus = 200) {
   page.on("request", (request) => {
     if (!request.url().startsWith(plan.base + "/")) tell(`asks ${request.url()}`);
   });
-  page.on("requestfailed", (request) => tell(`${request.url()} failed: ${request.failure()?.errorText}`));
+  page.on("requestfailed", (request) => {
+    // A page that turns out to be a file is not opened.
+    if (!request.url().includes("/waiver.json?")) tell(`${request.url()} failed: ${request.failure()?.errorText}`);
+  });
   return { context, page, tell };
 }
 
@@ -50,11 +54,26 @@ async function accessible(page, tell) {
   }
 }
 
-async function look({ name, path, has = [], lacks = [], status = 200 }) {
+// Logs in by the form; later pages take the session along.
+let session;
+async function loggedIn() {
+  if (session) return session;
+  const { context, page, tell } = await watched({ javaScriptEnabled: false }, "log-in");
+  await page.goto(plan.base + "/operator/keys");
+  await page.fill("#token", plan.operator.token);
+  await page.keyboard.press("Enter");
+  await page.waitForURL("**/operator/keys").catch(() => tell(`leads to ${page.url()}`));
+  session = await context.storageState();
+  await context.close();
+  return session;
+}
+
+async function look({ name, path, has = [], lacks = [], status = 200, operator = false }) {
+  const storageState = operator ? await loggedIn() : undefined;
   for (const width of WIDTHS) {
     for (const theme of THEMES) {
       const where = `${path} (${width} px, ${theme})`;
-      const { context, page, tell } = await watched({ viewport: { width, height: 900 }, colorScheme: theme }, where, status);
+      const { context, page, tell } = await watched({ viewport: { width, height: 900 }, colorScheme: theme, storageState }, where, status);
       const answer = await page.goto(plan.base + path, { waitUntil: "load" });
       if (answer.status() !== status) tell(`status ${answer.status()}`);
       const [wide, text] = await page.evaluate(() => [document.documentElement.scrollWidth, document.body.innerText]);
@@ -89,6 +108,49 @@ const stories = {
     if (await page.evaluate(() => document.activeElement.className) !== "skip") tell("the skip link is not first");
     await page.keyboard.press("Enter");
     if (await page.evaluate(() => document.activeElement.id) !== "main") tell("the skip link does not lead to the content");
+    await context.close();
+  },
+  // An operator decides by forms alone, without scripts: tries a build again, writes a waiver, makes a token and
+  // ends it, rejects the build, and leaves.
+  async operator_decides() {
+    const storageState = await loggedIn();
+    const options = { javaScriptEnabled: false, storageState, acceptDownloads: true };
+    const { context, page, tell } = await watched(options, "operator decides", 422);
+    const at = `${plan.base}/operator/builds/${plan.operator.build}`;
+    const says = async (text) => {
+      if (!(await page.innerText("main")).includes(text)) tell(`${page.url()} does not say "${text}"`);
+    };
+    await page.goto(at);
+    await page.click(`form[action$="/retry"] button`);
+    await page.waitForURL("**?done=retry");
+    await says("It is tried again.");
+    for (let tries = 0; tries < 100 && !(await page.$("#waiver-reason")); tries++) {
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      await page.goto(at);
+    }
+    await page.fill("#waiver-reason", "it cannot wait");
+    const [download] = await Promise.all([page.waitForEvent("download"), page.click("text=Download the unsigned waiver")]);
+    if (download.suggestedFilename() !== `waiver-${plan.operator.build}.json`) tell(`downloads ${download.suggestedFilename()}`);
+    await page.setInputFiles("#waiver-file", await download.path());
+    const refused = page.waitForResponse((answer) => answer.request().method() === "POST");
+    await page.click("text=Hand it in >> nth=-1");
+    if ((await refused).status() !== 422) tell("an unsigned waiver was taken in");
+    await says("no waiver that anybody signed");
+    await page.goto(`${plan.base}/operator/tokens`);
+    await page.fill("#name", "of the browser");
+    await page.check("input[value=read]");
+    await page.click("text=Make it");
+    await says("hallmark_");
+    await page.click('tbody tr:has-text("of the browser") button');
+    await says("The token is revoked.");
+    await page.goto(at);
+    await page.fill("#reject-reason", "<script>alert(9)</script>");
+    await page.click("text=Reject it");
+    await says("It is rejected, and never goes out with these bytes.");
+    await says("<script>alert(9)</script>");
+    await page.click("text=Log out");
+    await page.goto(at);
+    if (!page.url().includes("/operator/log-in")) tell("the session goes on after logging out");
     await context.close();
   },
   // A copied command is the whole command.

@@ -33,6 +33,7 @@ pub use pages::api::{ApiGroup, ApiOperation, ApiView, api};
 pub use pages::build::{BuildView, PackageVerdict, build};
 pub use pages::builds::{BuildsView, builds};
 pub use pages::changes::{ChangesView, changes};
+pub use pages::component_changes::{ComponentChangesView, component_changes};
 pub use pages::contents::{ContentsLine, ContentsView, contents};
 pub use pages::dependencies::{DependentLine, DependentsView, NeedLine, dependents};
 pub use pages::error::{ErrorView, error};
@@ -42,10 +43,19 @@ pub use pages::inside::{
     ComponentLine, ComponentsView, InsideView, LicencesView, components, inside, licences,
 };
 pub use pages::listing::{EntryKind, ListingEntry, ListingView, listing, listing_into};
+pub use pages::log::{LogEntryLine, LogHead, LogView, log};
 pub use pages::mirrors::{MirrorsView, mirrors};
+pub use pages::operator::Desk;
+pub use pages::operator::audit::{AuditView, audit};
+pub use pages::operator::decide::{DecideView, decide};
+pub use pages::operator::held::{HeldView, held};
+pub use pages::operator::keys::{KeysView, keys};
+pub use pages::operator::log_in::{LogInView, log_in};
+pub use pages::operator::queue::{QueueView, UnderWayLine, queue};
+pub use pages::operator::tokens::{TokensView, tokens};
 pub use pages::package::{PackageView, Shown, VersionLine, package};
 pub use pages::rebuilders::{PairLine, RebuilderLine, RebuildersView, rebuilders};
-pub use pages::release::{ReleaseView, release};
+pub use pages::release::{ReleaseSbomLine, ReleaseView, release};
 pub use pages::releases::{MoveLine, ReleasesView, releases};
 pub use pages::report::{REPORT_SUFFIX, ReportView, report};
 pub use pages::search::{SearchIn, SearchView, search};

@@ -9,7 +9,9 @@
 //! /search?q=hello&in=files     search
 //! /inside?component=openssl    who ships it; /releases/12/licences, /packages/…/inside
 //! /feeds/releases.atom         releases      /feeds/held.atom    held builds
-//! /releases                    releases      /releases/12     one release; /packages, /changes?from=11
+//! /releases                    releases      /releases/12     one release; /packages, /changes?from=11, /components?from=11
+//! /operator                    behind the log-in: queue; /held, /builds/17, /tokens, /keys, /audit
+//! /log                         transparency log
 //! /evidence/sha256/{digest}    any document  /r/12/base/x86_64/Packages/h/hello-1-1.noarch.rpm
 //! ```
 
@@ -77,6 +79,11 @@ pub fn report(build: u64, digest: FileDigest) -> String {
 /// What differs between a release and another.
 pub fn changes(id: ReleaseId) -> String {
     format!("/releases/{id}/changes")
+}
+
+/// What differs between a release and another, by component.
+pub fn component_changes(id: ReleaseId) -> String {
+    format!("/releases/{id}/components")
 }
 
 /// Packages of one repository of a release: names that begin with `prefix`, without the first `offset`.
@@ -157,6 +164,27 @@ pub fn builds(stage: Option<&str>, package: Option<&str>, offset: u64) -> String
         add("offset", &offset.to_string());
     }
     out
+}
+
+/// Where an operator decides about a build.
+pub fn operator_build(build: u64) -> String {
+    format!("/operator/builds/{build}")
+}
+
+/// A part of the audit trail: only what people did, only what is about something, before a line.
+pub fn audit(people: bool, about: &str, before: Option<u64>) -> String {
+    let mut parts = Vec::new();
+    if people {
+        parts.push("people=true".to_owned());
+    }
+    if !about.is_empty() {
+        parts.push(format!("about={}", segment(about)));
+    }
+    parts.extend(before.map(|line| format!("before={line}")));
+    match parts.is_empty() {
+        true => "/operator/audit".to_owned(),
+        false => format!("/operator/audit?{}", parts.join("&")),
+    }
 }
 
 /// One segment of a path, or a value of a query: all but letters, digits and `-._~` are

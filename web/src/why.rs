@@ -150,6 +150,12 @@ fn plain(reason: &Reason) -> Why {
              `hallmark-rebuilder bisect`."
                 .to_owned(),
         ),
+        Reason::RejectedByOperator { reason } => (
+            "rejected-by-operator",
+            "An operator turned it away".to_owned(),
+            reason.clone(),
+            "Publish another build with a higher release.".to_owned(),
+        ),
         Reason::RebuildDiffers { rebuilder, verdict, causes } => {
             return differing(*verdict, &[(rebuilder, causes)]);
         }

@@ -21,6 +21,7 @@ pub mod modifyrepo;
 mod modifyrepo_batch;
 pub mod monitor;
 mod monitor_index;
+pub mod operators;
 pub mod publish;
 pub mod rebuild;
 pub mod rebuilders;

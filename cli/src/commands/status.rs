@@ -1,10 +1,10 @@
-//! `hallmark status` and `hallmark retry`.
+//! `hallmark status`, `hallmark retry` and `hallmark reject`.
 
 use super::status_view;
 use crate::api::{Client, ServerArgs, query_value};
 use crate::failure::Failure;
 use crate::output;
-use repo_model::wire::status::BuildStatus;
+use repo_model::wire::status::{BuildStatus, RejectBuild};
 
 /// Arguments of `hallmark status`.
 #[derive(Debug, clap::Args)]
@@ -119,6 +119,38 @@ pub fn retry(args: &RetryArgs) -> Result<(), Failure> {
             &serde_json::json!({}),
         )?;
         output::note(format!("build {build} is tried again"));
+    }
+    Ok(())
+}
+
+/// Arguments of `hallmark reject`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The build never goes out with these bytes, and its packages' names are free again: publish another build with a
+higher release. This cannot be taken back. What is signed already is taken back by a revocation in the policy.
+
+EXAMPLES:
+  hallmark reject 17 --reason 'built from the wrong branch'")]
+pub struct RejectArgs {
+    /// Numbers of builds, as `hallmark status` shows them
+    #[arg(required = true, value_name = "BUILD")]
+    builds: Vec<u64>,
+    /// Why; shown to everybody
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Runs it.
+pub fn reject(args: &RejectArgs) -> Result<(), Failure> {
+    let client = args.server.client()?;
+    let request = RejectBuild {
+        reason: args.reason.clone(),
+    };
+    for build in &args.builds {
+        client.post(&format!("/api/v1/builds/{build}/reject"), &request)?;
+        output::note(format!("build {build} is rejected"));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::output;
 use repo_model::config::Config;
 use repo_model::{RepoName, Timestamp};
-use repo_server::tokens::{self, ListedToken, Scope, TokenError};
+use repo_server::tokens::{self, ListedToken, NewToken, Scope, TokenError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Arguments of `hallmark token`.
@@ -63,9 +63,9 @@ struct CreateArgs {
     /// Who or what it is for
     #[arg(long)]
     name: String,
-    /// publish: upload builds; operate: retry builds, move channels; read: read blobs that are not
-    /// public. May be repeated
-    #[arg(long, required = true, value_parser = ["publish", "operate", "read"])]
+    /// publish: upload builds; operate: retry and reject builds, move channels, log in on the web pages;
+    /// read: read blobs that are not public; tokens: make and revoke tokens over the network. May be repeated
+    #[arg(long, required = true, value_parser = ["publish", "operate", "read", "tokens"])]
     scope: Vec<String>,
     /// Only this repository may be published to; without it every one may
     #[arg(long, value_name = "NAME")]
@@ -121,15 +121,14 @@ async fn run_create(args: &CreateArgs) -> Result<(), Failure> {
         0 => None,
         days => Some(now.plus_secs(i64::from(days) * 86_400)),
     };
-    let token = tokens::create(
-        &config.server.data_dir,
-        &args.name,
-        &scopes,
+    let new = NewToken {
+        name: args.name.clone(),
+        scopes,
         expires_at,
-        now,
-    )
-    .await
-    .map_err(failure)?;
+    };
+    let token = tokens::create(&config.server.data_dir, new, now)
+        .await
+        .map_err(failure)?;
     let end = expires_at.map_or_else(
         || "it never ends".to_owned(),
         |at| format!("it ends at {at}"),

@@ -91,6 +91,11 @@ pub enum Reason {
     },
     /// None of the rebuilds that count was a plain one.
     PlainMissing,
+    /// An operator turned the build away. The server applies it; the policy never does.
+    RejectedByOperator {
+        /// The operator's words; shown to everybody.
+        reason: String,
+    },
     /// The package does not always come out the same, and a rebuilder has not confirmed it often enough.
     Flaky {
         /// Whose.
@@ -120,7 +125,8 @@ impl Reason {
             | Self::OlderVersion { .. }
             | Self::NevraTaken { .. }
             | Self::SbomMissing { .. }
-            | Self::ProvenanceMissing => false,
+            | Self::ProvenanceMissing
+            | Self::RejectedByOperator { .. } => false,
         }
     }
 }
@@ -182,6 +188,9 @@ impl fmt::Display for Reason {
             ),
             Self::PlainMissing => {
                 f.write_str("no rebuild that counts ran plain, with nothing varied on purpose")
+            }
+            Self::RejectedByOperator { reason } => {
+                write!(f, "an operator turned it away: {reason}")
             }
             Self::Flaky {
                 rebuilder,

@@ -284,6 +284,7 @@ impl Reason {
             Self::NotBlind { .. } => "not-blind",
             Self::PlainMissing => "plain-missing",
             Self::Flaky { .. } => "flaky",
+            Self::RejectedByOperator { .. } => "rejected-by-operator",
         }
     }
 }

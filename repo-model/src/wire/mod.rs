@@ -4,6 +4,7 @@
 pub mod intake;
 mod keys;
 pub mod mirrors;
+pub mod operator;
 pub mod rebuilders;
 pub mod sbom;
 pub mod search;

@@ -117,6 +117,17 @@ pub struct JobStatus {
     pub last_error: Option<String>,
 }
 
+/// `POST /api/v1/builds/{build}/reject`: the build never goes out with these bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RejectBuild {
+    /// Why, in words; everybody sees it. 1 to [`MAX_REASON_CHARS`] characters.
+    pub reason: String,
+}
+
+/// Longest reason of a rejection, characters.
+pub const MAX_REASON_CHARS: usize = 2_000;
+
 /// `GET /api/v1/channels`: the moving pointers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelStatus {

@@ -76,8 +76,8 @@ pub fn finish(tx: &Transaction<'_>, job_id: u64) -> Result<(), DbError> {
     Ok(())
 }
 
-/// The job failed and is tried again later. If the same work was asked for meanwhile, that row
-/// takes its place.
+/// The job failed and is tried again later; that of a rejected build is not. If the same work was asked for
+/// meanwhile, that row takes its place.
 pub fn put_back(
     tx: &Transaction<'_>,
     job: &JobRow,
@@ -89,8 +89,21 @@ pub fn put_back(
         params![job.name, job.input],
     )?;
     tx.execute(
+        "DELETE FROM jobs WHERE job_id = ?1 AND build_id IN (SELECT build_id FROM builds WHERE stage = 'rejected')",
+        [job.job_id],
+    )?;
+    tx.execute(
         "UPDATE jobs SET state = 'waiting', lease_until = NULL, attempt = attempt + 1, last_error = ?2, run_at_millis = ?3 WHERE job_id = ?1",
         params![job.job_id, error, run_at_millis],
+    )?;
+    Ok(())
+}
+
+/// Takes back what a build that was rejected asked for; what runs already ends by itself.
+pub fn drop_waiting(tx: &Transaction<'_>, build_id: u64) -> Result<(), DbError> {
+    tx.execute(
+        "DELETE FROM jobs WHERE build_id = ?1 AND state = 'waiting'",
+        [build_id],
     )?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! in a transaction; `read` runs on a small pool of read-only connections.
 //!
 //! One file a question family: builds, evidence, jobs, rebuilds and their rounds, rebuilders, releases and
-//! their documents, channels, mirrors, tokens; `overview` has what lists on pages show.
+//! their documents, channels, mirrors, tokens; `overview` has what lists on pages show, `operators` what operators see.
 
 pub mod announcements;
 pub mod builds;
@@ -11,8 +11,10 @@ pub mod evidence;
 pub mod jobs;
 pub mod leases;
 pub mod log;
+pub mod log_lines;
 pub mod manifests;
 pub mod mirrors;
+pub mod operators;
 pub mod overview;
 pub mod rebuilders;
 pub mod rebuilds;
@@ -36,6 +38,7 @@ const ADDED: &[&str] = &[
     include_str!("log.sql"),
     include_str!("mirrors.sql"),
     include_str!("manifests.sql"),
+    include_str!("operators.sql"),
 ];
 
 /// The database could not do it. Ours; retrying is safe, nothing was written.

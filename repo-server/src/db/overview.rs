@@ -36,14 +36,14 @@ pub struct BuildLine {
 }
 
 /// Columns of [`BuildLine`] of `b`, a row of builds.
-const LINE: &str = "b.build_id, b.repo, b.source_nevra, b.stage_json, b.changed_at,
+pub(super) const LINE: &str = "b.build_id, b.repo, b.source_nevra, b.stage_json, b.changed_at,
     (SELECT count(*) FROM packages p WHERE p.build_id = b.build_id) AS packages,
     (SELECT count(*) FROM rebuilds r WHERE r.build_id = b.build_id) AS rebuilders,
     (SELECT count(*) FROM rebuilds r WHERE r.build_id = b.build_id AND r.verdict IN ('identical', 'identical-unsigned')) AS confirmed,
     (SELECT count(*) FROM rebuilds r WHERE r.build_id = b.build_id
        AND r.verdict NOT IN ('identical', 'identical-unsigned', 'infra-failed')) AS objecting";
 
-fn line(row: &Row<'_>) -> Result<BuildLine, DbError> {
+pub(super) fn line(row: &Row<'_>) -> Result<BuildLine, DbError> {
     Ok(BuildLine {
         build_id: row.get("build_id")?,
         repo: parsed(row, "repo")?,

@@ -45,6 +45,12 @@ pub fn by_secret(connection: &Connection, secret: FileDigest) -> Result<Option<T
         .optional()?)
 }
 
+/// The token with this number, whatever its state.
+pub fn by_id(connection: &Connection, token_id: u64) -> Result<Option<TokenRow>, DbError> {
+    let sql = "SELECT token_id, name, scopes, created_at, expires_at, revoked_at FROM tokens WHERE token_id = ?1";
+    Ok(connection.query_row(sql, [token_id], row).optional()?)
+}
+
 /// All tokens by number.
 pub fn all(connection: &Connection) -> Result<Vec<TokenRow>, DbError> {
     let sql = "SELECT token_id, name, scopes, created_at, expires_at, revoked_at FROM tokens ORDER BY token_id";

@@ -2,6 +2,7 @@
 
 use super::error::ApiError;
 use crate::app::{App, now};
+use crate::db::tokens::TokenRow;
 use crate::db::{self, DbError};
 use crate::tokens::{Scope, parse_scopes, secret_digest};
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
@@ -17,11 +18,59 @@ use repo_model::{FileDigest, MirrorName, OperatorName, RepoName, WorkerName};
 /// Somebody with a valid token. Extracted before a byte of the body is read.
 #[derive(Debug, Clone)]
 pub struct Bearer {
+    token_id: u64,
     name: String,
     scopes: Vec<Scope>,
 }
 
 impl Bearer {
+    /// Whoever has the token with this secret.
+    pub async fn with_secret(app: &App, secret: &str) -> Result<Self, ApiError> {
+        let digest = secret_digest(secret.trim());
+        let row = app
+            .db
+            .read(move |connection| db::tokens::by_secret(connection, digest))
+            .await?;
+        Self::of(row)
+    }
+
+    /// Whoever has the token with this number, as long as the token is good.
+    pub async fn with_token(app: &App, token_id: u64) -> Result<Self, ApiError> {
+        let row = app
+            .db
+            .read(move |connection| db::tokens::by_id(connection, token_id))
+            .await?;
+        Self::of(row)
+    }
+
+    fn of(row: Option<TokenRow>) -> Result<Self, ApiError> {
+        let row = row.ok_or_else(|| ApiError::unauthorized("the token is not known here"))?;
+        if row.revoked_at.is_some() {
+            return Err(ApiError::unauthorized(format!(
+                "token {} was revoked",
+                row.name
+            )));
+        }
+        if let Some(expires_at) = row.expires_at
+            && expires_at <= now()
+        {
+            return Err(ApiError::unauthorized(format!(
+                "token {} expired at {expires_at}",
+                row.name
+            )));
+        }
+        Ok(Self {
+            token_id: row.token_id,
+            name: format!("{} (token {})", row.name, row.token_id),
+            scopes: parse_scopes(&row.scopes),
+        })
+    }
+
+    /// The token's number.
+    pub fn token_id(&self) -> u64 {
+        self.token_id
+    }
+
     /// The token's name and number, for the audit trail and for ownership of uploads.
     pub fn name(&self) -> &str {
         &self.name
@@ -40,7 +89,7 @@ impl Bearer {
     pub fn may_publish(&self, repo: &RepoName) -> Result<(), ApiError> {
         let may = self.scopes.iter().any(|scope| match scope {
             Scope::Publish(only) => only.as_ref().is_none_or(|only| only == repo),
-            Scope::Operate | Scope::Read | Scope::Mirror(_) => false,
+            Scope::Operate | Scope::Read | Scope::Mirror(_) | Scope::Tokens => false,
         });
         self.demand(may, &format!("publish:{repo}"))
     }
@@ -71,6 +120,16 @@ impl Bearer {
         self.demand(self.scopes.contains(&Scope::Read), "read")
     }
 
+    /// Refuses a token that cannot make or revoke tokens.
+    pub fn may_manage_tokens(&self) -> Result<(), ApiError> {
+        self.demand(self.manages_tokens(), "tokens")
+    }
+
+    /// Whether it can make and revoke tokens.
+    pub fn manages_tokens(&self) -> bool {
+        self.scopes.contains(&Scope::Tokens)
+    }
+
     fn demand(&self, may: bool, scope: &str) -> Result<(), ApiError> {
         if may {
             return Ok(());
@@ -98,30 +157,7 @@ impl FromRequestParts<App> for Bearer {
             .ok_or_else(|| {
                 ApiError::unauthorized("the Authorization header is not `Bearer TOKEN`")
             })?;
-        let digest = secret_digest(secret.trim());
-        let row = app
-            .db
-            .read(move |connection| db::tokens::by_secret(connection, digest))
-            .await?
-            .ok_or_else(|| ApiError::unauthorized("the token is not known here"))?;
-        if row.revoked_at.is_some() {
-            return Err(ApiError::unauthorized(format!(
-                "token {} was revoked",
-                row.name
-            )));
-        }
-        if let Some(expires_at) = row.expires_at
-            && expires_at <= now()
-        {
-            return Err(ApiError::unauthorized(format!(
-                "token {} expired at {expires_at}",
-                row.name
-            )));
-        }
-        Ok(Self {
-            name: format!("{} (token {})", row.name, row.token_id),
-            scopes: parse_scopes(&row.scopes),
-        })
+        Self::with_secret(app, secret).await
     }
 }
 

@@ -1,22 +1,17 @@
-//! `/api/v1/builds`: taking builds in, telling where they are, trying held ones again.
+//! `/api/v1/builds`: taking builds in, telling where they are, what operators decide about them.
 
 use super::auth::Bearer;
 use super::error::ApiError;
-use crate::app::{App, now};
-use crate::db::builds::{BuildFilter, BuildRow};
-use crate::db::{self, DbError};
-use crate::jobs::rebuilding;
-use crate::{intake, jobs, status};
+use crate::app::App;
+use crate::db::builds::BuildFilter;
+use crate::{decisions, intake, status};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use repo_model::policy::Reason;
-use repo_model::stage::{Event, Stage};
 use repo_model::wire::intake::BuildManifest;
-use repo_model::wire::status::BuildStatus;
-use rusqlite::Transaction;
+use repo_model::wire::status::{BuildStatus, RejectBuild};
 use serde::Deserialize;
 
 /// Most builds in one answer.
@@ -95,60 +90,18 @@ pub async fn retry(
     Path(build_id): Path<u64>,
 ) -> Result<StatusCode, ApiError> {
     bearer.may_operate()?;
-    let actor = bearer.name().to_owned();
-    let app_too = app.clone();
-    let retried = app
-        .db
-        .write(move |tx| {
-            let Some(build) = db::builds::by_id(tx, build_id)? else {
-                return Ok(None);
-            };
-            try_again(tx, &app_too, &build)?;
-            db::audit(tx, now(), &actor, "retry", &format!("build {build_id}"), "")?;
-            Ok::<_, DbError>(Some(()))
-        })
-        .await;
-    match retried {
-        Ok(Some(())) => {
-            app.jobs_changed.notify_one();
-            app.rebuilds_changed.notify_waiters();
-            Ok(StatusCode::NO_CONTENT)
-        }
-        Ok(None) => Err(ApiError::not_found(format!("there is no build {build_id}"))),
-        Err(DbError::Stage(error)) => Err(ApiError::client(
-            StatusCode::CONFLICT,
-            "wrong-stage",
-            error.to_string(),
-        )
-        .hint("only builds that are held or under way can be tried again; what was rejected has to be built anew")),
-        Err(error) => Err(error.into()),
-    }
+    decisions::retry(&app, bearer.name(), build_id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
-/// New rebuilds where the old ones do not count, new SBOMs where they are missing, a new judgement.
-fn try_again(tx: &Transaction<'_>, app: &App, build: &BuildRow) -> Result<(), DbError> {
-    let build_id = build.build_id;
-    let plain_is_missing = build.stage.reasons().contains(&Reason::PlainMissing);
-    // A build still under way may be stuck on a rebuilder that gave up.
-    if build.stage != Stage::Received {
-        db::builds::advance(tx, build_id, Event::Retried, now())?;
-    }
-    let packages = db::builds::packages(tx, build_id)?;
-    let names: Vec<String> = packages.into_iter().map(|p| p.nevra.name).collect();
-    let rules = rebuilding::rules(app, tx, build_id)?;
-    let enough = db::rounds::enough(&db::rounds::rows(tx, build_id)?, &rules);
-    db::rebuilds::retry(tx, build_id, !enough || plain_is_missing, now())?;
-    if let Some((arch, runs)) = db::rebuilds::arch_and_runs(tx, build_id)? {
-        let source = &build.source.name;
-        let mut assignees = rebuilding::assignees(app, tx, source, &names)?;
-        let runs = runs.max(app.policy.runs(source, runs > 1));
-        assignees
-            .iter_mut()
-            .for_each(|assignee| assignee.runs = runs);
-        db::rebuilds::insert(tx, build_id, &arch, &assignees, now())?;
-        db::rebuilds::demand_runs(tx, build_id, runs, now())?;
-    }
-    jobs::retry_sboms(tx, build_id)?;
-    rebuilding::changed(tx, app, build_id)?;
-    Ok(())
+/// `POST /api/v1/builds/{build}/reject`: a build that is not signed yet never goes out with these bytes.
+pub async fn reject(
+    State(app): State<App>,
+    bearer: Bearer,
+    Path(build_id): Path<u64>,
+    Json(request): Json<RejectBuild>,
+) -> Result<StatusCode, ApiError> {
+    bearer.may_operate()?;
+    decisions::reject(&app, bearer.name(), build_id, &request.reason).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

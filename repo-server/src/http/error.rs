@@ -2,6 +2,7 @@
 //! variant asks for a decision; a 5xx body tells nothing, the log tells all.
 
 use crate::db::DbError;
+use crate::decisions::DecisionError;
 use crate::intake::IntakeError;
 use crate::jobs::{JobError, chain};
 use crate::store::StoreError;
@@ -86,6 +87,11 @@ impl ApiError {
     pub fn message(&self) -> &str {
         &self.message
     }
+
+    /// What to do next, if that is known.
+    pub fn next(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
 }
 
 impl IntoResponse for ApiError {
@@ -149,6 +155,25 @@ impl From<DbError> for ApiError {
             return Self::not_found("there is nothing with this number");
         }
         Self::internal(&error)
+    }
+}
+
+impl From<DecisionError> for ApiError {
+    fn from(error: DecisionError) -> Self {
+        let text = error.to_string();
+        match error {
+            DecisionError::NoBuild(_) => Self::not_found(text),
+            DecisionError::Stage(_) => Self::client(StatusCode::CONFLICT, "wrong-stage", text).hint(
+                "only builds that are held or under way can be tried again; what was rejected has to be built anew",
+            ),
+            DecisionError::TooLate { .. } => Self::client(StatusCode::CONFLICT, "wrong-stage", text)
+                .hint("what is signed is taken back by a revocation in the policy"),
+            DecisionError::BadReason { .. } => {
+                Self::client(StatusCode::UNPROCESSABLE_ENTITY, "bad-reason", text)
+                    .hint("say in a few words why; everybody sees it")
+            }
+            DecisionError::Db(error) => error.into(),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod blobs;
 mod builds;
 mod channels;
 mod content;
+mod desk;
 pub mod error;
 mod evidence;
 mod health;
@@ -17,15 +18,18 @@ mod metalink;
 pub mod metrics;
 mod mirrors;
 mod openapi;
+mod operators;
 mod pages;
 pub mod pairs;
 mod params;
 mod rebuilders;
 mod sbom;
 mod sbom_files;
+pub mod sessions;
 mod tree;
 mod trust;
 mod unpack;
+mod upload_form;
 mod vex;
 mod waivers;
 mod worker;
@@ -41,6 +45,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
+use pages::operator;
 use std::time::Instant;
 
 /// Largest JSON body, bytes: a manifest of 20,000 packages has 1.4 MB.
@@ -81,10 +86,15 @@ pub fn router(app: App) -> Router {
         .route("/releases/{release}", get(pages::release))
         .route("/releases/{release}/packages", get(pages::contents))
         .route("/releases/{release}/changes", get(pages::changes))
+        .route(
+            "/releases/{release}/components",
+            get(pages::component_changes),
+        )
         .route("/assets/{name}", get(pages::asset))
         .route("/keys/{name}", get(keys::key))
         .route("/keys/trust/{name}", get(trust::get))
         .route("/evidence/sha256/{digest}", get(evidence::get))
+        .route("/log", get(pages::log))
         .route("/log/checkpoint", get(log::checkpoint))
         .route("/log/tile/{*rest}", get(log::tile))
         .route("/log/statements/{*rest}", get(log::statements))
@@ -96,11 +106,19 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/builds", get(builds::list).post(builds::create))
         .route("/api/v1/builds/{build}", get(builds::one))
         .route("/api/v1/builds/{build}/retry", post(builds::retry))
+        .route("/api/v1/builds/{build}/reject", post(builds::reject))
         .route(
             "/api/v1/builds/{build}/bisection",
             post(pages::submit_bisection),
         )
         .route("/api/v1/waivers", post(waivers::submit))
+        .route("/api/v1/jobs", get(operators::jobs))
+        .route("/api/v1/audit", get(operators::audit))
+        .route(
+            "/api/v1/tokens",
+            get(operators::tokens).post(operators::create_token),
+        )
+        .route("/api/v1/tokens/{token}", delete(operators::revoke_token))
         .route("/api/v1/channels", get(channels::list))
         .route("/api/v1/channels/{channel}/history", get(channels::history))
         .route(
@@ -125,6 +143,7 @@ pub fn router(app: App) -> Router {
         .route("/api/v1/rebuilders/{name}/mode", post(rebuilders::set_mode))
         .merge(mirrors_routes())
         .merge(questions())
+        .merge(desk())
         .fallback(tree::serve)
         .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
         .layer(middleware::from_fn_with_state(app.clone(), common))
@@ -162,6 +181,37 @@ fn questions() -> Router<App> {
         .route("/api/v1/vex/{digest}", delete(vex::withdraw))
 }
 
+/// Pages behind the log-in.
+fn desk() -> Router<App> {
+    Router::new()
+        .route("/operator", get(operator::queue))
+        .route(
+            "/operator/log-in",
+            get(operator::log_in_page).post(operator::log_in),
+        )
+        .route("/operator/log-out", post(operator::log_out))
+        .route("/operator/held", get(operator::held))
+        .route("/operator/builds/{build}", get(operator::decide))
+        .route("/operator/builds/{build}/retry", post(operator::retry))
+        .route("/operator/builds/{build}/reject", post(operator::reject))
+        .route(
+            "/operator/builds/{build}/waiver.json",
+            get(operator::unsigned_waiver),
+        )
+        .route("/operator/builds/{build}/waiver", post(operator::waive))
+        .route(
+            "/operator/tokens",
+            get(operator::tokens).post(operator::create_token),
+        )
+        .route(
+            "/operator/tokens/{token}/revoke",
+            post(operator::revoke_token),
+        )
+        .route("/operator/keys", get(operator::keys))
+        .route("/operator/audit", get(operator::audit))
+        .layer(middleware::map_response(desk::closed))
+}
+
 /// Counts, logs, and sends the headers that keep browsers from guessing.
 async fn common(State(app): State<App>, request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -192,10 +242,10 @@ async fn common(State(app): State<App>, request: Request, next: Next) -> Respons
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(web::CSP),
     );
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("no-referrer"),
-    );
+    // Pages with forms need a browser that tells where a form came from.
+    headers
+        .entry(header::REFERRER_POLICY)
+        .or_insert(HeaderValue::from_static("no-referrer"));
     let status = response.status().as_u16();
     app.metrics.request_ended(kind(route.as_deref()), status);
     let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -71,6 +71,11 @@ pub async fn whole(
     Path(release): Path<String>,
 ) -> Result<Json<Vec<ReleaseSbom>>, ApiError> {
     let release = named(&app, &release).await?;
+    Ok(Json(whole_of(&app, release).await?))
+}
+
+/// The documents about each repository of a release as a whole.
+pub async fn whole_of(app: &App, release: ReleaseId) -> Result<Vec<ReleaseSbom>, ApiError> {
     let rows = app
         .db
         .read(move |connection| db::release_documents::of_release(connection, release))
@@ -89,7 +94,7 @@ pub async fn whole(
             zst_size_bytes: row.packed_size_bytes,
         })
     });
-    Ok(Json(documents.collect()))
+    Ok(documents.collect())
 }
 
 /// `GET /api/v1/sbom/built-with?tool=&version=`: what was built where a tool was installed.

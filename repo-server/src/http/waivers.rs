@@ -28,6 +28,14 @@ pub async fn submit(
     body: Bytes,
 ) -> Result<StatusCode, ApiError> {
     bearer.may_operate()?;
+    take_in(&app, bearer.name(), &body).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Takes in a signed waiver: its builds are judged again.
+///
+/// * `actor`: as the audit trail names whoever hands it in.
+pub async fn take_in(app: &App, actor: &str, body: &[u8]) -> Result<(), ApiError> {
     let refuse = |message: String| {
         ApiError::client(StatusCode::UNPROCESSABLE_ENTITY, "bad-waiver", message)
             .hint("`hallmark waiver` makes and signs it; the operator's guide says who may")
@@ -35,10 +43,10 @@ pub async fn submit(
     if body.len() > MAX_BYTES {
         return Err(refuse(format!("a waiver has at most {MAX_BYTES} bytes")));
     }
-    let envelope = Envelope::from_json(&body).map_err(|error| refuse(error.to_string()))?;
+    let envelope = Envelope::from_json(body).map_err(|error| refuse(error.to_string()))?;
     let valid = examine(&app.policy, &envelope, now()).map_err(|e| refuse(e.to_string()))?;
     let digest = app.store.put(envelope.to_json()).await?;
-    let actor = bearer.name().to_owned();
+    let actor = actor.to_owned();
     let outcome = app
         .db
         .write(move |tx| record(tx, &valid, digest, &actor))
@@ -46,7 +54,7 @@ pub async fn submit(
     match outcome {
         Outcome::Taken => {
             app.jobs_changed.notify_one();
-            Ok(StatusCode::NO_CONTENT)
+            Ok(())
         }
         Outcome::Unknown(name) => Err(ApiError::not_found(format!("there is no package {name}"))),
         Outcome::TooLate(nevra, stage) => Err(ApiError::client(

@@ -55,6 +55,11 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
     app.db
         .write(move |tx| {
             db::jobs::finish(tx, job.job_id)?;
+            let build = db::builds::by_id(tx, build_id)?;
+            if build.is_none_or(|build| build.stage != Stage::Approved) {
+                // An operator turned it away meanwhile: what was signed comes into no release.
+                return Ok(());
+            }
             let event = match outcome {
                 None => return Ok(()),
                 Some(Outcome::Signed) => Event::Signed,

@@ -2,13 +2,15 @@
 //! content security policy; no request to anybody else.
 
 use crate::STORY;
+use hallmark_tests::World;
 use hallmark_tests::process::{command, run};
 use hallmark_tests::require;
 use hallmark_tests::tools::{Need, browser_tools, chromium};
 use serde_json::{Value, json};
 use std::path::Path;
 
-fn look(name: &str, path: &str, has: &[&str]) -> Value {
+/// A page to look at, and words that it shows.
+pub fn look(name: &str, path: &str, has: &[&str]) -> Value {
     json!({"name": name, "path": path, "has": has})
 }
 
@@ -98,6 +100,12 @@ fn pages() -> Vec<Value> {
             "/releases/2/changes?from=2",
             &["Both have the same packages."],
         ),
+        look(
+            "component-changes",
+            "/releases/5/components?from=2",
+            &["Inside release 2 and release 5"],
+        ),
+        look("log", "/log", &["What was said last", "release 5"]),
         look("inside-empty", "/inside", &["Who ships it?"]),
         look("inside", "/inside?component=hello", &["hello-2.0-1"]),
         look(
@@ -130,14 +138,19 @@ fn pages() -> Vec<Value> {
 #[test]
 fn every_page_is_sound_in_a_real_browser() {
     require!([Need::Browser]);
-    let world = &STORY.world;
-    let shots = std::env::var_os("HALLMARK_SHOTS").map(|dir| dir.to_string_lossy().into_owned());
     let plan = json!({
-        "base": world.url(),
         "pages": pages(),
         "stories": ["search_without_scripts", "keyboard", "copy"],
-        "shots": shots,
     });
+    let problems = visit(&STORY.world, plan);
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+/// Has a browser carry out a plan (browser/visit.mjs); gives what is wrong, in sentences.
+pub fn visit(world: &World, mut plan: Value) -> Vec<String> {
+    let shots = std::env::var_os("HALLMARK_SHOTS").map(|dir| dir.to_string_lossy().into_owned());
+    plan["base"] = world.url().into();
+    plan["shots"] = shots.into();
     let file = world.dir().join("visit.json");
     std::fs::write(&file, plan.to_string()).expect("the folder is ours");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("browser/visit.mjs");
@@ -146,6 +159,5 @@ fn every_page_is_sound_in_a_real_browser() {
         .arg(&file)
         .env("HALLMARK_BROWSER", browser_tools())
         .env("HALLMARK_CHROMIUM", chromium().expect("it is there")));
-    let problems: Vec<String> = serde_json::from_str(&output).expect("a list of sentences");
-    assert!(problems.is_empty(), "{problems:#?}");
+    serde_json::from_str(&output).expect("a list of sentences")
 }

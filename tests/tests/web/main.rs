@@ -3,7 +3,9 @@
 
 mod browser;
 mod lists;
+mod operator;
 mod packages;
+mod permalinks;
 mod releases;
 mod search;
 mod why;

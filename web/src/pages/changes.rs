@@ -42,6 +42,7 @@ struct Page<'a> {
     groups: Vec<Group<'a>>,
     more: bool,
     api: String,
+    components: String,
     /// No longer affected, affected now; without empty ones.
     findings: Vec<(&'static str, Vec<FindingRow<'a>>)>,
     many_findings: bool,
@@ -121,6 +122,7 @@ pub fn changes(view: &ChangesView<'_>) -> Result<String, RenderError> {
             .collect(),
         more: view.more,
         api: format!("/api/v1/sbom/diff?from={from}&to={to}"),
+        components: format!("{}?from={from}", url::component_changes(to)),
         findings: [
             ("No longer affected", view.went),
             ("Affected now", view.came),

@@ -1,5 +1,6 @@
 //! `/`: what this is, how to use it, and how it stands.
 
+use super::log::LogHead;
 use super::{Command, Frame, Here, Site, StageCounts};
 use crate::marks::{Step, exemplar};
 use crate::text::{self, Tone, When, counted, stage_tone};
@@ -16,7 +17,9 @@ pub struct HomeView<'a> {
     pub channels: &'a [ChannelSetup<'a>],
     /// Builds by stage.
     pub counts: StageCounts,
-    /// More to look at: keys, the API, the log.
+    /// The head of the transparency log; none before the first.
+    pub log: Option<&'a LogHead>,
+    /// More to look at: keys, the API.
     pub links: &'a [Link<'a>],
 }
 
@@ -51,6 +54,8 @@ struct Page<'a> {
     marks: Vec<Step>,
     channels: Vec<Channel<'a>>,
     stages: Vec<StageTile>,
+    /// Entries and name of the log.
+    log: Option<(String, &'a str)>,
     links: &'a [Link<'a>],
 }
 
@@ -93,6 +98,10 @@ pub fn home(view: &HomeView<'_>) -> Result<String, RenderError> {
         marks: exemplar(),
         channels: view.channels.iter().map(channel).collect(),
         stages: view.counts.rows().into_iter().map(tile).collect(),
+        log: view.log.map(|head| {
+            let entries = counted(head.size, "entry", "entries");
+            (entries, head.origin.as_str())
+        }),
         links: view.links,
     }
     .render()

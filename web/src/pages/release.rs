@@ -1,12 +1,12 @@
 //! `/releases/{id}`: what a release names, what came with it, and who pointed to it.
 
 use super::releases::{MoveLine, MoveRow, Row, move_rows, row};
-use super::{BuildLine, BuildRow, Frame, Here, Site};
-use crate::text::{self, count, shell_word};
+use super::{BuildLine, BuildRow, Command, Frame, Here, Site};
+use crate::text::{self, count, format_name, shell_word};
 use crate::{RenderError, url};
 use askama::Template;
-use repo_model::ReleaseId;
 use repo_model::wire::status::{ReleaseRepoStatus, ReleaseStatus};
+use repo_model::{FileDigest, ReleaseId};
 
 /// One release.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,25 @@ pub struct ReleaseView<'a> {
     pub moves: &'a [MoveLine],
     /// Releases that it can be compared with, newest first.
     pub others: &'a [ReleaseId],
+    /// SBOMs of its repositories as wholes; none before they are made, and where the release is passed over.
+    pub sboms: &'a [ReleaseSbomLine],
+}
+
+/// An SBOM of a whole repository of a release.
+#[derive(Debug, Clone)]
+pub struct ReleaseSbomLine {
+    /// Repository and architecture.
+    pub place: String,
+    /// Name of the format.
+    pub format: String,
+    /// Where it is; with `.zst` behind, compressed.
+    pub path: String,
+    /// Its bytes.
+    pub size_bytes: u64,
+    /// Its bytes when compressed.
+    pub packed_size_bytes: u64,
+    /// SHA-256 of the document.
+    pub digest: FileDigest,
 }
 
 #[derive(Template)]
@@ -46,7 +65,10 @@ struct Page<'a> {
     moves: Vec<MoveRow>,
     others: Vec<Other>,
     changes: String,
+    sboms: Vec<SbomRow<'a>>,
+    pack: Command,
     inside: String,
+    components: Option<String>,
     licences: String,
     before: Option<(String, String)>,
 }
@@ -58,6 +80,14 @@ struct RepoRow {
     contents: String,
     packages: String,
     repomd: String,
+}
+
+struct SbomRow<'a> {
+    line: &'a ReleaseSbomLine,
+    format: String,
+    size: String,
+    packed: String,
+    digest: String,
 }
 
 /// A choice of the form that compares.
@@ -102,6 +132,15 @@ pub fn release(view: &ReleaseView<'_>) -> Result<String, RenderError> {
         moves: move_rows(view.moves),
         others: others(view.others, before),
         changes: url::changes(id),
+        sboms: view.sboms.iter().map(sbom_row).collect(),
+        pack: Command {
+            label: "All of it in one file, checked years later without any server".to_owned(),
+            text: format!(
+                "hallmark evidence {id} --server {} -o release-{id}.tar.zst\nhallmark verify --trust trust/ release-{id}.tar.zst",
+                shell_word(view.site.public_url)
+            ),
+        },
+        components: before.map(|before| format!("{}?from={before}", url::component_changes(id))),
         inside: format!("/inside?release={id}"),
         licences: url::licences(id),
         before: before.map(|before| {
@@ -110,6 +149,16 @@ pub fn release(view: &ReleaseView<'_>) -> Result<String, RenderError> {
         }),
     }
     .render()
+}
+
+fn sbom_row(line: &ReleaseSbomLine) -> SbomRow<'_> {
+    SbomRow {
+        line,
+        format: format_name(&line.format),
+        size: text::size(line.size_bytes),
+        packed: text::size(line.packed_size_bytes),
+        digest: line.digest.to_hex(),
+    }
 }
 
 /// The choices, one of them chosen.

@@ -1,6 +1,6 @@
 //! Operations about registered mirrors.
 
-use super::{Access, OPERATE, Operation, change, get};
+use super::operations::{Access, OPERATE, Operation, change, get};
 
 const TAG: &str = "Mirrors";
 

@@ -1,5 +1,5 @@
-//! `/releases/{release}/changes?from=`: the difference between two releases, by the questions that the API
-//! answers too.
+//! `/releases/{release}/changes?from=` and `/components?from=`: the difference between two releases, by the
+//! questions that the API answers too.
 
 use super::releases::no_release;
 use super::{RELEASES_PER_PAGE, error_page, html, site, turn};
@@ -15,17 +15,23 @@ use repo_model::wire::sbom::{Difference, Finding, Page, VulnerabilityStatus};
 use rusqlite::Connection;
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use web::ChangesView;
+use web::{ChangesView, ComponentChangesView};
 
 /// Packages that a page lists.
 const PACKAGES: u32 = 2_000;
 /// Findings of each release that are compared.
 const FINDINGS: u32 = 1_000;
 
-/// Query of [`changes`].
+/// Components on one page.
+const COMPONENTS: u32 = 200;
+/// Where answers begin.
+const BEGINNING: &str = "0.0.0.0";
+
+/// Query of [`changes`] and [`component_changes`].
 #[derive(Debug, Deserialize)]
 pub struct From {
     from: Option<u64>,
+    after: Option<String>,
 }
 
 /// `GET /releases/{release}/changes?from=`; without `from`, since the release before.
@@ -40,11 +46,49 @@ pub async fn changes(
         .unwrap_or_else(|error| error_page(&app, &headers, error))
 }
 
-async fn changes_page(
+/// `GET /releases/{release}/components?from=&after=`; without `from`, since the release before.
+pub async fn component_changes(
+    State(app): State<App>,
+    Path(id): Path<u64>,
+    Query(query): Query<From>,
+    headers: HeaderMap,
+) -> Response {
+    components_page(&app, ReleaseId(id), query)
+        .await
+        .unwrap_or_else(|error| error_page(&app, &headers, error))
+}
+
+async fn components_page(app: &App, to: ReleaseId, query: From) -> Result<Response, ApiError> {
+    let (from, others) = compared(app, to, query.from.map(ReleaseId)).await?;
+    let after = query.after.unwrap_or_else(|| BEGINNING.to_owned());
+    let _turn = turn(app).await?;
+    let components = app
+        .sbom_index
+        .db
+        .read(move |connection| {
+            let paging = Paging {
+                after: after.parse()?,
+                limit: COMPONENTS,
+            };
+            questions::component_differences(connection, from, to, paging)
+        })
+        .await?;
+    html(web::component_changes(&ComponentChangesView {
+        site: &site(app),
+        to,
+        from,
+        releases: &others,
+        components: &components.items,
+        next: components.next.as_deref(),
+    }))
+}
+
+/// The release to compare with, and all that there are to choose from.
+async fn compared(
     app: &App,
     to: ReleaseId,
     from: Option<ReleaseId>,
-) -> Result<Response, ApiError> {
+) -> Result<(ReleaseId, Vec<ReleaseId>), ApiError> {
     let (releases, known) = app
         .db
         .read(move |connection| {
@@ -65,13 +109,22 @@ async fn changes_page(
             Some(from) => no_release(from),
             None => ApiError::not_found(format!("there is no release before {to}")),
         })?;
+    let others = releases.into_iter().filter(|id| *id != to).collect();
+    Ok((from, others))
+}
+
+async fn changes_page(
+    app: &App,
+    to: ReleaseId,
+    from: Option<ReleaseId>,
+) -> Result<Response, ApiError> {
+    let (from, others) = compared(app, to, from).await?;
     let _turn = turn(app).await?;
     let (packages, [before, now]) = app
         .sbom_index
         .db
         .read(move |connection| compare(connection, from, to))
         .await?;
-    let others: Vec<ReleaseId> = releases.into_iter().filter(|id| *id != to).collect();
     html(web::changes(&ChangesView {
         site: &site(app),
         to,
@@ -89,7 +142,7 @@ type Compared = (Page<Difference>, [Page<Finding>; 2]);
 
 fn compare(connection: &Connection, from: ReleaseId, to: ReleaseId) -> Result<Compared, AskError> {
     let paging = Paging {
-        after: "0.0.0.0".parse()?,
+        after: BEGINNING.parse()?,
         limit: PACKAGES,
     };
     let affected = VulnerabilityQuery {

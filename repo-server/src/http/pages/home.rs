@@ -90,10 +90,12 @@ async fn home_page(app: &App) -> Result<Response, ApiError> {
             about: "for Prometheus",
         },
     ];
+    let log = super::log::head(app).await?;
     let view = HomeView {
         site: &site(app),
         channels: &setups,
         counts: counts(app).await?,
+        log: log.as_ref(),
         links: &links,
     };
     html(web::home(&view))

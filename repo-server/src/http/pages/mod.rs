@@ -6,18 +6,21 @@ mod feeds;
 mod findings;
 mod home;
 mod inside;
+mod log;
 mod mirrors;
+pub mod operator;
 mod package;
 mod rebuilders;
 mod releases;
 mod search;
 
 pub use builds::{build, builds};
-pub use changes::changes;
+pub use changes::{changes, component_changes};
 pub use feeds::{held_feed, releases_feed};
 pub use findings::{report, submit_bisection};
 pub use home::home;
 pub use inside::{components, inside, licences};
+pub use log::log;
 pub use mirrors::mirrors;
 pub use package::{badge, dependents, files, package, version};
 pub use rebuilders::rebuilders;
@@ -63,7 +66,9 @@ pub fn error_page(app: &App, headers: &HeaderMap, error: ApiError) -> Response {
         site: &site(app),
         status: error.status().as_u16(),
         what: error.message(),
-        next: "Go back to the first page, or look for the package under Builds.",
+        next: error
+            .next()
+            .unwrap_or("Go back to the first page, or look for the package under Builds."),
     };
     match web::error(&view) {
         Ok(text) => (error.status(), Html(text)).into_response(),

@@ -4,6 +4,7 @@ use super::{RELEASES_PER_PAGE, build_line, error_page, html, site};
 use crate::app::App;
 use crate::db::{self, DbError, overview};
 use crate::http::error::ApiError;
+use crate::http::sbom;
 use crate::status;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -13,7 +14,8 @@ use serde::Deserialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use web::{
-    BuildLine, ContentsLine, ContentsView, MoveLine, ReleaseTally, ReleaseView, ReleasesView,
+    BuildLine, ContentsLine, ContentsView, MoveLine, ReleaseSbomLine, ReleaseTally, ReleaseView,
+    ReleasesView,
 };
 
 /// Builds of a release on one page, and packages.
@@ -169,6 +171,18 @@ async fn release_page(app: &App, id: ReleaseId, offset: u32) -> Result<Response,
     let more = added.len() > BUILDS_PER_PAGE as usize;
     added.truncate(BUILDS_PER_PAGE as usize);
     let others: Vec<ReleaseId> = others.into_iter().filter(|other| *other != id).collect();
+    let sboms: Vec<ReleaseSbomLine> = sbom::whole_of(app, id)
+        .await?
+        .into_iter()
+        .map(|one| ReleaseSbomLine {
+            place: format!("{} {}", one.repo, one.arch),
+            format: one.format,
+            path: one.path,
+            size_bytes: one.size_bytes,
+            packed_size_bytes: one.zst_size_bytes,
+            digest: one.sha256,
+        })
+        .collect();
     html(web::release(&ReleaseView {
         site: &site(app),
         release: &release,
@@ -178,6 +192,7 @@ async fn release_page(app: &App, id: ReleaseId, offset: u32) -> Result<Response,
         more,
         moves: &moves.into_iter().map(move_line).collect::<Vec<_>>(),
         others: &others,
+        sboms: &sboms,
     }))
 }
 

@@ -71,9 +71,44 @@ fn home_page(words: Words, site: &Site<'_>) -> String {
         site,
         channels: &channels,
         counts: COUNTS,
+        log: Some(&log_head(words)),
         links: &links,
     })
     .unwrap()
+}
+
+fn log_head(words: Words) -> LogHead {
+    LogHead {
+        origin: words.of("log.hallmark.example"),
+        size: 20_431,
+        root: "rtvUJSKvGvkV2xA8SRdrPl+oDEVHuCsnWJiPVKyTKgE=".to_owned(),
+        cosigners: vec![words.of("witness.example")],
+    }
+}
+
+fn log_page(words: Words, site: &Site<'_>) -> String {
+    let entry = |index, kind: Option<&str>, build, release| LogEntryLine {
+        index,
+        statement: FileDigest::of(b"statement"),
+        kind: kind.map(str::to_owned),
+        label: kind.map(|_| words.of("aster")),
+        build,
+        release,
+    };
+    let source: Nevra = "hello-2.12-1.src".parse().unwrap();
+    let entries = [
+        entry(20_430, None, None, Some(ReleaseId(12))),
+        entry(20_429, Some("rebuild"), Some((2, source)), None),
+        entry(20_428, None, None, None),
+    ];
+    let head = log_head(words);
+    let view = LogView {
+        site,
+        head: Some(&head),
+        entries: &entries,
+        next: Some(20_428),
+    };
+    web::log(&view).unwrap()
 }
 
 fn listing_page(words: Words, site: &Site<'_>) -> String {
@@ -144,6 +179,7 @@ pub fn every_page(words: Words) -> Vec<(String, String)> {
         ("builds".to_owned(), web::builds(&list).unwrap()),
         ("builds-none".to_owned(), web::builds(&none).unwrap()),
         ("listing".to_owned(), listing_page(words, &site)),
+        ("log".to_owned(), log_page(words, &site)),
         (
             "error".to_owned(),
             web::error(&ErrorView {
@@ -159,6 +195,7 @@ pub fn every_page(words: Words) -> Vec<(String, String)> {
     out.extend(release_pages(words, &site, &lines));
     out.extend(search_pages(words, &site));
     out.extend(super::more::more_pages(words, &site, &builds));
+    out.extend(super::operator::operator_pages(words, &site, &builds));
     let bisection = bisection(words);
     for build in &builds {
         let is_held = build.stage.name() == "held";
@@ -284,6 +321,14 @@ fn release_pages(words: Words, site: &Site<'_>, lines: &[BuildLine]) -> Vec<(Str
         moves: &moves,
         next: Some("/releases?offset=50"),
     };
+    let sboms = [ReleaseSbomLine {
+        place: "base x86_64".to_owned(),
+        format: words.of("cyclonedx-1.6"),
+        path: "/r/12/base/x86_64/sbom/release.cdx.json".to_owned(),
+        size_bytes: 80 << 20,
+        packed_size_bytes: 7 << 20,
+        digest: FileDigest::of(b"sbom"),
+    }];
     let one = ReleaseView {
         site,
         release: &releases[0],
@@ -293,6 +338,7 @@ fn release_pages(words: Words, site: &Site<'_>, lines: &[BuildLine]) -> Vec<(Str
         more: true,
         moves: &moves,
         others: &others,
+        sboms: &sboms,
     };
     let nevra: Nevra = Nevra {
         name: words.of("hello"),
@@ -364,7 +410,25 @@ fn release_pages(words: Words, site: &Site<'_>, lines: &[BuildLine]) -> Vec<(Str
         went: &findings,
         many_findings: true,
     };
+    let component = Difference {
+        of: "component".to_owned(),
+        name: words.of("cargo:openssl"),
+        place: None,
+        change: "removed".to_owned(),
+        from: vec![words.of("0.10.71")],
+        to: Vec::new(),
+    };
+    let components = ComponentChangesView {
+        site,
+        to: ReleaseId(12),
+        from: ReleaseId(11),
+        releases: &others,
+        components: &[component],
+        next: Some("1.2.3.4"),
+    };
+    let components = web::component_changes(&components).unwrap();
     vec![
+        ("component-changes".to_owned(), components),
         ("releases".to_owned(), web::releases(&list).unwrap()),
         ("release".to_owned(), web::release(&one).unwrap()),
         ("contents".to_owned(), web::contents(&contents).unwrap()),

@@ -15,6 +15,7 @@ use web::{Agreement, BuildLine, PackageVerdict, Site, StageCounts};
 
 mod draw;
 mod more;
+mod operator;
 
 pub use draw::every_page;
 pub use more::feeds;
@@ -328,13 +329,16 @@ fn rejected(words: Words) -> BuildStatus {
     let revoked = Reason::Revoked {
         reason: words.of("the upstream release was withdrawn: it held a back door"),
     };
+    let turned_away = Reason::RejectedByOperator {
+        reason: words.of("built from the wrong branch"),
+    };
     status(
         words,
         5,
         "oldtool",
         "0.9",
         Stage::Rejected {
-            reasons: vec![lint, revoked],
+            reasons: vec![lint, revoked, turned_away],
         },
     )
 }

@@ -1,33 +1,26 @@
-//! `/api/v1/openapi.json` and `/api`: every operation of the HTTP API, from one table. A route without a row
-//! here fails a test. What the bodies hold is in the protocol reference; each row's summary says which.
-
-mod mirrors;
-
-use super::pages::{error_page, html, site};
-use crate::app::App;
-use crate::http::error::ApiError;
-use axum::Json;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::Response;
-use serde_json::{Map, Value, json};
-use web::{ApiGroup, ApiOperation, ApiView};
+//! The table of operations.
 
 /// One operation.
-struct Operation {
-    method: &'static str,
-    path: &'static str,
-    tag: &'static str,
-    summary: &'static str,
-    access: Access,
-    query: &'static [&'static str],
+pub struct Operation {
+    /// `get`, `post`, ...
+    pub method: &'static str,
+    /// As the router has it.
+    pub path: &'static str,
+    /// Group on the page.
+    pub tag: &'static str,
+    /// What it does, and what its body holds.
+    pub summary: &'static str,
+    /// Who may.
+    pub access: Access,
+    /// Names of query parameters.
+    pub query: &'static [&'static str],
     /// Status of success.
-    status: u16,
+    pub status: u16,
 }
 
 /// Who may.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
+pub enum Access {
     Everybody,
     /// A token with this scope.
     Token(&'static str),
@@ -35,7 +28,7 @@ enum Access {
     Rebuilder,
 }
 
-const fn get(
+pub(super) const fn get(
     tag: &'static str,
     path: &'static str,
     query: &'static [&'static str],
@@ -52,7 +45,7 @@ const fn get(
     }
 }
 
-const fn change(
+pub(super) const fn change(
     method: &'static str,
     access: Access,
     tag: &'static str,
@@ -80,9 +73,11 @@ const fn with_scope(operation: Operation, scope: &'static str) -> Operation {
 }
 
 const PUBLISH: Access = Access::Token("publish");
-const OPERATE: Access = Access::Token("operate");
+pub(super) const OPERATE: Access = Access::Token("operate");
+const TOKENS: Access = Access::Token("tokens");
 
-static OPERATIONS: &[Operation] = &[
+/// Every operation of the HTTP API. A route without a row here fails a test.
+pub static OPERATIONS: &[Operation] = &[
     get(
         "Packages",
         "/api/v1/search",
@@ -137,6 +132,14 @@ static OPERATIONS: &[Operation] = &[
         "/api/v1/builds/{build}/retry",
         204,
         "Has a held build tried again",
+    ),
+    change(
+        "post",
+        OPERATE,
+        "Builds",
+        "/api/v1/builds/{build}/reject",
+        204,
+        "Rejects a build that is not signed yet, for good and with a reason",
     ),
     change(
         "post",
@@ -317,6 +320,49 @@ static OPERATIONS: &[Operation] = &[
         204,
         "Pauses, drains or resumes a rebuilder",
     ),
+    with_scope(
+        get(
+            "Operators",
+            "/api/v1/jobs",
+            &["limit"],
+            "Work of the server that is not done, what fails first",
+        ),
+        "operate",
+    ),
+    with_scope(
+        get(
+            "Operators",
+            "/api/v1/audit",
+            &["before", "about", "people", "limit"],
+            "The audit trail: who changed what, newest first",
+        ),
+        "operate",
+    ),
+    with_scope(
+        get(
+            "Operators",
+            "/api/v1/tokens",
+            &[],
+            "Tokens, without secrets",
+        ),
+        "operate",
+    ),
+    change(
+        "post",
+        TOKENS,
+        "Operators",
+        "/api/v1/tokens",
+        201,
+        "Makes a token; its secret is in the answer alone",
+    ),
+    change(
+        "delete",
+        TOKENS,
+        "Operators",
+        "/api/v1/tokens/{token}",
+        204,
+        "Revokes a token at once",
+    ),
     change(
         "post",
         Access::Rebuilder,
@@ -358,143 +404,3 @@ static OPERATIONS: &[Operation] = &[
         "Asks to be let in",
     ),
 ];
-
-/// Every operation.
-fn operations() -> impl Iterator<Item = &'static Operation> {
-    OPERATIONS.iter().chain(mirrors::OPERATIONS)
-}
-
-/// `GET /api/v1/openapi.json`.
-pub async fn document(State(app): State<App>) -> Json<Value> {
-    Json(describe(
-        &app.config.server.title,
-        &app.config.server.public_url,
-    ))
-}
-
-fn describe(title: &str, url: &str) -> Value {
-    let mut paths = Map::new();
-    for operation in operations() {
-        let methods = paths.entry(operation.path).or_insert_with(|| json!({}));
-        methods[operation.method] = describe_one(operation);
-    }
-    json!({
-        "openapi": "3.1.0",
-        "info": {"title": format!("{title}: Hallmark"), "version": env!("CARGO_PKG_VERSION")},
-        "servers": [{"url": url}],
-        "paths": paths,
-        "components": {
-            "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "made by `hallmark token create`"},
-                "rebuilder": {"type": "apiKey", "in": "header", "name": repo_model::wire::worker::HEADER,
-                    "description": "a signature over method, path and body with the rebuilder's request key"},
-            },
-            "schemas": {"Error": {
-                "type": "object", "required": ["error", "code"],
-                "properties": {"error": {"type": "string"}, "code": {"type": "string"}, "hint": {"type": "string"}},
-            }},
-        },
-    })
-}
-
-fn describe_one(operation: &Operation) -> Value {
-    let parameter = |place: &str, name: &str, required: bool| json!({"in": place, "name": name, "required": required, "schema": {"type": "string"}});
-    let in_path = operation
-        .path
-        .split('/')
-        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let parameters: Vec<Value> = in_path
-        .map(|name| parameter("path", name, true))
-        .chain(
-            operation
-                .query
-                .iter()
-                .map(|name| parameter("query", name, false)),
-        )
-        .collect();
-    let error = json!({"description": "what is wrong, and what to do next", "content":
-        {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}});
-    let mut described = json!({
-        "tags": [operation.tag],
-        "summary": operation.summary,
-        "parameters": parameters,
-        "responses": {operation.status.to_string(): {"description": "done"}, "4XX": error},
-    });
-    match operation.access {
-        Access::Everybody => {}
-        Access::Token(scope) => {
-            described["security"] = json!([{"token": []}]);
-            described["description"] = json!(format!("Wants a token with scope `{scope}`."));
-        }
-        Access::Rebuilder => described["security"] = json!([{"rebuilder": []}]),
-    }
-    described
-}
-
-/// `GET /api`: the same for people.
-pub async fn page(State(app): State<App>, headers: HeaderMap) -> Response {
-    let mut groups: Vec<ApiGroup<'_>> = Vec::new();
-    for operation in operations() {
-        let shown = ApiOperation {
-            method: operation.method,
-            path: operation.path,
-            summary: operation.summary,
-            query: operation.query,
-            access: match operation.access {
-                Access::Everybody => "",
-                Access::Token(scope) => scope,
-                Access::Rebuilder => "a rebuilder's signature",
-            },
-        };
-        match groups.iter_mut().find(|group| group.title == operation.tag) {
-            Some(group) => group.operations.push(shown),
-            None => groups.push(ApiGroup {
-                title: operation.tag,
-                operations: vec![shown],
-            }),
-        }
-    }
-    let view = ApiView {
-        site: &site(&app),
-        groups: &groups,
-    };
-    html(web::api(&view)).unwrap_or_else(|error: ApiError| error_page(&app, &headers, error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    /// Paths below `/api/` that the router names.
-    fn routes() -> BTreeSet<&'static str> {
-        include_str!("mod.rs")
-            .split('"')
-            .filter(|text| text.starts_with("/api/v1/") && !text.ends_with('/'))
-            .filter(|text| {
-                !["/api/v1/worker", "/api/v1/blobs", "/api/v1/openapi.json"].contains(text)
-            })
-            .collect()
-    }
-
-    #[test]
-    fn every_route_of_the_api_has_a_row_and_every_row_a_route() {
-        let described: BTreeSet<&str> = operations().map(|operation| operation.path).collect();
-        assert_eq!(routes(), described);
-    }
-
-    #[test]
-    fn the_document_names_every_operation_once_with_its_parameters() {
-        let document = describe("Test", "https://example.org");
-        let paths = document["paths"].as_object().unwrap();
-        let operations: usize = paths
-            .values()
-            .map(|path| path.as_object().unwrap().len())
-            .sum();
-        assert_eq!(operations, super::operations().count());
-        let retry = &document["paths"]["/api/v1/builds/{build}/retry"]["post"];
-        assert_eq!(retry["parameters"][0]["name"], "build");
-        assert_eq!(retry["security"][0]["token"], json!([]));
-        assert!(retry["responses"]["204"].is_object());
-    }
-}
