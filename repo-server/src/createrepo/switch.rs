@@ -68,15 +68,6 @@ pub(super) fn stage_path(live: &Path) -> Result<PathBuf, CreaterepoError> {
 mod tests {
     use super::*;
 
-    fn directory(root: &Path, name: &str, files: &[(&str, &str)]) -> PathBuf {
-        let path = root.join(name);
-        fs::create_dir(&path).unwrap();
-        for (file, text) in files {
-            fs::write(path.join(file), text).unwrap();
-        }
-        path
-    }
-
     #[test]
     fn a_second_run_is_told_to_wait_and_leftovers_are_swept() {
         let root = tempfile::tempdir().unwrap();
@@ -87,8 +78,12 @@ mod tests {
         ));
         drop(first);
         lock(root.path()).unwrap();
-        let left = directory(root.path(), ".repodata-hallmark-1", &[("x", "y")]);
-        let other = directory(root.path(), ".repodata-of-others", &[]);
+        let [left, other] =
+            [".repodata-hallmark-1", ".repodata-of-others"].map(|name| root.path().join(name));
+        for directory in [&left, &other] {
+            fs::create_dir(directory).unwrap();
+            fs::write(directory.join("x"), "y").unwrap();
+        }
         stage_path(&root.path().join("repodata")).unwrap();
         assert!(!left.exists() && other.exists());
     }
