@@ -5,6 +5,7 @@
 //! * [`bundle`]: what another machine lacks of a tree, signed, in one file.
 //! * [`export`]: a published tree as plain files, whole at every moment.
 //! * [`compare`]: whether a copy is what a manifest lists.
+//! * [`pull`]: a repository that is fetched when somebody asks for it.
 //! * [`metalink`]: names a channel's current `repomd.xml` by digest and says where it can be had.
 //! * [`nearness`]: which mirrors a client is sent to, in which order.
 //! * [`probing`]: what registered mirrors really serve, and whether clients are sent to them.
@@ -19,6 +20,7 @@ pub mod metalink;
 pub mod nearness;
 pub mod pattern;
 pub mod probing;
+pub mod pull;
 pub mod reading;
 pub mod switch;
 pub mod sync;

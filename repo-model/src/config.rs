@@ -7,8 +7,10 @@
 //! `docs/hallmark.example.toml` documents every key and is parsed by a test.
 
 mod mirrors;
+mod upstream;
 
 pub use mirrors::MirrorsConfig;
+pub use upstream::UpstreamConfig;
 
 use crate::{Arch, ChannelName, FileDigest, OperatorName, RepoName, WorkerName};
 use serde::Deserialize;
@@ -58,6 +60,7 @@ const RESERVED: &[&str] = &[
     "releases",
     "sbom",
     "search",
+    "upstream",
 ];
 
 /// The configuration cannot be used. The operator's fault; correct it and start again.
@@ -87,6 +90,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// Repositories that the server publishes.
     pub repo: Vec<RepoConfig>,
+    /// Repositories of others that the server fronts.
+    pub upstream: Vec<UpstreamConfig>,
     /// What SBOMs say about the publisher.
     pub sbom: SbomConfig,
     /// Registered mirrors.
@@ -506,6 +511,7 @@ impl Config {
         if self.server.public_url.ends_with('/') {
             return refuse("`server.public_url` ends with a slash: drop it".to_owned());
         }
+        upstream::check(&self.upstream)?;
         let origin = &self.signer.log_origin;
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
         if origin.is_empty() || origin.len() > 255 || !origin.chars().all(plain) {

@@ -73,6 +73,8 @@ pub struct Inner {
     pub identity: std::sync::RwLock<Option<Identity>>,
     /// How the signer was when it was last asked after.
     pub signer_seen: tokio::sync::Mutex<Option<crate::http::keys::Seen>>,
+    /// Repositories of others that are served here, too.
+    pub upstreams: crate::upstreams::Upstreams,
     /// Keeps a second server out of the data directory.
     _lock: std::fs::File,
 }
@@ -123,6 +125,9 @@ pub enum ServeError {
     /// No repository is configured. The operator's to mend.
     #[error("the configuration has no [[repo]]: name at least one repository")]
     NoRepo,
+    /// A repository of others cannot be served here. The operator's to mend.
+    #[error(transparent)]
+    Upstream(#[from] crate::upstreams::UpstreamError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -168,6 +173,7 @@ impl App {
                 path: frames_dir,
                 source,
             })?;
+        let upstreams = crate::upstreams::open(&config)?;
         let channels = config.server.channels.clone();
         db.write(move |tx| {
             crate::db::channels::ensure(tx, &channels)?;
@@ -203,6 +209,7 @@ impl App {
             stop,
             identity: std::sync::RwLock::new(crate::http::keys::remembered(&data_dir)),
             signer_seen: tokio::sync::Mutex::default(),
+            upstreams,
             _lock: lock,
         })))
     }

@@ -38,6 +38,11 @@ pub fn scratch(data_dir: &Path) -> PathBuf {
     data_dir.join("scratch")
 }
 
+/// What is kept of other repositories, each in a directory of its name; may be removed while no server runs.
+pub fn upstreams(data_dir: &Path) -> PathBuf {
+    data_dir.join("upstreams")
+}
+
 /// Compressed pieces of metadata; may be removed at any time, at the cost of rendering anew.
 pub fn frames(data_dir: &Path) -> PathBuf {
     data_dir.join("frames")

@@ -28,6 +28,7 @@ pub mod signer_link;
 mod status;
 mod store;
 pub mod tokens;
+mod upstreams;
 pub mod witness;
 
 pub use app::ServeError;

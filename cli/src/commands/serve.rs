@@ -46,6 +46,7 @@ fn failure(error: ServeError) -> Failure {
         }
         ServeError::DataDir { .. }
         | ServeError::InUse { .. }
+        | ServeError::Upstream(_)
         | ServeError::Listen { .. }
         | ServeError::Db(_)
         | ServeError::Store(_)

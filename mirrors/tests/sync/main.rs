@@ -3,6 +3,7 @@
 mod copies;
 mod hostile;
 mod kit;
+mod pulled;
 mod remembered;
 mod server;
 mod several;

@@ -3,6 +3,7 @@
 use super::error::ApiError;
 use crate::app::App;
 use axum::body::Body;
+use axum::http::response::Builder;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use repo_model::{FileDigest, Timestamp};
@@ -85,6 +86,25 @@ pub async fn answer(
     request: &HeaderMap,
     object: &Object,
 ) -> Result<Response, ApiError> {
+    let (response, part) = head(method, request, object);
+    let body = match part {
+        None => Body::empty(),
+        Some(part) => {
+            let part = (part != (0..object.size_bytes)).then_some(part);
+            Body::from_stream(app.store.stream(object.digest, part).await?)
+        }
+    };
+    response
+        .body(body)
+        .map_err(|error| ApiError::internal(&error))
+}
+
+/// An answer without its body, and the part of the object that the body is, unless it is empty.
+pub fn head(
+    method: &Method,
+    request: &HeaderMap,
+    object: &Object,
+) -> (Builder, Option<Range<u64>>) {
     let wanted = wanted(request, object);
     let mut response = Response::builder()
         .header(header::ETAG, object.etag())
@@ -112,24 +132,17 @@ pub async fn answer(
         }
     };
     response = response.status(status);
-    let body = match range {
-        None => Body::empty(),
-        Some(range) => {
-            let length = range.end - range.start;
-            response = response
-                .header(header::CONTENT_LENGTH, length)
-                .header(header::CONTENT_TYPE, &object.media_type);
-            if method == Method::HEAD || length == 0 {
-                Body::empty()
-            } else {
-                let part = (length < total).then_some(range);
-                Body::from_stream(app.store.stream(object.digest, part).await?)
-            }
-        }
+    let Some(range) = range else {
+        return (response, None);
     };
-    response
-        .body(body)
-        .map_err(|error| ApiError::internal(&error))
+    let length = range.end - range.start;
+    response = response
+        .header(header::CONTENT_LENGTH, length)
+        .header(header::CONTENT_TYPE, &object.media_type);
+    (
+        response,
+        (*method != Method::HEAD && length > 0).then_some(range),
+    )
 }
 
 /// RFC 9110 §13.2.2: If-Match, If-None-Match, If-Modified-Since, then Range with If-Range.

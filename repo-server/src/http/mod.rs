@@ -30,6 +30,7 @@ mod tree;
 mod trust;
 mod unpack;
 mod upload_form;
+mod upstream;
 mod vex;
 mod waivers;
 mod worker;
@@ -91,6 +92,7 @@ pub fn router(app: App) -> Router {
             get(pages::component_changes),
         )
         .route("/assets/{name}", get(pages::asset))
+        .route("/upstream/{name}/{*path}", get(upstream::get))
         .route("/keys/{name}", get(keys::key))
         .route("/keys/trust/{name}", get(trust::get))
         .route("/evidence/sha256/{digest}", get(evidence::get))
@@ -272,6 +274,7 @@ fn is_json(response: &Response) -> bool {
 fn kind(route: Option<&str>) -> &'static str {
     match route {
         None => "tree",
+        Some(route) if route.starts_with("/upstream") => "tree",
         Some(route) if route.starts_with("/api/v1/worker") => "worker",
         Some(route) if route.starts_with("/api/v1/blobs") => "blobs",
         Some(route) if route.starts_with("/api/") => "api",

@@ -3,6 +3,7 @@
 
 mod apart;
 mod exported;
+mod fronted;
 mod killed;
 mod memory;
 mod truth;

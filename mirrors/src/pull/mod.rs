@@ -1,0 +1,437 @@
+//! A repository of others, fetched when somebody asks for it: metadata is verified as for a sync, every other file by
+//! the digest that it names, and what was fetched is kept for as long as there is room. When upstream is away, what is
+//! kept is served on.
+//!
+//! ```text
+//! DIR/upstream/   upstream's repomd.xml and its signature, as they came
+//! DIR/store/      files by digest, and the first bytes of others (see `sync::store`)
+//! DIR/journal     files on their way (see `sync::journal`)
+//! DIR/lock        held while the repository is served
+//! ```
+//!
+//! A file that many ask for is fetched once ([`Flight`]). It is handed on as it comes, but the reader must hold its last bytes
+//! back until all of it was found right.
+
+mod flight;
+mod kept;
+
+pub use flight::{Arrived, Flight, Progress};
+
+use crate::reading::{Packed, REPOMD};
+use crate::sync::journal::Journal;
+use crate::sync::peer::Peer;
+use crate::sync::plan::{self, Item, Kind};
+use crate::sync::pointer::{self, Pointer, Said};
+use crate::sync::site::{keep_pointer, kept_pointer, lock};
+use crate::sync::store::Store;
+use crate::sync::{FilteredMetadata, Filters, Patience, Request, Signatures, SyncError};
+use crate::sync::{Unwatched, Upstream, Verify};
+use kept::Kept;
+use repo_model::{FileDigest, Timestamp};
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Files that are fetched at once; who asks for a further one is asked to come back.
+const FLIGHTS_MAX: usize = 64;
+/// Largest file whose size no metadata tells, bytes.
+const UNCLAIMED_MAX_BYTES: u64 = 1 << 30;
+
+/// What to serve, and what to keep of it.
+pub struct Settings {
+    /// For what is kept.
+    pub directory: PathBuf,
+    /// Places that have the repository, the preferred one first; at least one.
+    pub upstreams: Vec<Upstream>,
+    /// Whose signature `repomd.xml` must have; none: whoever answers is believed.
+    pub signatures: Option<Box<dyn Signatures + Send>>,
+    /// What is served as `repomd.xml.key`, which zypper asks for; empty: nothing. Upstream's is never taken: no signature
+    /// covers it, and clients trust it for good.
+    pub key: Vec<u8>,
+    /// `repomd.xml` is served for so long before upstream is asked again.
+    pub fresh: Duration,
+    /// What was not asked for the longest is removed when more than so many bytes are kept.
+    pub keep_bytes: u64,
+    /// What was not asked for this long is removed.
+    pub keep_for: Duration,
+    /// When to give an upstream up.
+    pub patience: Patience,
+}
+
+/// A file cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// The client's fault: the metadata does not name it.
+    #[error("there is no {path} in this repository")]
+    Missing {
+        /// Which.
+        path: String,
+    },
+    /// Too much is being fetched; retry soon.
+    #[error("{FLIGHTS_MAX} files are being fetched")]
+    Busy,
+    /// Upstream's or the network's fault, and nothing is kept that would help; retry later.
+    #[error("upstream cannot be used")]
+    Upstream(#[source] SyncError),
+    /// The operator's to mend: two servers use the directory.
+    #[error("another server uses {}", directory.display())]
+    InUse {
+        /// Which.
+        directory: PathBuf,
+    },
+    /// This machine's fault, or its disk's.
+    #[error("cannot use {}", path.display())]
+    Local {
+        /// What could not be read or written.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl PullError {
+    fn local(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
+        |source| Self::Local {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// A file of the repository.
+pub enum Found {
+    /// `repomd.xml`, its signature or its key: the name moves.
+    Pointer(Vec<u8>),
+    /// It is kept.
+    Kept {
+        /// The file: it may be removed at once, and can be read all the same.
+        file: Arc<File>,
+        /// Its SHA-256.
+        digest: FileDigest,
+        /// Bytes.
+        size_bytes: u64,
+    },
+    /// It is on its way.
+    Coming {
+        /// Tells how far it is.
+        flight: Arc<Flight>,
+        /// Bytes that it will have, if the metadata says so.
+        size_bytes: Option<u64>,
+    },
+}
+
+/// What the metadata of one moment names.
+struct Known {
+    pointer: Pointer,
+    items: HashMap<Box<str>, Item>,
+}
+
+/// The current metadata, and the one before it: clients may be in the middle of that.
+#[derive(Default)]
+struct Current {
+    known: Option<Arc<Known>>,
+    before: Option<Arc<Known>>,
+}
+
+/// A repository that is served from upstream. Used from several threads; every call may wait for upstream.
+pub struct Pull {
+    settings: Settings,
+    request: Request,
+    store: Store,
+    journal: Journal,
+    current: Mutex<Current>,
+    /// When upstream was last asked; held while it is being asked.
+    asked: Mutex<Option<Instant>>,
+    flights: Mutex<HashMap<String, Arc<Flight>>>,
+    kept: Mutex<Kept>,
+    _lock: File,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pull {
+    /// Opens what is kept; asks nobody.
+    pub fn open(settings: Settings) -> Result<Self, PullError> {
+        let directory = &settings.directory;
+        let fail = PullError::local;
+        std::fs::create_dir_all(directory).map_err(fail(directory))?;
+        let held = lock(directory).map_err(fail(directory))?;
+        let held = held.ok_or_else(|| PullError::InUse {
+            directory: directory.clone(),
+        })?;
+        let root = directory.join("store");
+        let store = Store::open(&root, false).map_err(fail(&root))?;
+        let path = directory.join("journal");
+        let (journal, replayed) = Journal::open(&path).map_err(fail(&path))?;
+        for digest in &replayed.doubtful {
+            store.recheck(*digest).map_err(fail(&root))?;
+        }
+        journal.rechecked().map_err(fail(&path))?;
+        let kept = Kept::open(&root, replayed.by_claim).map_err(fail(&root))?;
+        Ok(Self {
+            request: request(&settings),
+            store,
+            journal,
+            current: Mutex::default(),
+            asked: Mutex::default(),
+            flights: Mutex::default(),
+            kept: Mutex::new(kept),
+            _lock: held,
+            settings,
+        })
+    }
+
+    /// A file by its path below the repository's root.
+    pub fn find(self: &Arc<Self>, path: &str) -> Result<Found, PullError> {
+        let known = self.known()?;
+        match path {
+            REPOMD => return Ok(Found::Pointer(known.pointer.text.clone())),
+            "repodata/repomd.xml.key" if !self.settings.key.is_empty() => {
+                return Ok(Found::Pointer(self.settings.key.clone()));
+            }
+            "repodata/repomd.xml.asc" => {
+                let signature = known.pointer.signature.clone();
+                return signature.map(Found::Pointer).ok_or_else(|| missing(path));
+            }
+            _ => {}
+        }
+        let before = locked(&self.current).before.clone();
+        let item = known
+            .items
+            .get(path)
+            .or_else(|| before.as_ref()?.items.get(path));
+        let item = item.ok_or_else(|| missing(path))?;
+        if let Some((digest, path, size_bytes)) = self.look(item)
+            && let Ok(file) = File::open(&path)
+        {
+            return Ok(Found::Kept {
+                file: Arc::new(file),
+                digest,
+                size_bytes,
+            });
+        }
+        Ok(Found::Coming {
+            flight: self.fly(item)?,
+            size_bytes: item.size_bytes,
+        })
+    }
+
+    fn look(&self, item: &Item) -> Option<(FileDigest, PathBuf, u64)> {
+        let digest = locked(&self.kept).digest(&item.claim)?;
+        let path = self.store.object(digest);
+        let data = self.store.look(digest, item.size_bytes)?;
+        locked(&self.kept).used(digest, data.len(), &path);
+        Some((digest, path, data.len()))
+    }
+
+    /// Joins the flight of a file, or begins it.
+    fn fly(self: &Arc<Self>, item: &Item) -> Result<Arc<Flight>, PullError> {
+        let key = item.claim.to_string();
+        let mut flights = locked(&self.flights);
+        if let Some(flight) = flights.get(&key) {
+            return Ok(Arc::clone(flight));
+        }
+        if flights.len() >= FLIGHTS_MAX {
+            return Err(PullError::Busy);
+        }
+        let flight = Arc::new(Flight::new(self.store.partial_path(&item.claim)));
+        let (pull, item, own) = (Arc::clone(self), item.clone(), Arc::clone(&flight));
+        let begun = std::thread::Builder::new()
+            .name("pull".to_owned())
+            .spawn(move || pull.carry(&item, &own));
+        begun.map_err(PullError::local(&self.settings.directory))?;
+        flights.insert(key, Arc::clone(&flight));
+        Ok(flight)
+    }
+
+    /// Fetches a file to its end, then removes what there is no room for.
+    fn carry(&self, item: &Item, flight: &Flight) {
+        let outcome = flight::fetch(self, item);
+        let outcome = outcome.and_then(|(digest, path, size_bytes)| {
+            locked(&self.kept).came(&item.claim, digest, size_bytes, &path);
+            // Those who wait have it although it may be removed at once.
+            let file = File::open(&path).map_err(|error| format!("it is not kept: {error}"))?;
+            Ok(Arrived {
+                digest,
+                size_bytes,
+                file: Arc::new(file),
+            })
+        });
+        // Whoever asks from now on finds it kept, or begins anew.
+        flight.end(outcome);
+        locked(&self.flights).remove(&item.claim.to_string());
+        self.sweep();
+    }
+
+    /// Removes what there is no room or no time for; the current metadata stays.
+    pub fn sweep(&self) {
+        let known = locked(&self.current).known.clone();
+        let mut kept = locked(&self.kept);
+        let metadata = known.iter().flat_map(|known| known.items.values());
+        let pinned: HashSet<FileDigest> = metadata
+            .filter(|item| item.kind == Kind::Metadata)
+            .filter_map(|item| kept.digest(&item.claim))
+            .collect();
+        let due = kept.due(self.settings.keep_bytes, self.settings.keep_for);
+        for digest in due.into_iter().filter(|digest| !pinned.contains(digest)) {
+            let path = self.store.object(digest);
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!("cannot remove {}: {error}", path.display());
+                }
+                _ => kept.gone(digest),
+            }
+        }
+    }
+
+    fn verify(&self) -> Verify<'_> {
+        match &self.settings.signatures {
+            None => Verify::Nothing,
+            Some(signatures) => Verify::Repomd(&**signatures),
+        }
+    }
+
+    /// The metadata: as it is upstream, or as it was when upstream was last there.
+    fn known(&self) -> Result<Arc<Known>, PullError> {
+        let current = || locked(&self.current).known.clone();
+        let mut asked = match (self.asked.try_lock().ok(), current()) {
+            (Some(asked), _) => asked,
+            // Somebody else asks: what is known does meanwhile.
+            (None, Some(known)) => return Ok(known),
+            (None, None) => locked(&self.asked),
+        };
+        let known = current();
+        let is_fresh = asked.is_some_and(|at| at.elapsed() < self.settings.fresh);
+        if let Some(known) = known.clone().filter(|_| is_fresh) {
+            return Ok(known);
+        }
+        let known = match known {
+            Some(known) => Some(known),
+            None => self.restore(),
+        };
+        let outcome = self.ask(known.as_deref());
+        *asked = Some(Instant::now());
+        match (outcome, known) {
+            (Ok(None), Some(known)) => Ok(known),
+            (Ok(Some(fresh)), _) => Ok(self.take(fresh)),
+            (Ok(None), None) => Err(PullError::Upstream(SyncError::Restless)),
+            (Err(error), Some(known)) => {
+                let problem = pointer::with_causes(&error);
+                tracing::warn!("what is kept is served on: {problem}");
+                Ok(known)
+            }
+            (Err(error), None) => {
+                // The next one who asks tries anew.
+                *asked = None;
+                Err(PullError::Upstream(error))
+            }
+        }
+    }
+
+    fn take(&self, fresh: Known) -> Arc<Known> {
+        let fresh = Arc::new(fresh);
+        let mut current = locked(&self.current);
+        current.before = current.known.replace(Arc::clone(&fresh));
+        fresh
+    }
+
+    /// What was known before the server started, if it can still be read.
+    fn restore(&self) -> Option<Arc<Known>> {
+        let pointer = kept_pointer(&self.settings.directory, self.verify())?;
+        let known = self.read(pointer);
+        let known = known
+            .inspect_err(|error| tracing::warn!("what was kept cannot be read: {error}"))
+            .ok()?;
+        let known = Arc::new(known);
+        locked(&self.current).known = Some(Arc::clone(&known));
+        Some(known)
+    }
+
+    /// Upstream's metadata when it is another one.
+    fn ask(&self, known: Option<&Known>) -> Result<Option<Known>, SyncError> {
+        let peers = Peer::all(&self.request);
+        let pointer = known.map(|known| &known.pointer);
+        let floor = pointer.map(|pointer| pointer.newest);
+        let said = pointer::ask(
+            &self.request,
+            &peers,
+            self.verify(),
+            pointer,
+            floor,
+            &Unwatched,
+        )?;
+        let Said::New(pointer) = said else {
+            return Ok(None);
+        };
+        let fresh = self.read(*pointer)?;
+        let directory = &self.settings.directory;
+        keep_pointer(directory, &fresh.pointer).map_err(SyncError::local(directory.clone()))?;
+        Ok(Some(fresh))
+    }
+
+    /// Reads what a pointer names; primary is fetched unless it is kept.
+    fn read(&self, pointer: Pointer) -> Result<Known, SyncError> {
+        let metadata = plan::metadata(&pointer.repomd, |_| true)?;
+        let mut record = plan::primary(&pointer.repomd)?.clone();
+        let item = metadata
+            .iter()
+            .find(|item| record.href.ends_with(&*item.path));
+        let item = item.ok_or_else(|| SyncError::Metadata {
+            file: REPOMD.to_owned(),
+            why: "it names no primary that could be fetched".to_owned(),
+        })?;
+        let path = match self.look(item) {
+            Some((_, path, _)) => path,
+            None => {
+                let fetched = flight::fetch(self, item);
+                let (digest, path, size_bytes) = fetched.map_err(|why| SyncError::Files {
+                    count: 1,
+                    first: item.path.to_string(),
+                    why,
+                })?;
+                locked(&self.kept).came(&item.claim, digest, size_bytes, &path);
+                path
+            }
+        };
+        // The file itself was checked when it came.
+        (record.checksum, record.open_checksum) = (None, None);
+        let file = File::open(&path).map_err(SyncError::local(path.clone()))?;
+        let packed = Packed::new(Box::new(file), &record).map_err(SyncError::local(path))?;
+        let packages = plan::packages(packed, &record.href, &Filters::default(), &metadata)?;
+        let all = metadata.into_iter().chain(packages.items);
+        let items = all.map(|item| (item.path.clone(), item)).collect();
+        Ok(Known { pointer, items })
+    }
+}
+
+fn missing(path: &str) -> PullError {
+    PullError::Missing {
+        path: path.chars().take(200).collect(),
+    }
+}
+
+/// What the parts of a sync need to know.
+fn request(settings: &Settings) -> Request {
+    Request {
+        upstreams: settings.upstreams.clone(),
+        directory: settings.directory.clone(),
+        store: None,
+        filters: Filters::default(),
+        filtered_metadata: FilteredMetadata::Keep,
+        workers: NonZeroUsize::MIN,
+        bytes_per_sec: None,
+        patience: settings.patience,
+        delete_after: None,
+        allow_older: false,
+        skip_missing: false,
+        unclaimed_max_bytes: UNCLAIMED_MAX_BYTES,
+        now: Timestamp::from_unix_secs(0),
+    }
+}
