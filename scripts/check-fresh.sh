@@ -27,6 +27,7 @@ said() { jq -r "$@" "$dir/payload"; }
 [ "$(said .predicate.channel)" = "${place%%/*}" ] || fail "the statement is about $(said .predicate.channel)"
 expires=$(said .predicate.expires)
 [ "$(date -u +%s)" -lt "$(date -u -d "$expires" +%s)" ] || fail "the statement ended at $expires"
+# shellcheck disable=SC2016 # $name is jq's own.
 want=$(said --arg name "$place/repodata/repomd.xml" '.subject[] | select(.name == $name) | .digest.sha256')
 found=$(sha256sum <"$dir/repomd" | cut -d ' ' -f 1)
 [ "$found" = "$want" ] || fail "repomd.xml is $found; of release $(said .predicate.release) it is $want"
