@@ -5,17 +5,16 @@ use crate::api::{Client, ServerArgs};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::verify::{
-    Common, Gathered, Pack, RememberError, Server, Source, SourceError, TrustDir, find, gather,
-    installed, published_head, remember,
+    Cached, Common, Pack, RememberError, Server, Source, SourceError, Subject, SubjectError,
+    TrustDir, Verifier, each, installed, remember,
 };
-use repo_model::rpm::{Head, HeadLimits, Package};
-use repo_model::verify::{Chain, chain};
-use repo_model::wire::status::{BuildStatus, PackageStatus};
-use repo_model::{FileDigest, HeaderDigest, Nevra};
-use sha2::{Digest as _, Sha256};
-use std::fs::File;
-use std::io::{BufReader, Read};
+use repo_model::rpm::Head;
+use repo_model::verify::Chain;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+
+/// Most bytes of a list of packages on stdin.
+const MAX_STDIN_BYTES: u64 = 16 << 20;
 
 /// Arguments of `hallmark verify`.
 #[derive(Debug, clap::Args)]
@@ -41,6 +40,9 @@ EXAMPLES:
   # Refuse a repository whose log does not go on from what this machine saw the last time
   hallmark verify --server https://packages.example --remember /var/lib/hallmark/log-head installed
 
+  # Many packages at once
+  ls *.rpm | hallmark verify --server https://packages.example --json -
+
   # The pack itself: every package of the release
   hallmark verify --trust trust/ pack.tar.zst
 
@@ -50,7 +52,7 @@ EXIT CODES:
   2  wrong usage, or the trust folder cannot be used
   3  the server cannot be reached: try again later")]
 pub struct Args {
-    /// Files, NEVRAs, URLs of packages, evidence packs, or the word `installed`
+    /// Files, NEVRAs, URLs of packages, evidence packs, the word `installed`; `-`: lines of stdin
     #[arg(required = true, value_name = "PACKAGE")]
     targets: Vec<String>,
     /// The folder with the keys and the policy that count
@@ -59,6 +61,9 @@ pub struct Args {
     /// Take the evidence from this pack; no server is asked
     #[arg(long, value_name = "PACK")]
     offline: Option<PathBuf>,
+    /// Keep the evidence in this folder, and take from it what was kept when nobody can be asked
+    #[arg(long, value_name = "DIR", conflicts_with = "offline")]
+    cache: Option<PathBuf>,
     /// The newest release must not be older than this
     #[arg(long, value_name = "DAYS")]
     max_age: Option<u32>,
@@ -68,23 +73,14 @@ pub struct Args {
     /// With `installed`: packages that the repository does not know are an error
     #[arg(long)]
     strict: bool,
+    /// With `installed`: the system below this folder, not this one
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
     /// Print the chains as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     server: ServerArgs,
-}
-
-/// One package to look at.
-enum Subject {
-    /// A whole file.
-    File { head: Box<Head>, digest: FileDigest },
-    /// A name at the repository.
-    Named(Nevra),
-    /// In the package database.
-    Installed { nevra: Nevra, header: HeaderDigest },
-    /// Its header alone.
-    Head(Box<Head>),
 }
 
 /// Runs it.
@@ -93,17 +89,26 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Failure::usage(error)
             .with_hint("`hallmark trust fetch --server URL -o DIR` makes such a folder")
     })?;
+    let targets = targets(args)?;
     let mut chains = Vec::new();
     let mut strangers = 0_u64;
-    for target in &args.targets {
+    for target in &targets {
         let source = source(args, target)?;
         let common = Common::ask(&*source).map_err(unanswered)?;
-        for subject in subjects(target)? {
+        let verifier = Verifier {
+            trust: &trust,
+            source: &*source,
+            common: &common,
+            now: now(),
+        };
+        let subjects = subjects(args, target)?;
+        let found = each(&subjects, |subject| verifier.chain(subject));
+        for (subject, found) in subjects.iter().zip(found) {
             let may_be_strange = matches!(subject, Subject::Installed { .. }) && !args.strict;
-            match verify(&trust, &*source, &common, &subject)? {
+            match found.map_err(unjudged)? {
                 Some(chain) => chains.push(chain),
                 None if may_be_strange => strangers += 1,
-                None => return Err(unknown(&subject)),
+                None => return Err(unknown(subject)),
             }
         }
     }
@@ -129,6 +134,25 @@ fn remembered(args: &Args, trust: &TrustDir) -> Result<(), Failure> {
         ),
     })?;
     Ok(())
+}
+
+/// What is to be looked at: `-` stands for the lines of stdin.
+fn targets(args: &Args) -> Result<Vec<String>, Failure> {
+    let mut targets = Vec::new();
+    for target in &args.targets {
+        if target != "-" {
+            targets.push(target.clone());
+            continue;
+        }
+        let mut text = String::new();
+        let read = std::io::stdin()
+            .take(MAX_STDIN_BYTES)
+            .read_to_string(&mut text);
+        read.map_err(|error| Failure::usage(format!("cannot read stdin: {error}")))?;
+        let lines = text.lines().map(str::trim);
+        targets.extend(lines.filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    Ok(targets)
 }
 
 fn report(args: &Args, chains: &[Chain], strangers: u64) -> Result<(), Failure> {
@@ -162,7 +186,7 @@ fn report(args: &Args, chains: &[Chain], strangers: u64) -> Result<(), Failure> 
 }
 
 /// A pack that is a target brings its own evidence.
-fn source(args: &Args, target: &str) -> Result<Box<dyn Source>, Failure> {
+fn source(args: &Args, target: &str) -> Result<Box<dyn Source + Sync>, Failure> {
     let pack = match &args.offline {
         Some(pack) => Some(pack.as_path()),
         None => is_pack(target).then(|| Path::new(target)),
@@ -181,7 +205,11 @@ fn source(args: &Args, target: &str) -> Result<Box<dyn Source>, Failure> {
         Some(origin) => Client::new(&origin, None)?,
         None => args.server.client()?,
     };
-    Ok(Box::new(Server(client)))
+    let server = Server(client);
+    Ok(match &args.cache {
+        Some(dir) => Box::new(Cached::new(dir.clone(), Some(server))),
+        None => Box::new(server),
+    })
 }
 
 fn is_pack(target: &str) -> bool {
@@ -199,9 +227,9 @@ fn origin(target: &str) -> Option<String> {
     Some(format!("{scheme}://{host}"))
 }
 
-fn subjects(target: &str) -> Result<Vec<Subject>, Failure> {
+fn subjects(args: &Args, target: &str) -> Result<Vec<Subject>, Failure> {
     if target == "installed" {
-        let all = installed().map_err(Failure::failed)?;
+        let all = installed(args.root.as_deref()).map_err(Failure::failed)?;
         let subject = |(nevra, header)| Subject::Installed { nevra, header };
         return Ok(all.into_iter().map(subject).collect());
     }
@@ -212,11 +240,10 @@ fn subjects(target: &str) -> Result<Vec<Subject>, Failure> {
         let path = target.strip_prefix(&origin).unwrap_or_default();
         let mut answer = Client::new(&origin, None)?.get(path)?;
         let body = answer.body_mut().with_config().limit(u64::MAX).reader();
-        return Ok(vec![whole(body, target)?]);
+        return Ok(vec![Subject::read(body, target).map_err(unjudged)?]);
     }
     if Path::new(target).is_file() {
-        let unusable = |error| Failure::usage(format!("cannot read {target}: {error}"));
-        return Ok(vec![whole(File::open(target).map_err(unusable)?, target)?]);
+        return Ok(vec![Subject::of_file(Path::new(target)).map_err(unjudged)?]);
     }
     match target.parse() {
         Ok(nevra) => Ok(vec![Subject::Named(nevra)]),
@@ -240,100 +267,6 @@ fn heads(path: &str) -> Result<Vec<Subject>, Failure> {
         .collect()
 }
 
-/// Reads a whole package once: its head, and the digest of all of it.
-fn whole(reader: impl Read, name: &str) -> Result<Subject, Failure> {
-    let unusable = |error: String| Failure::usage(format!("{name}: {error}"));
-    let mut hashing = Hashing {
-        inner: BufReader::with_capacity(1 << 20, reader),
-        hasher: Sha256::new(),
-    };
-    let head = Head::read(&mut hashing, &HeadLimits::default())
-        .map_err(|error| unusable(error.to_string()))?;
-    std::io::copy(&mut hashing, &mut std::io::sink())
-        .map_err(|error| unusable(error.to_string()))?;
-    Ok(Subject::File {
-        head: Box::new(head),
-        digest: FileDigest::from_bytes(hashing.hasher.finalize().into()),
-    })
-}
-
-struct Hashing<R> {
-    inner: R,
-    hasher: Sha256,
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..read]);
-        Ok(read)
-    }
-}
-
-/// The chain of one package; none when the repository does not know it.
-fn verify(
-    trust: &TrustDir,
-    source: &dyn Source,
-    common: &Common,
-    subject: &Subject,
-) -> Result<Option<Chain>, Failure> {
-    let fetched;
-    let (head, file) = match subject {
-        Subject::File { head, digest } => (&**head, Some(*digest)),
-        Subject::Head(head) => (&**head, None),
-        Subject::Named(nevra) => {
-            let Some((build, package)) = find(source, nevra, None).map_err(unanswered)? else {
-                return Ok(None);
-            };
-            fetched = fetch_head(source, common, &build, &package)?;
-            (&fetched, None)
-        }
-        Subject::Installed { nevra, header } => {
-            let found = find(source, nevra, Some(*header)).map_err(unanswered)?;
-            let Some((build, package)) = found else {
-                return Ok(None);
-            };
-            fetched = fetch_head(source, common, &build, &package)?;
-            if fetched.header_digest() != *header {
-                return Err(Failure::failed(format!(
-                    "the repository has another header for {nevra} than {header}, which is installed"
-                )));
-            }
-            (&fetched, None)
-        }
-    };
-    let nevra = nevra_of(head)?;
-    let found = find(source, &nevra, Some(head.header_digest())).map_err(unanswered)?;
-    // What nobody knows has a chain too: one without evidence.
-    let gathered = match found {
-        Some((build, package)) => gather(source, common, &build, &package).map_err(unanswered)?,
-        None => Gathered::default(),
-    };
-    let evidence = gathered.about(head, file, trust.signature(head));
-    Ok(Some(chain(&trust.trust, &evidence, now())))
-}
-
-fn nevra_of(head: &Head) -> Result<Nevra, Failure> {
-    Package::from_head(head)
-        .map(|package| package.nevra)
-        .map_err(Failure::usage)
-}
-
-fn fetch_head(
-    source: &dyn Source,
-    common: &Common,
-    build: &BuildStatus,
-    package: &PackageStatus,
-) -> Result<Head, Failure> {
-    let found = published_head(source, common, build, package).map_err(unanswered)?;
-    found.ok_or_else(|| {
-        Failure::failed(format!(
-            "the newest release does not serve {}: it was withdrawn, or is not published yet",
-            package.nevra
-        ))
-    })
-}
-
 fn unknown(subject: &Subject) -> Failure {
     let name = match subject {
         Subject::Named(nevra) | Subject::Installed { nevra, .. } => nevra.to_string(),
@@ -346,7 +279,19 @@ fn unknown(subject: &Subject) -> Failure {
 fn unanswered(error: SourceError) -> Failure {
     match error {
         SourceError::Api(error) => Failure::from(error),
-        SourceError::Read { .. } => Failure::new(Exit::Unreachable, error),
-        SourceError::Digest { .. } | SourceError::Shape { .. } => Failure::failed(error),
+        SourceError::Read { .. } | SourceError::Away { .. } => {
+            Failure::new(Exit::Unreachable, error)
+        }
+        SourceError::Digest { .. } | SourceError::Shape { .. } | SourceError::Write { .. } => {
+            Failure::failed(error)
+        }
+    }
+}
+
+fn unjudged(error: SubjectError) -> Failure {
+    match error {
+        SubjectError::Source(error) => unanswered(error),
+        SubjectError::Read { .. } | SubjectError::NoPackage { .. } => Failure::usage(error),
+        SubjectError::NotServed(_) | SubjectError::OtherHeader { .. } => Failure::failed(error),
     }
 }

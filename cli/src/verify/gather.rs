@@ -12,9 +12,8 @@ use repo_model::verify::{Evidence, ReleaseEvidence, Signature};
 use repo_model::wire::status::{BuildStatus, PackageStatus, ReleaseStatus};
 use repo_model::{FileDigest, HeaderDigest, Nevra, RepoName};
 use serde::de::DeserializeOwned;
-use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Kinds of documents that the policy judges.
 const JUDGED: [&str; 6] = [
@@ -27,8 +26,9 @@ const JUDGED: [&str; 6] = [
 ];
 /// Most documents that are fetched for one package.
 const MAX_DOCUMENTS: usize = 2_000;
-/// Most bytes of all of them.
-const MAX_DOCUMENTS_BYTES: usize = 512 << 20;
+/// Most bytes of all of them. A run looks at a few packages at once, so a server that lies can make it hold
+/// so many times this much, and no more.
+const MAX_DOCUMENTS_BYTES: usize = 128 << 20;
 
 /// What there is about one package.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ pub struct Gathered {
     summary: Option<Bundle>,
     envelopes: Vec<Envelope>,
     sboms: Vec<Vec<u8>>,
-    release: Option<Rc<ReleaseEvidence>>,
+    release: Option<Arc<ReleaseEvidence>>,
     checkpoint: Option<Note>,
 }
 
@@ -69,15 +69,16 @@ impl Gathered {
 /// What is the same for all packages of one run: the newest release with its lists.
 #[derive(Debug, Default)]
 pub struct Common {
+    releases: Vec<ReleaseStatus>,
     newest: Option<(Bundle, ReleaseDocument)>,
-    lists: RefCell<HashMap<RepoName, Rc<ReleaseEvidence>>>,
+    lists: Mutex<HashMap<RepoName, Arc<ReleaseEvidence>>>,
 }
 
 impl Common {
     /// Asks for the newest release.
     pub fn ask(source: &dyn Source) -> Result<Self, SourceError> {
         let releases: Vec<ReleaseStatus> = json(source, &Item::Releases)?.unwrap_or_default();
-        let newest = match releases.into_iter().next() {
+        let newest = match releases.first() {
             None => None,
             Some(status) => bundle(source, status.envelope)?.and_then(|bundle| {
                 let opened = Statement::open_unverified(&bundle.envelope, RELEASE);
@@ -85,9 +86,20 @@ impl Common {
             }),
         };
         Ok(Self {
+            releases,
             newest,
-            lists: RefCell::default(),
+            lists: Mutex::default(),
         })
+    }
+
+    /// All releases, newest first, as the source lists them.
+    pub fn releases(&self) -> &[ReleaseStatus] {
+        &self.releases
+    }
+
+    /// The newest release with its place in the log, unverified.
+    pub fn newest_bundle(&self) -> Option<&Bundle> {
+        self.newest.as_ref().map(|(bundle, _)| bundle)
     }
 
     /// The newest release's document, unverified.
@@ -196,7 +208,7 @@ pub fn gather(
             .checked_sub(bytes.len())
             .ok_or_else(|| SourceError::Shape {
                 path: item.path(),
-                why: "the evidence about this package has more than 512 MiB".to_owned(),
+                why: "the evidence about this package has more than 128 MiB".to_owned(),
             })?;
         match Envelope::from_json(&bytes) {
             Ok(envelope) => gathered.envelopes.push(envelope),
@@ -228,20 +240,21 @@ fn release(
     source: &dyn Source,
     common: &Common,
     repo: &RepoName,
-) -> Result<Option<Rc<ReleaseEvidence>>, SourceError> {
+) -> Result<Option<Arc<ReleaseEvidence>>, SourceError> {
     let Some((document, opened)) = &common.newest else {
         return Ok(None);
     };
-    if let Some(known) = common.lists.borrow().get(repo) {
-        return Ok(Some(Rc::clone(known)));
+    // Held while the lists are fetched: whoever else needs them waits, and does not fetch them again.
+    let mut known = common.lists.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = known.get(repo) {
+        return Ok(Some(Arc::clone(known)));
     }
     let mut lists = Vec::new();
     for row in opened.repos.iter().filter(|row| row.repo == *repo) {
         lists.extend(source.fetch(&Item::Document(row.package_list))?);
     }
-    let evidence = Rc::new(ReleaseEvidence::new(document.clone(), lists));
-    let kept = Rc::clone(&evidence);
-    common.lists.borrow_mut().insert(repo.clone(), kept);
+    let evidence = Arc::new(ReleaseEvidence::new(document.clone(), lists));
+    known.insert(repo.clone(), Arc::clone(&evidence));
     Ok(Some(evidence))
 }
 

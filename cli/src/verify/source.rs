@@ -1,12 +1,16 @@
 //! Where evidence comes from: one question, one document, whether it is asked of a server or of a pack.
 
 use crate::api::{ApiError, Client, query_value};
+use repo_model::bundle;
 use repo_model::log::Tile;
 use repo_model::{FileDigest, HeaderDigest, Nevra};
 use std::io::{Cursor, Read};
+use std::path::PathBuf;
 
-/// Largest document that is fetched whole, bytes.
-const MAX_BYTES: u64 = 256 << 20;
+/// Largest list and document that is fetched whole, bytes.
+const MAX_BYTES: u64 = 128 << 20;
+/// Largest head of a log, bytes: some cosignatures. Hashes of its tree are smaller.
+const MAX_CHECKPOINT_BYTES: u64 = 64 << 10;
 
 /// One thing that can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +37,15 @@ pub enum Item {
 }
 
 impl Item {
+    /// Longest that it may be, bytes.
+    fn max_bytes(&self) -> u64 {
+        match self {
+            Self::Builds(_) | Self::Releases | Self::Document(_) | Self::Head { .. } => MAX_BYTES,
+            Self::Bundle(_) => bundle::MAX_BYTES as u64,
+            Self::Checkpoint | Self::Tile(_) => MAX_CHECKPOINT_BYTES,
+        }
+    }
+
     /// Its path at a server.
     pub fn path(&self) -> String {
         match self {
@@ -82,6 +95,23 @@ pub enum SourceError {
         #[source]
         source: std::io::Error,
     },
+    /// Nobody can be asked, and the answer was not kept. Retry when there is a network again.
+    #[error("{path} was not fetched before, and now nobody can be asked: {why}")]
+    Away {
+        /// What was asked for.
+        path: String,
+        /// What the network said.
+        why: String,
+    },
+    /// The folder of evidence cannot be written: disk full, or rights. Retrying may help.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The document is not the one that was asked for: the server or the pack lies, or is damaged.
     #[error("{path} is sha256 {found}")]
     Digest {
@@ -115,10 +145,14 @@ pub trait Source {
             path: item.path(),
             source,
         };
-        reader
-            .take(MAX_BYTES)
-            .read_to_end(&mut bytes)
-            .map_err(failed)?;
+        let limit = item.max_bytes();
+        let read = reader.take(limit + 1).read_to_end(&mut bytes);
+        if read.map_err(failed)? as u64 > limit {
+            return Err(SourceError::Shape {
+                path: item.path(),
+                why: format!("it has more than {limit} bytes"),
+            });
+        }
         let found = FileDigest::of(&bytes);
         match item {
             Item::Document(wanted) if found != *wanted => Err(SourceError::Digest {
@@ -138,7 +172,8 @@ impl Source for Server {
     fn open(&self, item: &Item) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
         match self.0.get(&item.path()) {
             Ok(answer) => {
-                let body = answer.into_body().into_with_config().limit(MAX_BYTES);
+                // The reader stops at the limit of what was asked for; a package's head is cut off sooner.
+                let body = answer.into_body().into_with_config().limit(u64::MAX);
                 Ok(Some(Box::new(body.reader())))
             }
             Err(error) if error.refused_with() == Some(404) => Ok(None),
@@ -150,4 +185,37 @@ impl Source for Server {
 /// Bytes that are in memory.
 pub(super) fn in_memory(bytes: &[u8]) -> Box<dyn Read + '_> {
     Box::new(Cursor::new(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Answer};
+    use crate::verify::Common;
+
+    #[test]
+    fn endless_answers_and_nested_bombs_are_refused_by_name() {
+        let server = testing::Server::start(|request| match request.path.as_str() {
+            "/log/checkpoint" => Answer::json(200, &"x".repeat(MAX_CHECKPOINT_BYTES as usize + 1)),
+            path if path.contains("sigstore") => {
+                Answer::json(200, &"[".repeat(bundle::MAX_BYTES + 1))
+            }
+            _ => Answer::json(200, &"[{\"id\":".repeat(1 << 17)),
+        });
+        let server = Server(Client::new(&server.url(), None).unwrap());
+        let digest = FileDigest::of(b"");
+        for (item, says) in [
+            (Item::Checkpoint, "it has more than 65536 bytes"),
+            (Item::Bundle(digest), "it has more than 33554432 bytes"),
+            (Item::Document(digest), "is sha256 "),
+        ] {
+            let error = server.fetch(&item).unwrap_err().to_string();
+            assert!(error.contains(says), "{item:?}: {error}");
+        }
+        let error = Common::ask(&server).unwrap_err().to_string();
+        assert!(
+            error.starts_with("/api/v1/releases does not read: "),
+            "{error}"
+        );
+    }
 }

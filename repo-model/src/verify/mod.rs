@@ -12,6 +12,8 @@ mod release;
 mod tests;
 mod witnesses;
 
+pub use release::open_release;
+
 use crate::bundle::Bundle;
 use crate::dsse::{Envelope, StatementPublicKey};
 use crate::log::{Note, VerifierKey, WitnessPolicy};

@@ -9,7 +9,9 @@ use crate::{FileDigest, Timestamp};
 
 const LOOK: &str = "is it of this repository, and of a release that was not withdrawn?";
 
-fn document(trust: &Trust, bundle: &Bundle) -> Result<ReleaseDocument, String> {
+/// The release document in a bundle, if one of the trusted statement keys signed it; else why not, in words.
+/// That it is in the log is not looked at.
+pub fn open_release(trust: &Trust, bundle: &Bundle) -> Result<ReleaseDocument, String> {
     open::<ReleaseDocument>(&trust.statement_keys, bundle, RELEASE)
         .map(|statement| statement.predicate)
         .map_err(|problem| format!("the release document: {problem}"))
@@ -21,7 +23,7 @@ pub(super) fn listed(trust: &Trust, evidence: &Evidence<'_>) -> Link {
     let Some(release) = evidence.release else {
         return Link::broken(NAME, "no release that has it", LOOK);
     };
-    let document = match document(trust, &release.document) {
+    let document = match open_release(trust, &release.document) {
         Ok(document) => document,
         Err(problem) => return Link::broken(NAME, problem, LOOK),
     };
@@ -72,7 +74,7 @@ pub(super) fn fresh(trust: &Trust, evidence: &Evidence<'_>, now: Timestamp) -> L
             Some(_) => Link::broken(NAME, "the newest release is not here", OLD),
         };
     };
-    let document = match document(trust, newest) {
+    let document = match open_release(trust, newest) {
         Ok(document) => document,
         Err(problem) => return Link::broken(NAME, problem, OLD),
     };
