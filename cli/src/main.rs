@@ -2,6 +2,7 @@
 //! server's HTTP API; data goes to stdout, everything else to stderr.
 
 mod api;
+mod client;
 mod commands;
 mod config_file;
 mod failure;
@@ -16,10 +17,10 @@ mod verify;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    adopt, bisection, buildinfo, bundle, channels, compare, config, createrepo, evidence, export,
-    in_toto, key, mergerepo, mirror, mirrors, modifyrepo, monitor, operators, publish, rebuild,
-    rebuilders, repo_check, repofile, sbom, serve, signer_gate, status, token, trust,
-    verify as verify_command, vulnerabilities, waiver, witness,
+    adopt, bisection, buildinfo, bundle, channels, client as client_command, compare, config,
+    createrepo, evidence, export, in_toto, key, mergerepo, mirror, mirrors, modifyrepo, monitor,
+    operators, publish, rebuild, rebuilders, repo_check, repofile, sbom, serve, signer_gate,
+    status, token, trust, verify as verify_command, vulnerabilities, waiver, witness,
 };
 use failure::Failure;
 use std::process::ExitCode;
@@ -118,6 +119,8 @@ enum Command {
     Repofile(repofile::Args),
     /// Check everything behind a package, with your own keys and policy
     Verify(verify_command::Args),
+    /// Verify what a package manager is about to install; plug-ins of dnf5 and dnf call it
+    Client(client_command::Args),
     /// Watch the log of a repository, and alarm
     Monitor(monitor::Args),
     /// Cosign the heads of other people's logs, so that they cannot fork unseen
@@ -199,6 +202,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Key(args) => key::run(args),
         Command::Repofile(args) => repofile::run(args),
         Command::Verify(args) => verify_command::run(args),
+        Command::Client(args) => client_command::run(args),
         Command::Monitor(args) => monitor::run(args),
         Command::Witness(args) => witness::run(args),
         Command::Trust(args) => trust::run(args),

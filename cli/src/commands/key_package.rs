@@ -5,16 +5,16 @@
 //! own: gpg and rpm 4 refuse a whole file that has one. Revoked keys are left out.
 
 use super::key::LIST;
+use super::source_package::{
+    Build, Member, SourcePackage, changelog_day, check_name, files, install, sources,
+};
 use crate::api::{ApiError, Client, ServerArgs};
 use crate::failure::Failure;
 use crate::output;
 use repo_model::wire::signer::{KeyRole, PublishedKey};
 use repo_model::{ChannelName, Timestamp};
 use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, UNIX_EPOCH};
+use std::path::PathBuf;
 
 /// Arguments of `hallmark key package`.
 #[derive(Debug, clap::Args)]
@@ -47,53 +47,24 @@ pub struct Args {
     server: ServerArgs,
 }
 
-/// One file of the package.
-#[derive(Debug, PartialEq, Eq)]
-struct Member {
-    /// Name of the source, and of the file.
-    name: String,
-    /// Folder it is installed in.
-    dir: &'static str,
-    /// Kept when an operator changed it.
-    is_config: bool,
-    content: String,
-}
-
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let well_named = !args.name.is_empty()
-        && args
-            .name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte));
-    if !well_named {
-        return Err(Failure::usage(format!(
-            "`{}` is no name of a package",
-            args.name
-        )));
-    }
+    check_name(&args.name)?;
     let client = args.server.client()?;
     let keys: Vec<PublishedKey> = client.get_json(LIST)?;
     let members = members(args, &client)?;
     let changed = keys.iter().filter_map(|key| key.since.max(key.made)).max();
     let changed = changed.unwrap_or(Timestamp::from_unix_secs(0));
-    let sources = args.output.join("SOURCES");
-    fs::create_dir_all(&sources).map_err(|error| cannot("make", &sources, &error))?;
-    for member in &members {
-        write(&sources.join(&member.name), &member.content)?;
-    }
-    let spec = args.output.join(format!("{}.spec", args.name));
-    let text = spec_text(&args.name, args.release, &members, &keys, changed);
-    write(&spec, &text)?;
-    build(&args.output, &spec, changed)
-}
-
-fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
-    Failure::failed(format!("cannot {what} {}: {error}", path.display()))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(path, text).map_err(|error| cannot("write", path, &error))
+    let package = SourcePackage {
+        spec: spec_text(&args.name, args.release, &members, &keys, changed),
+        name: args.name.clone(),
+        members,
+        changed,
+    };
+    let written = package.build(&args.output, Build::Source)?;
+    written
+        .iter()
+        .try_for_each(|path| output::line(path.display()))
 }
 
 const KEY_DIR: &str = "/etc/pki/rpm-gpg";
@@ -101,9 +72,10 @@ const KEY_DIR: &str = "/etc/pki/rpm-gpg";
 fn members(args: &Args, client: &Client) -> Result<Vec<Member>, Failure> {
     let key = |name: String, content: String| Member {
         name,
-        dir: KEY_DIR,
+        dir: KEY_DIR.to_owned(),
         is_config: false,
-        content,
+        mode: 0o644,
+        content: content.into_bytes(),
     };
     let file = format!("RPM-GPG-KEY-{}", args.name);
     let mut members = vec![key(file.clone(), client.get_text("/keys/RPM-GPG-KEY")?)];
@@ -116,9 +88,10 @@ fn members(args: &Args, client: &Client) -> Result<Vec<Member>, Failure> {
         let text = client.get_text(&format!("/{channel}.repo"))?;
         members.push(Member {
             name: format!("{}-{channel}.repo", args.name),
-            dir: "/etc/yum.repos.d",
+            dir: "/etc/yum.repos.d".to_owned(),
             is_config: true,
-            content: with_local_key(&text, &file),
+            mode: 0o644,
+            content: with_local_key(&text, &file).into_bytes(),
         });
     }
     Ok(members)
@@ -153,29 +126,13 @@ fn spec_text(
          Summary: Keys that the packages of this repository are signed with\nLicense: CC0-1.0\n\
          BuildArch: noarch\n"
     );
-    for (number, member) in members.iter().enumerate() {
-        let _ = writeln!(out, "Source{number}: {}", member.name);
-    }
+    sources(&mut out, members);
     out.push_str(
         "\n%description\nThe OpenPGP keys of packages and of repository metadata: the current ones, the next \
          ones, and\nthose before. An update of this package brings new keys before they sign.\n\n%install\n",
     );
-    for (number, member) in members.iter().enumerate() {
-        let _ = writeln!(
-            out,
-            "install -D -p -m 0644 %{{SOURCE{number}}} %{{buildroot}}{}/{}",
-            member.dir, member.name
-        );
-    }
-    out.push_str("\n%files\n");
-    for member in members {
-        let prefix = if member.is_config {
-            "%config(noreplace) "
-        } else {
-            ""
-        };
-        let _ = writeln!(out, "{prefix}{}/{}", member.dir, member.name);
-    }
+    install(&mut out, members);
+    files(&mut out, members);
     let _ = write!(
         out,
         "\n%changelog\n* {} Repository keys <keys@{name}.invalid> - {version}-{release}\n",
@@ -191,46 +148,6 @@ fn spec_text(
     out
 }
 
-/// `Sat Nov 21 2026`, of `Sat, 21 Nov 2026 06:05:36 GMT`.
-fn changelog_day(day: Timestamp) -> String {
-    let secs = u64::try_from(day.unix_secs()).unwrap_or(0);
-    let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(secs));
-    let mut words = date.split([' ', ',']).filter(|word| !word.is_empty());
-    let mut word = || words.next().unwrap_or_default();
-    let (weekday, day, month, year) = (word(), word(), word(), word());
-    format!("{weekday} {month} {day} {year}")
-}
-
-fn build(dir: &Path, spec: &Path, changed: Timestamp) -> Result<(), Failure> {
-    let absolute =
-        |path: &Path| fs::canonicalize(path).map_err(|error| cannot("find", path, &error));
-    let (dir, spec) = (absolute(dir)?, absolute(spec)?);
-    let output = Command::new("rpmbuild")
-        .arg("-bs")
-        .arg("--define")
-        .arg(format!("_topdir {}", dir.display()))
-        .arg("--define")
-        .arg(format!("_srcrpmdir {}", dir.display()))
-        .arg(&spec)
-        .env("LC_ALL", "C")
-        .env("SOURCE_DATE_EPOCH", changed.unix_secs().to_string())
-        .output()
-        .map_err(|error| {
-            Failure::failed(format!("cannot run rpmbuild: {error}"))
-                .with_hint("install the package `rpm` (Debian) or `rpm-build` (Fedora)")
-        })?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Failure::failed(format!("rpmbuild failed: {}", said.trim())));
-    }
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let written = said.lines().filter_map(|line| line.strip_prefix("Wrote: "));
-    for path in written {
-        output::line(path)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,11 +155,12 @@ mod tests {
 
     #[test]
     fn the_spec_lists_every_file_and_names_trusted_keys_only() {
-        let member = |name: &str, dir, is_config| Member {
+        let member = |name: &str, dir: &str, is_config| Member {
             name: name.to_owned(),
-            dir,
+            dir: dir.to_owned(),
             is_config,
-            content: String::new(),
+            mode: 0o644,
+            content: Vec::new(),
         };
         let key = |state, fingerprint: &str| PublishedKey {
             role: KeyRole::Package,

@@ -1,0 +1,17 @@
+//! The machine that installs: what its package manager is about to install is verified, and refused when it
+//! lacks evidence. Plug-ins of package managers ask; one process answers for a whole transaction.
+
+mod check;
+mod config;
+pub mod dnf5;
+mod fetch;
+mod metadata;
+mod report;
+mod seen;
+mod transaction;
+
+pub use check::check;
+pub use config::{CONFIG_FILE, ClientConfig, parse, read};
+pub use fetch::{Fetched, fetch};
+pub use report::{Outcome, Report};
+pub use transaction::Transaction;
