@@ -5,6 +5,7 @@
 //! * [`packages`] makes what is published: the bundled projects, small probes, and files made to order.
 //! * [`nginx`] serves a folder as mirrors do.
 //! * [`clients`] drives dnf5, dnf and zypper into throw-away install roots.
+//! * [`machine`] is a machine whose package manager asks `hallmark` before it installs.
 //! * [`Repository`] reads what is published as a careful client would.
 //!
 //! Nothing here waits for a time to pass: every wait asks again until a deadline and then says what it
@@ -12,6 +13,7 @@
 
 pub mod clients;
 pub mod http;
+pub mod machine;
 pub mod nginx;
 pub mod packages;
 pub mod process;

@@ -1,0 +1,73 @@
+//! What a transaction of 200 packages costs: one process, and one look at what changes.
+
+use crate::{BASE, Story, text};
+use hallmark_tests::packages::crafted::{Crafted, binary, source};
+use hallmark_tests::process;
+use hallmark_tests::repository::Repository;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+const PACKAGES: usize = 200;
+
+#[test]
+fn two_hundred_packages_are_judged_in_one_go_and_faster_when_their_evidence_is_here() {
+    let story = Story::begin(&[]);
+    let world = &story.world;
+    let watch = world.watch();
+    let name = |number: usize| format!("many-{number}");
+    let packages = (0..PACKAGES).map(|number| {
+        let package = binary(&name(number), "1.0");
+        let source = repo_model::rpm::testkit::Field::str("many-1.0-1.src.rpm");
+        package.set(repo_model::rpm::tag::SOURCERPM, source).bytes()
+    });
+    let build = Crafted::of(source("many", "1.0").bytes(), packages.collect());
+    world.until_published(build.publish(&world.http).build);
+    let dir = world.new_dir("packages");
+    let listed = Repository::new(&world.http, BASE).packages();
+    let incoming: Vec<_> = (0..PACKAGES)
+        .map(|number| {
+            let mut packages = listed.iter();
+            let package = packages.find(|package| package.name == name(number));
+            let package = package.expect("it is listed");
+            let path = dir.join(format!("{number}.rpm"));
+            let bytes = world.http.fetch(&format!("{BASE}/{}", package.href));
+            std::fs::write(&path, bytes).expect("written");
+            serde_json::json!({"nevra": name(number), "repo_id": "world", "paths": [path]})
+        })
+        .collect();
+    let transaction = serde_json::json!({
+        "repositories": [{"id": "world", "urls": [format!("{}{BASE}/", world.url())]}],
+        "packages": incoming,
+    });
+    let file = dir.join("transaction.json");
+    std::fs::write(&file, transaction.to_string()).expect("written");
+    let config = dir.join("client.toml");
+    let settings = format!(
+        "cache_dir = \"{}\"\n[[repository]]\nserver_url = \"{}\"\ntrust_dir = \"{}\"\n",
+        text(&dir.join("evidence")),
+        world.url(),
+        text(&story.trust)
+    );
+    std::fs::write(&config, settings).expect("written");
+    let check = || -> Duration {
+        let input = std::fs::File::open(&file).expect("it is there");
+        let mut command = process::command(process::binary("hallmark"));
+        command
+            .args(["client", "check", "--config"])
+            .arg(&config)
+            .stdin(Stdio::from(input));
+        let start = Instant::now();
+        let said = process::run(&mut command);
+        let took = start.elapsed();
+        let report: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        let judged = report["packages"].as_array().expect("a list");
+        assert_eq!(judged.len(), PACKAGES);
+        assert!(judged.iter().all(|one| one["outcome"] == "holds"), "{said}");
+        took
+    };
+    let (first, second) = (check(), check());
+    eprintln!("{PACKAGES} packages: {first:?} at first, {second:?} with their evidence here");
+    // Some twelve documents of each need not be asked for again.
+    assert!(second < first, "{second:?} after {first:?}");
+    drop(watch);
+}
