@@ -10,7 +10,7 @@ mod snapshot;
 mod status;
 
 pub use geo::Geo;
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, Wish};
 pub use status::{report, statuses};
 
 use crate::app::{App, now};

@@ -18,7 +18,7 @@ use std::sync::PoisonError;
 
 const MAX_REPOMD_BYTES: u64 = 4 << 20;
 /// Below which preference no mirror falls, so that the server's own address stays behind all of them.
-const LEAST_PREFERENCE: usize = 2;
+const LEAST_PREFERENCE: u8 = 2;
 
 /// All answers.
 #[derive(Debug, Default)]
@@ -60,36 +60,56 @@ impl Snapshot {
     }
 }
 
+/// What a client wants of an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish {
+    /// The only protocol of mirrors.
+    pub protocol: Option<Protocol>,
+    /// Most mirrors.
+    pub most: usize,
+    /// The server itself comes before all mirrors: for clients that give up when the first address that they
+    /// are told does not answer.
+    pub origin_first: bool,
+}
+
 impl Answers {
-    /// The metalink for a client; `protocol`: the only one it wants.
-    pub fn metalink(&self, asker: &Asker, protocol: Option<Protocol>, most: usize) -> String {
-        let chosen = self.chosen(asker, protocol, most);
-        let before = chosen.iter().zip(
-            (LEAST_PREFERENCE..=100)
-                .rev()
-                .chain(std::iter::repeat(LEAST_PREFERENCE)),
-        );
-        let mirrors = before.map(|(address, preference)| {
-            (&address.metalink, u8::try_from(preference).unwrap_or(1))
-        });
-        let origin = (&self.origin, if chosen.is_empty() { 100 } else { 1 });
-        self.head.document(mirrors.chain([origin]))
+    /// The metalink for a client.
+    pub fn metalink(&self, asker: &Asker, wish: Wish) -> String {
+        let chosen = self.chosen(asker, wish);
+        let best = if wish.origin_first { 99 } else { 100 };
+        let falling = (LEAST_PREFERENCE..=best).rev();
+        let falling = falling.chain(std::iter::repeat(LEAST_PREFERENCE));
+        let mirrors = chosen
+            .iter()
+            .zip(falling)
+            .map(|(address, preference)| (&address.metalink, preference));
+        match wish.origin_first || chosen.is_empty() {
+            true => self
+                .head
+                .document([(&self.origin, 100)].into_iter().chain(mirrors)),
+            false => self.head.document(mirrors.chain([(&self.origin, 1)])),
+        }
     }
 
     /// The same as plain lines: where the repository is, the best first.
-    pub fn mirrorlist(&self, asker: &Asker, protocol: Option<Protocol>, most: usize) -> String {
-        let chosen = self.chosen(asker, protocol, most);
-        let bases = chosen
-            .iter()
-            .map(|address| &address.base)
-            .chain([&self.origin_base]);
-        bases.flat_map(|base| [base.as_str(), "\n"]).collect()
+    pub fn mirrorlist(&self, asker: &Asker, wish: Wish) -> String {
+        let chosen = self.chosen(asker, wish);
+        let mut bases: Vec<&String> = chosen.iter().map(|address| &address.base).collect();
+        let at = if wish.origin_first { 0 } else { bases.len() };
+        bases.insert(at, &self.origin_base);
+        bases
+            .into_iter()
+            .flat_map(|base| [base.as_str(), "\n"])
+            .collect()
     }
 
-    fn chosen(&self, asker: &Asker, protocol: Option<Protocol>, most: usize) -> Vec<&Address> {
-        let order = order(self.listed.iter().map(|listed| &listed.spot), asker, most);
-        let fits = |address: &&Address| protocol.is_none_or(|wanted| address.protocol == wanted);
-        order
+    fn chosen(&self, asker: &Asker, wish: Wish) -> Vec<&Address> {
+        let spots = self.listed.iter().map(|listed| &listed.spot);
+        let fits = |address: &&Address| {
+            wish.protocol
+                .is_none_or(|wanted| address.protocol == wanted)
+        };
+        order(spots, asker, wish.most)
             .into_iter()
             .filter_map(|index| self.listed.get(index)?.addresses.iter().find(fits))
             .collect()

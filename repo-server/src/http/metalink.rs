@@ -10,7 +10,8 @@ use super::params::bad;
 use super::tree::{Place, Root};
 use crate::app::App;
 use crate::db::releases::{ReleaseRepoRow, ReleaseRow};
-use axum::http::header;
+use crate::fleet::Wish;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use mirrors::metalink::{Metalink, MirrorUrl, Protocol, Repomd, render};
 use mirrors::nearness::Asker;
@@ -35,6 +36,7 @@ pub fn from_memory(
     client: IpAddr,
     place: &Place,
     query: Option<&str>,
+    headers: &HeaderMap,
 ) -> Option<Result<Response, ApiError>> {
     let Root::Channel(channel) = &place.root else {
         return None;
@@ -60,16 +62,17 @@ pub fn from_memory(
         countries,
         asn: geo.asn(client),
     };
-    let most = app.config.mirrors.answer_mirrors;
+    let wish = Wish {
+        protocol: asked.protocol,
+        most: app.config.mirrors.answer_mirrors,
+        origin_first: is_libzypp(headers),
+    };
     Some(Ok(match list {
         true => response(
             "text/plain; charset=utf-8",
-            answers.mirrorlist(&asker, asked.protocol, most),
+            answers.mirrorlist(&asker, wish),
         ),
-        false => response(
-            "application/metalink+xml",
-            answers.metalink(&asker, asked.protocol, most),
-        ),
+        false => response("application/metalink+xml", answers.metalink(&asker, wish)),
     }))
 }
 
@@ -98,6 +101,13 @@ pub async fn serve(
         }],
     };
     Ok(response("application/metalink+xml", render(&metalink)))
+}
+
+/// libzypp (17.38) takes the first address for the repository itself and gives up when that does not answer,
+/// whatever mirrors follow.
+fn is_libzypp(headers: &HeaderMap) -> bool {
+    let agent = headers.get(header::USER_AGENT);
+    agent.is_some_and(|agent| agent.as_bytes().starts_with(b"ZYpp"))
 }
 
 fn response(media_type: &'static str, text: String) -> Response {

@@ -107,7 +107,7 @@ pub async fn serve(
         ((None, Some(channel)), _) => channel_freshness(&app, &channel).await,
         ((None, None), Some(place)) => {
             let client = client_address(&app.config.server.trusted_proxies, client.ip(), &headers);
-            match metalink::from_memory(&app, client, &place, uri.query()) {
+            match metalink::from_memory(&app, client, &place, uri.query(), &headers) {
                 Some(answer) => answer,
                 None => in_place(&app, client, &method, &headers, &place).await,
             }
