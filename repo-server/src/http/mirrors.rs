@@ -83,6 +83,8 @@ pub async fn register(
             let entered = rows::enter(tx, &registration, standing, max_pending, now())?;
             if entered == Entered::New {
                 let name = registration.name.as_str();
+                // Of a namesake that was forgotten.
+                db::tokens::revoke_scopes(tx, &scope, now())?;
                 db::tokens::insert(tx, name, &scope, digest, None, now())?;
                 let subject = format!("mirror {name}");
                 db::audit(
