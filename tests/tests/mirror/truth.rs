@@ -159,6 +159,9 @@ fn clients_end_with_the_right_package_whatever_mirrors_do_and_each_is_told_why()
     }
     let behind = status(&world, "stale");
     assert_eq!(behind.places[0].releases_behind, 1, "{behind:?}");
+    let report: MirrorReport = world.http.get_json("/api/v1/mirrors/good");
+    let arrived: Vec<u64> = report.arrivals.iter().map(|one| one.release.0).collect();
+    assert_eq!(arrived, [world.channel("preview")]);
     let all = metalink(&world);
     for mirror in [&good, &stale, &dead, &lying, &slow] {
         assert!(all.contains(&mirror.url()), "{all}");
@@ -217,6 +220,7 @@ fn clients_end_with_the_right_package_whatever_mirrors_do_and_each_is_told_why()
         page.contains("dropped: wrong content") && page.contains("1 release behind"),
         "{page}"
     );
+    assert!(page.contains("How fast releases reach them"), "{page}");
     for client in clients() {
         installs(&world, &keys, client, &url, "sought-2.0-1");
     }
