@@ -1,4 +1,4 @@
-//! What a transaction of 200 packages costs: one process, and one look at what changes.
+//! A transaction of 200 packages is judged by one process; what that took is printed.
 
 use crate::{BASE, Story, text};
 use hallmark_tests::packages::crafted::{Crafted, binary, source};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const PACKAGES: usize = 200;
 
 #[test]
-fn two_hundred_packages_are_judged_in_one_go_and_faster_when_their_evidence_is_here() {
+fn two_hundred_packages_are_judged_in_one_go() {
     let story = Story::begin(&[]);
     let world = &story.world;
     let watch = world.watch();
@@ -67,7 +67,5 @@ fn two_hundred_packages_are_judged_in_one_go_and_faster_when_their_evidence_is_h
     };
     let (first, second) = (check(), check());
     eprintln!("{PACKAGES} packages: {first:?} at first, {second:?} with their evidence here");
-    // Some twelve documents of each need not be asked for again.
-    assert!(second < first, "{second:?} after {first:?}");
     drop(watch);
 }
