@@ -174,12 +174,10 @@ impl Browser {
     }
 }
 
-/// What people did to a build, newest first: who, and what.
+/// What people decided about a build after they handed it over, newest first: who, and what.
 fn trail(build: u64) -> Vec<(String, String)> {
     let path = format!("/api/v1/audit?people=true&about=build%20{build}");
     let lines: Vec<AuditLine> = WORLD.http.get_json(&path);
-    lines
-        .into_iter()
-        .map(|line| (line.actor, line.action))
-        .collect()
+    let decided = lines.into_iter().filter(|line| line.action != "received");
+    decided.map(|line| (line.actor, line.action)).collect()
 }
