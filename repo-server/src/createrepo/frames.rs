@@ -20,8 +20,8 @@ pub(super) struct OldFrames {
     files: Vec<Option<File>>,
     saved: HashMap<[u8; 32], SavedFrame>,
     made: Mutex<Spool>,
-    /// By key: CRC-32 and open size of each frame that was used or made.
-    used: Mutex<HashMap<[u8; 32], (u32, u64)>>,
+    /// By key: SHA-256 and open size of each frame that was used or made.
+    used: Mutex<HashMap<[u8; 32], (FileDigest, u64)>>,
 }
 
 /// Frames in a file without a name, so that memory does not grow with the repository.
@@ -63,8 +63,8 @@ impl OldFrames {
         }
     }
 
-    /// A frame of the last run, and its CRC-32.
-    fn saved(&self, key: &[u8; 32]) -> Option<(Frame, u32)> {
+    /// A frame of the last run, and its SHA-256.
+    fn saved(&self, key: &[u8; 32]) -> Option<(Frame, FileDigest)> {
         let saved = self.saved.get(key)?;
         let file = self.files.get(saved.file)?.as_ref()?;
         if saved.size_bytes > FRAME_MAX_BYTES {
@@ -76,11 +76,11 @@ impl OldFrames {
             bytes: bytes.into(),
             open_size_bytes: saved.open_size_bytes,
         };
-        (crc32fast::hash(&frame.bytes) == saved.crc32).then_some((frame, saved.crc32))
+        (FileDigest::of(&frame.bytes) == saved.digest).then_some((frame, saved.digest))
     }
 
-    fn note(&self, key: &[u8; 32], crc32: u32, open_size_bytes: u64) {
-        locked(&self.used).insert(*key, (crc32, open_size_bytes));
+    fn note(&self, key: &[u8; 32], digest: FileDigest, open_size_bytes: u64) {
+        locked(&self.used).insert(*key, (digest, open_size_bytes));
     }
 
     /// The frames of this run, sorted; `placed` tells where they stand.
@@ -91,11 +91,11 @@ impl OldFrames {
             .unwrap_or_else(PoisonError::into_inner);
         let mut saved: Vec<SavedFrame> = used
             .into_iter()
-            .filter_map(|(key, (crc32, open_size_bytes))| {
+            .filter_map(|(key, (digest, open_size_bytes))| {
                 let place = placed.get(&key)?;
                 Some(SavedFrame {
                     key: FileDigest::from_bytes(key),
-                    crc32,
+                    digest,
                     file: place.file,
                     offset: place.offset,
                     size_bytes: place.size_bytes,
@@ -114,8 +114,8 @@ impl FrameCache for OldFrames {
     }
 
     fn get(&self, key: &[u8; 32]) -> Option<Frame> {
-        if let Some((frame, crc32)) = self.saved(key) {
-            self.note(key, crc32, frame.open_size_bytes);
+        if let Some((frame, digest)) = self.saved(key) {
+            self.note(key, digest, frame.open_size_bytes);
             return Some(frame);
         }
         let frame = locked(&self.made).get(key)?;
@@ -124,7 +124,7 @@ impl FrameCache for OldFrames {
     }
 
     fn put(&self, key: &[u8; 32], frame: &Frame) {
-        self.note(key, crc32fast::hash(&frame.bytes), frame.open_size_bytes);
+        self.note(key, FileDigest::of(&frame.bytes), frame.open_size_bytes);
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let saved = |key: &[u8], bytes: &[u8]| SavedFrame {
             key: FileDigest::of(key),
-            crc32: crc32fast::hash(bytes),
+            digest: FileDigest::of(bytes),
             file: 0,
             offset: 2,
             size_bytes: 3,
@@ -223,7 +223,7 @@ mod tests {
         let placed = HashMap::from([([1; 32], place(0)), ([2; 32], place(1))]);
         let saved = frames.into_saved(&placed);
         assert_eq!(saved.len(), 1);
-        assert_eq!(saved[0].crc32, crc32fast::hash(&[2; 10]));
+        assert_eq!(saved[0].digest, FileDigest::of(&[2; 10]));
         assert_eq!((saved[0].file, saved[0].offset), (1, 7));
         // Nothing of it has a name.
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);

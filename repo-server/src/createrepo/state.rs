@@ -3,7 +3,7 @@
 //! it there ([`state_file`] names it).
 //!
 //! It only saves work. A file is taken as known when its size, mtime and ctime are those of the
-//! time when it was read, and were older than that reading; a frame when its CRC-32 is right. A
+//! time when it was read, and were older than that reading; a frame when its digest is right. A
 //! state that is lost, old or damaged costs one full run.
 
 use super::scan::{Found, Look};
@@ -50,8 +50,9 @@ pub(super) struct Known {
 pub(super) struct SavedFrame {
     /// Digest of what went into it, hex.
     pub key: FileDigest,
-    /// CRC-32 of its bytes: the file may have come to harm since. Whoever may write it may as well replace it.
-    pub crc32: u32,
+    /// SHA-256 of its bytes: what is copied may be signed afterwards, so who can write to the published files must not
+    /// be able to bring in a frame of theirs.
+    pub digest: FileDigest,
     /// Number in `State::files`.
     pub file: usize,
     pub offset: u64,

@@ -1,7 +1,7 @@
 //! The state's form on disk: read and written on every run, so plain bytes rather than text.
 //!
 //! ```text
-//! "hm-createrepo 3\n" | scanned at | packages | files | frames | SHA-256 of all before (32)
+//! "hm-createrepo 2\n" | scanned at | packages | files | frames | SHA-256 of all before (32)
 //! ```
 //!
 //! A list is its count and its items; a number takes 8 bytes, little-endian; a text is its length and
@@ -12,7 +12,7 @@ use super::scan::Look;
 use super::state::{Known, SavedFrame, State};
 use repo_model::{Evr, FileDigest, HeaderDigest, Nevra};
 
-const MAGIC: &[u8] = b"hm-createrepo 3\n";
+const MAGIC: &[u8] = b"hm-createrepo 2\n";
 
 /// The bytes of a state.
 pub(super) fn encode(state: &State) -> Vec<u8> {
@@ -30,7 +30,7 @@ pub(super) fn encode(state: &State) -> Vec<u8> {
     out.number(state.frames.len() as u64);
     for frame in &state.frames {
         out.digest(frame.key.as_bytes());
-        out.number(u64::from(frame.crc32));
+        out.digest(frame.digest.as_bytes());
         out.number(frame.file as u64);
         out.number(frame.offset);
         out.number(frame.size_bytes);
@@ -54,7 +54,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
     state.frames = rest.list(|rest| {
         Some(SavedFrame {
             key: FileDigest::from_bytes(rest.digest()?),
-            crc32: u32::try_from(rest.number()?).ok()?,
+            digest: FileDigest::from_bytes(rest.digest()?),
             file: usize::try_from(rest.number()?).ok()?,
             offset: rest.number()?,
             size_bytes: rest.number()?,
@@ -213,7 +213,7 @@ mod tests {
         state.files = vec![String::new(), "primary".to_owned()];
         state.frames.push(SavedFrame {
             key: FileDigest::of(b"key"),
-            crc32: 7,
+            digest: FileDigest::of(b"frame"),
             file: 1,
             offset: 7,
             size_bytes: 8,

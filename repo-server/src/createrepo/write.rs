@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, FileTimes};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -57,20 +57,22 @@ struct Part {
 
 /// A file is given to the disk in pieces of this size.
 const SYNCED_AHEAD_BYTES: u64 = 2 << 20;
+/// Pieces that may wait for the disk; each holds a file open.
+const SYNCS_WAITING_MAX: usize = 8;
 
 /// Gives files to the disk while they grow, so that less is waited for at the end.
 #[derive(Default)]
-struct SyncAhead(Option<(Sender<File>, JoinHandle<io::Result<()>>)>);
+struct SyncAhead(Option<(SyncSender<File>, JoinHandle<io::Result<()>>)>);
 
 impl SyncAhead {
     fn begin(&mut self, file: File) {
         let (sender, _) = self.0.get_or_insert_with(|| {
-            let (sender, files) = channel::<File>();
+            let (sender, files) = sync_channel::<File>(SYNCS_WAITING_MAX);
             let sync = move || files.into_iter().try_for_each(|file| file.sync_data());
             (sender, std::thread::spawn(sync))
         });
-        // It stops at the first failure, which `finish` tells.
-        let _ = sender.send(file);
+        // It stops at the first failure, which `finish` tells. A disk that is behind has enough to do.
+        let _ = sender.try_send(file);
     }
 
     /// The system tells a failure once, so one that was met ahead counts.
