@@ -149,7 +149,7 @@ const stories = {
     await says("It is rejected, and never goes out with these bytes.");
     await says("<script>alert(9)</script>");
     await page.click("text=Log out");
-    await page.waitForURL("**/operator/log-in", { waitUntil: "load" });
+    await page.waitForURL("**/operator/log-in", { waitUntil: "networkidle" });
     await page.goto(at);
     if (!page.url().includes("/operator/log-in")) tell("the session goes on after logging out");
     await context.close();
