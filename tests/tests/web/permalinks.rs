@@ -15,6 +15,7 @@ const SHAPES: &[(&str, &str)] = &[
     ("/files", "/packages/hello/1.0-1.noarch/files"),
     ("/required-by", "/packages/hello/1.0-1.noarch/required-by"),
     ("/inside", "/inside"),
+    ("/mirrors", "/mirrors"),
     ("/builds", "/builds?stage=held"),
     ("/builds/N", "/builds/1"),
     ("/releases", "/releases"),
