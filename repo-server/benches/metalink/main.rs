@@ -213,7 +213,7 @@ impl World {
     /// The time of each answer, with so many connections.
     fn hammer(&self, clients: u32) -> Vec<Duration> {
         let stop = AtomicBool::new(false);
-        let times = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             let threads: Vec<_> = (0..clients)
                 .map(|client| {
                     let (mut stream, stop) = (self.connect(), &stop);
@@ -238,8 +238,7 @@ impl World {
                 .into_iter()
                 .flat_map(|thread| thread.join().expect("no panic"))
                 .collect()
-        });
-        times
+        })
     }
 }
 
