@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::output;
 use repo_model::FileDigest;
 use repo_model::config::{
-    Config, KeyAlgorithm, KeyBackendName, MetadataCodec, MirrorsConfig, PostQuantum,
+    Config, KeyAlgorithm, KeyBackendName, MetadataCodec, MirrorsConfig, PostQuantum, UpstreamConfig,
 };
 use repo_model::policy::Policy;
 use std::path::{Path, PathBuf};
@@ -97,6 +97,10 @@ fn settings(config: &Config) -> Table {
         .collect();
     if !repos.is_empty() {
         all.insert("repo".to_owned(), repos.into());
+    }
+    let upstreams: Vec<Value> = config.upstream.iter().map(upstream).collect();
+    if !upstreams.is_empty() {
+        all.insert("upstream".to_owned(), upstreams.into());
     }
     all.insert("mirrors".to_owned(), mirrors(&config.mirrors).into());
     all.insert("sbom".to_owned(), sbom(config).into());
@@ -197,6 +201,26 @@ fn repo_table(repo: &repo_model::config::RepoConfig) -> Table {
         ("arches", list(&repo.arches)),
         ("metadata_codec", text(codec)),
     ])
+}
+
+fn upstream(upstream: &UpstreamConfig) -> Value {
+    Value::Table(table([
+        ("name", text(&upstream.name)),
+        ("urls", list(&upstream.urls)),
+        (
+            "keys",
+            upstream
+                .keys
+                .iter()
+                .map(|key| path(key))
+                .collect::<Vec<_>>()
+                .into(),
+        ),
+        ("verify_signature", upstream.verify_signature.into()),
+        ("keep_bytes", number(upstream.keep_bytes)),
+        ("keep_days", number(upstream.keep_days)),
+        ("fresh_secs", number(upstream.fresh_secs)),
+    ]))
 }
 
 fn mirrors(mirrors: &MirrorsConfig) -> Table {
@@ -379,6 +403,30 @@ mod tests {
             name = "base"
             arches = ["x86_64", "aarch64"]
             metadata_codec = "gzip"
+            [[upstream]]
+            name = "up"
+            urls = ["https://u"]
+            keys = ["/key"]
+            verify_signature = true
+            keep_bytes = 23
+            keep_days = 24
+            fresh_secs = 25
+            [mirrors]
+            country_db = "/geo"
+            asn_db = "/asn"
+            probe_secs = 160
+            probes_at_once = 26
+            packages_per_probe = 27
+            probe_bytes = 28000000
+            slowest_bytes_per_sec = 29
+            behind_secs = 30
+            alternates = 31
+            alternates_secs = 32
+            answer_mirrors = 33
+            freshness_secs = 3400
+            history_days = 35
+            max_pending = 36
+            allow_private_addresses = true
             [sbom]
             namespace = "n"
             supplier_name = "s"
@@ -399,6 +447,7 @@ mod tests {
             allowed_uids = [8, 9]
             package_requests_per_minute = 16
             release_requests_per_minute = 17
+            freshness_max_secs = 3700
             sandbox = false
             [signer.pkcs11]
             module = "/m.so"

@@ -154,13 +154,15 @@ pub fn router(app: App) -> Router {
 
 /// Routes about registered mirrors.
 fn mirrors_routes() -> Router<App> {
-    let one = get(mirrors::one).delete(mirrors::remove);
     Router::new()
         .route(
             "/api/v1/mirrors",
             get(mirrors::list).post(mirrors::register),
         )
-        .route("/api/v1/mirrors/{name}", one)
+        .route(
+            "/api/v1/mirrors/{name}",
+            get(mirrors::one).delete(mirrors::remove),
+        )
         .route("/api/v1/mirrors/{name}/describe", post(mirrors::describe))
         .route("/api/v1/mirrors/{name}/approve", post(mirrors::approve))
         .route("/api/v1/mirrors/{name}/reject", post(mirrors::reject))
