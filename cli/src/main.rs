@@ -91,7 +91,7 @@ enum Command {
     Status(status::Args),
     /// Have a held build tried again
     Retry(status::RetryArgs),
-    /// Reject a build that is not signed yet, for good
+    /// Reject a build whose signing has not begun, for good
     Reject(status::RejectArgs),
     /// Show on a build's page which factor makes it differ
     Bisection(bisection::Args),

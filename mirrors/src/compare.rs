@@ -62,7 +62,12 @@ fn is_ours(path: &str) -> bool {
 
 /// A document about a listed package, or about the repository: `…rpm.asc`, `sbom/index.json`.
 fn is_beside(manifest: &Manifest, path: &str) -> bool {
-    let about_all = ["sbom/", "metalink.xml", "repodata/repomd.xml.key"];
+    let about_all = [
+        "sbom/",
+        "metalink.xml",
+        "freshness.json",
+        "repodata/repomd.xml.key",
+    ];
     if about_all.iter().any(|start| path.starts_with(start)) {
         return true;
     }

@@ -1,6 +1,7 @@
 //! Files below one URL, as a careful client asks for them: bounded waiting, no content coding, a
 //! bounded number of redirects.
 
+use crate::probing::is_public;
 use std::io::Read;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -112,6 +113,24 @@ impl Client {
         })
     }
 
+    /// The same files, asked for on behalf of others: redirects lead to the servers of `all`, wherever those are, and
+    /// else to public addresses alone. Through a proxy it is the proxy's business where they may lead.
+    #[must_use]
+    pub fn led_within(&self, all: &[&Self]) -> Self {
+        let led = Led {
+            origins: all
+                .iter()
+                .filter_map(|one| origin(&one.base.parse::<Uri>().ok()?))
+                .collect(),
+            resolver: DefaultResolver::default(),
+        };
+        let config = self.agent.config().clone();
+        Self {
+            agent: Agent::with_parts(config, DefaultConnector::default(), led),
+            base: self.base.clone(),
+        }
+    }
+
     /// The URL of a file.
     pub fn url(&self, path: &str) -> String {
         format!("{}/{}", self.base, encoded(path))
@@ -211,6 +230,67 @@ impl Resolver for Guard {
             )),
         }
     }
+}
+
+/// Looks names up, and lets nobody be led inside but to servers that were named.
+#[derive(Debug)]
+struct Led {
+    origins: Vec<Origin>,
+    resolver: DefaultResolver,
+}
+
+impl Resolver for Led {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &ureq::config::Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.resolver.resolve(uri, config, timeout)?;
+        let named = origin(uri).is_some_and(|to| self.origins.iter().any(|one| one.is_of(&to)));
+        // With a proxy it is the proxy's own name that is looked up.
+        if named || config.proxy().is_some() {
+            return Ok(found);
+        }
+        match found.iter().find(|address| !is_public(address.ip())) {
+            None => Ok(found),
+            Some(address) => Err(ureq::Error::Other(
+                format!(
+                    "it leads to {}, whose address {} is not a public one: name that server as an upstream, too, if that is meant",
+                    uri.host().unwrap_or_default(),
+                    address.ip()
+                )
+                .into(),
+            )),
+        }
+    }
+}
+
+/// A server, as URLs name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Origin {
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// Whether the two are one server; one at the usual port may go over to TLS.
+    fn is_of(&self, other: &Self) -> bool {
+        let usual = |port| port == 80 || port == 443;
+        let one_port = self.port == other.port || (usual(self.port) && usual(other.port));
+        self.host == other.host && one_port
+    }
+}
+
+fn origin(uri: &Uri) -> Option<Origin> {
+    let usual = match uri.scheme_str() {
+        Some("https") => 443,
+        _ => 80,
+    };
+    Some(Origin {
+        host: uri.host()?.to_ascii_lowercase(),
+        port: uri.port_u16().unwrap_or(usual),
+    })
 }
 
 fn whole(answer: Response<ureq::Body>) -> Answer {
@@ -320,6 +400,47 @@ mod tests {
         let stall = Duration::from_secs(1);
         for bad in ["ftp://x", "https://", "http:///x", "/srv", ""] {
             assert!(Client::new(bad, stall).is_err(), "{bad}");
+        }
+    }
+
+    /// A server on a free port that says this to whoever comes.
+    fn says(answer: String) -> String {
+        use std::io::{BufRead as _, BufReader, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let _ = lines.map_while(Result::ok).find(|line| line.is_empty());
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        url
+    }
+
+    #[test]
+    fn nobody_is_led_inside_but_to_servers_that_were_named() {
+        let rest = "content-length: 2\r\nconnection: close\r\n\r\nok";
+        let inside = says(format!("HTTP/1.1 200 OK\r\n{rest}"));
+        let leads = says(format!(
+            "HTTP/1.1 302 Found\r\nlocation: {inside}/x\r\n{rest}"
+        ));
+        let stall = Duration::from_secs(5);
+        let [leads, inside] = [leads, inside].map(|url| Client::new(&url, stall).unwrap());
+        let error = leads.led_within(&[&leads]).get("x", 0).err().unwrap();
+        let said = error.to_string();
+        assert!(said.contains("127.0.0.1 is not a public one"), "{said}");
+        assert!(leads.led_within(&[&leads, &inside]).get("x", 0).is_ok());
+        assert!(inside.led_within(&[&inside]).get("x", 0).is_ok());
+    }
+
+    #[test]
+    fn a_server_is_known_by_host_and_port() {
+        let origin = |text: &str| origin(&text.parse::<Uri>().unwrap()).unwrap();
+        let one = origin("http://u:p@A.example/x");
+        assert!(one.is_of(&origin("https://a.example/y")));
+        for other in ["http://a.example:8080/", "http://b.example/"] {
+            assert!(!one.is_of(&origin(other)), "{other}");
         }
     }
 

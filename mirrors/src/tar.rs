@@ -9,6 +9,9 @@ const MAX_NAME: usize = 100;
 /// Most files of one archive.
 const MAX_FILES: usize = 4_000_000;
 
+/// Largest file that [`read_files`] takes into memory, bytes.
+const MAX_READ: u64 = 256 << 20;
+
 /// Largest file that the format can hold, bytes.
 const MAX_SIZE: u64 = (8 << 30) - 1;
 
@@ -74,7 +77,8 @@ fn checksum(header: &[u8; BLOCK]) -> u32 {
     counted.sum()
 }
 
-/// Reads all files of an archive that [`write_file`] wrote.
+/// Reads all files of an archive that [`write_file`] wrote, each whole: one of more than 256 MiB is refused before a
+/// byte of it is read.
 ///
 /// * `limit_bytes`: of all contents together.
 /// * `take`: is given each file.
@@ -88,6 +92,9 @@ pub fn read_files(
         let Some((name, size)) = next_file(archive)? else {
             return Ok(());
         };
+        if size > MAX_READ {
+            return Err(bad("it holds a file that is too large"));
+        }
         left = left
             .checked_sub(size)
             .ok_or_else(|| bad("it holds more than the limit"))?;
@@ -185,6 +192,10 @@ mod tests {
             assert!(read(&changed, 2_000).is_err(), "changed at {at}");
         }
         assert!(write_file(&mut Vec::new(), &"x".repeat(101), b"").is_err());
+        let mut large = Vec::new();
+        write_header(&mut large, "large", MAX_READ + 1).unwrap();
+        let refused = read(&large, u64::MAX).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
 
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.tar");

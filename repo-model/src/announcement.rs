@@ -16,6 +16,10 @@ pub const MAX_ACTOR_BYTES: usize = 255;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChannelMove {
+    /// Number of the move at the server, so that the same move made twice is two statements. 0 in statements from
+    /// before moves had numbers.
+    #[serde(default)]
+    pub number: u64,
     /// Which.
     pub channel: ChannelName,
     /// Where it pointed; none before its first release.
@@ -31,6 +35,17 @@ pub struct ChannelMove {
 }
 
 impl ChannelMove {
+    /// Cuts the actor's name to what the signer takes: a long name must not keep a move out of the log.
+    #[must_use]
+    pub fn with_short_actor(mut self) -> Self {
+        let mut end = self.actor.len().min(MAX_ACTOR_BYTES);
+        while !self.actor.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.actor.truncate(end);
+        self
+    }
+
     /// `promoted`, `rolled back`, or `moved` when there was nothing before.
     pub fn word(&self) -> &'static str {
         match self.from {
@@ -45,6 +60,10 @@ impl ChannelMove {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeySet {
+    /// When the signer said so, by its clock: keys that are again what they were are another statement. None in
+    /// what was not signed, and in statements from before they had a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_at: Option<Timestamp>,
     /// URI that names the signer in its summaries.
     pub verifier: String,
     /// SHA-256 of the policy file in force: it names rebuilders, builders, waiver signers and witnesses.
@@ -74,7 +93,7 @@ pub struct AnnouncedKey {
 }
 
 impl KeySet {
-    /// What an identity comes to.
+    /// What an identity comes to, said at no time yet.
     pub fn of(identity: &Identity) -> Self {
         let log_keys = [Some(&identity.log_key), identity.log_cosigner_key.as_ref()];
         let log_keys = log_keys.into_iter().flatten().filter(|key| !key.is_empty());
@@ -86,6 +105,7 @@ impl KeySet {
             public: FileDigest::of(key.public.as_bytes()),
         });
         Self {
+            said_at: None,
             verifier: identity.verifier_id.clone(),
             policy: identity.policy,
             policy_version: identity.policy_version,
@@ -94,7 +114,7 @@ impl KeySet {
         }
     }
 
-    /// What is other than it was, one clause each; empty when nothing is.
+    /// What is other than it was, one clause each; empty when nothing is. When it was said does not matter.
     pub fn changes_since(&self, before: &Self) -> Vec<String> {
         let mut changes = Vec::new();
         if self.policy != before.policy {
@@ -144,6 +164,7 @@ mod tests {
             public: FileDigest::of(label.as_bytes()),
         };
         KeySet {
+            said_at: None,
             verifier: "https://signer.example".to_owned(),
             policy: FileDigest::of(b"policy"),
             policy_version: 3,
@@ -181,7 +202,9 @@ mod tests {
                 "package-key9 is new: a package key, current",
             ),
         ];
-        assert!(set().changes_since(&set()).is_empty());
+        let mut later = set();
+        later.said_at = Some(Timestamp::from_unix_secs(7));
+        assert!(later.changes_since(&set()).is_empty());
         for (change, words) in table {
             let mut other = set();
             change(&mut other);
@@ -193,6 +216,7 @@ mod tests {
     #[test]
     fn a_move_is_called_what_it_is() {
         let moved = |from: Option<u64>, to| ChannelMove {
+            number: 1,
             channel: "stable".parse().unwrap(),
             from: from.map(ReleaseId),
             to: ReleaseId(to),
@@ -206,6 +230,15 @@ mod tests {
             (Some(2), 1, "rolled back"),
         ] {
             assert_eq!(moved(from, to).word(), word);
+        }
+        let named = |actor: String| ChannelMove {
+            actor,
+            ..moved(None, 1)
+        };
+        for (name, bytes) in [("o".repeat(255), 255), ("é".repeat(200), 254)] {
+            let short = named(name.clone()).with_short_actor();
+            assert_eq!(short.actor.len(), bytes);
+            assert!(name.starts_with(&short.actor));
         }
     }
 }

@@ -203,25 +203,6 @@ impl Fresh {
             None => Err(FreshnessError::NoRepository { place, release }),
         }
     }
-
-    /// Whether this is the current `repomd.xml` of any of the channel's repositories: for a copy that does not
-    /// say where it belongs.
-    pub fn check_any(&self, repomd: FileDigest) -> Result<(), FreshnessError> {
-        let digests = || {
-            self.0
-                .subject
-                .iter()
-                .filter_map(|subject| subject.digest.get("sha256"))
-        };
-        if digests().any(|digest| *digest == repomd.to_hex()) {
-            return Ok(());
-        }
-        let place = format!("with a repomd.xml of SHA-256 {repomd}");
-        Err(FreshnessError::NoRepository {
-            place,
-            release: self.freshness().release,
-        })
-    }
 }
 
 #[cfg(test)]
@@ -294,8 +275,6 @@ mod tests {
             frozen.contains("of release 12, which is current"),
             "{frozen}"
         );
-        fresh.check_any(FileDigest::of(b"repomd 12")).unwrap();
-        assert!(fresh.check_any(FileDigest::of(b"repomd 11")).is_err());
     }
 
     #[test]

@@ -5,10 +5,14 @@ use crate::app::{App, now};
 use crate::db::builds::BuildRow;
 use crate::db::{self, DbError};
 use crate::jobs::{self, rebuilding};
+use repo_model::Timestamp;
 use repo_model::policy::Reason;
 use repo_model::stage::{Event, Stage, StageError};
 use repo_model::wire::status::MAX_REASON_CHARS;
 use rusqlite::Transaction;
+
+/// The job that asks the signer (`jobs/sign.rs`).
+const SIGN: &str = "sign";
 
 /// A decision was not taken; nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -19,12 +23,12 @@ pub enum DecisionError {
     /// The build is in a stage where this cannot happen. Read it again; do not retry.
     #[error(transparent)]
     Stage(StageError),
-    /// The build is signed or out: only the policy can take it back now.
+    /// The build is signed, out, or the signer was asked to sign it: only the policy can take it back now.
     #[error("build {build_id} is {stage} and cannot be rejected any more")]
     TooLate {
         /// Which.
         build_id: u64,
-        /// Where it is.
+        /// Where it is, in words.
         stage: &'static str,
     },
     /// The caller's fault.
@@ -69,7 +73,8 @@ pub async fn retry(app: &App, actor: &str, build_id: u64) -> Result<(), Decision
 ///
 /// * `reason`: shown to everybody; trimmed, 1 to [`MAX_REASON_CHARS`] characters.
 ///
-/// What is signed may be in a release that is being made: a revocation in the policy takes that back.
+/// That holds until the signer is asked for the first signature: it remembers what it signed for ever, and would
+/// hold a mended build of the same names. From then on a revocation in the policy takes the build back.
 pub async fn reject(
     app: &App,
     actor: &str,
@@ -96,13 +101,14 @@ fn turn_away(
     reason: String,
 ) -> Result<(), DecisionError> {
     let build = known(tx, build_id)?;
-    match build.stage {
-        // A signature that is being made is recorded nowhere once this is.
-        Stage::Received | Stage::Approved | Stage::Held { .. } => {}
+    let over = match build.stage {
+        Stage::Received | Stage::Approved | Stage::Held { .. } => signing(tx, build_id)?,
         Stage::Rejected { .. } | Stage::Signed | Stage::Published { .. } => {
-            let stage = build.stage.name();
-            return Err(DecisionError::TooLate { build_id, stage });
+            Some(build.stage.name())
         }
+    };
+    if let Some(stage) = over {
+        return Err(DecisionError::TooLate { build_id, stage });
     }
     let about = format!("build {build_id}");
     db::audit(tx, now(), actor, "reject", &about, &reason)?;
@@ -110,6 +116,21 @@ fn turn_away(
     db::builds::advance(tx, build_id, Event::Rejected(reasons), now())?;
     db::jobs::drop_waiting(tx, build_id)?;
     Ok(())
+}
+
+/// How far signing has come, when it has begun: nobody but the signer knows then which names it remembers.
+fn signing(tx: &Transaction<'_>, build_id: u64) -> Result<Option<&'static str>, DbError> {
+    let packages = db::builds::packages(tx, build_id)?;
+    if packages.iter().any(|package| package.signed.is_some()) {
+        return Ok(Some("partly signed"));
+    }
+    let work = db::jobs::of_build(tx, build_id)?;
+    let begun = work.iter().any(|job| {
+        // A run that ended with the server's process is due since 1970 and counts no attempt.
+        let lost = job.run_at == Timestamp::from_unix_secs(0);
+        job.name == SIGN && (job.state == "running" || job.attempt > 0 || lost)
+    });
+    Ok(begun.then_some("being signed"))
 }
 
 fn known(tx: &Transaction<'_>, build_id: u64) -> Result<BuildRow, DecisionError> {
@@ -155,4 +176,46 @@ fn try_again(tx: &Transaction<'_>, app: &App, build: &BuildRow) -> Result<(), Db
     jobs::retry_sboms(tx, build_id)?;
     rebuilding::changed(tx, app, build_id)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::params;
+
+    fn build(tx: &Transaction<'_>, build_id: u64) -> Result<(), DbError> {
+        tx.execute(
+            "INSERT INTO builds VALUES (?1, ?1, 'base', 'x-1-1.src', 'x', '', '', NULL, '', 0, 0, 'approved', '{}')",
+            params![build_id],
+        )?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn signing_has_begun_with_the_first_run_of_its_job_and_not_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = db::Db::open(&dir.path().join("hallmark.db")).unwrap();
+        let done: Result<(), DbError> = db
+            .write(|tx| {
+                build(tx, 1)?;
+                build(tx, 2)?;
+                assert_eq!(signing(tx, 1)?, None);
+                db::jobs::enqueue(tx, SIGN, "1", Some(1), 5_000)?;
+                db::jobs::enqueue(tx, "judge", "2", Some(2), 0)?;
+                assert_eq!(signing(tx, 1)?, None, "it only waits");
+                let lease = || db::jobs::lease(tx, 9_000, 60, &["judge"]);
+                assert!(lease()?.is_some());
+                assert_eq!(signing(tx, 1)?, Some("being signed"));
+                // The server was killed meanwhile.
+                db::jobs::release(tx, None, &[])?;
+                assert_eq!(signing(tx, 1)?, Some("being signed"));
+                let run = lease()?.expect("it runs again");
+                db::jobs::put_back(tx, &run, "the signer is away", 10_000)?;
+                assert_eq!(signing(tx, 1)?, Some("being signed"));
+                assert_eq!(signing(tx, 2)?, None, "another build's job");
+                Ok(())
+            })
+            .await;
+        done.unwrap();
+    }
 }

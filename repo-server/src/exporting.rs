@@ -2,6 +2,7 @@
 //! store. The server may run or not; only its database and its objects are read.
 
 use crate::beside;
+use crate::db::channels::FreshnessRow;
 use crate::db::releases::{ReleaseRepoRow, ReleaseRow};
 use crate::db::{self, Db, DbError};
 use crate::http::keys::{KEY_FILES, key_file, remembered, repo_file_text};
@@ -13,7 +14,7 @@ use mirrors::reading::{REPOMD_MAX_BYTES, XmlError};
 use repo_model::config::Config;
 use repo_model::manifest::MANIFEST;
 use repo_model::wire::signer::{Identity, KeyRole};
-use repo_model::{ChannelName, FileDigest, ReleaseId};
+use repo_model::{ChannelName, FileDigest, ReleaseId, Timestamp, freshness};
 use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -89,6 +90,7 @@ pub async fn tree(config: &Config, selection: Selection) -> Result<Tree, Exporti
         public_url: config.server.public_url.to_string(),
         identity,
         config: config.clone(),
+        now: crate::app::now(),
     };
     let db = Db::open(&path)?;
     db.read(move |connection| {
@@ -104,6 +106,7 @@ struct Planner {
     objects: PathBuf,
     public_url: String,
     identity: Identity,
+    now: Timestamp,
 }
 
 impl Planner {
@@ -119,6 +122,7 @@ impl Planner {
             self.add_release(connection, &mut tree, channel.as_str(), *release)?;
             let text = repo_file_text(&self.config, channel, false);
             tree.pointers.push(bytes(format!("{channel}.repo"), text));
+            self.add_freshness(connection, &mut tree, channel, *release)?;
         }
         self.add_keys(&mut tree)?;
         Ok(tree)
@@ -140,6 +144,29 @@ impl Planner {
             let base = format!("{root}/{}/{}", repo.repo, repo.arch);
             self.add_packages(connection, tree, &base, release, repo)?;
             self.add_metadata(connection, tree, &base, &row, repo)?;
+        }
+        Ok(())
+    }
+
+    /// What the signer said last about the channel, while that holds.
+    fn add_freshness(
+        &self,
+        connection: &Connection,
+        tree: &mut Tree,
+        channel: &ChannelName,
+        release: ReleaseId,
+    ) -> Result<(), ExportingError> {
+        let said = db::channels::freshness(connection, channel)?;
+        let Some(said) = said.filter(|said| holds(said, release, self.now)) else {
+            return Ok(());
+        };
+        let repos = db::releases::repos(connection, release)?;
+        let places = repos
+            .iter()
+            .map(|repo| format!("{channel}/{}/{}", repo.repo, repo.arch));
+        for place in places.chain([channel.to_string()]) {
+            let path = format!("{place}/{}", freshness::FILE);
+            tree.pointers.push(bytes(path, said.envelope.clone()));
         }
         Ok(())
     }
@@ -275,6 +302,10 @@ fn bytes(path: String, text: String) -> Entry {
     }
 }
 
+fn holds(said: &FreshnessRow, release: ReleaseId, now: Timestamp) -> bool {
+    said.release == release && now < said.expires
+}
+
 /// The channels that are wanted, with the release of each.
 fn channels(
     connection: &Connection,
@@ -302,4 +333,23 @@ fn read_small(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
     let mut file = std::fs::File::open(path)?.take(REPOMD_MAX_BYTES);
     file.read_to_end(&mut out)?;
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_freshness_statement_is_exported_while_it_holds_and_for_the_release_that_it_is_about() {
+        let at = Timestamp::from_unix_secs;
+        let said = FreshnessRow {
+            release: ReleaseId(3),
+            envelope: String::new(),
+            issued: at(1_000),
+            expires: at(3_000),
+        };
+        assert!(holds(&said, ReleaseId(3), at(2_999)));
+        assert!(!holds(&said, ReleaseId(3), at(3_000)));
+        assert!(!holds(&said, ReleaseId(4), at(2_000)));
+    }
 }

@@ -3,6 +3,7 @@
 
 use crate::db::tokens as rows;
 use crate::db::{Db, DbError};
+use repo_model::wire::operator::MAX_TOKEN_NAME_CHARS;
 use repo_model::{FileDigest, MirrorName, RepoName, Timestamp};
 use std::fmt;
 use std::path::Path;
@@ -94,6 +95,11 @@ pub enum TokenError {
     /// The database failed; retrying is safe.
     #[error(transparent)]
     Db(#[from] DbError),
+    /// The name is not one that can be listed and kept in the audit trail. The caller's fault.
+    #[error(
+        "a token's name has 1 to {MAX_TOKEN_NAME_CHARS} characters and at most {MAX_NAME_BYTES} bytes, none of them a control character"
+    )]
+    BadName,
     /// The system gave no random bytes; retrying may help.
     #[error("the system gave no random bytes")]
     Random,
@@ -104,6 +110,9 @@ pub enum TokenError {
         id: u64,
     },
 }
+
+/// Longest name of a token, bytes.
+const MAX_NAME_BYTES: usize = 200;
 
 /// Who acts when somebody works on the data directory itself, in the audit trail.
 const LOCAL: &str = "local administrator";
@@ -137,6 +146,7 @@ pub(crate) async fn create_in(
     new: NewToken,
     now: Timestamp,
 ) -> Result<CreatedToken, TokenError> {
+    check_name(&new.name)?;
     let secret = new_secret()?;
     let digest = secret_digest(&secret);
     let scopes: Vec<_> = new.scopes.iter().map(Scope::to_string).collect();
@@ -151,6 +161,19 @@ pub(crate) async fn create_in(
         })
         .await?;
     Ok(CreatedToken { id, secret })
+}
+
+/// The same for everybody who makes tokens, on the command line, the pages and over the API.
+fn check_name(name: &str) -> Result<(), TokenError> {
+    let chars = name.chars().count();
+    let good = !name.trim().is_empty()
+        && chars <= MAX_TOKEN_NAME_CHARS
+        && name.len() <= MAX_NAME_BYTES
+        && !name.chars().any(char::is_control);
+    match good {
+        true => Ok(()),
+        false => Err(TokenError::BadName),
+    }
 }
 
 /// 256 random bits as 64 hex digits.
@@ -232,4 +255,19 @@ pub(crate) fn parse_scopes(text: &str) -> Vec<Scope> {
 fn open(data_dir: &Path) -> Result<Db, TokenError> {
     std::fs::create_dir_all(data_dir).map_err(TokenError::DataDir)?;
     Ok(Db::open(&crate::layout::database(data_dir))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_s_name_is_short_in_characters_and_in_bytes() {
+        for good in ["ci", "Zoë's laptop", &"x".repeat(100), &"é".repeat(100)] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "  ", "a\nb", &"x".repeat(101), &"\u{1f511}".repeat(51)] {
+            assert!(matches!(check_name(bad), Err(TokenError::BadName)), "{bad}");
+        }
+    }
 }

@@ -9,11 +9,16 @@ use repo_model::RepoName;
 use repo_model::config::{Config, UpstreamConfig};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 /// Longest wait for the start of upstream's answer, and for each next piece of it.
 const STALL: Duration = Duration::from_secs(20);
+
+/// What is kept is brought to the disk, and swept, this often.
+const TEND_EACH: Duration = Duration::from_secs(600);
+/// Whether they are served still is looked at this often.
+const LOOK_EACH: Duration = Duration::from_secs(10);
 
 /// All of them by name.
 pub type Upstreams = HashMap<RepoName, Arc<Pull>>;
@@ -52,6 +57,9 @@ pub enum UpstreamError {
         #[source]
         source: VerifyError,
     },
+    /// No thread can be had for looking after them.
+    #[error("cannot look after the upstreams")]
+    Thread(#[source] std::io::Error),
     /// What is kept of it cannot be used.
     #[error("upstream {name}")]
     Kept {
@@ -91,7 +99,30 @@ pub fn open(config: &Config) -> Result<Upstreams, UpstreamError> {
         pull.sweep();
         all.insert(name, Arc::new(pull));
     }
+    if !all.is_empty() {
+        let pulls: Vec<_> = all.values().map(Arc::downgrade).collect();
+        std::thread::Builder::new()
+            .name("upstreams".to_owned())
+            .spawn(move || tend(&pulls))
+            .map_err(UpstreamError::Thread)?;
+    }
     Ok(all)
+}
+
+/// Looks after what is kept for as long as it is served.
+fn tend(pulls: &[Weak<Pull>]) {
+    let mut tended = Instant::now();
+    while pulls.iter().any(|pull| pull.strong_count() > 0) {
+        std::thread::sleep(LOOK_EACH);
+        if tended.elapsed() < TEND_EACH {
+            continue;
+        }
+        for pull in pulls.iter().filter_map(Weak::upgrade) {
+            pull.settle();
+            pull.sweep();
+        }
+        tended = Instant::now();
+    }
 }
 
 fn places(upstream: &UpstreamConfig) -> Result<Vec<Upstream>, UpstreamError> {

@@ -87,6 +87,9 @@ impl Seen {
         let Some(head) = keys.find_map(|key| Checkpoint::open(note, key).ok()) else {
             return Ok(());
         };
+        if repo_model::verify::cosigned(&trust.trust.log_cosigners, note, &head).is_err() {
+            return Ok(());
+        }
         let root = head.root.to_base64();
         let known = self.log.as_ref().filter(|log| log.origin == head.origin);
         if let Some(known) = known {

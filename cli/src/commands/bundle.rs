@@ -72,6 +72,9 @@ struct CreateArgs {
     /// The private key that signs it
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
+    /// The tree's name, by which the other side knows what belongs there [default: the directory's name]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// What `hallmark bundle have` printed on the other side [default: nothing is there]
     #[arg(long, value_name = "FILE")]
     have: Option<PathBuf>,
@@ -103,6 +106,9 @@ struct ApplyArgs {
     /// Take a bundle that was made before the last one applied
     #[arg(long)]
     allow_older: bool,
+    /// Take a bundle of another tree than the one that is there
+    #[arg(long)]
+    other_tree: bool,
     /// Write what became of each file as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -146,9 +152,11 @@ fn run_create(args: &CreateArgs) -> Result<(), Failure> {
             })?
         }
     };
+    let tree = tree_name(args)?;
     let created = now();
     let request = Create {
         directory: &args.directory,
+        tree: &tree,
         have: &have,
         created,
         expires: created.plus_secs(i64::from(args.days) * 86_400),
@@ -183,6 +191,22 @@ fn run_create(args: &CreateArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What was said, else the directory's own name.
+fn tree_name(args: &CreateArgs) -> Result<String, Failure> {
+    if let Some(name) = &args.name {
+        return Ok(name.clone());
+    }
+    // The name of `.` is the name of the directory that it is.
+    let path = std::path::absolute(&args.directory).ok();
+    let name = path.as_deref().and_then(Path::file_name);
+    let name = name.map(|name| name.to_string_lossy().into_owned());
+    name.ok_or_else(|| {
+        let directory = args.directory.display();
+        Failure::usage(format!("{directory} does not tell the tree's name"))
+            .with_hint("--name does")
+    })
+}
+
 fn run_apply(args: &ApplyArgs) -> Result<(), Failure> {
     let mut trusted: Vec<StatementPublicKey> = Vec::new();
     for path in &args.trust {
@@ -198,6 +222,7 @@ fn run_apply(args: &ApplyArgs) -> Result<(), Failure> {
         grace: Duration::from_secs(u64::from(args.delete_after) * 3600),
         now: now(),
         allow_older: args.allow_older,
+        allow_other_tree: args.other_tree,
     };
     let telling = Telling::new(args.report.as_deref())?;
     let outcome = match args.bundle.as_os_str() == "-" {
@@ -230,6 +255,9 @@ fn failure(error: BundleError) -> Failure {
         BundleError::Older { .. } => {
             Some("if a release was taken back, --allow-older follows it; else somebody replays it")
         }
+        BundleError::OtherTree { .. } => Some(
+            "look at the bundle and the directory once more; if that tree is to be there from now on, --other-tree",
+        ),
         BundleError::Lacking { .. } => {
             Some("run `hallmark bundle have` here, and have a bundle made with its list")
         }
@@ -237,6 +265,7 @@ fn failure(error: BundleError) -> Failure {
         | BundleError::Local { .. }
         | BundleError::Changed { .. }
         | BundleError::Malformed { .. }
+        | BundleError::Name { .. }
         | BundleError::Sign(_)
         | BundleError::Export(_) => None,
     };

@@ -8,15 +8,18 @@ use crate::output;
 use crate::verify::TrustDir;
 use repo_model::FileDigest;
 use repo_model::dsse::Envelope;
-use repo_model::log::{Checkpoint, Note, Tile, VerifierKey, read_bundle};
+use repo_model::log::{Checkpoint, Note, Tile, read_bundle};
 use repo_model::monitor::{Finding, Memory, witnessed};
 use repo_model::release::{ListedPackage, ReleaseDocument, read_package_list};
 use repo_model::statement::{RELEASE, Statement};
+use repo_model::verify::{Trust, cosigned};
 use repo_model::wire::signer::PublishedKey;
 use repo_model::wire::status::{ChannelStatus, ReleaseStatus};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use ureq::Body;
+use ureq::http::Response;
 
 /// Entries in a full bundle.
 const FULL: u64 = 256;
@@ -101,90 +104,112 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
+/// One look. An alarm is its result, whatever else goes wrong after it.
 fn look(args: &Args, client: &Client, trust: &TrustDir) -> Result<(), Failure> {
-    let mut memory = recall(&args.state)?;
-    let mut alarms = 0_u64;
-    let mut say = |finding: &Finding| -> Result<(), Failure> {
-        alarms += u64::from(finding.is_alarm());
-        if args.json {
-            let json = serde_json::to_string(finding).map_err(Failure::failed)?;
-            return output::line(json);
-        }
-        let word = if finding.is_alarm() { "ALARM" } else { "note" };
-        output::line(format!("{word}: {finding}"))
+    let mut teller = Teller {
+        as_json: args.json,
+        alarms: 0,
     };
-    let (note, head) = head(client, &trust.trust.log_keys)?;
-    let before = memory.frontier.size();
-    let followed = match memory.precedes(&head) {
-        Err(shrunk) => {
-            say(&shrunk)?;
-            false
-        }
-        Ok(()) => {
-            let mut next = memory.clone();
-            for finding in read_on(client, &mut next, &head, trust)? {
-                say(&finding)?;
-            }
-            match next.arrived(&head) {
-                Ok(()) => {
-                    memory = next;
-                    true
-                }
-                Err(forked) => {
-                    say(&forked)?;
-                    false
-                }
-            }
-        }
-    };
-    // What is compared with a log that lies would say nothing.
-    if followed {
-        for finding in beside(args, client, &memory, trust, &note)? {
-            say(&finding)?;
-        }
-        for finding in served(args, client, &memory, trust)? {
-            say(&finding)?;
-        }
-        keep(&args.state, &memory)?;
-        if let Some(dir) = &args.publish {
-            monitor_index::publish(dir, &memory, &head, before)?;
-        }
+    let compared = compare(args, client, trust, &mut teller);
+    if teller.alarms == 0 {
+        return compared.map(output::note);
     }
-    if alarms > 0 {
-        return Err(
-            Failure::failed(format!("{alarms} alarms about {}", args.url))
-                .with_hint("keep the state file: it is the proof of what was shown before"),
-        );
+    if let Err(failure) = compared {
+        output::note(failure.message());
     }
-    let (size, new) = (head.size, head.size - before);
-    output::note(format!(
-        "{}: {size} entries, {new} of them new; no alarm",
-        head.origin
-    ));
-    Ok(())
+    Err(
+        Failure::failed(format!("{} alarms about {}", teller.alarms, args.url))
+            .with_hint("keep the state file: it is the proof of what was shown before"),
+    )
 }
 
-fn head(client: &Client, keys: &[VerifierKey]) -> Result<(Note, Checkpoint), Failure> {
+/// Tells people what was found, and counts.
+struct Teller {
+    as_json: bool,
+    alarms: u64,
+}
+
+impl Teller {
+    fn tell(&mut self, findings: &[Finding]) -> Result<(), Failure> {
+        // All of them count, also when nobody can be told.
+        let alarms = findings.iter().filter(|finding| finding.is_alarm());
+        self.alarms += alarms.count() as u64;
+        for finding in findings {
+            if self.as_json {
+                output::line(serde_json::to_string(finding).map_err(Failure::failed)?)?;
+                continue;
+            }
+            let word = if finding.is_alarm() { "ALARM" } else { "note" };
+            output::line(format!("{word}: {finding}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads on and compares, and keeps what was read when it leads to the signed root; returns what to say when
+/// nothing is wrong.
+fn compare(
+    args: &Args,
+    client: &Client,
+    trust: &TrustDir,
+    teller: &mut Teller,
+) -> Result<String, Failure> {
+    let mut memory = recall(&args.state)?;
+    let (note, head) = head(client, &trust.trust)?;
+    let before = memory.frontier.size();
+    let said = || {
+        let (size, new) = (head.size, head.size.saturating_sub(before));
+        format!(
+            "{}: {size} entries, {new} of them new; no alarm",
+            head.origin
+        )
+    };
+    // What is compared with a log that lies would say nothing.
+    if let Err(shrunk) = memory.precedes(&head) {
+        return teller.tell(&[shrunk]).map(|()| said());
+    }
+    let mut findings = Vec::new();
+    let read = read_on(client, &mut memory, &head, trust, &mut findings);
+    teller.tell(&findings)?;
+    read?;
+    if let Err(forked) = memory.arrived(&head) {
+        return teller.tell(&[forked]).map(|()| said());
+    }
+    let mut findings = Vec::new();
+    let shown = beside(args, client, &mut memory, trust, &note, &mut findings);
+    let released = served(args, client, &memory, trust).map(|found| findings.extend(found));
+    teller.tell(&findings)?;
+    keep(&args.state, &memory)?;
+    if let Some(dir) = &args.publish {
+        monitor_index::publish(dir, &memory, &head, before)?;
+    }
+    shown.and(released).map(|()| said())
+}
+
+fn head(client: &Client, trust: &Trust) -> Result<(Note, Checkpoint), Failure> {
     let text = client.get_text("/log/checkpoint")?;
     let note = Note::parse(text.as_bytes()).map_err(Failure::failed)?;
     let mut problem = "the trust folder has no log.pub".to_owned();
-    for key in keys {
+    for key in &trust.log_keys {
         match Checkpoint::open(&note, key) {
-            Ok(head) => return Ok((note, head)),
+            Ok(head) => match cosigned(&trust.log_cosigners, &note, &head) {
+                Ok(()) => return Ok((note, head)),
+                Err(why) => problem = why,
+            },
             Err(error) => problem = error.to_string(),
         }
     }
     Err(Failure::failed(format!("the head of the log: {problem}")))
 }
 
-/// Takes in every entry up to `head`.
+/// Takes in every entry up to `head`. What was found before an error is among the findings, too.
 fn read_on(
     client: &Client,
     memory: &mut Memory,
     head: &Checkpoint,
     trust: &TrustDir,
-) -> Result<Vec<Finding>, Failure> {
-    let mut findings = Vec::new();
+    findings: &mut Vec<Finding>,
+) -> Result<(), Failure> {
     while memory.frontier.size() < head.size {
         let index = memory.frontier.size() / FULL;
         let width = (head.size - index * FULL).min(FULL);
@@ -215,29 +240,32 @@ fn read_on(
             findings.extend(memory.take(entry, envelope.as_ref(), &trust.trust.statement_keys));
         }
     }
-    Ok(findings)
+    Ok(())
 }
 
-/// The envelope with this digest; none when it is not to be had or is something else.
+/// The envelope with this digest; none when the server says that there is none, or hands out something else. Whoever
+/// gives no answer, or asks to be left alone for a while, has not said that.
 fn envelope(client: &Client, digest: FileDigest) -> Result<Option<Envelope>, Failure> {
-    let bytes = match fetch(client, &format!("/evidence/sha256/{digest}")) {
-        Ok(bytes) => bytes,
-        Err(failure) if failure.exit == Exit::Failed => return Ok(None),
-        Err(failure) => return Err(failure),
+    let path = format!("/evidence/sha256/{digest}");
+    let bytes = match client.get(&path) {
+        Ok(answer) => read_body(answer, &path)?,
+        Err(error) if error.refused_with() == Some(404) => return Ok(None),
+        Err(error) => return Err(error.into()),
     };
     let is_it = FileDigest::of(&bytes) == digest;
     Ok(Envelope::from_json(&bytes).ok().filter(|_| is_it))
 }
 
-/// What witnesses say of the head, and what channels and keys are shown.
+/// What witnesses say of the head, and what channels and keys are shown. What was found before an error is among the
+/// findings, too.
 fn beside(
     args: &Args,
     client: &Client,
-    memory: &Memory,
+    memory: &mut Memory,
     trust: &TrustDir,
     head: &Note,
-) -> Result<Vec<Finding>, Failure> {
-    let mut findings = Vec::new();
+    findings: &mut Vec<Finding>,
+) -> Result<(), Failure> {
     if let Some(policy) = trust.trust.witness_policy() {
         let hours = args.max_head_age.map(i64::from);
         let limit = hours.map(|hours| now().plus_secs(-3_600 * hours));
@@ -247,7 +275,7 @@ fn beside(
     findings.extend(memory.pointing(&channels, now()));
     let keys: Vec<PublishedKey> = client.get_json("/keys/keys.json")?;
     findings.extend(memory.shown(&keys, now()));
-    Ok(findings)
+    Ok(())
 }
 
 /// Compares the newest release with the log.
@@ -290,7 +318,10 @@ fn served(
 }
 
 fn fetch(client: &Client, path: &str) -> Result<Vec<u8>, Failure> {
-    let answer = client.get(path)?;
+    read_body(client.get(path)?, path)
+}
+
+fn read_body(answer: Response<Body>, path: &str) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let body = answer.into_body().into_with_config().limit(MAX_BYTES);
     body.reader()
@@ -320,4 +351,25 @@ fn keep(path: &Path, memory: &Memory) -> Result<(), Failure> {
     file.write_all(&json).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     std::fs::rename(&new, path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Answer, Server};
+
+    #[test]
+    fn only_an_answer_that_there_is_none_is_a_missing_statement() {
+        let asked = |status: u16| {
+            let server = Server::start(move |_| Answer::json(status, "{}"));
+            let client = Client::new(&server.url(), None).unwrap();
+            envelope(&client, FileDigest::of(b"statement"))
+        };
+        for status in [404, 200] {
+            assert!(asked(status).unwrap().is_none(), "{status}");
+        }
+        for status in [403, 429, 500, 503, 0] {
+            assert!(asked(status).is_err(), "{status}");
+        }
+    }
 }

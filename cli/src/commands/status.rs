@@ -127,7 +127,8 @@ pub fn retry(args: &RetryArgs) -> Result<(), Failure> {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The build never goes out with these bytes, and its packages' names are free again: publish another build with a
-higher release. This cannot be taken back. What is signed already is taken back by a revocation in the policy.
+higher release. This cannot be taken back. Once signing has begun it is refused: end the build by a revocation in the
+policy, and publish the mended one with a higher release.
 
 EXAMPLES:
   hallmark reject 17 --reason 'built from the wrong branch'")]

@@ -220,7 +220,7 @@ fn failure(error: TokenError) -> Failure {
         TokenError::DataDir(_) | TokenError::Db(_) => Some(
             "tokens are made on the server's machine, by a user who can write its data directory",
         ),
-        TokenError::Random => None,
+        TokenError::BadName | TokenError::Random => None,
     };
     let failure = Failure::failed(error);
     match hint {

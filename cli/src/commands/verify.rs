@@ -90,6 +90,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             .with_hint("`hallmark trust fetch --server URL -o DIR` makes such a folder")
     })?;
     let targets = targets(args)?;
+    if args.remember.is_some() && targets.iter().any(|target| is_pack(target)) {
+        return Err(Failure::usage(
+            "--remember follows the log of a server, and a pack is of the past",
+        )
+        .with_hint("verify the pack without --remember"));
+    }
     let mut chains = Vec::new();
     let mut strangers = 0_u64;
     for target in &targets {
@@ -112,9 +118,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             }
         }
     }
-    let gone_on = remembered(args, &trust);
+    let Err(failure) = remembered(args, &trust) else {
+        return report(args, &chains, strangers);
+    };
+    // First, so that a broken chain, which ends the command, too, does not keep it from being said.
+    output::note(failure.message());
     report(args, &chains, strangers)?;
-    gone_on
+    Err(Failure::new(
+        failure.exit,
+        "the head of the log was not remembered",
+    ))
 }
 
 /// After the packages: a head that is older than their proofs would look as if the log had shrunk.
@@ -123,7 +136,12 @@ fn remembered(args: &Args, trust: &TrustDir) -> Result<(), Failure> {
         return Ok(());
     };
     let source = source(args, target)?;
-    let seen = remember(&*source, &trust.trust.log_keys, path);
+    let seen = remember(
+        &*source,
+        &trust.trust.log_keys,
+        &trust.trust.log_cosigners,
+        path,
+    );
     seen.map_err(|error| match error {
         RememberError::Source(error) => unanswered(error),
         RememberError::File { .. } | RememberError::NoHead { .. } => Failure::usage(error),

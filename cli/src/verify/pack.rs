@@ -14,7 +14,7 @@ use std::io::{self, Cursor, Read, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-/// Most bytes of one pack, unpacked.
+/// Most bytes of one pack, unpacked; one file of it is read whole and is much smaller.
 const MAX_BYTES: u64 = 8 << 30;
 /// What may follow the last file, bytes: the archive's end.
 const MAX_TRAILER: u64 = 64 << 10;

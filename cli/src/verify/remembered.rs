@@ -9,6 +9,7 @@ use repo_model::log::{
     Checkpoint, HashSource, NodeHash, Note, Tile, VerifierKey, consistency_proof, root,
     verify_consistency,
 };
+use repo_model::verify::cosigned;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Write as _};
@@ -65,16 +66,19 @@ pub enum RememberError {
 
 /// Checks that the log's head goes on from the one in the file, and keeps the new one in its place.
 ///
-/// * `keys`: of the logs that are trusted.
+/// * `keys`: of the logs that are trusted; `cosigners`: further keys of theirs, whose signatures a new head must
+///   carry. The head in the file counts as it is: it was looked at when it was kept.
 ///
 /// Returns the sizes of the head that was seen before (none the first time) and now.
 pub fn remember(
     source: &dyn Source,
     keys: &[VerifierKey],
+    cosigners: &[VerifierKey],
     path: &Path,
 ) -> Result<(Option<u64>, u64), RememberError> {
     let bytes = source.fetch(&Item::Checkpoint)?.unwrap_or_default();
     let (note, head) = open(&bytes, keys).map_err(RememberError::Untrusted)?;
+    cosigned(cosigners, &note, &head).map_err(RememberError::Untrusted)?;
     let before = recall(path, keys)?;
     if let Some(before) = &before {
         goes_on(source, before, &head)?;
@@ -274,7 +278,7 @@ mod tests {
     }
 
     fn look(log: &Log, path: &Path) -> Result<(Option<u64>, u64), RememberError> {
-        remember(log, &[key().public()], path)
+        remember(log, &[key().public()], &[], path)
     }
 
     #[test]
@@ -325,6 +329,12 @@ mod tests {
         unsigned.0.insert(head, b"log.example\n0\n\n".to_vec());
         assert!(matches!(
             look(&unsigned, &path),
+            Err(RememberError::Untrusted(_))
+        ));
+        let pqc = LogKey::from_seed("log.example", SignatureKind::MlDsa44, &[1; 32]).unwrap();
+        let cosigners = [pqc.public()];
+        assert!(matches!(
+            remember(&whole, &[key().public()], &cosigners, &path),
             Err(RememberError::Untrusted(_))
         ));
         std::fs::write(&path, "junk").unwrap();

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! DIR/.hallmark/bundle/sha256/…   objects that came, until the tree is in place
-//! DIR/.hallmark/applied           when the last bundle that was applied was made
+//! DIR/.hallmark/applied           when the last bundle that was applied was made, and in a second line of which
+//!                                tree it is
 //! ```
 
 use super::survey::survey;
 use super::{
     BUNDLE, BundleError, BundlePredicate, FILES, FILES_MAX_BYTES, HEAD, HEAD_MAX_BYTES, Listed,
-    Trusted, object_name, read_files,
+    Trusted, is_tree_name, object_name, read_files,
 };
-use crate::export::{Content, Entry, Request, Switched, Tree, export};
+use crate::export::{Content, Entry, Request, Switched, Tree, export_locked};
+use crate::switch::sync_directory;
 use crate::sync::claim::{Claim, Sum};
 use crate::sync::site::{is_absent, lock, remove_tree};
 use crate::sync::store::{Store, is_file, make_parent};
@@ -44,6 +46,8 @@ pub struct Apply<'a> {
     pub now: Timestamp,
     /// Take a bundle that was made before the last one applied.
     pub allow_older: bool,
+    /// Take a bundle of another tree than that of the last one applied.
+    pub allow_other_tree: bool,
 }
 
 /// What a bundle changed.
@@ -59,8 +63,8 @@ pub struct Applied {
 
 /// Applies a bundle.
 ///
-/// Nothing of it is visible before its signature, its times, its list and every object were found right. A bundle
-/// that is applied again changes nothing.
+/// Nothing of it is visible before its signature, its times, its list and every object were found right, and before
+/// it is noted that no earlier one may follow. A bundle that is applied again changes nothing, or goes on.
 pub fn apply(
     request: &Apply<'_>,
     input: impl Read,
@@ -76,19 +80,20 @@ pub fn apply(
     let own = request.directory.join(OWN_DIRECTORY);
     fs::create_dir_all(&own).map_err(BundleError::local(&own))?;
     let kept = own.join("bundle");
-    let objects = {
-        let _lock = held(request, &own)?;
-        refuse_older(request, &own, &predicate)?;
-        watch.step("looking at what is here");
-        let here = survey(request.directory)?;
-        let mut receiver = Receiver::new(request.directory, &kept, &files, &here)?;
-        watch.step("objects");
-        receiver.receive(&mut archive)?;
-        receiver.check_all(&files)?;
-        receiver
-    };
-    // From here on it is an export, with its own hold of the lock.
-    let summary = export(
+    let _lock = held(request, &own)?;
+    let mark = own.join("applied");
+    let last = LastApplied::read(&mark).map_err(BundleError::local(&mark))?;
+    refuse_other(request, &last, &predicate)?;
+    watch.step("looking at what is here");
+    let here = survey(request.directory)?;
+    let mut objects = Receiver::new(request.directory, &kept, &files, &here)?;
+    watch.step("objects");
+    objects.receive(&mut archive)?;
+    objects.check_all(&files)?;
+    // Before anything of it can be seen: were the machine to stop right after that, an earlier bundle would
+    // find no mark. This one can be applied again.
+    LastApplied::write(&own, &predicate).map_err(BundleError::local(&mark))?;
+    let summary = export_locked(
         &tree(&files, &objects),
         &Request {
             directory: request.directory.to_owned(),
@@ -97,13 +102,6 @@ pub fn apply(
         },
         watch,
     )?;
-    let applied = own.join("applied");
-    write(
-        &own.join("applied.new"),
-        predicate.created.to_string().as_bytes(),
-    )
-    .and_then(|()| fs::rename(own.join("applied.new"), &applied))
-    .map_err(BundleError::local(&applied))?;
     remove_tree(&kept).map_err(BundleError::local(&kept))?;
     Ok(Applied {
         created: predicate.created,
@@ -141,6 +139,9 @@ fn read_head(
     }
     if created > now.plus_secs(AHEAD_MAX_SECS) {
         return Err(BundleError::FromFuture { created, now });
+    }
+    if !is_tree_name(&statement.predicate.tree) {
+        return Err(BundleError::malformed("the name of its tree is no name"));
     }
     let list = read_named(archive, FILES, FILES_MAX_BYTES)?;
     let wanted = sha256_set(FileDigest::of(&list));
@@ -190,29 +191,66 @@ fn next_file(archive: &mut impl Read, objects: u64) -> Result<Option<(String, u6
     tar::next_file(archive).map_err(|source| BundleError::reading(objects, source))
 }
 
-fn refuse_older(
+/// What is remembered of the bundle that was applied last.
+#[derive(Debug, Default)]
+struct LastApplied {
+    created: Option<Timestamp>,
+    tree: Option<String>,
+}
+
+impl LastApplied {
+    /// Reads it; nothing when none was applied.
+    fn read(path: &Path) -> io::Result<Self> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if is_absent(&error) => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        let damaged = |_| io::Error::new(ErrorKind::InvalidData, "it is no time: remove it");
+        let mut lines = text.lines();
+        let created = lines.next().unwrap_or_default();
+        let created = created.trim().parse::<Timestamp>();
+        Ok(Self {
+            created: Some(created.map_err(damaged)?),
+            tree: lines.next().map(str::to_owned),
+        })
+    }
+
+    /// Writes it, durably and in one step.
+    fn write(own: &Path, of: &BundlePredicate) -> io::Result<()> {
+        let fresh = own.join("applied.new");
+        write(&fresh, format!("{}\n{}\n", of.created, of.tree).as_bytes())?;
+        fs::rename(&fresh, own.join("applied"))?;
+        sync_directory(own)?;
+        // It may be new.
+        own.parent().map_or(Ok(()), sync_directory)
+    }
+}
+
+/// Refuses a bundle of another tree than the last one's, and one that was made before it.
+fn refuse_other(
     request: &Apply<'_>,
-    own: &Path,
+    last: &LastApplied,
     predicate: &BundlePredicate,
 ) -> Result<(), BundleError> {
-    let path = own.join("applied");
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if is_absent(&error) => return Ok(()),
-        Err(error) => return Err(BundleError::local(&path)(error)),
-    };
-    let damaged = |_| io::Error::new(ErrorKind::InvalidData, "it is no time: remove it");
-    let applied: Timestamp = text
-        .trim()
-        .parse()
-        .map_err(damaged)
-        .map_err(BundleError::local(&path))?;
-    match predicate.created < applied && !request.allow_older {
-        true => Err(BundleError::Older {
-            created: predicate.created,
-            applied,
-        }),
-        false => Ok(()),
+    if let Some(here) = &last.tree
+        && *here != predicate.tree
+        && !request.allow_other_tree
+    {
+        return Err(BundleError::OtherTree {
+            tree: predicate.tree.clone(),
+            here: here.clone(),
+            directory: request.directory.to_owned(),
+        });
+    }
+    match last.created {
+        Some(applied) if predicate.created < applied && !request.allow_older => {
+            Err(BundleError::Older {
+                created: predicate.created,
+                applied,
+            })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -384,6 +422,12 @@ fn steady(directory: &Path, files: &[Listed], here: &[Listed]) -> HashMap<FileDi
         .collect()
 }
 
+/// Of one at any depth, or of one that is the whole tree.
+fn is_pointer_of_repository(path: &str) -> bool {
+    let above = path.strip_suffix("repodata/repomd.xml");
+    above.is_some_and(|above| above.is_empty() || above.ends_with('/'))
+}
+
 /// The tree, in the order in which an export puts it in place: a directory with a `repomd.xml` changes in one step,
 /// packages and what lies beside them come before it, all else after it.
 fn tree(files: &[Listed], receiver: &Receiver) -> Tree {
@@ -394,7 +438,7 @@ fn tree(files: &[Listed], receiver: &Receiver) -> Tree {
     };
     let switched: BTreeSet<String> = files
         .iter()
-        .filter(|file| file.path.ends_with("/repodata/repomd.xml"))
+        .filter(|file| is_pointer_of_repository(&file.path))
         .map(|file| parent(&file.path))
         .collect();
     let mut tree = Tree::default();

@@ -1,8 +1,10 @@
 //! Making a bundle of a tree.
 
-use super::survey::survey;
-use super::{BUNDLE, BundleError, BundlePredicate, FILES, HEAD, Listed, object_name, write_files};
-use crate::sync::OWN_DIRECTORY;
+use super::survey::{own_directories, survey_steady};
+use super::{
+    BUNDLE, BundleError, BundlePredicate, FILES, HEAD, Listed, is_tree_name, object_name,
+    write_files,
+};
 use crate::sync::claim::{Claim, Sum};
 use crate::sync::site::lock;
 use crate::tar;
@@ -12,7 +14,7 @@ use repo_model::{FileDigest, Timestamp};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Packages are compressed already; metadata gains little from more.
 const LEVEL: i32 = 3;
@@ -22,6 +24,8 @@ const LEVEL: i32 = 3;
 pub struct Create<'a> {
     /// A tree: an export, copies of repositories.
     pub directory: &'a Path,
+    /// The tree's name: a side that applied a bundle of one tree refuses those of another.
+    pub tree: &'a str,
     /// What the other side has.
     pub have: &'a HashSet<FileDigest>,
     /// Now.
@@ -45,18 +49,13 @@ pub struct Created {
 
 /// Writes a bundle. Equal trees and lists make equal bytes but for the signature.
 pub fn create(request: &Create<'_>, out: impl Write) -> Result<Created, BundleError> {
-    let own = request.directory.join(OWN_DIRECTORY);
-    let _lock = match own.is_dir() {
-        false => None,
-        true => Some(
-            lock(&own)
-                .map_err(BundleError::local(&own))?
-                .ok_or_else(|| BundleError::Busy {
-                    directory: request.directory.to_owned(),
-                })?,
-        ),
-    };
-    let files = survey(request.directory)?;
+    if !is_tree_name(request.tree) {
+        return Err(BundleError::Name {
+            name: request.tree.chars().take(80).collect(),
+        });
+    }
+    let _locks = locks(request.directory)?;
+    let files = survey_steady(request.directory)?;
     let list = write_files(&files);
     super::read_files(&list)?;
     let envelope = Statement::new(
@@ -66,6 +65,7 @@ pub fn create(request: &Create<'_>, out: impl Write) -> Result<Created, BundleEr
             created: request.created,
             expires: request.expires,
             files: files.len() as u64,
+            tree: request.tree.to_owned(),
         },
     )
     .sign(request.key)?;
@@ -92,6 +92,18 @@ pub fn create(request: &Create<'_>, out: impl Write) -> Result<Created, BundleEr
     tar::finish(&mut out).map_err(fail)?;
     out.finish().and_then(|mut out| out.flush()).map_err(fail)?;
     Ok(created)
+}
+
+/// Holds off every sync, export and bundle that would work on the directory or below it.
+fn locks(directory: &Path) -> Result<Vec<File>, BundleError> {
+    let own = own_directories(directory).map_err(BundleError::local(directory))?;
+    let one = |own: &PathBuf| {
+        let held = lock(own).map_err(BundleError::local(own))?;
+        held.ok_or_else(|| BundleError::Busy {
+            directory: own.parent().unwrap_or(directory).to_owned(),
+        })
+    };
+    own.iter().map(one).collect()
 }
 
 /// Writes one object, and makes sure of its bytes on the way.

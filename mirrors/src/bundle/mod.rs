@@ -57,6 +57,8 @@ pub struct BundlePredicate {
     pub expires: Timestamp,
     /// Files of the tree.
     pub files: u64,
+    /// Name of the tree; where a bundle of another one was applied before it is refused.
+    pub tree: String,
 }
 
 /// One file of the tree.
@@ -71,7 +73,7 @@ struct Listed {
 #[derive(Debug, thiserror::Error)]
 pub enum BundleError {
     /// The caller's fault: something else is at work on the directory. Retry when it has ended.
-    #[error("an export or another bundle is at work on {}", directory.display())]
+    #[error("a sync, an export or another bundle is at work on {}", directory.display())]
     Busy {
         /// The directory.
         directory: PathBuf,
@@ -132,6 +134,22 @@ pub enum BundleError {
         created: Timestamp,
         /// When the last one was made.
         applied: Timestamp,
+    },
+    /// A bundle of another tree was applied there before: the wrong directory, or the wrong bundle.
+    #[error("the bundle is of the tree `{tree}`, and {} holds the tree `{here}`", directory.display())]
+    OtherTree {
+        /// The tree that the bundle is of.
+        tree: String,
+        /// The tree that is there.
+        here: String,
+        /// Where.
+        directory: PathBuf,
+    },
+    /// The caller's fault.
+    #[error("`{name}` is no name of a tree: want 1 to 200 characters, and no control characters")]
+    Name {
+        /// What was given.
+        name: String,
     },
     /// It was made for a machine that has other files: make one with this machine's list.
     #[error("{count} files are neither here nor in the bundle, among them {first}")]
@@ -223,6 +241,10 @@ fn read_line(line: &str) -> Option<Listed> {
         size_bytes: words.next()?.parse().ok()?,
         path: words.next()?.to_owned(),
     })
+}
+
+fn is_tree_name(name: &str) -> bool {
+    (1..=200).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }
 
 /// Name of an object in the archive.

@@ -58,6 +58,7 @@ impl Kit {
         let created = create(
             &Create {
                 directory: &self.connected(),
+                tree: "tree",
                 have: &read_have(&list).unwrap(),
                 created: Timestamp::from_unix_secs(created),
                 expires: Timestamp::from_unix_secs(created + 7 * DAY),
@@ -80,6 +81,7 @@ impl Kit {
                 grace: Duration::from_secs(3600),
                 now: Timestamp::from_unix_secs(now),
                 allow_older: false,
+                allow_other_tree: false,
             },
             bundle,
             &Unwatched,
@@ -99,6 +101,7 @@ impl Kit {
                 created: Timestamp::from_unix_secs(NOW),
                 expires: Timestamp::from_unix_secs(NOW + DAY),
                 files: list.lines().count() as u64 - 1,
+                tree: "tree".to_owned(),
             },
         );
         let envelope = envelope.sign(&self.key).unwrap().to_json();
@@ -348,4 +351,105 @@ fn a_list_of_what_is_there_reads_back_and_a_damaged_one_names_its_line() {
     assert_eq!(read_have(&text).unwrap(), digests.into_iter().collect());
     assert_eq!(read_have("rubbish"), Err(1));
     assert_eq!(read_have(&format!("{text}rubbish\n")), Err(7));
+}
+
+#[test]
+fn a_repository_that_is_the_whole_tree_changes_in_one_step() {
+    let kit = Kit::new();
+    let publish = |text: &str| {
+        for name in ["primary", "repomd.xml", "repomd.xml.asc"] {
+            kit.put(&format!("repodata/{name}"), &format!("{name} of {text}"));
+        }
+        kit.put(&format!("Packages/{text}.rpm"), text);
+    };
+    publish("a");
+    let applied = kit.apply(&kit.bundle()).unwrap();
+    assert_eq!(applied.tree.switched, 1);
+    publish("b");
+    let (_, bundle) = kit.bundle_at(NOW + 1);
+    let applied = kit.apply_at(&bundle, NOW + 1).unwrap();
+    assert_eq!(applied.tree.switched, 1);
+    let there = files(&kit.apart());
+    assert_eq!(there["repodata/repomd.xml"], "repomd.xml of b");
+    assert_eq!(there["repodata/repomd.xml.asc"], "repomd.xml.asc of b");
+}
+
+#[test]
+fn a_bundle_is_marked_as_applied_before_anything_of_it_can_be_seen() {
+    let kit = Kit::new();
+    kit.publish("stable", "a");
+    let older = kit.bundle();
+    kit.publish("stable", "b");
+    let (_, newer) = kit.bundle_at(NOW + 1);
+    // A file stands where the channel's directory should be: putting the tree in place fails.
+    fs::create_dir_all(kit.apart()).unwrap();
+    fs::write(kit.apart().join("stable"), "in the way").unwrap();
+    let error = kit.apply_at(&newer, NOW + 1).unwrap_err();
+    assert!(matches!(error, BundleError::Export(_)), "{error}");
+    fs::remove_file(kit.apart().join("stable")).unwrap();
+    let error = kit.apply_at(&older, NOW + 1).unwrap_err();
+    assert!(matches!(error, BundleError::Older { .. }), "{error}");
+    kit.apply_at(&newer, NOW + 1).unwrap();
+    let there = files(&kit.apart());
+    assert_eq!(there["stable/repodata/repomd.xml"], "repomd.xml of b");
+}
+
+#[test]
+fn a_bundle_of_another_tree_is_refused_unless_it_is_meant() {
+    let kit = Kit::new();
+    kit.publish("stable", "a");
+    kit.apply(&kit.bundle()).unwrap();
+    let (have, directory) = (HashSet::new(), kit.connected());
+    let request = |tree| Create {
+        directory: &directory,
+        tree,
+        have: &have,
+        created: Timestamp::from_unix_secs(NOW + 1),
+        expires: Timestamp::from_unix_secs(NOW + DAY),
+        key: &kit.key,
+    };
+    let mut other = Vec::new();
+    create(&request("other"), &mut other).unwrap();
+    let error = kit.apply_at(&other, NOW + 1).unwrap_err();
+    assert!(matches!(error, BundleError::OtherTree { .. }), "{error}");
+    let (apart, trusted) = (kit.apart(), [kit.key.public()]);
+    let meant = Apply {
+        directory: &apart,
+        trusted: &trusted,
+        grace: Duration::from_secs(3600),
+        now: Timestamp::from_unix_secs(NOW + 1),
+        allow_older: false,
+        allow_other_tree: true,
+    };
+    apply(&meant, &other[..], &Unwatched).unwrap();
+    kit.apply_at(&other, NOW + 1).unwrap();
+    for name in ["", "a\nb"] {
+        let error = create(&request(name), Vec::new()).unwrap_err();
+        assert!(matches!(error, BundleError::Name { .. }), "{error}");
+    }
+}
+
+#[test]
+fn no_bundle_is_made_while_something_is_at_work_below_the_tree() {
+    let kit = Kit::new();
+    kit.publish("stable", "a");
+    let own = kit.connected().join("stable").join(OWN_DIRECTORY);
+    fs::create_dir_all(&own).unwrap();
+    let held = crate::sync::site::lock(&own).unwrap();
+    let (have, directory) = (HashSet::new(), kit.connected());
+    let request = Create {
+        directory: &directory,
+        tree: "tree",
+        have: &have,
+        created: Timestamp::from_unix_secs(NOW),
+        expires: Timestamp::from_unix_secs(NOW + DAY),
+        key: &kit.key,
+    };
+    let error = create(&request, Vec::new()).unwrap_err();
+    let BundleError::Busy { directory } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(directory, kit.connected().join("stable"));
+    drop(held);
+    create(&request, Vec::new()).unwrap();
 }

@@ -9,7 +9,8 @@
 //!
 //! ```text
 //! DIR/…                          the tree
-//! DIR/.hallmark/export           what was exported (see `sync::state`); written before a file is placed
+//! DIR/.hallmark/export           what was exported (see `sync::state`); written before a file is placed, as
+//!                                incomplete, and at the end
 //! DIR/.hallmark/stage/repodata   new metadata, before it takes the old one's place
 //! DIR/.hallmark/lock             held by the export under way
 //! ```
@@ -169,6 +170,18 @@ pub fn export(tree: &Tree, request: &Request, watch: &dyn Watch) -> Result<Summa
             directory: request.directory.clone(),
         });
     };
+    export_locked(tree, request, watch)
+}
+
+/// The same for a caller that holds the lock of the directory, which has an [`OWN_DIRECTORY`].
+pub(crate) fn export_locked(
+    tree: &Tree,
+    request: &Request,
+    watch: &dyn Watch,
+) -> Result<Summary, ExportError> {
+    check_paths(tree)?;
+    let own = request.directory.join(OWN_DIRECTORY);
+    let fail = ExportError::local;
     let remembered = own.join("export");
     let before = State::load(&remembered).map_err(fail(&remembered))?;
     let state = planned(tree, &before, request.now)?;
@@ -179,12 +192,17 @@ pub fn export(tree: &Tree, request: &Request, watch: &dyn Watch) -> Result<Summa
         own,
         store,
         device,
+        before: &before,
         state,
         summary: Summary::default(),
         watch,
     };
+    let mut cut_off = before.head.incomplete;
     if export.state.files != before.files {
+        // Until its end nobody takes a file for what is written of it.
+        export.state.head.incomplete = true;
         export.remember(&remembered)?;
+        cut_off = true;
     }
     watch.step("files");
     for entry in &tree.content {
@@ -201,7 +219,8 @@ pub fn export(tree: &Tree, request: &Request, watch: &dyn Watch) -> Result<Summa
     watch.step("removing");
     // Only now does nothing name it any more.
     let dropped = export.mark_dropped(tree);
-    if export.delete_due()? || dropped {
+    if export.delete_due()? || dropped || cut_off {
+        export.state.head.incomplete = false;
         export.remember(&remembered)?;
     }
     Ok(export.summary)

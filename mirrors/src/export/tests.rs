@@ -212,3 +212,32 @@ fn two_exports_to_one_directory_do_not_meet() {
     drop(held);
     kit.export(&kit.tree("a"), 0).unwrap();
 }
+
+#[test]
+fn a_file_with_the_size_and_the_time_of_another_is_not_taken_for_it() {
+    let kit = Kit::new();
+    kit.export(&kit.tree("a"), 0).unwrap();
+    let place = "stable/Packages/a.rpm";
+    let mut tree = kit.tree("a");
+    tree.content = vec![kit.entry(place, "b")];
+    let Content::Object { path, .. } = &tree.content[0].content else {
+        panic!("it is an object");
+    };
+    let there = fs::metadata(kit.directory().join(place)).unwrap();
+    let object = fs::File::options().write(true).open(path).unwrap();
+    object.set_modified(there.modified().unwrap()).unwrap();
+    let changed = kit.export(&tree, 10).unwrap();
+    assert_eq!(changed.placed, 1);
+    assert_eq!(kit.files()[place], "b");
+
+    // A copy that is right stays; what else has its size and time does not.
+    let at = kit.directory().join(place);
+    for (text, placed) in [("b", 0), ("c", 1)] {
+        fs::remove_file(&at).unwrap();
+        fs::write(&at, text).unwrap();
+        let copy = fs::File::options().write(true).open(&at).unwrap();
+        copy.set_modified(there.modified().unwrap()).unwrap();
+        assert_eq!(kit.export(&tree, 20).unwrap().placed, placed, "{text}");
+        assert_eq!(kit.files()[place], "b");
+    }
+}

@@ -23,8 +23,8 @@ const STALL: Duration = Duration::from_secs(15);
 const LEAST_TIME: Duration = Duration::from_secs(20);
 /// From so many bytes on, a speed is told from a wait.
 const SPEED_FROM_BYTES: u64 = 64 << 10;
-/// Largest file that is read for its digest alone: `repomd.xml` and its signature.
-const SMALL_BYTES: u64 = 4 << 20;
+/// Largest file that is read whatever it is: `repomd.xml` and its signature. Ours have a few kilobytes.
+const SMALL_BYTES: u64 = 256 << 10;
 
 /// A file of which everything is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,8 +104,26 @@ impl Look {
         size_bytes <= self.budget_bytes
     }
 
+    /// Bytes that may still be fetched.
+    pub fn left_bytes(&self) -> u64 {
+        self.budget_bytes
+    }
+
+    /// Lets no more be fetched than this: the looks at all addresses of a mirror share what one may cost.
+    pub fn limit(&mut self, left_bytes: u64) {
+        self.budget_bytes = self.budget_bytes.min(left_bytes);
+    }
+
     /// The digest of a small file that moves, whatever it is; none when the mirror has none. With its bytes.
+    /// Fails once nothing more may be fetched.
     pub fn pointer(&mut self, path: &str) -> Result<Option<(FileDigest, Vec<u8>)>, Trouble> {
+        if self.budget_bytes == 0 {
+            return Err(Trouble::Unreachable {
+                url: self.url(path),
+                why: "it was not asked for: what one look may fetch (mirrors.probe_bytes) is spent"
+                    .to_owned(),
+            });
+        }
         let mut bytes = Vec::new();
         match self.read(path, SMALL_BYTES, |piece| bytes.extend_from_slice(piece)) {
             Ok(()) => Ok(Some((FileDigest::of(&bytes), bytes))),

@@ -97,6 +97,18 @@ fn pointers_are_read_and_bytes_are_counted() {
 }
 
 #[test]
+fn nothing_more_is_asked_for_once_the_budget_is_spent() {
+    let mut look = Look::at(&mirror(), true, 1_000, 300_000).unwrap();
+    look.limit(100_000);
+    look.limit(200_000);
+    assert_eq!(look.left_bytes(), 100_000);
+    look.pointer("long").unwrap();
+    assert_eq!(look.left_bytes(), 0);
+    let trouble = look.pointer("good").unwrap_err().to_string();
+    assert!(trouble.contains("is spent"), "{trouble}");
+}
+
+#[test]
 fn an_address_inside_is_not_asked() {
     let url = mirror();
     let mut look = Look::at(&url, false, 0, 1 << 20).unwrap();

@@ -3,7 +3,7 @@
 //! kept is served on.
 //!
 //! ```text
-//! DIR/upstream/   upstream's repomd.xml and its signature, as they came
+//! DIR/upstream/   upstream's repomd.xml and its signature, as they came; and the newest timestamp that was signed
 //! DIR/store/      files by digest, and the first bytes of others (see `sync::store`)
 //! DIR/journal     files on their way (see `sync::journal`)
 //! DIR/lock        held while the repository is served
@@ -22,7 +22,7 @@ use crate::sync::journal::Journal;
 use crate::sync::peer::Peer;
 use crate::sync::plan::{self, Item, Kind};
 use crate::sync::pointer::{self, Pointer, Said};
-use crate::sync::site::{keep_pointer, kept_pointer, lock};
+use crate::sync::site::{keep_newest, keep_pointer, kept_newest, kept_pointer, lock};
 use crate::sync::store::Store;
 use crate::sync::{FilteredMetadata, Filters, Patience, Request, Signatures, SyncError};
 use crate::sync::{Unwatched, Upstream, Verify};
@@ -33,11 +33,22 @@ use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// Files that are fetched at once; who asks for a further one is asked to come back.
 const FLIGHTS_MAX: usize = 64;
+/// Callers that wait at once for the first metadata; a further one is asked to come back.
+const WAITING_MAX: usize = 16;
+/// Each of them waits this long.
+const WAIT_MAX: Duration = Duration::from_secs(3);
+/// Between two looks at whether it is there.
+const WAIT_EACH: Duration = Duration::from_millis(20);
+/// While nothing is known, whoever asks this soon after upstream failed hears of that, and upstream is left alone.
+const FAILED_FOR: Duration = Duration::from_secs(3);
+/// The first bytes of a file that nobody has gone on with for so long are removed.
+const PARTIAL_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Largest file whose size no metadata tells, bytes.
 const UNCLAIMED_MAX_BYTES: u64 = 1 << 30;
 
@@ -71,12 +82,12 @@ pub enum PullError {
         /// Which.
         path: String,
     },
-    /// Too much is being fetched; retry soon.
-    #[error("{FLIGHTS_MAX} files are being fetched")]
+    /// Too much is being fetched, or the first metadata still is; retry soon.
+    #[error("too much is being fetched from upstream")]
     Busy,
     /// Upstream's or the network's fault, and nothing is kept that would help; retry later.
     #[error("upstream cannot be used")]
-    Upstream(#[source] SyncError),
+    Upstream(#[source] Arc<SyncError>),
     /// The operator's to mend: two servers use the directory.
     #[error("another server uses {}", directory.display())]
     InUse {
@@ -138,6 +149,32 @@ struct Current {
     before: Option<Arc<Known>>,
 }
 
+/// What came of asking upstream last.
+#[derive(Default)]
+struct Asked {
+    /// When it was asked, if something has been known since.
+    at: Option<Instant>,
+    /// When it failed with nothing known, and how.
+    failed: Option<(Instant, Arc<SyncError>)>,
+}
+
+/// One of those who wait for the first metadata.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    /// None when enough wait already.
+    fn begin(count: &'a AtomicUsize) -> Option<Self> {
+        let waiting = Self(count);
+        (count.fetch_add(1, Ordering::Relaxed) < WAITING_MAX).then_some(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A repository that is served from upstream. Used from several threads; every call may wait for upstream.
 pub struct Pull {
     settings: Settings,
@@ -145,8 +182,14 @@ pub struct Pull {
     store: Store,
     journal: Journal,
     current: Mutex<Current>,
-    /// When upstream was last asked; held while it is being asked.
-    asked: Mutex<Option<Instant>>,
+    /// Held while upstream is being asked.
+    asked: Mutex<Asked>,
+    /// Callers that wait for the first metadata.
+    waiting: AtomicUsize,
+    /// Objects that the machine may not have brought to the disk before it went down: read again before they are used.
+    doubtful: Mutex<HashSet<FileDigest>>,
+    /// Whether an object came that the machine may not have brought to the disk.
+    unsettled: AtomicBool,
     flights: Mutex<HashMap<String, Arc<Flight>>>,
     kept: Mutex<Kept>,
     _lock: File,
@@ -156,8 +199,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn try_locked<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
 impl Pull {
-    /// Opens what is kept; asks nobody.
+    /// Opens what is kept; asks nobody, and reads no object: those that are in doubt are read when they are asked for.
     pub fn open(settings: Settings) -> Result<Self, PullError> {
         let directory = &settings.directory;
         let fail = PullError::local;
@@ -170,10 +221,6 @@ impl Pull {
         let store = Store::open(&root, false).map_err(fail(&root))?;
         let path = directory.join("journal");
         let (journal, replayed) = Journal::open(&path).map_err(fail(&path))?;
-        for digest in &replayed.doubtful {
-            store.recheck(*digest).map_err(fail(&root))?;
-        }
-        journal.rechecked().map_err(fail(&path))?;
         let kept = Kept::open(&root, replayed.by_claim).map_err(fail(&root))?;
         Ok(Self {
             request: request(&settings),
@@ -181,6 +228,9 @@ impl Pull {
             journal,
             current: Mutex::default(),
             asked: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            doubtful: Mutex::new(replayed.doubtful),
+            unsettled: AtomicBool::new(true),
             flights: Mutex::default(),
             kept: Mutex::new(kept),
             _lock: held,
@@ -227,8 +277,38 @@ impl Pull {
         let digest = locked(&self.kept).digest(&item.claim)?;
         let path = self.store.object(digest);
         let data = self.store.look(digest, item.size_bytes)?;
+        if !self.is_sound(digest) {
+            return None;
+        }
         locked(&self.kept).used(digest, data.len(), &path);
         Some((digest, path, data.len()))
+    }
+
+    /// Whether an object is beyond doubt; one that is not is read again, and removed when it is wrong.
+    fn is_sound(&self, digest: FileDigest) -> bool {
+        if !locked(&self.doubtful).contains(&digest) {
+            return true;
+        }
+        let sound = match self.store.recheck(digest) {
+            Ok(sound) => sound,
+            Err(error) => {
+                tracing::warn!("cannot read the kept file {digest} again: {error}");
+                return false;
+            }
+        };
+        if !sound {
+            tracing::warn!("the kept file {digest} was damaged when the machine went down");
+            locked(&self.kept).gone(digest);
+        }
+        let mut doubtful = locked(&self.doubtful);
+        doubtful.remove(&digest);
+        if doubtful.is_empty()
+            && let Err(error) = self.journal.rechecked()
+        {
+            // They are read again after the next start.
+            tracing::warn!("cannot note what was read again: {error}");
+        }
+        sound
     }
 
     /// Joins the flight of a file, or begins it.
@@ -255,7 +335,7 @@ impl Pull {
     fn carry(&self, item: &Item, flight: &Flight) {
         let outcome = flight::fetch(self, item);
         let outcome = outcome.and_then(|(digest, path, size_bytes)| {
-            locked(&self.kept).came(&item.claim, digest, size_bytes, &path);
+            self.came(item, digest, size_bytes, &path);
             // Those who wait have it although it may be removed at once.
             let file = File::open(&path).map_err(|error| format!("it is not kept: {error}"))?;
             Ok(Arrived {
@@ -270,8 +350,47 @@ impl Pull {
         self.sweep();
     }
 
-    /// Removes what there is no room or no time for; the current metadata stays.
+    fn came(&self, item: &Item, digest: FileDigest, size_bytes: u64, path: &Path) {
+        // It was read to its end just now.
+        locked(&self.doubtful).remove(&digest);
+        locked(&self.kept).came(&item.claim, digest, size_bytes, path);
+        self.unsettled.store(true, Ordering::Relaxed);
+    }
+
+    /// Brings what came to the disk, so that it is not in doubt after the machine went down. To be called now and then.
+    pub fn settle(&self) {
+        if !self.unsettled.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let store = File::open(self.settings.directory.join("store"));
+        if let Err(error) = store.and_then(|store| self.journal.settle(&store)) {
+            self.unsettled.store(true, Ordering::Relaxed);
+            tracing::warn!("what was fetched may not be on the disk: {error}");
+        }
+    }
+
+    /// Removes the first bytes of files that nobody goes on with; bytes of those that are left.
+    fn sweep_partials(&self) -> u64 {
+        let flights = locked(&self.flights);
+        let flying: HashSet<PathBuf> = flights
+            .values()
+            .map(|flight| flight.partial().to_owned())
+            .collect();
+        drop(flights);
+        let left = self
+            .store
+            .drop_partials(PARTIAL_AGE_MAX, |path| flying.contains(path));
+        left.unwrap_or_else(|error| {
+            tracing::warn!("cannot look through files on their way: {error}");
+            0
+        })
+    }
+
+    /// Removes what there is no room or no time for; the current metadata stays. To be called now and then.
     pub fn sweep(&self) {
+        // Files on their way take room, too.
+        let room_bytes = self.settings.keep_bytes;
+        let room_bytes = room_bytes.saturating_sub(self.sweep_partials());
         let known = locked(&self.current).known.clone();
         let mut kept = locked(&self.kept);
         let metadata = known.iter().flat_map(|known| known.items.values());
@@ -279,7 +398,7 @@ impl Pull {
             .filter(|item| item.kind == Kind::Metadata)
             .filter_map(|item| kept.digest(&item.claim))
             .collect();
-        let due = kept.due(self.settings.keep_bytes, self.settings.keep_for);
+        let due = kept.due(room_bytes, self.settings.keep_for);
         for digest in due.into_iter().filter(|digest| !pinned.contains(digest)) {
             let path = self.store.object(digest);
             match std::fs::remove_file(&path) {
@@ -298,41 +417,73 @@ impl Pull {
         }
     }
 
-    /// The metadata: as it is upstream, or as it was when upstream was last there.
+    fn current(&self) -> Option<Arc<Known>> {
+        locked(&self.current).known.clone()
+    }
+
+    /// The metadata: as it is upstream, or as it was when upstream was last there. While somebody else asks, what is
+    /// known does; when nothing is, few wait, and not for long.
     fn known(&self) -> Result<Arc<Known>, PullError> {
-        let current = || locked(&self.current).known.clone();
-        let mut asked = match (self.asked.try_lock().ok(), current()) {
-            (Some(asked), _) => asked,
-            // Somebody else asks: what is known does meanwhile.
-            (None, Some(known)) => return Ok(known),
-            (None, None) => locked(&self.asked),
-        };
-        let known = current();
-        let is_fresh = asked.is_some_and(|at| at.elapsed() < self.settings.fresh);
+        let until = Instant::now() + WAIT_MAX;
+        let mut waiting = None;
+        loop {
+            if let Some(mut asked) = try_locked(&self.asked) {
+                return self.known_now(&mut asked);
+            }
+            if let Some(known) = self.current() {
+                return Ok(known);
+            }
+            if waiting.is_none() {
+                waiting = Some(Waiting::begin(&self.waiting).ok_or(PullError::Busy)?);
+            }
+            if Instant::now() >= until {
+                return Err(PullError::Busy);
+            }
+            std::thread::sleep(WAIT_EACH);
+        }
+    }
+
+    fn known_now(&self, asked: &mut Asked) -> Result<Arc<Known>, PullError> {
+        let known = self.current();
+        let is_fresh = asked
+            .at
+            .is_some_and(|at| at.elapsed() < self.settings.fresh);
         if let Some(known) = known.clone().filter(|_| is_fresh) {
             return Ok(known);
+        }
+        if known.is_none()
+            && let Some((at, error)) = &asked.failed
+            && at.elapsed() < FAILED_FOR
+        {
+            return Err(PullError::Upstream(Arc::clone(error)));
         }
         let known = match known {
             Some(known) => Some(known),
             None => self.restore(),
         };
         let outcome = self.ask(known.as_deref());
-        *asked = Some(Instant::now());
-        match (outcome, known) {
-            (Ok(None), Some(known)) => Ok(known),
-            (Ok(Some(fresh)), _) => Ok(self.take(fresh)),
-            (Ok(None), None) => Err(PullError::Upstream(SyncError::Restless)),
+        *asked = Asked {
+            at: Some(Instant::now()),
+            failed: None,
+        };
+        let error = match (outcome, known) {
+            (Ok(None), Some(known)) => return Ok(known),
+            (Ok(Some(fresh)), _) => return Ok(self.take(fresh)),
             (Err(error), Some(known)) => {
                 let problem = pointer::with_causes(&error);
                 tracing::warn!("what is kept is served on: {problem}");
-                Ok(known)
+                return Ok(known);
             }
-            (Err(error), None) => {
-                // The next one who asks tries anew.
-                *asked = None;
-                Err(PullError::Upstream(error))
-            }
-        }
+            (Ok(None), None) => SyncError::Restless,
+            (Err(error), None) => error,
+        };
+        // Who asks a little later tries anew.
+        let error = Arc::new(error);
+        *asked = Asked {
+            at: None,
+            failed: Some((Instant::now(), Arc::clone(&error))),
+        };
+        Err(PullError::Upstream(error))
     }
 
     fn take(&self, fresh: Known) -> Arc<Known> {
@@ -358,7 +509,11 @@ impl Pull {
     fn ask(&self, known: Option<&Known>) -> Result<Option<Known>, SyncError> {
         let peers = Peer::all(&self.request);
         let pointer = known.map(|known| &known.pointer);
-        let floor = pointer.map(|pointer| pointer.newest);
+        let directory = &self.settings.directory;
+        // What was signed once is not forgotten when the kept pair is damaged, or the keys are others now.
+        let signatures = self.settings.signatures.as_ref();
+        let newest = signatures.and_then(|_| kept_newest(directory));
+        let floor = pointer.map(|pointer| pointer.newest).max(newest);
         let said = pointer::ask(
             &self.request,
             &peers,
@@ -371,7 +526,11 @@ impl Pull {
             return Ok(None);
         };
         let fresh = self.read(*pointer)?;
-        let directory = &self.settings.directory;
+        self.settle();
+        if signatures.is_some() {
+            keep_newest(directory, fresh.pointer.newest)
+                .map_err(SyncError::local(directory.clone()))?;
+        }
         keep_pointer(directory, &fresh.pointer).map_err(SyncError::local(directory.clone()))?;
         Ok(Some(fresh))
     }
@@ -396,7 +555,7 @@ impl Pull {
                     first: item.path.to_string(),
                     why,
                 })?;
-                locked(&self.kept).came(&item.claim, digest, size_bytes, &path);
+                self.came(item, digest, size_bytes, &path);
                 path
             }
         };
@@ -420,7 +579,7 @@ fn missing(path: &str) -> PullError {
 /// What the parts of a sync need to know.
 fn request(settings: &Settings) -> Request {
     Request {
-        upstreams: settings.upstreams.clone(),
+        upstreams: Upstream::led_within(&settings.upstreams),
         directory: settings.directory.clone(),
         store: None,
         filters: Filters::default(),
@@ -433,5 +592,60 @@ fn request(settings: &Settings) -> Request {
         skip_missing: false,
         unclaimed_max_bytes: UNCLAIMED_MAX_BYTES,
         now: Timestamp::from_unix_secs(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn without_upstream(root: &Path) -> Arc<Pull> {
+        let url = format!("file://{}/none", root.display());
+        let settings = Settings {
+            directory: root.join("kept"),
+            upstreams: vec![Upstream::new(&url, Duration::from_secs(1)).unwrap()],
+            signatures: None,
+            key: Vec::new(),
+            fresh: Duration::ZERO,
+            keep_bytes: 1 << 20,
+            keep_for: Duration::from_secs(3600),
+            patience: Patience::default(),
+        };
+        Arc::new(Pull::open(settings).unwrap())
+    }
+
+    #[test]
+    fn while_nothing_is_known_a_failure_answers_many_and_few_wait() {
+        let root = tempfile::tempdir().unwrap();
+        let pull = without_upstream(root.path());
+        let failure = || match pull.find(REPOMD) {
+            Err(PullError::Upstream(error)) => error,
+            _ => panic!("there is no upstream"),
+        };
+        assert!(Arc::ptr_eq(&failure(), &failure()), "it was asked twice");
+        let asks = locked(&pull.asked);
+        pull.waiting.store(WAITING_MAX, Ordering::Relaxed);
+        let begun = Instant::now();
+        assert!(matches!(pull.find(REPOMD), Err(PullError::Busy)));
+        assert!(begun.elapsed() < WAIT_MAX);
+        assert_eq!(pull.waiting.load(Ordering::Relaxed), WAITING_MAX);
+        drop(asks);
+    }
+
+    #[test]
+    fn what_is_in_doubt_is_read_again_and_removed_when_it_is_wrong() {
+        let root = tempfile::tempdir().unwrap();
+        let pull = without_upstream(root.path());
+        let [good, bad] = ["good", "bad"].map(|text| FileDigest::of(text.as_bytes()));
+        for digest in [good, bad] {
+            let path = pull.store.object(digest);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "good").unwrap();
+        }
+        locked(&pull.doubtful).extend([good, bad]);
+        assert!(pull.is_sound(good) && !pull.is_sound(bad));
+        assert!(locked(&pull.doubtful).is_empty());
+        assert!(pull.store.look(good, None).is_some());
+        assert!(pull.store.look(bad, None).is_none());
     }
 }

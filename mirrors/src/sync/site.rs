@@ -15,7 +15,7 @@ use super::fetch::check_signature;
 use super::journal::Journal;
 use super::plan::{Item, Kind};
 use super::pointer::Pointer;
-use super::request::{Request, Signatures, Verify};
+use super::request::{Place, Request, Signatures, Upstream, Verify};
 use super::state::{Row, State};
 use super::store::{Store, is_file};
 use super::{OWN_DIRECTORY, SyncError};
@@ -24,7 +24,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 /// A copy under way.
@@ -186,6 +186,26 @@ impl Site {
     }
 }
 
+impl Upstream {
+    /// The same places for who asks on behalf of others: nobody is led inside by one of them, but to another of them.
+    pub(crate) fn led_within(all: &[Self]) -> Vec<Self> {
+        let client = |one: &Self| match &one.place {
+            Place::Http(client) => Some(client.clone()),
+            Place::Directory(_) => None,
+        };
+        let clients: Vec<_> = all.iter().filter_map(client).collect();
+        let clients: Vec<_> = clients.iter().collect();
+        let led = |one: &Self| Self {
+            label: one.label.clone(),
+            place: match &one.place {
+                Place::Http(client) => Place::Http(client.led_within(&clients)),
+                Place::Directory(path) => Place::Directory(path.clone()),
+            },
+        };
+        all.iter().map(led).collect()
+    }
+}
+
 /// What is known from the syncs before.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
@@ -222,9 +242,27 @@ pub(crate) fn keep_pointer(own: &Path, pointer: &Pointer) -> io::Result<()> {
     write_in_one_step(&directory.join("repomd.xml"), &pointer.text)?;
     let signature = directory.join("repomd.xml.asc");
     match &pointer.signature {
-        Some(text) => write_in_one_step(&signature, text),
-        None => super::store::remove_if_there(&signature),
+        Some(text) => write_in_one_step(&signature, text)?,
+        None => super::store::remove_if_there(&signature)?,
     }
+    File::open(&directory)?.sync_all()
+}
+
+/// Remembers, beside the pointer, the newest timestamp that the keys signed: it counts also when the pointer that had
+/// it can no longer be read or verified. Older metadata is taken again once the file is removed.
+pub(crate) fn keep_newest(own: &Path, newest: i64) -> io::Result<()> {
+    let directory = own.join("upstream");
+    fs::create_dir_all(&directory)?;
+    let text = format!("{newest}\n");
+    write_in_one_step(&directory.join("newest"), text.as_bytes())?;
+    File::open(&directory)?.sync_all()?;
+    File::open(own)?.sync_all()
+}
+
+/// The newest timestamp that was remembered.
+pub(crate) fn kept_newest(own: &Path) -> Option<i64> {
+    let text = fs::read_to_string(own.join("upstream/newest")).ok()?;
+    text.trim().parse().ok()
 }
 
 /// The pointer that was remembered, when the keys signed it.
@@ -242,7 +280,9 @@ pub(crate) fn kept_pointer(own: &Path, verify: Verify<'_>) -> Option<Pointer> {
 fn write_in_one_step(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
-    fs::write(&fresh, bytes)?;
+    let mut file = File::create(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
     fs::rename(&fresh, path)
 }
 
@@ -272,5 +312,22 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_timestamp_is_remembered_without_the_pointer() {
+        let own = tempfile::tempdir().unwrap();
+        assert_eq!(kept_newest(own.path()), None);
+        for newest in [7, 1_700_000_000] {
+            keep_newest(own.path(), newest).unwrap();
+            assert_eq!(kept_newest(own.path()), Some(newest));
+        }
+        fs::write(own.path().join("upstream/newest"), "rubbish").unwrap();
+        assert_eq!(kept_newest(own.path()), None);
     }
 }

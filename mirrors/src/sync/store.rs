@@ -224,16 +224,37 @@ impl Store {
     }
 
     fn sweep_partials(&self) -> io::Result<()> {
+        let age_max = match self.is_shared {
+            true => PARTIAL_AGE_MAX,
+            false => Duration::ZERO,
+        };
+        self.drop_partials(age_max, |_| false).map(|_| ())
+    }
+
+    /// Removes partial files that nobody has touched for `age_max`, but for those that are in use; bytes of those
+    /// that are left.
+    pub fn drop_partials(
+        &self,
+        age_max: Duration,
+        is_used: impl Fn(&Path) -> bool,
+    ) -> io::Result<u64> {
         let now = SystemTime::now();
+        let mut left_bytes = 0;
         for partial in fs::read_dir(self.root.join("partial"))? {
-            let partial = partial?;
-            let touched = partial.metadata()?.modified()?;
-            let age = now.duration_since(touched).unwrap_or_default();
-            if !self.is_shared || age > PARTIAL_AGE_MAX {
-                remove_if_there(&partial.path())?;
+            let path = partial?.path();
+            let data = match fs::symlink_metadata(&path) {
+                // It has become an object in between.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                outcome => outcome?,
+            };
+            let age = now.duration_since(data.modified()?).unwrap_or_default();
+            if age >= age_max && !is_used(&path) {
+                remove_if_there(&path)?;
+            } else {
+                left_bytes += data.len();
             }
         }
-        Ok(())
+        Ok(left_bytes)
     }
 }
 
@@ -372,6 +393,23 @@ mod tests {
         assert_eq!(names.len(), 1, "{names:?}");
         let partials = fs::read_dir(other.path().join("partial")).unwrap();
         assert_eq!(partials.count(), 0);
+    }
+
+    #[test]
+    fn partial_files_that_nobody_goes_on_with_go_and_the_others_are_counted() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path(), false).unwrap();
+        let [one, two] = [b"1", b"2"].map(|text| Claim::of(FileDigest::of(text)));
+        for (claim, text) in [(&one, "abc"), (&two, "defgh")] {
+            let mut partial = store.partial(claim).unwrap();
+            partial.file.write_all(text.as_bytes()).unwrap();
+        }
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!(store.drop_partials(day, |_| false).unwrap(), 8);
+        let used = store.partial_path(&two);
+        let left = store.drop_partials(Duration::ZERO, |path| path == used);
+        assert_eq!(left.unwrap(), 5);
+        assert!(used.exists() && !store.partial_path(&one).exists());
     }
 
     #[test]

@@ -182,9 +182,12 @@ impl FromStr for VerifierKey {
     }
 }
 
+/// Longest name of a key.
+pub(super) const MAX_NAME_BYTES: usize = 255;
+
 pub(super) fn good_name(name: &str) -> Option<&str> {
     let good = !name.is_empty()
-        && name.len() <= 255
+        && name.len() <= MAX_NAME_BYTES
         && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == '+');
     good.then_some(name)
 }

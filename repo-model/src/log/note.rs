@@ -1,7 +1,7 @@
 //! C2SP `signed-note`: text with signature lines. The keys that make them are in `key.rs`.
 
 use super::VerifierKey;
-use super::key::good_name;
+use super::key::{MAX_NAME_BYTES, good_name};
 use crate::Timestamp;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::fmt;
@@ -59,6 +59,19 @@ impl SignatureKind {
             Self::Log | Self::Cosignature => "Ed25519",
             Self::MlDsa44 => "ML-DSA-44",
         }
+    }
+
+    /// Bytes of a signature line of this kind, with its end.
+    ///
+    /// * `name_bytes`: length of the key's name.
+    fn line_bytes(self, name_bytes: usize) -> usize {
+        let signature_bytes = match self {
+            Self::Log => 64,
+            Self::Cosignature => 8 + 64,
+            Self::MlDsa44 => 8 + 2420,
+        };
+        // Dash, space, name, space, base64 of id and signature, newline.
+        "\u{2014} ".len() + name_bytes + 1 + (4_usize + signature_bytes).div_ceil(3) * 4 + 1
     }
 
     pub(super) fn identifier(self) -> u8 {
@@ -150,6 +163,29 @@ impl Note {
             text: format!("{text}\n"),
             signatures,
         })
+    }
+
+    /// Whether [`Note::parse`] reads it back: it is within the limits of length and signatures.
+    pub fn fits(&self) -> bool {
+        self.signatures.len() <= MAX_SIGNATURES && self.to_string().len() <= MAX_BYTES
+    }
+
+    /// Whether a checkpoint of any log, signed by the log with both its keys, has room for one line of each of
+    /// these cosigners.
+    pub(super) fn has_room_for<'a>(cosigners: impl Iterator<Item = &'a VerifierKey>) -> bool {
+        // Origin, size, root and the empty line; then the log's own lines.
+        let text_bytes = (MAX_NAME_BYTES + 1) + (20 + 1) + (44 + 1) + 1;
+        let own = [SignatureKind::Log, SignatureKind::MlDsa44];
+        let mut lines = own.len();
+        let mut bytes = text_bytes;
+        for kind in own {
+            bytes += kind.line_bytes(MAX_NAME_BYTES);
+        }
+        for key in cosigners {
+            lines += 1;
+            bytes += key.kind().line_bytes(key.name().len());
+        }
+        lines <= MAX_SIGNATURES && bytes <= MAX_BYTES
     }
 
     /// The time of the key's signature (a log's own has none), if it has signed and every line of its

@@ -210,7 +210,14 @@ impl WitnessPolicy {
             key,
             url: url.map(|url| url.trim_end_matches('/').to_owned()),
         });
-        fits(&self.witnesses, "witnesses")
+        fits(&self.witnesses, "witnesses")?;
+        match Note::has_room_for(self.witnesses.iter().map(|witness| &witness.key)) {
+            true => Ok(()),
+            false => Err(format!(
+                "a head of the log has no room for the cosignatures of all {} witnesses down to {name}",
+                self.witnesses.len()
+            )),
+        }
     }
 
     fn add_group(&mut self, words: &[&str], used: &mut BTreeSet<Member>) -> Result<(), String> {
@@ -416,6 +423,37 @@ mod tests {
         assert!(policy.quorum(&other, at(-599)).is_ok());
         other.text = other.text.replace("log.example", "log.other");
         assert!(policy.seen(&other, at(0)).is_empty());
+    }
+
+    #[test]
+    fn a_policy_names_no_more_witnesses_than_a_head_has_room_for() {
+        let of_kind = |kind, count: u8| -> (String, Note) {
+            let (mut text, mut note) = (String::new(), signed(&log(), 7, empty_root()));
+            for seed in 0..count {
+                let name = format!("w{seed}.example");
+                let key = LogKey::from_seed(&name, kind, &[seed; 32]).unwrap();
+                text.push_str(&format!("witness w{seed} {}\n", key.public()));
+                note.signatures.push(key.sign(&note.text, at(0)).unwrap());
+            }
+            (text + "quorum w0\n", note)
+        };
+        for (kind, most) in [
+            (SignatureKind::MlDsa44, 18),
+            (SignatureKind::Cosignature, 98),
+        ] {
+            let (text, note) = of_kind(kind, most);
+            let policy: WitnessPolicy = text.parse().unwrap();
+            let read = Note::parse(note.to_string().as_bytes()).unwrap();
+            assert!(note.fits());
+            assert_eq!(policy.seen(&read, at(0)).len(), usize::from(most));
+
+            let (text, _) = of_kind(kind, most + 1);
+            let error = text.parse::<WitnessPolicy>().unwrap_err();
+            assert_eq!(error.line, usize::from(most) + 1, "{error}");
+            let (_, note) = of_kind(kind, most + 3);
+            assert!(!note.fits(), "{kind:?}");
+            assert!(Note::parse(note.to_string().as_bytes()).is_err());
+        }
     }
 
     #[test]

@@ -76,7 +76,8 @@ pub enum Refusal {
         /// The size.
         size: u64,
     },
-    /// The new head does not go on from the one cosigned last: the log has forked, or the proof is wrong.
+    /// The proof does not lead from the head cosigned last to the new one. Anybody can send a proof that is wrong,
+    /// so this tells nothing about the log; a log that sees it in the answer to its own proof has forked.
     #[error("the proof does not lead from {old} to {size} entries")]
     Inconsistent {
         /// From.
@@ -111,16 +112,17 @@ impl Refusal {
         }
     }
 
-    /// Whether the log has signed what cannot be: something that people must look at.
+    /// Whether it is certain that the log has signed what cannot be: something that people must look at.
     pub fn is_alarm(&self) -> bool {
         match self {
-            Self::OtherRoot { .. } | Self::Inconsistent { .. } => true,
+            Self::OtherRoot { .. } => true,
             Self::Malformed(_)
             | Self::Checkpoint(_)
             | Self::OldAhead { .. }
             | Self::Unsigned { .. }
             | Self::UnknownLog { .. }
-            | Self::OtherSize { .. } => false,
+            | Self::OtherSize { .. }
+            | Self::Inconsistent { .. } => false,
         }
     }
 }
@@ -299,6 +301,29 @@ mod tests {
         let mut wrong = request(0, 9, "a");
         wrong.proof.push(empty_root());
         assert_eq!(ask(&wrong, None), Err(422), "a proof from nothing is empty");
+    }
+
+    #[test]
+    fn only_two_heads_of_one_size_that_the_log_signed_are_an_alarm() {
+        let refusal = |request: &AddCheckpoint, known| {
+            let judged = request.judge(&[log().public()], |_| Some(known));
+            judged.unwrap_err()
+        };
+        assert!(refusal(&request(9, 9, "b"), head(9, "a")).is_alarm());
+        let mut wrong = request(5, 9, "a");
+        wrong.proof.clear();
+        for (request, known) in [
+            (&wrong, head(5, "a")),
+            (&request(5, 9, "b"), head(5, "a")),
+            (&request(5, 9, "a"), head(7, "a")),
+        ] {
+            assert!(!refusal(request, known).is_alarm());
+        }
+        // The same root beside another one, signed by somebody else.
+        let thief = LogKey::from_seed("log.example", SignatureKind::Log, &[9; 32]).unwrap();
+        let mut stolen = request(9, 9, "b");
+        stolen.checkpoint = signed(&thief, 9, head(9, "b").1);
+        assert!(!refusal(&stolen, head(9, "a")).is_alarm());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::release::{ListedPackage, ReleaseDocument};
 use crate::statement::{
     REBUILD, RELEASE, Rebuild, Statement, Subject, VSA, VerificationSummary, claimed_predicate_type,
 };
-use crate::wire::signer::PublishedKey;
+use crate::wire::signer::{KeyState, PublishedKey};
 use crate::wire::status::ChannelStatus;
 use crate::{ChannelName, FileDigest, HeaderDigest, ReleaseId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// So long after it was changed, something that is served may not be in the log yet, seconds.
 const GRACE_SECS: i64 = 600;
+/// Most things that are remembered because they were not in the log yet; whatever comes on top has no grace.
+const MAX_UNLOGGED: usize = 1_000;
 /// Most subjects of one statement that are indexed: the packages of one build.
 const MAX_SUBJECTS: usize = 10_000;
 
@@ -50,6 +52,9 @@ pub struct Memory {
     /// The keys and the policy that the log knew last.
     #[serde(default)]
     pub keys: Option<KeySet>,
+    /// What is shown and was not in the log when this monitor first saw it, and when that was, by its own clock.
+    #[serde(default)]
+    pub unlogged: BTreeMap<String, Timestamp>,
 }
 
 /// An entry about a package.
@@ -152,6 +157,7 @@ impl Memory {
         let Ok(moved) = opened.map(|statement| statement.predicate) else {
             return unexplained(index, "it moves a channel in a way that is not known");
         };
+        self.unlogged.remove(&pointer(&moved.channel, moved.to));
         self.channels.insert(moved.channel.clone(), moved.to);
         let mut findings = Vec::new();
         if !self.releases.contains(&moved.release) {
@@ -176,6 +182,10 @@ impl Memory {
         let Ok(keys) = opened.map(|statement| statement.predicate) else {
             return unexplained(index, "it tells of keys in a way that is not known");
         };
+        for key in &keys.keys {
+            self.unlogged
+                .remove(&shown_key(&key.label, &key.fingerprint, key.state));
+        }
         let before = self.keys.replace(keys.clone());
         let changes = before.map_or_else(Vec::new, |before| keys.changes_since(&before));
         match changes.is_empty() {
@@ -249,42 +259,72 @@ impl Memory {
 }
 
 // What is shown to clients beside packages must be in the log, too; what was changed just before `now` may not
-// be there yet.
+// be there yet. The server says when it was changed, but that cannot put an alarm off: this monitor counts from when
+// it first saw it, too.
 impl Memory {
     /// Channels that point elsewhere than the log says.
-    pub fn pointing(&self, channels: &[ChannelStatus], now: Timestamp) -> Vec<Finding> {
-        let long_ago = |at: Option<Timestamp>| at.is_none_or(|at| at.plus_secs(GRACE_SECS) < now);
-        let of = |channel: &ChannelStatus| {
-            let release = channel.release?;
-            let said = self.channels.get(&channel.channel) == Some(&release);
-            (!said && long_ago(channel.moved_at)).then(|| Finding::ChannelNotLogged {
-                channel: channel.channel.clone(),
-                release,
-            })
-        };
-        channels.iter().filter_map(of).collect()
+    pub fn pointing(&mut self, channels: &[ChannelStatus], now: Timestamp) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for status in channels {
+            let (channel, Some(release)) = (&status.channel, status.release) else {
+                continue;
+            };
+            let what = pointer(channel, release);
+            if self.channels.get(channel) == Some(&release) {
+                self.unlogged.remove(&what);
+            } else if self.is_overdue(what, status.moved_at, now) {
+                findings.push(Finding::ChannelNotLogged {
+                    channel: channel.clone(),
+                    release,
+                });
+            }
+        }
+        findings
     }
 
     /// Keys that are shown and that the log knows otherwise or not at all.
-    pub fn shown(&self, keys: &[PublishedKey], now: Timestamp) -> Vec<Finding> {
-        let known = self.keys.iter().flat_map(|set| &set.keys);
-        let is_known = |key: &&PublishedKey| {
-            known.clone().any(|known| {
+    pub fn shown(&mut self, keys: &[PublishedKey], now: Timestamp) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for key in keys {
+            let what = shown_key(&key.label, &key.fingerprint, key.state);
+            let mut known = self.keys.iter().flat_map(|set| &set.keys);
+            let is_known = known.any(|known| {
                 (&known.label, known.state, &known.fingerprint)
                     == (&key.label, key.state, &key.fingerprint)
-            })
-        };
-        let is_new = |key: &&PublishedKey| {
-            let since = key.since.or(key.made);
-            since.is_some_and(|since| since.plus_secs(GRACE_SECS) >= now)
-        };
-        keys.iter()
-            .filter(|key| !is_known(key) && !is_new(key))
-            .map(|key| Finding::KeyNotLogged {
-                label: key.label.clone(),
-            })
-            .collect()
+            });
+            if is_known {
+                self.unlogged.remove(&what);
+            } else if self.is_overdue(what, key.since.or(key.made), now) {
+                findings.push(Finding::KeyNotLogged {
+                    label: key.label.clone(),
+                });
+            }
+        }
+        findings
     }
+
+    /// Whether something that is not in the log has been shown for too long: by what the server says, or by this
+    /// monitor's own clock since it first saw it.
+    fn is_overdue(&mut self, what: String, changed: Option<Timestamp>, now: Timestamp) -> bool {
+        let is_long_ago = |at: Timestamp| at.plus_secs(GRACE_SECS) < now;
+        if self.unlogged.len() >= MAX_UNLOGGED && !self.unlogged.contains_key(&what) {
+            return true;
+        }
+        let first = self.unlogged.entry(what).or_insert(now);
+        // A clock that was put back must not give more time.
+        *first = now.min(*first);
+        is_long_ago(*first) || changed.is_none_or(is_long_ago)
+    }
+}
+
+/// Where a channel points, as it is remembered.
+fn pointer(channel: &ChannelName, release: ReleaseId) -> String {
+    format!("channel {channel} {release}")
+}
+
+/// A key that is shown, as it is remembered.
+fn shown_key(label: &str, fingerprint: &str, state: KeyState) -> String {
+    format!("key {} {fingerprint} {label}", state.name())
 }
 
 /// What the reader's witnesses make of the head.

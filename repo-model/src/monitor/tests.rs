@@ -101,6 +101,7 @@ where
 
 fn moved(from: Option<u64>, to: u64, release: &[u8]) -> ChannelMove {
     ChannelMove {
+        number: 1,
         channel: "stable".parse().unwrap(),
         from: from.map(ReleaseId),
         to: ReleaseId(to),
@@ -146,6 +147,17 @@ fn moves_of_channels_are_told_and_a_channel_that_points_elsewhere_is_an_alarm() 
         [],
         "it was moved just now"
     );
+    // The server may say for ever that it was just now: the monitor's clock counts.
+    for (secs, alarms) in [(600, 0), (601, 1)] {
+        let later = now.plus_secs(secs);
+        let found = memory.pointing(&[at(2, 10_000 + secs)], later);
+        assert_eq!(found.len(), alarms, "{secs} s later");
+    }
+    // What the log says at last is nothing to wait for any more.
+    let (entry, envelope) = signed(CHANNEL_MOVE, moved(Some(9), 2, b"two"));
+    memory.take(&entry, Some(&envelope), &signer);
+    assert!(memory.unlogged.is_empty(), "{:?}", memory.unlogged);
+    assert_eq!(memory.pointing(&[at(2, 1_000)], now), []);
 }
 
 #[test]
@@ -155,6 +167,7 @@ fn keys_that_change_are_an_alarm_and_keys_that_nobody_announced_are_one_too() {
     let signer = [key(1).public()];
     let mut memory = Memory::default();
     let set = |state| KeySet {
+        said_at: None,
         verifier: "v".to_owned(),
         policy: FileDigest::of(b"policy"),
         policy_version: 1,
@@ -198,6 +211,9 @@ fn keys_that_change_are_an_alarm_and_keys_that_nobody_announced_are_one_too() {
     ] {
         assert_eq!(memory.shown(&[key.clone()], now).len(), alarms, "{key:?}");
     }
+    let later = now.plus_secs(GRACE_SECS + 1);
+    let found = memory.shown(&[shown(KeyState::Current, "CD", 10_600)], later);
+    assert_eq!(found.len(), 1, "the monitor's own clock counts");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Evidence, Link, Trust};
 use crate::bundle::Bundle;
-use crate::log::{Checkpoint, Note, entry};
+use crate::log::{Checkpoint, Note, VerifierKey, entry};
 
 const HINT: &str =
     "what is not in the log was said to you alone: tell the repository's operator and a monitor";
@@ -27,7 +27,8 @@ pub(super) fn logged(trust: &Trust, evidence: &Evidence<'_>) -> Link {
         };
         match place(trust, bundle) {
             Err(problem) => return Link::broken(NAME, format!("the {what}: {problem}"), HINT),
-            Ok((index, checkpoint)) => {
+            Ok(proven) => {
+                let (index, checkpoint) = (proven.index, proven.head);
                 details.push(format!("{what}: entry {index} of {}", checkpoint.origin));
                 if let Some(problem) = contradiction(furthest.as_ref(), &checkpoint) {
                     return Link::broken(NAME, problem, HINT);
@@ -51,8 +52,19 @@ pub(super) fn logged(trust: &Trust, evidence: &Evidence<'_>) -> Link {
     }
 }
 
-/// The place of a statement, proven by one of the trusted logs.
-fn place(trust: &Trust, bundle: &Bundle) -> Result<(u64, Checkpoint), String> {
+/// A place that was proven.
+pub(super) struct Proven<'a> {
+    /// Of the entry.
+    index: u64,
+    /// The head that the proof leads to, as it was signed: whose cosignatures count.
+    pub note: &'a Note,
+    /// What it says.
+    head: Checkpoint,
+}
+
+/// The place of a statement, proven by one of the trusted logs: the first one that is. What is said about the
+/// statement's place must all be taken from it, since others in the bundle may lead elsewhere.
+pub(super) fn place<'a>(trust: &Trust, bundle: &'a Bundle) -> Result<Proven<'a>, String> {
     let mut problem = "it has no place in a log that is trusted".to_owned();
     for place in &bundle.places {
         let mut logs = trust.log_keys.iter();
@@ -66,9 +78,11 @@ fn place(trust: &Trust, bundle: &Bundle) -> Result<(u64, Checkpoint), String> {
         }
         let proven = place.proof.verify(&place.entry, log);
         match proven.map_err(|error| error.to_string()) {
-            Ok(checkpoint) => {
-                cosigned(trust, &place.proof.checkpoint, &checkpoint)?;
-                return Ok((place.proof.index, checkpoint));
+            Ok(head) => {
+                let note = &place.proof.checkpoint;
+                cosigned(&trust.log_cosigners, note, &head)?;
+                let index = place.proof.index;
+                return Ok(Proven { index, note, head });
             }
             Err(error) => problem = error,
         }
@@ -76,9 +90,12 @@ fn place(trust: &Trust, bundle: &Bundle) -> Result<(u64, Checkpoint), String> {
     Err(problem)
 }
 
-/// Every further key that is trusted of this log has signed the head, too.
-pub(super) fn cosigned(trust: &Trust, note: &Note, head: &Checkpoint) -> Result<(), String> {
-    let mut keys = trust.log_cosigners.iter();
+/// Whether every further key that is trusted of this log has signed its head, too; else which has not, in words.
+///
+/// * `cosigners`: such keys, of any log.
+/// * `head`: what `note` says.
+pub fn cosigned(cosigners: &[VerifierKey], note: &Note, head: &Checkpoint) -> Result<(), String> {
+    let mut keys = cosigners.iter();
     match keys.find(|key| key.name() == head.origin && note.verified_by(key).is_err()) {
         None => Ok(()),
         Some(key) => Err(format!(
@@ -112,6 +129,7 @@ fn newer(trust: &Trust, evidence: &Evidence<'_>, proven: &Checkpoint) -> Result<
     let head = logs
         .find_map(|key| Checkpoint::open(note, key).ok())
         .ok_or("the head of the log is not signed with its key")?;
+    cosigned(&trust.log_cosigners, note, &head)?;
     if let Some(problem) = contradiction(Some(proven), &head) {
         return Err(problem);
     }

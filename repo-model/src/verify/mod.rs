@@ -12,6 +12,7 @@ mod release;
 mod tests;
 mod witnesses;
 
+pub use log_place::cosigned;
 pub use release::open_release;
 
 use crate::bundle::Bundle;

@@ -44,6 +44,8 @@ struct Dossier {
     seen: Option<(u64, NodeHash)>,
     /// Witnesses that cosigned the heads, when the reader asks for some.
     witnesses: Option<Vec<u8>>,
+    /// Witnesses that cosigned another head, of which each bundle has a place first that proves nothing.
+    decoy: Option<Vec<u8>>,
     /// Whether the reader wants the log's post-quantum signature, which the key of `log_seed` makes.
     post_quantum_log: bool,
 }
@@ -176,6 +178,7 @@ impl Dossier {
             logged: None,
             seen: None,
             witnesses: None,
+            decoy: None,
             post_quantum_log: false,
         };
         dossier.relist();
@@ -224,25 +227,32 @@ impl Dossier {
         });
         let size = leaves.0.len() as u64;
         let Ok(top) = root(size, &mut leaves);
-        let note = |size: u64, root: NodeHash| {
+        let note = |size: u64, root: NodeHash, witnesses: &[u8]| {
             let text = format!("{LOG}\n{size}\n{}\n", root.to_base64());
-            let witnesses = self.witnesses.iter().flatten().copied().map(witness);
+            let witnesses = witnesses.iter().copied().map(witness);
             let keys = [log.clone(), log_cosigner(self.log_seed)]
                 .into_iter()
                 .chain(witnesses);
             let signatures = keys.map(|key| key.sign(&text, at(0)).unwrap()).collect();
             Note { text, signatures }
         };
+        let saw = self.witnesses.as_deref().unwrap_or_default();
         let bundles = [0, 1, 2].map(|index| {
             let Ok(hashes) = inclusion_proof(index as u64, size, &mut leaves);
             let proof = LogProof {
                 extra: None,
                 index: index as u64,
                 hashes,
-                checkpoint: note(size, top),
+                checkpoint: note(size, top, saw),
             };
             let json = bundle::logged(statements[index], &entries[index], &proof, &log.public());
-            Bundle::from_json(&json.unwrap()).unwrap()
+            let mut made = Bundle::from_json(&json.unwrap()).unwrap();
+            if let Some(saw_other) = &self.decoy {
+                let mut place = made.places[0].clone();
+                place.proof.checkpoint = note(size, NodeHash::from_bytes([2; 32]), saw_other);
+                made.places.insert(0, place);
+            }
+            made
         });
         let [released, summary, document] = bundles;
         let (seen_size, seen_root) = self.seen.unwrap_or((size, top));
@@ -257,7 +267,7 @@ impl Dossier {
             sboms: &[],
             newest: Some(&release.document),
             release: Some(&release),
-            checkpoint: Some(&note(seen_size, seen_root)),
+            checkpoint: Some(&note(seen_size, seen_root, saw)),
         };
         chain(&trust(self), &evidence, at(86_400 * 30))
     }
@@ -361,6 +371,14 @@ const WRONGS: &[(&str, &str, Change)] = &[
     ("a head that strangers saw", "witnesses", |d| {
         d.witnesses = Some(vec![22, 31, 32]);
     }),
+    (
+        "a head that witnesses saw beside a proof to another",
+        "witnesses",
+        |d| {
+            d.witnesses = Some(Vec::new());
+            d.decoy = Some(vec![21, 22, 23]);
+        },
+    ),
     ("a release too old", "freshness", |d| {
         d.max_age_days = Some(7)
     }),
@@ -403,7 +421,7 @@ fn a_post_quantum_key_of_the_log_counts_when_the_reader_has_it() {
     trust.log_cosigners = vec![log_cosigner(8).public()];
     let note = crate::log::testkit::signed(&log, 1, NodeHash::from_bytes([1; 32]));
     let head = crate::log::Checkpoint::open(&note, &log.public()).unwrap();
-    let refused = super::log_place::cosigned(&trust, &note, &head).unwrap_err();
+    let refused = cosigned(&trust.log_cosigners, &note, &head).unwrap_err();
     assert!(
         refused.contains("lacks the signature of its ML-DSA-44 key"),
         "{refused}"

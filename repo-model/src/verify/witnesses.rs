@@ -1,17 +1,17 @@
 //! That others than the log saw the head that the proofs lead to: whoever shows one history to you and another
 //! to them needs their signatures under both.
 
+use super::log_place::place;
 use super::{Evidence, Link, Trust};
 use crate::Timestamp;
-use crate::bundle::Bundle;
 use crate::log::{Note, Seen};
 
 const NAME: &str = "witnesses";
 const HINT: &str = "a log that shows different things to different people looks like this: keep the evidence, and ask \
                     again later or elsewhere";
 
-/// A quorum of witnesses has cosigned the head that each of the proofs leads to. That the proofs do lead
-/// there is said by the link before this one.
+/// A quorum of witnesses has cosigned the head that each of the proofs leads to: the very head that the link
+/// before this one found proven, whatever other places a bundle claims.
 pub(super) fn witnessed(trust: &Trust, evidence: &Evidence<'_>, now: Timestamp) -> Link {
     let Some(policy) = trust.witness_policy() else {
         return Link::not_checked(NAME, "no witnesses are asked for");
@@ -21,7 +21,8 @@ pub(super) fn witnessed(trust: &Trust, evidence: &Evidence<'_>, now: Timestamp) 
     let heads: Vec<&Note> = statements
         .into_iter()
         .flatten()
-        .filter_map(|bundle| head(trust, bundle))
+        .filter_map(|bundle| place(trust, bundle).ok())
+        .map(|proven| proven.note)
         .collect();
     if heads.len() < statements.len() {
         return Link::broken(NAME, "there is no head of the log for each statement", HINT);
@@ -48,12 +49,4 @@ pub(super) fn witnessed(trust: &Trust, evidence: &Evidence<'_>, now: Timestamp) 
     });
     let says = format!("{count} of {listed} witnesses saw the head of the log");
     Link::holds(NAME, says).with_details(details.collect())
-}
-
-/// The head that the statement's proof for a trusted log leads to.
-fn head<'a>(trust: &Trust, bundle: &'a Bundle) -> Option<&'a Note> {
-    let is_trusted = |id: &[u8; 32]| trust.log_keys.iter().any(|key| key.full_id() == *id);
-    let mut places = bundle.places.iter();
-    let place = places.find(|place| is_trusted(&place.log_id))?;
-    Some(&place.proof.checkpoint)
 }

@@ -19,7 +19,9 @@ pub fn waiting_moves(
     )?;
     let rows = statement.query_map([limit], |row| {
         let from: Option<u64> = row.get("from_release")?;
+        let move_id: u64 = row.get("move_id")?;
         let moved = ChannelMove {
+            number: move_id,
             channel: parsed(row, "channel")?,
             from: from.map(ReleaseId),
             to: ReleaseId(row.get("to_release")?),
@@ -27,7 +29,7 @@ pub fn waiting_moves(
             moved_at: Timestamp::from_unix_secs(row.get("moved_at")?),
             actor: row.get("actor")?,
         };
-        Ok((row.get("move_id")?, moved))
+        Ok((move_id, moved.with_short_actor()))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -126,6 +128,7 @@ mod tests {
             let waiting = waiting_moves(tx, 10)?;
             assert_eq!(waiting.len(), 2);
             assert_eq!(waiting[1].1.word(), "rolled back");
+            assert_eq!((waiting[0].1.number, waiting[1].1.number), (1, 2));
             assert_eq!(waiting[1].1.release, envelope);
             let said = FileDigest::of(b"said");
             insert_move(tx, 1, Some(said))?;

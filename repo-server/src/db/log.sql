@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS announcements (
     announcement_id INTEGER PRIMARY KEY,
     move_id         INTEGER UNIQUE,        -- of channel_moves
     keys            TEXT,                  -- JSON of the key set
-    statement       TEXT UNIQUE,           -- digest of the envelope; none: it refused to speak of this move
+    statement       TEXT UNIQUE,           -- digest of the envelope, in which a move has its number and keys a
+                                           -- time; none: it refused to speak of this move
     logged          INTEGER NOT NULL CHECK (logged IN (0, 1)),
     CHECK ((move_id IS NULL) <> (keys IS NULL))
 ) STRICT;

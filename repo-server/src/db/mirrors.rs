@@ -65,11 +65,7 @@ pub fn enter(
     max_pending: u32,
     now: Timestamp,
 ) -> Result<Entered, DbError> {
-    let forget = now.plus_secs(-PENDING_SECS).unix_secs();
-    tx.execute(
-        "DELETE FROM mirrors WHERE standing = 'pending' AND registered_at < ?1",
-        [forget],
-    )?;
+    forget_undecided(tx, now)?;
     let name = registration.name.as_str();
     if by_name(tx, &registration.name)?.is_some() {
         return Ok(Entered::Taken);
@@ -89,6 +85,19 @@ pub fn enter(
         ],
     )?;
     Ok(Entered::New)
+}
+
+/// Forgets registrations that nobody decided for too long; their tokens end with them.
+fn forget_undecided(tx: &Transaction<'_>, now: Timestamp) -> Result<(), DbError> {
+    let before = now.plus_secs(-PENDING_SECS).unix_secs();
+    let mut statement = tx.prepare_cached(
+        "DELETE FROM mirrors WHERE standing = 'pending' AND registered_at < ?1 RETURNING name",
+    )?;
+    let names = statement.query_map([before], |row| row.get::<_, String>("name"))?;
+    for name in names.collect::<Result<Vec<_>, _>>()? {
+        super::tokens::revoke_scopes(tx, &format!("mirror:{name}"), now)?;
+    }
+    Ok(())
 }
 
 /// Describes a mirror anew; what was seen of it at other addresses is forgotten. `false`: there is none.
@@ -495,4 +504,48 @@ pub fn metadata_file(
         Ok((parsed(row, "file")?, row.get("size_bytes")?))
     });
     Ok(found.optional()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_that_is_forgotten_takes_its_token_along() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(super::super::SCHEMA).unwrap();
+        for added in super::super::ADDED {
+            connection.execute_batch(added).unwrap();
+        }
+        let tx = connection.transaction().unwrap();
+        let registration = |name: &str| -> Registration {
+            serde_json::from_value(serde_json::json!({
+                "name": name, "urls": ["http://m.example"], "contact": "c"
+            }))
+            .unwrap()
+        };
+        let at = Timestamp::from_unix_secs;
+        let enter_at = |name: &str, standing, now| {
+            let entered = enter(&tx, &registration(name), standing, 9, now).unwrap();
+            assert_eq!(entered, Entered::New, "{name}");
+            let digest = FileDigest::of(name.as_bytes());
+            super::super::tokens::insert(&tx, name, &format!("mirror:{name}"), digest, None, now)
+                .unwrap();
+        };
+        enter_at("old", Standing::Pending, at(0));
+        enter_at("kept", Standing::Approved, at(0));
+        enter_at("young", Standing::Pending, at(10));
+        enter_at("new", Standing::Pending, at(PENDING_SECS + 5));
+        let sql = "SELECT name FROM tokens WHERE revoked_at IS NOT NULL";
+        let revoked: Vec<String> = tx
+            .prepare(sql)
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(revoked, ["old"]);
+        assert!(by_name(&tx, &"old".parse().unwrap()).unwrap().is_none());
+        assert!(by_name(&tx, &"young".parse().unwrap()).unwrap().is_some());
+    }
 }

@@ -48,6 +48,7 @@ enum Seen {
     /// `repomd.xml`, and the digest of the signature beside it.
     Pair {
         digest: FileDigest,
+        /// Its text; empty where only the digest counts.
         bytes: Vec<u8>,
         signature: Option<FileDigest>,
     },
@@ -144,12 +145,14 @@ type Asked = (Vec<Vec<Seen>>, Vec<String>, Result<Look, Trouble>);
 fn ask(config: &MirrorsConfig, urls: &[String], plan: &Plan) -> Asked {
     let mut seen = Vec::new();
     let mut looks = Vec::new();
-    for url in urls {
+    // What one look may fetch is for all addresses together.
+    let mut left_bytes = config.probe_bytes;
+    for (nth_address, url) in urls.iter().enumerate() {
         let look = Look::at(
             url,
             config.allow_private_addresses,
             config.slowest_bytes_per_sec,
-            config.probe_bytes,
+            left_bytes,
         );
         let mut look = match look {
             Ok(look) => look,
@@ -166,7 +169,7 @@ fn ask(config: &MirrorsConfig, urls: &[String], plan: &Plan) -> Asked {
         };
         let mut here = Vec::new();
         for place in &plan.places {
-            here.push(pair(&mut look, place));
+            here.push(pair(&mut look, place, nth_address == 0));
             let Some(Seen::Failed(trouble @ Trouble::Unreachable { .. })) = here.last() else {
                 continue;
             };
@@ -176,21 +179,29 @@ fn ask(config: &MirrorsConfig, urls: &[String], plan: &Plan) -> Asked {
             break;
         }
         seen.push(here);
+        left_bytes = look.left_bytes();
         looks.push(Ok(look));
     }
-    let first = match looks.is_empty() {
+    let mut first = match looks.is_empty() {
         true => Err(Trouble::Missing { url: String::new() }),
         false => looks.swap_remove(0),
     };
+    if let Ok(look) = &mut first {
+        look.limit(left_bytes);
+    }
     (seen, urls.to_vec(), first)
 }
 
-fn pair(look: &mut Look, place: &Place) -> Seen {
-    let (digest, bytes) = match look.pointer(&place.path("repodata/repomd.xml")) {
+/// What is at one place. `keep_bytes`: of the address that is looked at further; of the others the digest will do.
+fn pair(look: &mut Look, place: &Place, keep_bytes: bool) -> Seen {
+    let (digest, mut bytes) = match look.pointer(&place.path("repodata/repomd.xml")) {
         Ok(Some(found)) => found,
         Ok(None) => return Seen::Nothing,
         Err(trouble) => return Seen::Failed(trouble),
     };
+    if !keep_bytes {
+        bytes = Vec::new();
+    }
     match look.pointer(&place.path("repodata/repomd.xml.asc")) {
         Ok(signature) => Seen::Pair {
             digest,

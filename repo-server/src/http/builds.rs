@@ -94,7 +94,8 @@ pub async fn retry(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /api/v1/builds/{build}/reject`: a build that is not signed yet never goes out with these bytes.
+/// `POST /api/v1/builds/{build}/reject`: a build never goes out with these bytes. 409 once the signer was
+/// asked to sign it.
 pub async fn reject(
     State(app): State<App>,
     bearer: Bearer,

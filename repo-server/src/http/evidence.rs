@@ -15,8 +15,8 @@ const STATEMENT: &str = "application/vnd.dsse.envelope.v1+json";
 /// Largest statement, bytes.
 const MAX_ENVELOPE_BYTES: u64 = 16 << 20;
 
-/// Serves a document that is evidence, a VEX document, a release's envelope or its package list, or, compressed,
-/// what was made of a release.
+/// Serves a document that is evidence, a statement that is in the log, a VEX document, a release's envelope or its
+/// package list, or, compressed, what was made of a release.
 pub async fn get(
     State(app): State<App>,
     method: Method,
@@ -38,7 +38,11 @@ pub async fn get(
             if let Some(media_type) = db::evidence::media_type(connection, wanted)? {
                 return Ok(Some(media_type));
             }
-            if db::announcements::has(connection, wanted)? {
+            // What the log names can be had from the moment on that it does: the document of a release stands in
+            // the log before the release goes out.
+            if db::announcements::has(connection, wanted)?
+                || db::log::index_of(connection, wanted)?.is_some()
+            {
                 return Ok(Some(STATEMENT.to_owned()));
             }
             if db::vex::by_digest(connection, wanted)?.is_some() {

@@ -10,6 +10,7 @@ use super::{listing, metalink};
 use crate::app::App;
 use crate::beside;
 use crate::db::builds::PackageRow;
+use crate::db::channels::FreshnessRow;
 use crate::db::releases::{ReleaseRepoRow, ReleaseRow};
 use crate::db::{self, DbError};
 use axum::extract::{ConnectInfo, OriginalUri, State};
@@ -144,17 +145,23 @@ struct Found {
     since: Option<Timestamp>,
 }
 
-/// The client itself, seen through a proxy that is trusted to name it.
+/// The client itself, seen through proxies that are trusted to name it: the last address in the lines of
+/// `X-Forwarded-For` that is no such proxy's. What stands before that one was written by whoever it is.
+///
+/// An IPv4 address is one however it is spelt: a socket for both families has `::ffff:10.0.0.1`.
 pub(super) fn client_address(proxies: &[IpAddr], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    if !proxies.contains(&peer) {
-        return peer;
+    let is_proxy = |address: IpAddr| proxies.iter().any(|one| one.to_canonical() == address);
+    let mut client = peer.to_canonical();
+    // Some proxies add to the line that came, others send one of their own after it.
+    let lines = headers.get_all("x-forwarded-for").iter().rev();
+    let mut named = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+    while is_proxy(client) {
+        let Some(Ok(before)) = named.next().map(|address| address.trim().parse::<IpAddr>()) else {
+            break;
+        };
+        client = before.to_canonical();
     }
-    let forwarded = headers
-        .get("x-forwarded-for")
-        .and_then(|value| value.to_str().ok());
-    let last = forwarded.and_then(|list| list.rsplit(',').next());
-    last.and_then(|address| address.trim().parse().ok())
-        .unwrap_or(peer)
+    client
 }
 
 async fn in_place(
@@ -237,19 +244,27 @@ async fn in_place(
     }
 }
 
-/// What the signer said last about where a channel points.
+/// What the signer said last about where a channel points; nothing when that is over, or of a release that the
+/// channel no longer points to.
 async fn channel_freshness(app: &App, channel: &ChannelName) -> Result<Response, ApiError> {
     let asked = channel.clone();
-    let said = app
+    let (said, pointed) = app
         .db
-        .read(move |connection| db::channels::freshness(connection, &asked))
+        .read(move |connection| {
+            let said = db::channels::freshness(connection, &asked)?;
+            let pointed = db::channels::pointer(connection, &asked)?.flatten();
+            Ok::<_, DbError>((said, pointed))
+        })
         .await?;
-    let said = said.ok_or_else(|| {
+    let at = crate::app::now();
+    let holds = |said: &FreshnessRow| pointed == Some(said.release) && at < said.expires;
+    let said = said.filter(holds).ok_or_else(|| {
         ApiError::not_found(format!(
-            "nothing was said about the freshness of {channel} yet"
+            "nothing is said about the freshness of {channel} as it is now"
         ))
         .hint(
-            "the signer says it within moments after a release, unless mirrors.freshness_secs is 0",
+            "the signer says it within moments after a release, unless mirrors.freshness_secs is 0; \
+             after a channel was moved back, with its next release",
         )
     })?;
     let headers = [
@@ -508,6 +523,38 @@ mod tests {
         );
         assert_eq!(client_address(&[proxy], stranger, &headers), stranger);
         assert_eq!(client_address(&[proxy], proxy, &HeaderMap::new()), proxy);
+    }
+
+    #[test]
+    fn what_a_client_writes_itself_never_names_it() {
+        let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let proxies = [ip("10.0.0.1"), ip("::ffff:10.0.0.3"), ip("2001:db8::1")];
+        let table: &[(&str, &[&str], &str)] = &[
+            // A proxy that appends a line of its own.
+            ("10.0.0.1", &["6.6.6.6", "2.2.2.2"], "2.2.2.2"),
+            ("10.0.0.1", &["6.6.6.6", "8.8.8.8,2.2.2.2"], "2.2.2.2"),
+            // A proxy behind another.
+            ("10.0.0.1", &["6.6.6.6, 2.2.2.2, 10.0.0.3"], "2.2.2.2"),
+            ("10.0.0.1", &["6.6.6.6, 2.2.2.2", "2001:db8::1"], "2.2.2.2"),
+            ("10.0.0.1", &["6.6.6.6, 10.0.0.9"], "10.0.0.9"),
+            // Both spellings of an IPv4 address.
+            ("::ffff:10.0.0.1", &["2.2.2.2"], "2.2.2.2"),
+            ("10.0.0.3", &["::ffff:2.2.2.2"], "2.2.2.2"),
+            ("::ffff:3.3.3.3", &["2.2.2.2"], "3.3.3.3"),
+            // What does not read ends the walk.
+            ("10.0.0.1", &["6.6.6.6, unknown"], "10.0.0.1"),
+            ("10.0.0.1", &["6.6.6.6, unknown, 10.0.0.3"], "10.0.0.3"),
+            ("10.0.0.1", &[""], "10.0.0.1"),
+            ("10.0.0.1", &["10.0.0.3"], "10.0.0.3"),
+        ];
+        for (peer, lines, client) in table {
+            let mut headers = HeaderMap::new();
+            for line in *lines {
+                headers.append("x-forwarded-for", line.parse().unwrap());
+            }
+            let found = client_address(&proxies, ip(peer), &headers);
+            assert_eq!(found, ip(client), "{peer} {lines:?}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream;
-use mirrors::pull::{Arrived, Flight, Found, Progress, PullError};
+use mirrors::pull::{Arrived, Flight, Found, Progress, Pull, PullError};
 use repo_model::{FileDigest, RepoName};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
@@ -20,7 +20,13 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
+/// Requests that look for a file at once, each on a blocking thread: a slow upstream or disk must not take all of
+/// those threads, by which everything else is done.
+static LOOKING: Semaphore = Semaphore::const_new(128);
+/// A further request waits this long for its turn.
+const TURN_MAX: Duration = Duration::from_secs(5);
 /// Bytes at the end of a file that wait for its digest.
 const HELD_BACK_BYTES: u64 = 64 << 10;
 /// Read at once, bytes.
@@ -39,10 +45,7 @@ pub async fn get(
         ApiError::not_found(format!("there is no upstream {name}"))
             .hint("[[upstream]] in the configuration names them")
     })?;
-    let wanted = path.clone();
-    let found = tokio::task::spawn_blocking(move || pull.find(&wanted)).await;
-    let found = found.map_err(|error| ApiError::internal(&error))?;
-    match found.map_err(refusal)? {
+    match find(pull, path.clone()).await? {
         Found::Pointer(bytes) => {
             let bytes = Bytes::from(bytes);
             let object = Object {
@@ -88,6 +91,21 @@ pub async fn get(
     }
 }
 
+/// Looks for a file in its turn.
+async fn find(pull: Arc<Pull>, path: String) -> Result<Found, ApiError> {
+    let turn = tokio::time::timeout(TURN_MAX, LOOKING.acquire()).await;
+    let Ok(Ok(turn)) = turn else {
+        return Err(refusal(PullError::Busy));
+    };
+    let found = tokio::task::spawn_blocking(move || {
+        // Its turn ends with the work, also when the client has gone.
+        let _turn = turn;
+        pull.find(&path)
+    });
+    let found = found.await.map_err(|error| ApiError::internal(&error))?;
+    found.map_err(refusal)
+}
+
 fn finish(response: axum::http::response::Builder, body: Body) -> Result<Response, ApiError> {
     response
         .body(body)
@@ -100,11 +118,12 @@ fn refusal(error: PullError) -> ApiError {
         PullError::Busy => ApiError::client(
             StatusCode::SERVICE_UNAVAILABLE,
             "busy",
-            "too many files are being fetched from upstream",
+            "too much is being fetched from upstream",
         )
         .header(header::RETRY_AFTER, "5"),
         PullError::Upstream(_) => {
             ApiError::unavailable("upstream cannot be used; try again later", &error)
+                .header(header::RETRY_AFTER, "10")
         }
         PullError::InUse { .. } | PullError::Local { .. } => ApiError::internal(&error),
     }

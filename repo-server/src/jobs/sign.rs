@@ -4,7 +4,7 @@
 use super::JobError;
 use super::dossier::Dossier;
 use crate::app::{App, now};
-use crate::db::builds::{PackageRow, SignedFile};
+use crate::db::builds::{BuildRow, PackageRow, SignedFile};
 use crate::db::evidence::{ByPackage, Kind, NewEvidence};
 use crate::db::jobs::JobRow;
 use crate::db::{self, DbError};
@@ -47,7 +47,7 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
         .await?;
     let approved = build.filter(|build| build.stage == Stage::Approved);
     let outcome = match approved {
-        Some(build) => Some(sign_all(&app, &build.repo, &packages, &evidence).await?),
+        Some(build) => sign_all(&app, &build, &packages, &evidence).await?,
         // Another run was first.
         None => None,
     };
@@ -57,7 +57,7 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
             db::jobs::finish(tx, job.job_id)?;
             let build = db::builds::by_id(tx, build_id)?;
             if build.is_none_or(|build| build.stage != Stage::Approved) {
-                // An operator turned it away meanwhile: what was signed comes into no release.
+                // It was turned away meanwhile: what was signed comes into no release.
                 return Ok(());
             }
             let event = match outcome {
@@ -87,23 +87,36 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
     Ok(())
 }
 
+/// Signs what is not signed yet; none when the build is approved no more.
 async fn sign_all(
     app: &App,
-    repo: &RepoName,
+    build: &BuildRow,
     packages: &[PackageRow],
     evidence: &ByPackage,
-) -> Result<Outcome, JobError> {
+) -> Result<Option<Outcome>, JobError> {
     for package in packages.iter().filter(|package| package.signed.is_none()) {
         let dossier = Dossier::gather(app, package, evidence).await?;
-        match sign_one(app, repo, package, dossier).await {
+        // The signer never forgets what it signed: nothing more of a build that was turned away.
+        if !is_approved(app, build.build_id).await? {
+            return Ok(None);
+        }
+        match sign_one(app, &build.repo, package, dossier).await {
             Ok(()) => {}
             Err(JobError::Signer(ClientError::Refused { held, reasons })) => {
-                return Ok(Outcome::Refused { held, reasons });
+                return Ok(Some(Outcome::Refused { held, reasons }));
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(Outcome::Signed)
+    Ok(Some(Outcome::Signed))
+}
+
+async fn is_approved(app: &App, build_id: u64) -> Result<bool, DbError> {
+    let read = app
+        .db
+        .read(move |connection| db::builds::by_id(connection, build_id));
+    let build: Option<BuildRow> = read.await?;
+    Ok(build.is_some_and(|build| build.stage == Stage::Approved))
 }
 
 /// Signs one package and records it; a package that is recorded is not signed again.

@@ -20,7 +20,12 @@ const ROUND: u32 = 100;
 ///
 /// * `anew`: ask the signer whether its keys are others than it told before.
 pub async fn announce(app: &App, anew: bool) -> Result<(), JobError> {
-    keys(app, anew).await?;
+    // Whatever keeps the signer from speaking of its keys must not keep moves out of the log.
+    let of_keys = keys(app, anew).await;
+    moves(app).await.and(of_keys)
+}
+
+async fn moves(app: &App) -> Result<(), JobError> {
     loop {
         let waiting = app
             .db

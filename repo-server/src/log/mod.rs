@@ -169,6 +169,7 @@ async fn catch_up(app: &App) -> Result<(), JobError> {
         }
     }
     advance(app, &releases).await?;
+    restored::serve_again(app).await?;
     let builds = app.db.read(db::log::builds_without_proof).await?;
     let unlogged = attach(app, &builds).await?;
     if !unlogged.is_empty() {

@@ -1,8 +1,9 @@
-//! A database that was put back from an older copy. The log's own files know more then, and nothing of a
-//! log ever goes back: their places are taken over, and what the database had not written yet comes after.
+//! Database and files that differ at start. A database that was put back from an older copy: the log's own files
+//! know more then, and nothing of a log ever goes back: their places are taken over, and what the database had not
+//! written yet comes after. And a crash just before the served checkpoint was replaced: the database knows more.
 
 use super::tiles::{StatementsTile, Tiles, TilesError, directory, read_statements};
-use super::{CHECKPOINT, LogError, check_root, key, open};
+use super::{CHECKPOINT, LogError, check_root, key, open, serve_checkpoint};
 use crate::app::App;
 use crate::db;
 use crate::jobs::JobError;
@@ -59,6 +60,29 @@ pub async fn take_over(app: &App) -> Result<(), JobError> {
         size - from
     );
     Ok(())
+}
+
+/// Serves the newest published head when the file has another one: it lacks cosignatures that came just before a
+/// crash. After [`take_over`], so the file is never ahead.
+pub async fn serve_again(app: &App) -> Result<(), JobError> {
+    let _one_at_a_time = app.sequencer.lock().await;
+    let Some(note) = app.db.read(db::log::published_checkpoint).await? else {
+        return Ok(());
+    };
+    let path = directory(&app.config.server.data_dir).join(CHECKPOINT);
+    match std::fs::read(&path) {
+        Ok(served) if served == note.as_bytes() => Ok(()),
+        Ok(_) => {
+            tracing::info!("the served head of the log is made good from the database");
+            serve_checkpoint(app, note).await
+        }
+        // Without its file the log was taken away: nothing is known of its tiles.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => {
+            let tile = CHECKPOINT.to_owned();
+            Err(LogError::from(TilesError::Read { tile, source }).into())
+        }
+    }
 }
 
 /// `published`, `last`: how far the database knows the files, and its checkpoint of them.

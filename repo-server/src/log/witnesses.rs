@@ -58,6 +58,13 @@ impl Problem {
             Self::Http(_) | Self::Refused { .. } | Self::Unsigned | Self::Tiles(_) => false,
         }
     }
+
+    /// Whether a newer head of ours was with the witness before this one: nothing is wrong with it.
+    ///
+    /// * `signed`: entries of the newest head that the database has.
+    fn is_overtaken(&self, signed: u64) -> bool {
+        matches!(self, Self::Ahead { seen, .. } if *seen <= signed)
+    }
 }
 
 /// What is known of each witness, by its name in the policy.
@@ -197,14 +204,35 @@ pub async fn cosign(app: &App, note: String, ask: Ask) -> Result<String, JobErro
         let all = witnesses.into_iter().zip(sizes);
         ask_all(&directory, all, &sent, &checkpoint)
     });
-    for (witness, answer) in asked.await? {
+    let asked = asked.await?;
+    // Read after they answered: a newer head is locked in before a witness sees it.
+    let signed = app.db.read(db::log::progress).await?.signed;
+    for (witness, answer) in asked {
+        if matches!(&answer, Err(problem) if problem.is_overtaken(signed)) {
+            tracing::debug!("witness {} knows a newer head already", witness.name);
+            continue;
+        }
         app.witnesses.note(&witness, size, &answer);
         if let Ok(line) = answer {
-            head.signatures.retain(|other| !other.is_by(&witness.key));
-            head.signatures.push(line);
+            add_line(&mut head, &witness, line);
         }
     }
     Ok(head.to_string())
+}
+
+/// Puts a witness's line in the place of its older one. One that would make the head too long to be read back is
+/// left out: the log could not go on from such a head.
+fn add_line(head: &mut Note, witness: &Witness, line: NoteSignature) {
+    let before = head.signatures.clone();
+    head.signatures.retain(|other| !other.is_by(&witness.key));
+    head.signatures.push(line);
+    if !head.fits() {
+        head.signatures = before;
+        tracing::warn!(
+            "the head of the log has no room for the cosignature of witness {}",
+            witness.name
+        );
+    }
 }
 
 type Asked = (Witness, Result<NoteSignature, Problem>);

@@ -108,7 +108,10 @@ fn witnesses_follow_a_log_from_wherever_they_stand_and_stop_at_a_fork() {
             })
         );
         assert!(ahead, "{answer:?}");
-        assert!(answer.unwrap_err().is_alarm());
+        let problem = answer.unwrap_err();
+        assert!(problem.is_alarm());
+        // Unless the log has signed as much as the witness has seen: then it was asked late.
+        assert!(problem.is_overtaken(301) && !problem.is_overtaken(300));
     }
     // It was not moved by any of that.
     assert!(ask_at(&log(500, 0), &both, 0).iter().all(Result::is_ok));
@@ -205,6 +208,25 @@ fn a_witness_that_lies_or_is_away_gives_nothing_and_holds_up_nobody() {
     assert!(since.elapsed() < TIMEOUT * 2, "{:?}", since.elapsed());
     let good: Vec<_> = answers.iter().map(Result::is_ok).collect();
     assert_eq!(good, [true, true, false]);
+}
+
+#[test]
+fn a_head_takes_no_more_cosignatures_than_can_be_read_back() {
+    let mut head = log(5, 0).head;
+    for seed in 0..30 {
+        let name = format!("w{seed}.example");
+        let key = LogKey::from_seed(&name, SignatureKind::MlDsa44, &[seed; 32]).unwrap();
+        let witness = Witness {
+            name,
+            key: key.public(),
+            url: None,
+        };
+        let line = key.sign(&head.text, now()).unwrap();
+        add_line(&mut head, &witness, line.clone());
+        add_line(&mut head, &witness, line);
+        assert!(Note::parse(head.to_string().as_bytes()).is_ok(), "{seed}");
+    }
+    assert!((18..30).contains(&head.signatures.len()));
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub struct Witness {
     folder: Folder,
     /// By name of the log.
     logs: HashMap<String, Mutex<Log>>,
-    /// Heads of one log that are cosigned in a minute, at most.
+    /// New heads of one log that are cosigned in a minute, at most.
     per_minute: u32,
 }
 
@@ -74,7 +74,7 @@ enum Unanswered {
 impl Witness {
     /// Opens the folder of a witness; nobody else may use it meanwhile.
     ///
-    /// * `per_minute`: heads of one log that are cosigned in a minute at most, as many at once after a pause.
+    /// * `per_minute`: new heads of one log that are cosigned in a minute at most, as many at once after a pause.
     pub fn open(folder: Folder, per_minute: u32) -> Result<Self, WitnessError> {
         let mut logs = HashMap::new();
         for key in folder.log_keys() {
@@ -99,6 +99,9 @@ impl Witness {
     }
 
     /// Answers a request at `now`: the signature lines. Blocking; the head is on disk before this returns.
+    ///
+    /// Anybody can send the head again that was cosigned last: it costs the log nothing of its allowance, and the
+    /// disk no write.
     fn add(&self, body: &[u8], now: Timestamp) -> Result<String, Unanswered> {
         let request = AddCheckpoint::parse(body)?;
         let claimed: Checkpoint = request.checkpoint.text.parse().map_err(Refusal::from)?;
@@ -109,9 +112,12 @@ impl Witness {
         let mut log = locked(log);
         let cosigned = log.cosigned;
         let head = request.judge(self.folder.log_keys(), |_| cosigned)?;
-        log.take(self.per_minute, now)?;
-        self.folder.keep(&head, &request.checkpoint)?;
-        log.cosigned = Some((head.size, head.root));
+        let is_new = cosigned != Some((head.size, head.root));
+        if is_new {
+            log.take(self.per_minute, now)?;
+            self.folder.keep(&head, &request.checkpoint)?;
+            log.cosigned = Some((head.size, head.root));
+        }
         drop(log);
         let mut lines = String::new();
         for key in self.folder.keys() {
@@ -119,13 +125,15 @@ impl Witness {
             // Writing into a String cannot fail.
             let _ = write!(lines, "{}", line.map_err(WitnessError::Key)?);
         }
-        tracing::info!(
-            log.origin = head.origin,
-            log.size = head.size,
-            "cosigned {} at {} entries",
-            head.origin,
-            head.size
-        );
+        if is_new {
+            tracing::info!(
+                log.origin = head.origin,
+                log.size = head.size,
+                "cosigned {} at {} entries",
+                head.origin,
+                head.size
+            );
+        }
         Ok(lines)
     }
 }

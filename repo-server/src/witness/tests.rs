@@ -123,6 +123,16 @@ async fn strangers_junk_and_crowds_are_refused_and_change_nothing() {
     assert_eq!((limit(0, 1).await, limit(1, 2).await), (200, 200));
     assert_eq!(limit(2, 3).await, 429);
     assert_eq!(limit(1, 3).await, 409, "and it stays where it was");
+    // The same head again is nothing new: neither counted nor written.
+    let mut files = std::fs::read_dir(dir.path().join("heads")).unwrap();
+    std::fs::remove_file(files.next().unwrap().unwrap().path()).unwrap();
+    for _ in 0..5 {
+        assert_eq!(limit(2, 2).await, 200);
+    }
+    assert_eq!(
+        std::fs::read_dir(dir.path().join("heads")).unwrap().count(),
+        0
+    );
 }
 
 #[tokio::test]

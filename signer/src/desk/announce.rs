@@ -62,7 +62,10 @@ pub(super) fn keys(
     request: FileDigest,
     now: Timestamp,
 ) -> Result<Response, DeskError> {
-    let set = KeySet::of(&desk.identity());
+    let set = KeySet {
+        said_at: Some(now),
+        ..KeySet::of(&desk.identity())
+    };
     let what = format!("{} keys and policy {}", set.keys.len(), set.policy_version);
     let subjects = set.keys.iter();
     let subjects = subjects.map(|key| Subject::file(&key.label, key.public));
@@ -101,6 +104,7 @@ mod tests {
             envelope: FileDigest::of(b"envelope"),
         };
         let moved = |to, release: &[u8], actor: &str| ChannelMove {
+            number: 1,
             channel: "stable".parse().unwrap(),
             from: Some(ReleaseId(2)),
             to: ReleaseId(to),

@@ -76,6 +76,14 @@ fn a_bundle_is_applied_where_there_is_no_network_and_clients_install_from_it() {
         code == Some(0) || is_older,
         "made in the same second, or refused: {said}"
     );
+    let third = dir.join("c.bundle");
+    create(&["--name", "other"], &third);
+    let (code, said) = apply(&third, &public);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("is of the tree `other`") && said.contains("--other-tree"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -318,9 +318,9 @@ fn a_frozen_mirror_cannot_call_itself_fresh() {
     let tree = world.dir().join("tree");
     copy(&world, &keys, &tree);
     let nginx = Nginx::serve(&tree);
-    let verify = || {
+    let verify_as = |more: &[&str]| {
         let copy = tree.join(PLACE);
-        world.hallmark(&[
+        let fixed = [
             "mirror",
             "verify",
             "--key",
@@ -328,8 +328,10 @@ fn a_frozen_mirror_cannot_call_itself_fresh() {
             "--fresh",
             text(&statement_key),
             text(&copy),
-        ])
+        ];
+        world.hallmark(&[&fixed, more].concat())
     };
+    let verify = || verify_as(&[]);
     let stock = |url: &str| -> Output {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/check-fresh.sh");
         let mut command = process::command(script);
@@ -348,6 +350,11 @@ fn a_frozen_mirror_cannot_call_itself_fresh() {
         let output = stock(&url);
         assert!(output.status.success(), "{url}: {}", says(&output));
     }
+    // The statement of another channel says nothing about this one.
+    let output = verify_as(&["--channel", "stable"]);
+    assert!(!output.status.success(), "{}", says(&output));
+    let wanted = "about the channel preview, not stable";
+    assert!(says(&output).contains(wanted), "{}", says(&output));
 
     // The world goes on; the mirror does not, and somebody gives it the newest statement.
     publish(&world, "2.0");

@@ -2,11 +2,14 @@
 
 use super::super::createrepo::{now, workers};
 use super::super::repo_check::text;
+use super::fresh::PlaceArgs;
 use super::keys::KeyArgs;
 use super::manifest::{self, ManifestCheck};
 use crate::failure::{Failure, chain};
 use crate::output;
 use crate::progress::PackageBar;
+use repo_model::Timestamp;
+use repo_model::dsse::StatementPublicKey;
 use repo_server::repocheck::{CheckOptions, Directory, Packages, Report, check};
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
@@ -24,6 +27,9 @@ EXAMPLES:
   # And is it what is current? With the keys of the signer's statements, of which one must have said so
   hallmark mirror verify --key RPM-GPG-KEY-example --fresh statement.pub /srv/mirror
 
+  # The same where the directory does not end in CHANNEL/REPO/ARCH
+  hallmark mirror verify --key KEY --fresh statement.pub --channel stable --repo base --arch x86_64 /srv/copy
+
   # What was copied by rsync, for a script
   hallmark mirror verify --key KEY --json /srv/mirror | jq '.[] | select(.passed | not)'
 
@@ -39,6 +45,8 @@ pub struct Args {
     /// and that has not ended; may be repeated
     #[arg(long, value_name = "FILE")]
     fresh: Vec<PathBuf>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Write the reports as JSON, by path below DIR
     #[arg(long)]
     json: bool,
@@ -69,7 +77,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         workers: workers(args.workers),
     };
     let statement_keys = super::fresh::keys(&args.fresh)?;
-    let mut stale = 0_usize;
+    let mut stale = Stale::default();
     let mut search = Search::default();
     search.look(&args.directory, 0).map_err(|error| {
         let directory = args.directory.display();
@@ -115,13 +123,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             output::raw(format!("{name}: {}{by_manifest}", text(&report)).as_bytes())?;
         }
         if !statement_keys.is_empty() {
-            match super::fresh::check(root, &statement_keys, options.now) {
-                Ok(said) => output::note(format!("{name}: {said}")),
-                Err(error) => {
-                    stale += 1;
-                    output::note(format!("{name}: not fresh: {}", chain(&error)));
-                }
-            }
+            stale.check(&name, root, args, &statement_keys, options.now);
         }
         reports.insert(name, Checked { report, manifest });
     }
@@ -130,10 +132,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let failed = reports.values().filter(|checked| !checked.report.passed);
     match failed.count() {
-        0 if stale > 0 => Err(Failure::failed(format!(
-            "{stale} of {} repositories are not known to be fresh",
-            reports.len()
-        ))),
+        0 if stale.count > 0 => Err(stale.failure(reports.len())),
         0 if unreadable.is_empty() => Ok(()),
         0 => Err(Failure::failed(format!(
             "{} directories could not be looked through: what is below them was not checked",
@@ -143,6 +142,48 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             "{bad} of {} repositories are not what was signed",
             reports.len()
         ))),
+    }
+}
+
+/// Repositories that are not known to be fresh.
+#[derive(Default)]
+struct Stale {
+    count: usize,
+    /// One of them may only be at another place than its directory says.
+    misplaced: bool,
+}
+
+impl Stale {
+    fn check(
+        &mut self,
+        name: &str,
+        root: &Path,
+        args: &Args,
+        keys: &[StatementPublicKey],
+        now: Timestamp,
+    ) {
+        match super::fresh::check(root, &args.place, keys, now) {
+            Ok(said) => output::note(format!("{name}: {said}")),
+            Err(error) => {
+                self.count += 1;
+                self.misplaced |= error.is_about_place();
+                output::note(format!("{name}: not fresh: {}", chain(&error)));
+            }
+        }
+    }
+
+    fn failure(&self, of: usize) -> Failure {
+        let failure = Failure::failed(format!(
+            "{} of {of} repositories are not known to be fresh",
+            self.count
+        ));
+        match self.misplaced {
+            true => failure.with_hint(
+                "which one a repository is, its directory tells by ending in CHANNEL/REPO/ARCH; where it does not, \
+                 --channel, --repo and --arch do",
+            ),
+            false => failure,
+        }
     }
 }
 

@@ -139,7 +139,7 @@ pub static OPERATIONS: &[Operation] = &[
         "Builds",
         "/api/v1/builds/{build}/reject",
         204,
-        "Rejects a build that is not signed yet, for good and with a reason",
+        "Rejects a build whose signing has not begun, for good and with a reason",
     ),
     change(
         "post",
