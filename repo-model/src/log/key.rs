@@ -202,7 +202,7 @@ pub struct LogKey {
 
 #[derive(Clone)]
 enum PrivateKey {
-    Ed25519(SigningKey),
+    Ed25519(Box<SigningKey>),
     MlDsa44(Box<ml_dsa::SigningKey<MlDsa44>>),
 }
 
@@ -217,7 +217,7 @@ impl LogKey {
     pub fn from_seed(name: &str, kind: SignatureKind, seed: &[u8; 32]) -> Result<Self, NoteError> {
         let key = match kind {
             SignatureKind::Log | SignatureKind::Cosignature => {
-                PrivateKey::Ed25519(SigningKey::from_bytes(seed))
+                PrivateKey::Ed25519(Box::new(SigningKey::from_bytes(seed)))
             }
             SignatureKind::MlDsa44 => {
                 PrivateKey::MlDsa44(Box::new(ml_dsa::SigningKey::from_seed(&(*seed).into())))

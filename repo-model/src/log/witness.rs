@@ -270,7 +270,8 @@ mod tests {
     #[test]
     fn a_witness_follows_a_log_that_grows_and_answers_everything_else_by_the_specification() {
         let at = |size| Some(head(size, "a"));
-        let table: &[(u64, u64, &str, Option<(u64, NodeHash)>, Result<u64, u16>)] = &[
+        type Row<'a> = (u64, u64, &'a str, Option<(u64, NodeHash)>, Result<u64, u16>);
+        let table: &[Row<'_>] = &[
             (0, 5, "a", None, Ok(5)),
             (0, 0, "a", None, Ok(0)),
             (5, 9, "a", at(5), Ok(9)),

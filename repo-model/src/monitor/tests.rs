@@ -209,7 +209,11 @@ fn keys_that_change_are_an_alarm_and_keys_that_nobody_announced_are_one_too() {
         (shown(KeyState::Revoked, "CD", 0), 1),
         (shown(KeyState::Current, "CD", 9_900), 0),
     ] {
-        assert_eq!(memory.shown(&[key.clone()], now).len(), alarms, "{key:?}");
+        assert_eq!(
+            memory.shown(std::slice::from_ref(&key), now).len(),
+            alarms,
+            "{key:?}"
+        );
     }
     let later = now.plus_secs(GRACE_SECS + 1);
     let found = memory.shown(&[shown(KeyState::Current, "CD", 10_600)], later);
