@@ -98,18 +98,8 @@ struct AddArgs {
     /// Where the tree is, the best address first: {channel}/{repo}/{arch}/repodata/repomd.xml lies below each
     #[arg(required = true, value_name = "URL")]
     urls: Vec<String>,
-    /// Where it stands, two letters
-    #[arg(long, value_name = "CC")]
-    country: Option<Country>,
-    /// Degrees north and east, for the map: 59.9,10.7
-    #[arg(long, value_name = "N,E", value_parser = coordinates, allow_hyphen_values = true)]
-    coordinates: Option<(f32, f32)>,
-    /// Autonomous system whose clients are near; may be given again
-    #[arg(long, value_name = "NUMBER")]
-    asn: Vec<u32>,
-    /// Addresses whose clients are nearest; may be given again
-    #[arg(long, value_name = "ADDRESS/BITS")]
-    netblock: Vec<Netblock>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Share of clients among mirrors that are as near
     #[arg(long, default_value_t = 100)]
     weight: u32,
@@ -126,25 +116,33 @@ struct AddArgs {
     server: ServerArgs,
 }
 
+/// Whose clients are near a mirror.
+#[derive(Debug, clap::Args)]
+struct PlaceArgs {
+    /// Where it stands, two letters
+    #[arg(long, value_name = "CC")]
+    country: Option<Country>,
+    /// Degrees north and east, for the map: 59.9,10.7
+    #[arg(long, value_name = "N,E", value_parser = coordinates, allow_hyphen_values = true)]
+    coordinates: Option<(f32, f32)>,
+    /// Autonomous system whose clients are near; may be given again
+    #[arg(long, value_name = "NUMBER")]
+    asn: Vec<u32>,
+    /// Addresses whose clients are nearest; may be given again
+    #[arg(long, value_name = "ADDRESS/BITS")]
+    netblock: Vec<Netblock>,
+}
+
+/// What is not given stays as it is; of lists, what is given takes the place of all.
 #[derive(Debug, clap::Args)]
 struct SetArgs {
     /// Its name
     name: MirrorName,
-    /// All its addresses, the best first; may be given again
-    #[arg(long, value_name = "URL")]
-    url: Vec<String>,
-    /// Where it stands, two letters
-    #[arg(long, value_name = "CC")]
-    country: Option<Country>,
-    /// Degrees north and east
-    #[arg(long, value_name = "N,E", value_parser = coordinates, allow_hyphen_values = true)]
-    coordinates: Option<(f32, f32)>,
-    /// All autonomous systems whose clients are near
-    #[arg(long, value_name = "NUMBER")]
-    asn: Vec<u32>,
-    /// All addresses whose clients are nearest
-    #[arg(long, value_name = "ADDRESS/BITS")]
-    netblock: Vec<Netblock>,
+    /// Its addresses, the best first; may be given again
+    #[arg(long = "address", value_name = "URL")]
+    addresses: Vec<String>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Share of clients among mirrors that are as near
     #[arg(long)]
     weight: Option<u32>,
@@ -194,6 +192,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
+/// Addresses as they are registered: without the slash at the end.
+fn trees(urls: &[String]) -> Vec<String> {
+    urls.iter()
+        .map(|url| url.trim_end_matches('/').to_owned())
+        .collect()
+}
+
 fn checked(registration: &Registration) -> Result<(), Failure> {
     registration
         .check()
@@ -203,15 +208,11 @@ fn checked(registration: &Registration) -> Result<(), Failure> {
 fn add(args: &AddArgs) -> Result<(), Failure> {
     let registration = Registration {
         name: args.name.clone(),
-        urls: args
-            .urls
-            .iter()
-            .map(|url| url.trim_end_matches('/').to_owned())
-            .collect(),
-        country: args.country,
-        coordinates: args.coordinates,
-        asns: args.asn.clone(),
-        netblocks: args.netblock.clone(),
+        urls: trees(&args.urls),
+        country: args.place.country,
+        coordinates: args.place.coordinates,
+        asns: args.place.asn.clone(),
+        netblocks: args.place.netblock.clone(),
         weight: args.weight,
         private: args.private,
         preferred: args.preferred,
@@ -238,21 +239,17 @@ fn set(args: &SetArgs) -> Result<(), Failure> {
     let Some(mut new) = report.registration else {
         return Err(Failure::failed("this needs a token with the scope operate"));
     };
-    if !args.url.is_empty() {
-        new.urls = args
-            .url
-            .iter()
-            .map(|url| url.trim_end_matches('/').to_owned())
-            .collect();
+    if !args.addresses.is_empty() {
+        new.urls = trees(&args.addresses);
     }
-    if !args.asn.is_empty() {
-        new.asns.clone_from(&args.asn);
+    if !args.place.asn.is_empty() {
+        new.asns.clone_from(&args.place.asn);
     }
-    if !args.netblock.is_empty() {
-        new.netblocks.clone_from(&args.netblock);
+    if !args.place.netblock.is_empty() {
+        new.netblocks.clone_from(&args.place.netblock);
     }
-    new.country = args.country.or(new.country);
-    new.coordinates = args.coordinates.or(new.coordinates);
+    new.country = args.place.country.or(new.country);
+    new.coordinates = args.place.coordinates.or(new.coordinates);
     new.weight = args.weight.unwrap_or(new.weight);
     new.private = args.private.unwrap_or(new.private);
     new.preferred = args.preferred.unwrap_or(new.preferred);

@@ -3,7 +3,7 @@
 use crate::{BASE, Story, publish, text};
 use hallmark_tests::nginx::{NGINX, Nginx};
 use hallmark_tests::world::{SERVER, SIGNER};
-use hallmark_tests::{process, require};
+use hallmark_tests::{process, require, wait};
 use std::path::Path;
 
 fn copy(from: &Path, to: &Path) {
@@ -44,6 +44,7 @@ fn a_repository_that_was_rolled_back_or_frozen_is_refused() {
     for machine in &machines {
         machine.dnf(&["install", "second"]).succeeds(&[]);
         // Nothing new for longer than the reader bears: somebody may keep it from us.
+        wait::until_issued_is_past();
         machine.configure(world, "", "max_age_days = 0");
         machine.dnf(&["install", "first"]).refuses(&[
             "first-1.0-1.noarch (world): freshness is broken: the newest release is ",
@@ -170,6 +171,7 @@ fn a_mirror_that_shows_old_metadata_is_noticed_though_every_byte_of_it_is_signed
             "somebody rolled the repository back",
         ]);
         // Who sees it for the first time is told by its age.
+        wait::until_issued_is_past();
         std::fs::remove_dir_all(machine.dir().join("evidence")).expect("it is there");
         machine.configure(world, "", &format!("{known}\nmax_age_days = 0"));
         machine
