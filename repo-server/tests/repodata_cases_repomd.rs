@@ -132,6 +132,7 @@ fn case_34_open_pair_header_pair_and_database_version_stand_only_where_they_belo
     ];
     let options = Options {
         zchunk: true,
+        open_checksums: true,
         ..Options::default()
     };
     let xml = repomd(&extras, &options);

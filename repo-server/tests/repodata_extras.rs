@@ -37,6 +37,7 @@ fn with(extras: &[ExtraRecord], checksum: ChecksumType) -> Result<Repodata, Meta
     };
     let options = Options {
         checksum,
+        open_checksums: true,
         ..Options::default()
     };
     build(&inputs, &options, Timestamp::from_unix_secs(PUBLISHED))

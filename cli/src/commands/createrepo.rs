@@ -151,7 +151,7 @@ fn metadata(args: &Args) -> Result<Options, Failure> {
         checksum: args.checksum,
         filelists_ext: args.filelists_ext,
         zchunk: args.zck,
-        open_checksums: !args.no_open_checksum,
+        open_checksums: args.open_checksum || (base.open_checksums && !args.no_open_checksum),
         changelog_limit: usize::try_from(args.changelog_limit).ok(),
         revision: args.revision.clone(),
         content_tags: args.content.clone(),

@@ -122,8 +122,11 @@ pub struct Args {
     /// Also write filelists with a digest for each file
     #[arg(long, help_heading = "Metadata")]
     pub filelists_ext: bool,
-    /// Leave out <open-checksum> of the package files: with --update one package more then costs
-    /// half the time. Clients check the files themselves, not what they decompress to
+    /// Write <open-checksum> of the package files, as profiles el7 and el8 do. It is over all that they
+    /// decompress to, so that --update takes longer the more there is; dnf, zypper and libsolv do not read it
+    #[arg(long, conflicts_with = "no_open_checksum", help_heading = "Metadata")]
+    pub open_checksum: bool,
+    /// Do not write it (default, and of profile modern)
     #[arg(long, help_heading = "Metadata")]
     pub no_open_checksum: bool,
     /// List this comps file

@@ -49,14 +49,14 @@ const ZSTD: Form = Form {
     theirs: &["--general-compress-type=zstd"],
     codec: Codec::ZSTD,
     zchunk: false,
-    open_checksums: true,
+    open_checksums: false,
 };
 
 const FORMS: &[Form] = &[
     ZSTD,
     Form {
-        name: "zstd, no open-checksum",
-        open_checksums: false,
+        name: "zstd, open-checksum",
+        open_checksums: true,
         ..ZSTD
     },
     Form {

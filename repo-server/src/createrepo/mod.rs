@@ -176,13 +176,17 @@ pub fn createrepo(request: &Request, watch: &dyn Watch) -> Result<Summary, Creat
     let saved = std::mem::take(&mut state.frames);
     let frames = OldFrames::open(&live, &state.files, saved, &request.output);
     let (outcome, resolved) = packages(request, scanned, state, &frames, watch)?;
-    let listed = || resolved.listed.iter().map(|number| &outcome.files[*number]);
-    let entries = entries(request, listed())?;
+    let listed = resolved.listed.iter().map(|number| &outcome.files[*number]);
+    let entries = entries(request, listed)?;
 
     watch.writing();
     let stamp = request.stamp_files.then_some(request.at);
     let mut stage = Stage::new(switch::stage_path(&live)?, request.names, stamp)?;
-    let headers = Headers::new(&request.directory, request.metadata.filelists_ext, listed());
+    let headers = Headers::new(
+        &request.directory,
+        request.metadata.filelists_ext,
+        &outcome.files,
+    );
     let manifest = build(request, &entries, &headers, &frames, &mut stage)?;
     let dropped_records = finish(request, manifest, old.as_ref(), &mut stage)?;
     let kept = old::keep_files(
@@ -197,9 +201,10 @@ pub fn createrepo(request: &Request, watch: &dyn Watch) -> Result<Summary, Creat
     next.files = stage.file_names();
     next.frames = frames.into_saved(&stage.placed);
     next.packages = outcome.files;
-    put_in_place(stage, &live, request.state.as_deref(), &next)?;
+    let packages = entries.len();
+    put_in_place(stage, &live, request.state.as_deref(), next, entries)?;
     Ok(Summary {
-        packages: entries.len(),
+        packages,
         read: outcome.read,
         skipped: outcome.bad,
         same_files: resolved.same_files,
@@ -210,25 +215,28 @@ pub fn createrepo(request: &Request, watch: &dyn Watch) -> Result<Summary, Creat
     })
 }
 
-/// Puts the metadata in place, and the state of this run after it. Of the two things that are slow, the disk and the
-/// state's digest, one is waited for while the other is done.
+/// Puts the metadata in place, and the state of this run after it. While the disk is waited for, the state is encoded,
+/// and what is not needed any more is freed, which takes as long for tens of thousands of packages.
 fn put_in_place(
     mut stage: Stage,
     live: &Path,
     state_path: Option<&Path>,
-    state: &State,
+    state: State,
+    entries: Vec<Entry>,
 ) -> Result<(), CreaterepoError> {
     std::thread::scope(|scope| {
-        let written = state_path.map(|path| scope.spawn(move || state.write(path)));
+        let written = scope.spawn(move || {
+            let written = state_path.map(|path| state.write(path));
+            drop((state, entries));
+            written
+        });
         stage.put_in_place(live)?;
         // What is left of the old metadata goes meanwhile.
         scope.spawn(|| drop(stage));
         // A panic is a fault of ours and goes on as one.
-        let written = written.map(|thread| {
-            thread
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
+        let written = written
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if let Some(Err(error)) = written.map(|written| written?.put_in_place()) {
             tracing::warn!(
                 "the next run will read all packages again: the state cannot be written: {error}"

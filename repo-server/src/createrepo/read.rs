@@ -19,7 +19,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// What reading gave, in the order of the files.
 pub(super) struct Outcome {
@@ -276,25 +276,36 @@ fn announced_size(head: &Head) -> Option<u64> {
 pub(super) struct Headers<'a> {
     root: &'a Path,
     file_digests: bool,
-    by_digest: HashMap<FileDigest, &'a Known>,
+    files: &'a [Known],
+    /// Made when the first header is asked for, by the thread that asks: where nothing has changed nobody does.
+    by_digest: OnceLock<HashMap<FileDigest, &'a Known>>,
 }
 
 impl<'a> Headers<'a> {
-    /// `file_digests`: whether the metadata shows digests of files.
-    pub fn new(root: &'a Path, file_digests: bool, files: impl Iterator<Item = &'a Known>) -> Self {
+    /// * `file_digests`: whether the metadata shows digests of files.
+    /// * `files`: all that were read; of equal ones any will do.
+    pub fn new(root: &'a Path, file_digests: bool, files: &'a [Known]) -> Self {
         Self {
             root,
             file_digests,
-            by_digest: files.map(|file| (file.file_digest, file)).collect(),
+            files,
+            by_digest: OnceLock::new(),
         }
+    }
+
+    fn known(&self, digest: &FileDigest) -> Option<&'a Known> {
+        let by_digest = self.by_digest.get_or_init(|| {
+            let files = self.files.iter();
+            files.map(|file| (file.file_digest, file)).collect()
+        });
+        by_digest.get(digest).copied()
     }
 }
 
 impl PackageSource for Headers<'_> {
     fn load(&self, entry: &Entry) -> Result<Cow<'_, Package>, SourceError> {
         let known = self
-            .by_digest
-            .get(&entry.file_digest)
+            .known(&entry.file_digest)
             .ok_or("it is not among the packages that were read")?;
         let in_file = |error: PackageError| format!("{}: {error}", known.path);
         let file = File::open(self.root.join(&known.path))

@@ -318,12 +318,5 @@ impl<'a> RecordReader<'a> {
                 format!("the checksum of its content is {found}, repomd.xml says {claimed}"),
             );
         }
-        if sums.is_compressed && record.open_checksum.is_none() {
-            self.findings.warning(
-                "checksum-absent",
-                REPOMD,
-                format!("`{}` has no checksum of its content", record.record_type),
-            );
-        }
     }
 }

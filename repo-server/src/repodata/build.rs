@@ -13,9 +13,8 @@ use super::error::MetadataError;
 use super::extras::write_extras;
 use super::options::{ExtraRecord, Options};
 use super::repomd::{self, Record, sort_records};
-use repo_model::Timestamp;
+use repo_model::{FileDigest, Timestamp};
 use std::cmp::Ordering;
-use std::collections::HashSet;
 use std::io;
 use std::num::NonZeroUsize;
 
@@ -153,25 +152,31 @@ fn check_list(entries: &[Entry], checksum: ChecksumType) -> Result<(), MetadataE
             });
         }
     }
-    let mut digests = HashSet::with_capacity(entries.len());
-    let mut hrefs = HashSet::with_capacity(entries.len());
-    for entry in entries {
-        if checksum == ChecksumType::Sha512 && entry.sha512.is_none() {
-            return Err(MetadataError::NoPkgid {
-                nevra: Box::new(entry.nevra.clone()),
-            });
-        }
-        if !digests.insert(entry.file_digest) {
-            return Err(MetadataError::DuplicateFile {
-                digest: entry.file_digest,
-                nevra: Box::new(entry.nevra.clone()),
-            });
-        }
-        if !hrefs.insert(entry.href.as_str()) {
-            return Err(MetadataError::DuplicateHref {
-                href: entry.href.to_string(),
-            });
-        }
+    if checksum == ChecksumType::Sha512
+        && let Some(entry) = entries.iter().find(|entry| entry.sha512.is_none())
+    {
+        return Err(MetadataError::NoPkgid {
+            nevra: Box::new(entry.nevra.clone()),
+        });
+    }
+    // Sorted, what repeats stands side by side; the list is nearly in the order of the locations already.
+    let mut digests: Vec<(FileDigest, usize)> = (0..entries.len())
+        .map(|number| (entries[number].file_digest, number))
+        .collect();
+    digests.sort_unstable();
+    if let Some(pair) = digests.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        let entry = &entries[pair[1].1];
+        return Err(MetadataError::DuplicateFile {
+            digest: entry.file_digest,
+            nevra: Box::new(entry.nevra.clone()),
+        });
+    }
+    let mut hrefs: Vec<&str> = entries.iter().map(|entry| entry.href.as_str()).collect();
+    hrefs.sort_unstable();
+    if let Some(pair) = hrefs.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(MetadataError::DuplicateHref {
+            href: pair[0].to_owned(),
+        });
     }
     Ok(())
 }

@@ -17,7 +17,8 @@ pub struct Options {
     pub zchunk: bool,
     /// Write `<open-checksum>` of compressed primary, filelists and other, as createrepo_c does. It is over
     /// the whole decompressed content, which begins with the number of packages: without it, the cost of
-    /// one package more does not grow with the content of all others. No client checks it.
+    /// one package more does not grow with the content of all others. No client of today reads it; yum's kin may
+    /// (`docs/decisions/0016`).
     pub open_checksums: bool,
     /// Changelog entries for each package, newest kept; `None` writes all of them.
     pub changelog_limit: Option<usize>,
@@ -32,14 +33,14 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// createrepo_c's: zstd, ten changelog entries, revision from the instant, no tags.
+    /// Zstd, ten changelog entries, revision from the instant and no tags, as createrepo_c; no open checksums.
     fn default() -> Self {
         Self {
             codec: Codec::ZSTD,
             checksum: ChecksumType::Sha256,
             filelists_ext: false,
             zchunk: false,
-            open_checksums: true,
+            open_checksums: false,
             changelog_limit: Some(10),
             revision: None,
             content_tags: Vec::new(),

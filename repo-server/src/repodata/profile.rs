@@ -1,4 +1,4 @@
-//! Which clients a repository is for, and what follows from that: codec, checksum, and the form of
+//! Which clients a repository is for, and what follows from that: codec, checksums, and the form of
 //! comps groups. One row each.
 //!
 //! createrepo_c 1.0 made zstd the default and compressed comps; repositories for older clients
@@ -21,6 +21,8 @@ pub struct Profile {
     pub codec: Codec,
     /// What records and packages are checked by.
     pub checksum: ChecksumType,
+    /// Whether records say the checksum of what they decompress to.
+    pub open_checksums: bool,
     /// How comps groups are offered.
     pub groups: GroupForm,
     /// Compressions that every client of this family reads.
@@ -51,6 +53,7 @@ pub static PROFILES: &[Profile] = &[
         clients: "yum 3 and old zypper: RHEL, CentOS 5 to 7, Amazon Linux 2, SLE 12",
         codec: Codec::Gzip,
         checksum: ChecksumType::Sha256,
+        open_checksums: true,
         groups: GroupForm::PlainAndGzip,
         reads: &[Compressed::Gzip],
     },
@@ -59,6 +62,7 @@ pub static PROFILES: &[Profile] = &[
         clients: "dnf 4 of RHEL 8 and its like, SLE 15, Photon OS; yum too",
         codec: Codec::Gzip,
         checksum: ChecksumType::Sha256,
+        open_checksums: true,
         groups: GroupForm::PlainAndGzip,
         reads: &[Compressed::Gzip, Compressed::Xz],
     },
@@ -67,6 +71,7 @@ pub static PROFILES: &[Profile] = &[
         clients: "dnf 5, dnf 4.14, zypper 1.14.101 and later: RHEL 9, Fedora, openSUSE",
         codec: Codec::ZSTD,
         checksum: ChecksumType::Sha256,
+        open_checksums: false,
         groups: GroupForm::Compressed,
         reads: &[Compressed::Zstd, Compressed::Gzip, Compressed::Xz],
     },
@@ -144,6 +149,7 @@ impl Profile {
         Options {
             codec: self.codec,
             checksum: self.checksum,
+            open_checksums: self.open_checksums,
             ..Options::default()
         }
     }
