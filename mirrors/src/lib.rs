@@ -3,6 +3,7 @@
 //! * [`reading`]: what any repository's metadata says. Knows no network.
 //! * [`sync`]: copies a repository so that its copy is whole at every moment.
 //! * [`bundle`]: what another machine lacks of a tree, signed, in one file.
+//! * [`evidence`]: what there is about packages, from whoever has it, and packs of it.
 //! * [`export`]: a published tree as plain files, whole at every moment.
 //! * [`compare`]: whether a copy is what a manifest lists.
 //! * [`pull`]: a repository that is fetched when somebody asks for it.
@@ -14,6 +15,7 @@
 
 pub mod bundle;
 pub mod compare;
+pub mod evidence;
 pub mod export;
 pub mod http;
 pub mod metalink;

@@ -51,6 +51,8 @@ pub struct Inner {
     pub checks: Semaphore,
     /// Places for downloads of what is unpacked on the way.
     pub unpacking: Arc<Semaphore>,
+    /// Places for packs of evidence that are being made.
+    pub packing: Arc<Semaphore>,
     /// Held by whoever adds to the log.
     pub sequencer: tokio::sync::Mutex<()>,
     /// Where the log's witnesses stand.
@@ -67,6 +69,8 @@ pub struct Inner {
     pub sessions: crate::http::sessions::Sessions,
     /// How builds fared, release by release, as it was counted last.
     pub tallied: tokio::sync::Mutex<Option<crate::http::Tallied>>,
+    /// Mirrors and rebuilders as the first page showed them last.
+    pub glanced: tokio::sync::Mutex<Option<crate::http::Glanced>>,
     /// Cancelled when the server shuts down.
     pub stop: CancellationToken,
     /// The signer's public keys, once they were seen.
@@ -200,12 +204,14 @@ impl App {
             witnesses: crate::log::Witnesses::default(),
             checks: Semaphore::new(CHECKS),
             unpacking: Arc::new(Semaphore::new(crate::http::UNPACKING)),
+            packing: Arc::new(Semaphore::new(crate::http::PACKING)),
             frames,
             metrics: crate::http::metrics::Metrics::default(),
             handed_out: crate::http::pairs::HandedOut::default(),
             fleet: crate::fleet::Fleet::default(),
             sessions: crate::http::sessions::Sessions::default(),
             tallied: tokio::sync::Mutex::default(),
+            glanced: tokio::sync::Mutex::default(),
             stop,
             identity: std::sync::RwLock::new(crate::http::keys::remembered(&data_dir)),
             signer_seen: tokio::sync::Mutex::default(),

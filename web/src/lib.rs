@@ -59,6 +59,7 @@ pub use pages::release::{ReleaseSbomLine, ReleaseView, release};
 pub use pages::releases::{MoveLine, ReleasesView, releases};
 pub use pages::report::{REPORT_SUFFIX, ReportView, report};
 pub use pages::search::{SearchIn, SearchView, search};
+pub use pages::state::StateView;
 pub use pages::{Agreement, BuildLine, Command, Site, StageCounts};
 pub use plot::ReleaseTally;
 

@@ -130,6 +130,11 @@ pub fn inside_query(
     parts.join("&")
 }
 
+/// All evidence about a release in one file.
+pub fn evidence_pack(id: ReleaseId) -> String {
+    format!("/api/v1/releases/{id}/evidence.tar.zst")
+}
+
 /// A document by its digest.
 pub fn evidence(digest: FileDigest) -> String {
     format!("/evidence/sha256/{digest}")

@@ -10,7 +10,7 @@ use crate::api::Client;
 use crate::failure::chain;
 use crate::verify::{
     Cached, Common, Item, Pack, Server, Source, SourceError, Subject, SubjectError, TrustDir,
-    Verifier, each,
+    Verifier, each, is_transient,
 };
 use repo_model::log::Note;
 use repo_model::verify::open_release;
@@ -294,8 +294,8 @@ fn of_package(verifier: &Verifier<'_>, package: &Incoming) -> PackageReport {
 fn unanswered(error: &SourceError) -> Blocked {
     let hint = match error {
         SourceError::Away { .. } | SourceError::Read { .. } => RETRY,
-        SourceError::Api(error) if error.is_transient() => RETRY,
-        SourceError::Api(_) | SourceError::Digest { .. } | SourceError::Shape { .. } => {
+        error if is_transient(error) => RETRY,
+        SourceError::Asked(_) | SourceError::Digest { .. } | SourceError::Shape { .. } => {
             OTHER_MIRROR
         }
         SourceError::Write { .. } => CONFIGURE,

@@ -5,7 +5,7 @@ use crate::api::{Client, ServerArgs};
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::Progress;
-use crate::verify::{PackError, Server, SourceError, pack_packages, pack_release};
+use crate::verify::{PackError, Server, SourceError, failure, pack_packages, pack_release};
 use repo_model::wire::status::{BuildStatus, EvidenceLink, PackageStatus};
 use repo_model::{FileDigest, Nevra};
 use serde::Serialize;
@@ -116,7 +116,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn make_pack(client: Client, wanted: &str, path: &Path) -> Result<(), Failure> {
     let source = Server(client);
     let failed = |error: PackError| match error {
-        PackError::Source(SourceError::Api(error)) => Failure::from(error),
+        PackError::Source(SourceError::Asked(error)) => failure(error),
         other => Failure::failed(other),
     };
     if let Ok(nevra) = wanted.parse::<Nevra>() {

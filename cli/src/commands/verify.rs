@@ -6,7 +6,7 @@ use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::verify::{
     Cached, Common, Pack, RememberError, Server, Source, SourceError, Subject, SubjectError,
-    TrustDir, Verifier, each, installed, remember,
+    TrustDir, Verifier, each, failure, installed, remember,
 };
 use repo_model::rpm::Head;
 use repo_model::verify::Chain;
@@ -296,7 +296,7 @@ fn unknown(subject: &Subject) -> Failure {
 
 fn unanswered(error: SourceError) -> Failure {
     match error {
-        SourceError::Api(error) => Failure::from(error),
+        SourceError::Asked(error) => failure(error),
         SourceError::Read { .. } | SourceError::Away { .. } => {
             Failure::new(Exit::Unreachable, error)
         }

@@ -4,7 +4,8 @@
 //! What is named by digest is taken from the folder, whoever can be asked. What changes is asked for anew,
 //! and taken from the folder only when nobody answers. Files are named as in an evidence pack.
 
-use super::source::{Item, Server, Source, SourceError, in_memory};
+use super::server::{Server, is_transient};
+use super::source::{Item, Source, SourceError, in_memory};
 use crate::failure::chain;
 use repo_model::FileDigest;
 use repo_model::bundle::Bundle;
@@ -53,7 +54,7 @@ impl Cached {
             return Err(None);
         };
         match question(server) {
-            Err(SourceError::Api(error)) if error.is_transient() => {
+            Err(error) if is_transient(&error) => {
                 self.give_up(&error);
                 Err(None)
             }

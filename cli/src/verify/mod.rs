@@ -2,19 +2,20 @@
 //! needs and must not fetch itself.
 
 mod cached;
-mod gather;
 mod installed;
-mod pack;
 mod remembered;
-mod source;
+mod server;
 mod subject;
 mod trust_dir;
+
+use mirrors::evidence::{gather, source};
 
 pub use cached::{Cached, write};
 pub use gather::Common;
 pub use installed::installed;
-pub use pack::{Pack, PackError, pack_packages, pack_release};
+pub use mirrors::evidence::pack::{Pack, PackError, pack_packages, pack_release};
 pub use remembered::{RememberError, remember};
-pub use source::{Item, Server, Source, SourceError};
+pub use server::{Server, failure, is_transient};
+pub use source::{Item, Source, SourceError};
 pub use subject::{Subject, SubjectError, Verifier, each};
 pub use trust_dir::{TrustDir, fetch_trust};

@@ -178,6 +178,13 @@ pub fn media_type(connection: &Connection, digest: FileDigest) -> Result<Option<
         .optional()?)
 }
 
+/// Two numbers, one of which changes whenever a document comes or a build's stage changes.
+pub fn moved(connection: &Connection) -> Result<(i64, i64), DbError> {
+    let sql = "SELECT (SELECT coalesce(max(evidence_id), 0) FROM evidence),
+                      (SELECT coalesce(max(changed_at), 0) FROM builds)";
+    Ok(connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}
+
 /// The newest document of this kind and label about a package.
 pub fn newest(
     connection: &Connection,

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Method, header};
 use axum::response::{IntoResponse as _, Response};
 use repo_model::dsse::Envelope;
 use repo_model::{FileDigest, bundle};
+use rusqlite::Connection;
 
 const STATEMENT: &str = "application/vnd.dsse.envelope.v1+json";
 /// Largest statement, bytes.
@@ -34,36 +35,49 @@ pub async fn get(
     let wanted: FileDigest = name.parse().map_err(|_| missing())?;
     let media_type = app
         .db
-        .read(move |connection| {
-            if let Some(media_type) = db::evidence::media_type(connection, wanted)? {
-                return Ok(Some(media_type));
-            }
-            // What the log names can be had from the moment on that it does: the document of a release stands in
-            // the log before the release goes out.
-            if db::announcements::has(connection, wanted)?
-                || db::log::index_of(connection, wanted)?.is_some()
-            {
-                return Ok(Some(STATEMENT.to_owned()));
-            }
-            if db::vex::by_digest(connection, wanted)?.is_some() {
-                return Ok(Some("application/json".to_owned()));
-            }
-            if db::release_documents::is_packed(connection, wanted)? {
-                return Ok(Some("application/zstd".to_owned()));
-            }
-            db::releases::media_type(connection, wanted)
-        })
+        .read(move |connection| public_media_type(connection, wanted))
         .await
         .map_err(|error: DbError| ApiError::from(error))?
         .ok_or_else(missing)?;
     if bundled {
-        return as_bundle(&app, wanted).await;
+        // A statement that has just come gets its place within seconds.
+        let headers = [
+            (header::CONTENT_TYPE, bundle::MEDIA_TYPE),
+            (header::CACHE_CONTROL, "no-cache"),
+        ];
+        return Ok((headers, as_bundle(&app, wanted).await?).into_response());
     }
     let object = Object::find(&app, wanted, &media_type, Caching::Immutable).await?;
     answer(&app, &method, &headers, &object).await
 }
 
-async fn as_bundle(app: &App, digest: FileDigest) -> Result<Response, ApiError> {
+/// The media type of a document that everybody may have; none of anything else.
+pub fn public_media_type(
+    connection: &Connection,
+    wanted: FileDigest,
+) -> Result<Option<String>, DbError> {
+    if let Some(media_type) = db::evidence::media_type(connection, wanted)? {
+        return Ok(Some(media_type));
+    }
+    // What the log names can be had from the moment on that it does: the document of a release stands in
+    // the log before the release goes out.
+    if db::announcements::has(connection, wanted)?
+        || db::log::index_of(connection, wanted)?.is_some()
+    {
+        return Ok(Some(STATEMENT.to_owned()));
+    }
+    if db::vex::by_digest(connection, wanted)?.is_some() {
+        return Ok(Some("application/json".to_owned()));
+    }
+    if db::release_documents::is_packed(connection, wanted)? {
+        return Ok(Some("application/zstd".to_owned()));
+    }
+    db::releases::media_type(connection, wanted)
+}
+
+/// A statement as a bundle; a client's error when the digest is of something else. Whether everybody may have it is
+/// asked before.
+pub async fn as_bundle(app: &App, digest: FileDigest) -> Result<Vec<u8>, ApiError> {
     let no_statement = || {
         ApiError::not_found(format!("{digest} is no statement, so it has no bundle"))
             .hint("bundles are made of provenance, rebuilds and the signer's statements")
@@ -74,13 +88,7 @@ async fn as_bundle(app: &App, digest: FileDigest) -> Result<Response, ApiError> 
     }
     let json = app.store.get(digest, MAX_ENVELOPE_BYTES).await?;
     let envelope = Envelope::from_json(&json).map_err(|_| no_statement())?;
-    // A statement that has just come gets its place within seconds.
-    let headers = [
-        (header::CONTENT_TYPE, bundle::MEDIA_TYPE),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    let bundle = crate::log::bundle(app, digest, envelope)
+    crate::log::bundle(app, digest, envelope)
         .await
-        .map_err(|error| ApiError::internal(&error))?;
-    Ok((headers, bundle).into_response())
+        .map_err(|error| ApiError::internal(&error))
 }

@@ -19,6 +19,7 @@ pub mod metrics;
 mod mirrors;
 mod openapi;
 mod operators;
+mod packs;
 mod pages;
 pub mod pairs;
 mod params;
@@ -36,7 +37,8 @@ mod waivers;
 mod worker;
 mod worker_blobs;
 
-pub use pages::Tallied;
+pub use packs::PACKING;
+pub use pages::{Glanced, Tallied};
 pub use unpack::UNPACKING;
 
 use crate::app::App;
@@ -128,6 +130,10 @@ pub fn router(app: App) -> Router {
             post(channels::move_pointer),
         )
         .route("/api/v1/releases", get(channels::releases))
+        .route(
+            "/api/v1/releases/{release}/evidence.tar.zst",
+            get(packs::get),
+        )
         .route("/api/v1/worker/lease", post(worker::lease))
         .route(
             "/api/v1/worker/jobs/{job}/heartbeat",

@@ -1,6 +1,6 @@
 //! `/`: what this is, how to use it, and how it stands.
 
-use super::log::LogHead;
+use super::state::{State, StateView};
 use super::{Command, Frame, Here, Site, StageCounts};
 use crate::marks::{Step, exemplar};
 use crate::text::{self, Tone, When, counted, stage_tone};
@@ -17,8 +17,8 @@ pub struct HomeView<'a> {
     pub channels: &'a [ChannelSetup<'a>],
     /// Builds by stage.
     pub counts: StageCounts,
-    /// The head of the transparency log; none before the first.
-    pub log: Option<&'a LogHead>,
+    /// Releases, log, mirrors, rebuilders.
+    pub state: StateView<'a>,
     /// More to look at: keys, the API.
     pub links: &'a [Link<'a>],
 }
@@ -54,8 +54,7 @@ struct Page<'a> {
     marks: Vec<Step>,
     channels: Vec<Channel<'a>>,
     stages: Vec<StageTile>,
-    /// Entries and name of the log.
-    log: Option<(String, &'a str)>,
+    state: State<'a>,
     links: &'a [Link<'a>],
 }
 
@@ -98,10 +97,7 @@ pub fn home(view: &HomeView<'_>) -> Result<String, RenderError> {
         marks: exemplar(),
         channels: view.channels.iter().map(channel).collect(),
         stages: view.counts.rows().into_iter().map(tile).collect(),
-        log: view.log.map(|head| {
-            let entries = counted(head.size, "entry", "entries");
-            (entries, head.origin.as_str())
-        }),
+        state: State::from(&view.state),
         links: view.links,
     }
     .render()

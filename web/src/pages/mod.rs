@@ -21,6 +21,7 @@ pub(crate) mod release;
 pub(crate) mod releases;
 pub(crate) mod report;
 pub(crate) mod search;
+pub(crate) mod state;
 
 use crate::assets;
 use crate::rebuilt::agreement_chip;

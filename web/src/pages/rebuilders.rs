@@ -150,14 +150,22 @@ fn row(one: &RebuilderLine, now: Timestamp) -> Row<'_> {
     }
 }
 
+/// Whether it works, or asked for work a short while ago.
+pub(crate) fn is_at_hand(one: &RebuilderLine, now: Timestamp) -> bool {
+    // A long build keeps it from asking for more.
+    one.leased > 0 || one.last_seen.is_some_and(|at| was_heard(at, now))
+}
+
+fn was_heard(at: Timestamp, now: Timestamp) -> bool {
+    now.unix_secs().saturating_sub(at.unix_secs()) < SILENT_SECS
+}
+
 fn health(one: &RebuilderLine, now: Timestamp) -> Chip {
-    let heard = |at: Timestamp| now.unix_secs().saturating_sub(at.unix_secs()) < SILENT_SECS;
     let (tone, words) = match (one.mode, one.last_seen) {
         (Mode::Paused, _) => (Tone::Idle, "paused"),
         (Mode::Draining, _) => (Tone::Idle, "draining"),
-        // A long build keeps it from asking for more.
         (Mode::Active, _) if one.leased > 0 => (Tone::Good, "at work"),
-        (Mode::Active, Some(at)) if heard(at) => (Tone::Good, "ready"),
+        (Mode::Active, Some(at)) if was_heard(at, now) => (Tone::Good, "ready"),
         (Mode::Active, Some(_)) => (Tone::Warn, "silent"),
         (Mode::Active, None) => (Tone::Warn, "never seen"),
     };

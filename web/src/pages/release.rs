@@ -67,6 +67,7 @@ struct Page<'a> {
     changes: String,
     sboms: Vec<SbomRow<'a>>,
     pack: Command,
+    pack_href: String,
     inside: String,
     components: Option<String>,
     licences: String,
@@ -133,6 +134,7 @@ pub fn release(view: &ReleaseView<'_>) -> Result<String, RenderError> {
         others: others(view.others, before),
         changes: url::changes(id),
         sboms: view.sboms.iter().map(sbom_row).collect(),
+        pack_href: url::evidence_pack(id),
         pack: Command {
             label: "All of it in one file, checked years later without any server".to_owned(),
             text: format!(

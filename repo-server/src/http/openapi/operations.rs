@@ -184,6 +184,12 @@ pub static OPERATIONS: &[Operation] = &[
         "Releases, newest first",
     ),
     get(
+        "Releases",
+        "/api/v1/releases/{release}/evidence.tar.zst",
+        &[],
+        "All evidence about a release (a number, or `newest`) in one file, for `hallmark verify` without a server",
+    ),
+    get(
         "What is inside",
         "/api/v1/releases/{release}/sboms",
         &[],

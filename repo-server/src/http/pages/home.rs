@@ -1,15 +1,24 @@
 //! `/`.
 
-use super::{RELEASES_PER_PAGE, counts, error_page, html, site};
-use crate::app::App;
+use super::glance::glance;
+use super::{counts, error_page, html, site};
+use crate::app::{App, now};
 use crate::db::{self, DbError};
 use crate::http::error::ApiError;
 use crate::http::keys::repo_file_text;
+use crate::log::{CHECKPOINT, directory};
 use crate::status;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use web::{ChannelSetup, Command, HomeView, Link};
+use repo_model::Timestamp;
+use repo_model::wire::status::{ChannelStatus, ReleaseStatus};
+use rusqlite::Connection;
+use std::time::UNIX_EPOCH;
+use web::{ChannelSetup, Command, HomeView, Link, StateView};
+
+/// Releases that are listed.
+const NEWEST: u32 = 5;
 
 /// `GET /`.
 pub async fn home(State(app): State<App>, headers: HeaderMap) -> Response {
@@ -19,21 +28,13 @@ pub async fn home(State(app): State<App>, headers: HeaderMap) -> Response {
 }
 
 async fn home_page(app: &App) -> Result<Response, ApiError> {
-    let (channels, releases) = app
-        .db
-        .read(|connection| {
-            Ok::<_, DbError>((
-                db::channels::all(connection)?,
-                status::releases(connection, RELEASES_PER_PAGE)?,
-            ))
-        })
-        .await?;
+    let (channels, releases, pointed) = app.db.read(channels_and_releases).await?;
     let mut setups = Vec::new();
     for name in &app.config.server.channels {
         let Some(channel) = channels.iter().find(|channel| &channel.channel == name) else {
             continue;
         };
-        let repos = releases
+        let repos = pointed
             .iter()
             .find(|release| Some(release.id) == channel.release)
             .map_or(&[][..], |release| release.repos.as_slice());
@@ -54,16 +55,6 @@ async fn home_page(app: &App) -> Result<Response, ApiError> {
         })
         .collect();
     let links = [
-        Link {
-            href: "/rebuilders",
-            label: "Rebuilders",
-            about: "who makes packages again, and who agrees with whom",
-        },
-        Link {
-            href: "/mirrors",
-            label: "Mirrors",
-            about: "where copies are, and how fresh each is",
-        },
         Link {
             href: "/api",
             label: "API",
@@ -91,14 +82,48 @@ async fn home_page(app: &App) -> Result<Response, ApiError> {
         },
     ];
     let log = super::log::head(app).await?;
+    let seen = glance(app).await?;
     let view = HomeView {
         site: &site(app),
         channels: &setups,
         counts: counts(app).await?,
-        log: log.as_ref(),
+        state: StateView {
+            releases: &releases,
+            log: log.as_ref(),
+            log_at: head_came_out(app).await,
+            mirrors: &seen.mirrors,
+            rebuilders: &seen.rebuilders,
+            pairs: &seen.pairs,
+            now: now(),
+        },
         links: &links,
     };
     html(web::home(&view))
+}
+
+type Stand = (Vec<ChannelStatus>, Vec<ReleaseStatus>, Vec<ReleaseStatus>);
+
+/// Channels, the newest releases, and those that channels point to.
+fn channels_and_releases(connection: &Connection) -> Result<Stand, DbError> {
+    let channels = db::channels::all(connection)?;
+    let mut pointed = Vec::new();
+    for channel in &channels {
+        if let Some(release) = channel.release {
+            pointed.extend(status::release(connection, release)?);
+        }
+    }
+    let newest = status::releases(connection, NEWEST)?;
+    Ok((channels, newest, pointed))
+}
+
+/// When the log's head that is served was written; none before the first.
+async fn head_came_out(app: &App) -> Option<Timestamp> {
+    let path = directory(&app.config.server.data_dir).join(CHECKPOINT);
+    let written = tokio::fs::metadata(path).await.ok()?.modified().ok()?;
+    let since = written.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs())
+        .ok()
+        .map(Timestamp::from_unix_secs)
 }
 
 fn commands(app: &App, channel: &str) -> Vec<Command> {

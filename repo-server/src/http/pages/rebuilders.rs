@@ -20,6 +20,18 @@ pub async fn rebuilders(State(app): State<App>, headers: HeaderMap) -> Response 
 }
 
 async fn rebuilders_page(app: &App) -> Result<Response, ApiError> {
+    let (lines, pairs) = lines(app).await?;
+    html(web::rebuilders(&RebuildersView {
+        site: &site(app),
+        rebuilders: &lines,
+        pairs: &pairs,
+        builds: BUILDS,
+        now: now(),
+    }))
+}
+
+/// Everybody who rebuilds, by name, and every two who answered about the same builds.
+pub(super) async fn lines(app: &App) -> Result<(Vec<RebuilderLine>, Vec<PairLine>), DbError> {
     let (work, pairs, modes) = app
         .db
         .read(|connection| {
@@ -73,11 +85,5 @@ async fn rebuilders_page(app: &App) -> Result<Response, ApiError> {
             agree: pair.agree,
         })
         .collect();
-    html(web::rebuilders(&RebuildersView {
-        site: &site(app),
-        rebuilders: &lines,
-        pairs: &pairs,
-        builds: BUILDS,
-        now: now(),
-    }))
+    Ok((lines, pairs))
 }

@@ -67,11 +67,20 @@ fn home_page(words: Words, site: &Site<'_>) -> String {
             about: "everything on these pages as JSON",
         },
     ];
+    let (rebuilders, pairs) = super::more::rebuilder_lines();
     home(&HomeView {
         site,
         channels: &channels,
         counts: COUNTS,
-        log: Some(&log_head(words)),
+        state: StateView {
+            releases: &releases(),
+            log: Some(&log_head(words)),
+            log_at: Some(at(0)),
+            mirrors: &super::more::mirror_list(words),
+            rebuilders: &rebuilders,
+            pairs: &pairs,
+            now: at(1),
+        },
         links: &links,
     })
     .unwrap()

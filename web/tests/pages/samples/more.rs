@@ -45,7 +45,8 @@ pub fn feeds(words: Words, site: &Site<'_>, builds: &[BuildStatus]) -> [(&'stati
     ]
 }
 
-fn mirrors_page(words: Words, site: &Site<'_>) -> String {
+/// Mirrors that fare well, badly, and nobody knows how.
+pub fn mirror_list(words: Words) -> Vec<MirrorStatus> {
     let url = match words {
         Words::Ordinary => "https://south.example/stable/base/x86_64/repodata/repomd.xml",
         Words::Enemy => super::ENEMY,
@@ -85,11 +86,14 @@ fn mirrors_page(words: Words, site: &Site<'_>) -> String {
             trouble: None,
         }],
     };
-    let all = [
+    vec![
         mirror("north", Health::Listed, None),
         mirror("south", Health::Dropped, Some(lie)),
         mirror("west", Health::New, None),
-    ];
+    ]
+}
+
+fn mirrors_page(words: Words, site: &Site<'_>) -> String {
     let arrival = |mirror: &str, secs| Arrival {
         mirror: mirror.parse().unwrap(),
         channel: "stable".parse().unwrap(),
@@ -99,7 +103,7 @@ fn mirrors_page(words: Words, site: &Site<'_>) -> String {
     };
     mirrors(&MirrorsView {
         site,
-        mirrors: &all,
+        mirrors: &mirror_list(words),
         arrivals: &[
             arrival("north", 630),
             arrival("south", 7_300),
@@ -110,7 +114,8 @@ fn mirrors_page(words: Words, site: &Site<'_>) -> String {
     .unwrap()
 }
 
-fn rebuilders_page(site: &Site<'_>) -> String {
+/// Those who rebuild, and how they agree.
+pub fn rebuilder_lines() -> ([RebuilderLine; 3], [PairLine; 1]) {
     let rebuilder = |name: &str, mode, seen: Option<i64>| RebuilderLine {
         name: name.parse().unwrap(),
         operator: "north-lab".parse().unwrap(),
@@ -135,6 +140,11 @@ fn rebuilders_page(site: &Site<'_>) -> String {
         both: 200,
         agree: 198,
     }];
+    (lines, pairs)
+}
+
+fn rebuilders_page(site: &Site<'_>) -> String {
+    let (lines, pairs) = rebuilder_lines();
     rebuilders(&RebuildersView {
         site,
         rebuilders: &lines,

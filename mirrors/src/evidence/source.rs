@@ -1,6 +1,7 @@
-//! Where evidence comes from: one question, one document, whether it is asked of a server or of a pack.
+//! Where evidence comes from: one question, one document, whether it is asked of a server, of a pack, or
+//! of the tables behind a server.
 
-use crate::api::{ApiError, Client, query_value};
+use crate::http::encoded;
 use repo_model::bundle;
 use repo_model::log::Tile;
 use repo_model::{FileDigest, HeaderDigest, Nevra};
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 /// Largest list and document that is fetched whole, bytes.
 const MAX_BYTES: u64 = 128 << 20;
 /// Largest head of a log, bytes: some cosignatures. Hashes of its tree are smaller.
-const MAX_CHECKPOINT_BYTES: u64 = 64 << 10;
+pub const MAX_CHECKPOINT_BYTES: u64 = 64 << 10;
 
 /// One thing that can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl Item {
     pub fn path(&self) -> String {
         match self {
             Self::Builds(nevra) => {
-                let nevra = query_value(&nevra.to_string());
+                let nevra = encoded(&nevra.to_string());
                 format!("/api/v1/builds?limit=100&package={nevra}")
             }
             Self::Releases => "/api/v1/releases".to_owned(),
@@ -83,9 +84,9 @@ impl Item {
 /// Why something cannot be had. That it is not there is no error.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The server did not answer, or not as it should.
+    /// Whoever was asked did not answer, or not as it should; the cause says whose fault that is.
     #[error(transparent)]
-    Api(#[from] ApiError),
+    Asked(Box<dyn std::error::Error + Send + Sync>),
     /// The answer broke off, or is longer than any document. Retrying may help.
     #[error("cannot read {path}")]
     Read {
@@ -164,58 +165,7 @@ pub trait Source {
     }
 }
 
-/// A server.
-#[derive(Debug)]
-pub struct Server(pub Client);
-
-impl Source for Server {
-    fn open(&self, item: &Item) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
-        match self.0.get(&item.path()) {
-            Ok(answer) => {
-                // The reader stops at the limit of what was asked for; a package's head is cut off sooner.
-                let body = answer.into_body().into_with_config().limit(u64::MAX);
-                Ok(Some(Box::new(body.reader())))
-            }
-            Err(error) if error.refused_with() == Some(404) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
 /// Bytes that are in memory.
-pub(super) fn in_memory(bytes: &[u8]) -> Box<dyn Read + '_> {
+pub fn in_memory(bytes: &[u8]) -> Box<dyn Read + '_> {
     Box::new(Cursor::new(bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{self, Answer};
-    use crate::verify::Common;
-
-    #[test]
-    fn endless_answers_and_nested_bombs_are_refused_by_name() {
-        let server = testing::Server::start(|request| match request.path.as_str() {
-            "/log/checkpoint" => Answer::json(200, &"x".repeat(MAX_CHECKPOINT_BYTES as usize + 1)),
-            path if path.contains("sigstore") => {
-                Answer::json(200, &"[".repeat(bundle::MAX_BYTES + 1))
-            }
-            _ => Answer::json(200, &"[{\"id\":".repeat(1 << 17)),
-        });
-        let server = Server(Client::new(&server.url(), None).unwrap());
-        let digest = FileDigest::of(b"");
-        for (item, says) in [
-            (Item::Checkpoint, "it has more than 65536 bytes"),
-            (Item::Bundle(digest), "it has more than 33554432 bytes"),
-            (Item::Document(digest), "is sha256 "),
-        ] {
-            let error = server.fetch(&item).unwrap_err().to_string();
-            assert!(error.contains(says), "{item:?}: {error}");
-        }
-        let error = Common::ask(&server).unwrap_err().to_string();
-        assert!(
-            error.starts_with("/api/v1/releases does not read: "),
-            "{error}"
-        );
-    }
 }
