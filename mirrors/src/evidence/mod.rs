@@ -10,4 +10,3 @@
 pub mod gather;
 pub mod pack;
 pub mod source;
-

@@ -407,7 +407,10 @@ mod tests {
         let moved = list(&[release(3, ""), release(2, "\"preview\""), release(1, "")]);
         for (wanted, id) in [(None, 3), (Some(3), 3), (Some(2), 2), (Some(9), 3)] {
             let chosen = chosen_release(&all, wanted.map(ReleaseId)).unwrap();
-            assert_eq!(chosen, chosen_release(&moved, wanted.map(ReleaseId)).unwrap());
+            assert_eq!(
+                chosen,
+                chosen_release(&moved, wanted.map(ReleaseId)).unwrap()
+            );
             let chosen: Vec<ReleaseStatus> = serde_json::from_slice(&chosen).unwrap();
             assert_eq!(chosen.len(), 1);
             assert_eq!(chosen[0].id, ReleaseId(id));
