@@ -17,7 +17,7 @@ cargo_build := --locked --workspace --profile $(HALLMARK_PROFILE)
 export HALLMARK_TEST_SOURCES := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-sources)
 export HALLMARK_TEST_RPMS := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-rpms)
 
-.PHONY: help demo test test-full test-openssl lint audit bench bench-log bench-sbom docs fmt deps build client-root test-packages clean clean-cache
+.PHONY: help demo test test-full test-openssl lint audit bench bench-log bench-sbom bench-web docs fmt deps build client-root test-packages clean clean-cache
 
 help: ## this list
 	@echo 'Hallmark: signed RPM repositories of packages that others have rebuilt.'
@@ -60,10 +60,15 @@ bench: ## speed, side by side with the peers (HALLMARK_BENCH_FULL=1: 60,000 pack
 	@cargo bench --locked --workspace
 	@$(MAKE) bench-log
 	@$(MAKE) bench-sbom
+	@$(MAKE) bench-web
 
 # Entries a second and proofs of the transparency log (HALLMARK_BENCH_LOG=10000000: so many entries).
 bench-log:
 	@cargo test --quiet --locked --release -p repo-server --lib -- --ignored --nocapture measure_the_log
+
+# How long each kind of page takes over HTTP with 20,000 packages.
+bench-web:
+	@cargo test --quiet --locked --release -p repo-server --lib -- --ignored --nocapture pages_answer
 
 # What SBOM tools find in a package with known contents, and what that costs.
 bench-sbom: build

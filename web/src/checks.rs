@@ -84,13 +84,44 @@ pub(crate) fn beside_steps(
 ) {
     for step in steps {
         step.check = match step.id {
+            "received" => Some(received(site, build)),
             "sboms" => sbom(site, build, arches),
             "rebuilt" => statement(site, build, "rebuild", REBUILD),
             "judged" => statement(site, build, "verification-summary", VSA),
             "signed" => signature(site, build, arches),
+            "published" => published(site, build, arches),
             _ => None,
         };
     }
+}
+
+/// What the build was made of, by its digest: provenance where there is some, buildinfo otherwise.
+fn received(site: &Site<'_>, build: &BuildStatus) -> Command {
+    let (what, digest) = match build.provenance {
+        Some(digest) => ("provenance", digest),
+        None => ("buildinfo", build.buildinfo),
+    };
+    let address = format!("{}{}", site.public_url, url::evidence(digest));
+    Command {
+        label: format!("That the {what} is the one that is named here"),
+        text: format!(
+            "curl -fL -o {what}.json {}\necho '{digest}  {what}.json' | sha256sum -c",
+            shell_word(&address)
+        ),
+    }
+}
+
+/// The whole chain, to the log.
+fn published(site: &Site<'_>, build: &BuildStatus, arches: &[Arch]) -> Option<Command> {
+    let (_, file, address) = downloadable(site, build, arches)?;
+    let server = shell_word(site.public_url);
+    Some(Command {
+        label: "Everything behind it, to the release and the log, by keys and a policy that you keep in trust/"
+            .to_owned(),
+        text: format!(
+            "hallmark trust fetch --server {server} -o trust/\ncurl -fL -o {file} {address}\nhallmark verify --server {server} --trust trust/ {file}"
+        ),
+    })
 }
 
 fn sbom(site: &Site<'_>, build: &BuildStatus, arches: &[Arch]) -> Option<Command> {

@@ -63,4 +63,6 @@ impl Catalogue {
 }
 
 #[cfg(test)]
+mod speed;
+#[cfg(test)]
 mod tests;

@@ -151,3 +151,6 @@ impl Write for Sending {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ mod browser;
 mod lists;
 mod operator;
 mod packages;
+mod packs;
 mod permalinks;
 mod releases;
 mod search;

@@ -115,3 +115,23 @@ fn a_badge_tells_how_the_newest_version_fared() {
     );
     assert_eq!(http.get("/badge/nobody.svg").status, 404);
 }
+
+#[test]
+fn each_step_of_a_published_build_has_the_command_that_checks_it() {
+    let html = page(&format!("/builds/{}", STORY.builds[0]));
+    assert_eq!(
+        html.matches("<summary>Check it</summary>").count(),
+        6,
+        "{html}"
+    );
+    assert_in_order(
+        &html,
+        &[
+            "buildinfo.json",
+            "hallmark sbom --config",
+            "cosign verify-blob-attestation",
+            "rpmkeys --dbpath",
+            "hallmark verify --server",
+        ],
+    );
+}

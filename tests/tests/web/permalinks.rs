@@ -21,6 +21,10 @@ const SHAPES: &[(&str, &str)] = &[
     ("/releases", "/releases"),
     ("/releases/N", "/releases/2"),
     (
+        "/api/v1/releases/N/evidence.tar.zst",
+        "/api/v1/releases/2/evidence.tar.zst",
+    ),
+    (
         "/releases/N/packages?repo=&arch=&prefix=",
         "/releases/2/packages?repo=base&arch=x86_64&prefix=h",
     ),

@@ -85,7 +85,7 @@ pub fn log(view: &LogView<'_>) -> Result<String, RenderError> {
         cosigners: listed(&head.cosigners),
     });
     Page {
-        frame: Frame::new(view.site, "Transparency log", Here::Elsewhere),
+        frame: Frame::new(view.site, "Transparency log", Here::Log),
         head,
         rows: view.entries.iter().map(row).collect(),
         checks: checks(view.site),

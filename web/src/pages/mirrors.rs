@@ -86,7 +86,7 @@ pub fn mirrors(view: &MirrorsView<'_>) -> Result<String, RenderError> {
     let all = view.mirrors.len() as u64;
     let url = view.site.public_url;
     Page {
-        frame: Frame::new(view.site, "Mirrors", Here::Elsewhere),
+        frame: Frame::new(view.site, "Mirrors", Here::Mirrors),
         summary: format!("Clients are sent to {} of {}.", count(listed), counted(all, "mirror", "mirrors")),
         rows: view.mirrors.iter().map(|one| row(one, view.now)).collect(),
         plot: spread::svg(&spreads),

@@ -143,6 +143,8 @@ pub(crate) enum Here {
     Releases,
     Inside,
     Rebuilders,
+    Mirrors,
+    Log,
     Elsewhere,
 }
 
@@ -166,7 +168,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Address, words and whether it is this page, for the navigation.
-    pub fn nav(&self) -> [(&'static str, &'static str, bool); 6] {
+    pub fn nav(&self) -> [(&'static str, &'static str, bool); 8] {
         [
             ("/", "Use it", self.here == Here::Home),
             ("/search", "Packages", self.here == Here::Packages),
@@ -174,6 +176,8 @@ impl<'a> Frame<'a> {
             ("/releases", "Releases", self.here == Here::Releases),
             ("/inside", "Inside", self.here == Here::Inside),
             ("/rebuilders", "Rebuilders", self.here == Here::Rebuilders),
+            ("/mirrors", "Mirrors", self.here == Here::Mirrors),
+            ("/log", "Log", self.here == Here::Log),
         ]
     }
 
