@@ -10,10 +10,13 @@
 
 use crate::{Arch, FileDigest, HeaderDigest, Nevra, ReleaseId, RepoName, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 /// Predicate `schema` of this version.
 pub const SCHEMA: &str = "hallmark-release/1";
+/// Characters of a digest in hex.
+const HEX_CHARS: usize = 64;
 
 /// What the signer signs when a release is made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,19 +109,56 @@ pub fn read_package_list(text: &str) -> Result<Vec<ListedPackage>, PackageListEr
     Ok(out)
 }
 
-/// The line of one package in a list whose digest somebody vouches for: the other lines are not read.
-pub fn find_in_package_list(
-    list: &[u8],
-    header: HeaderDigest,
-) -> Result<Option<ListedPackage>, PackageListError> {
-    let wanted = header.to_hex();
-    let mut lines = list.split(|byte| *byte == b'\n').enumerate();
-    let Some((index, line)) = lines.find(|(_, line)| line.starts_with(wanted.as_bytes())) else {
-        return Ok(None);
-    };
-    let refuse = || PackageListError { line: index + 1 };
-    let line = std::str::from_utf8(line).map_err(|_| refuse())?;
-    read_line(line).map(Some).ok_or_else(refuse)
+/// Where the packages stand in a list whose digest somebody vouches for: whoever looks for one package after the
+/// other reads the list once, and of its lines only those that were looked for.
+#[derive(Debug, Clone, Default)]
+pub struct PackageListIndex(HashMap<HeaderDigest, LinePlace>);
+
+#[derive(Debug, Clone, Copy)]
+struct LinePlace {
+    /// From 1.
+    line: usize,
+    /// Bytes before it.
+    offset: usize,
+}
+
+impl PackageListIndex {
+    /// Reads the beginnings of all lines; one that begins with no header digest is nobody's.
+    pub fn of(list: &[u8]) -> Self {
+        let mut places = HashMap::new();
+        let mut offset = 0;
+        for (index, line) in list.split(|byte| *byte == b'\n').enumerate() {
+            let place = LinePlace {
+                line: index + 1,
+                offset,
+            };
+            offset += line.len() + 1;
+            let name = line.get(..HEX_CHARS);
+            let header = name.and_then(|hex| std::str::from_utf8(hex).ok()?.parse().ok());
+            if let Some(header) = header {
+                places.entry(header).or_insert(place);
+            }
+        }
+        Self(places)
+    }
+
+    /// The line of one package.
+    ///
+    /// * `list`: the bytes that the index is of.
+    pub fn find(
+        &self,
+        list: &[u8],
+        header: HeaderDigest,
+    ) -> Result<Option<ListedPackage>, PackageListError> {
+        let Some(place) = self.0.get(&header) else {
+            return Ok(None);
+        };
+        let refuse = || PackageListError { line: place.line };
+        let rest = list.get(place.offset..).unwrap_or_default();
+        let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = std::str::from_utf8(line).map_err(|_| refuse())?;
+        read_line(line).map(Some).ok_or_else(refuse)
+    }
 }
 
 fn read_line(line: &str) -> Option<ListedPackage> {
@@ -158,14 +198,18 @@ mod tests {
         assert!(error.to_string().contains("line 2"), "{error}");
         assert!(read_package_list("a b c\n").is_err());
         let text = write_package_list(&list);
-        let found = find_in_package_list(text.as_bytes(), list[1].header).unwrap();
-        assert_eq!(found.as_ref(), Some(&list[1]));
-        let cut = &text.as_bytes()[..70];
-        assert!(find_in_package_list(cut, list[0].header).is_err());
+        let find = |bytes: &[u8], header| PackageListIndex::of(bytes).find(bytes, header);
+        for package in &list {
+            let found = find(text.as_bytes(), package.header).unwrap();
+            assert_eq!(found.as_ref(), Some(package));
+        }
+        let error = find(&text.as_bytes()[..70], list[0].header).unwrap_err();
+        assert!(error.to_string().contains("line 1"), "{error}");
+        assert_eq!(find(&text.as_bytes()[..60], list[0].header).unwrap(), None);
         let stranger = HeaderDigest::of(b"stranger");
-        assert_eq!(
-            find_in_package_list(text.as_bytes(), stranger).unwrap(),
-            None
-        );
+        assert_eq!(find(text.as_bytes(), stranger).unwrap(), None);
+        // An index of other bytes finds nothing there, and does not panic.
+        let index = PackageListIndex::of(text.as_bytes());
+        assert!(index.find(b"", list[1].header).is_err());
     }
 }

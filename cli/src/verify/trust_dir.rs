@@ -15,7 +15,7 @@ use repo_model::dsse::StatementPublicKey;
 use repo_model::log::{VerifierKey, WitnessPolicy};
 use repo_model::policy::Policy;
 use repo_model::trust::{TARGETS_FILE, TrustedRoot, root_file};
-use repo_model::verify::{Signature, Trust};
+use repo_model::verify::{Memo, Signature, Trust};
 use repo_model::wire::signer::{KeyRole, PublishedKey};
 use repo_model::{FileDigest, Timestamp, rpm::Head};
 use repo_server::repocheck::{Certificate, verify_header_signature};
@@ -107,6 +107,7 @@ impl TrustDir {
                 policy: Policy::from_toml(text).map_err(shape(&policy_path))?,
                 policy_digest: FileDigest::of(&policy),
                 max_age_days,
+                memo: Memo::default(),
             },
         })
     }

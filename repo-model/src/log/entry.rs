@@ -17,7 +17,15 @@ pub enum EntryError {
 ///
 /// Members are in the order of RFC 8785: sorted at each depth, no spaces.
 pub fn entry(envelope: &Envelope, key: &StatementPublicKey) -> Result<Vec<u8>, EntryError> {
-    let signature = envelope.signature_of(key)?;
+    entry_signed(envelope, envelope.signature_of(key)?, key)
+}
+
+/// The same when it is known that `key` made this signature of the envelope.
+pub(crate) fn entry_signed(
+    envelope: &Envelope,
+    signature: &str,
+    key: &StatementPublicKey,
+) -> Result<Vec<u8>, EntryError> {
     let digest = STANDARD.encode(envelope.signed_digest()?);
     let key = STANDARD.encode(key.to_der());
     Ok(format!(

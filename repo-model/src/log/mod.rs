@@ -21,6 +21,7 @@ mod tree;
 mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub(crate) use entry::entry_signed;
 pub use entry::{EntryError, entry, entry_key};
 pub use frontier::Frontier;
 pub use key::{LogKey, VerifierKey};

@@ -46,15 +46,20 @@ impl LogProof {
     /// count.
     pub fn verify(&self, entry: &[u8], key: &VerifierKey) -> Result<Checkpoint, LogProofError> {
         let checkpoint = Checkpoint::open(&self.checkpoint, key)?;
+        self.leads_to(entry, &checkpoint)?;
+        Ok(checkpoint)
+    }
+
+    /// Checks that the hashes lead from `entry` to a head that was verified before: that of the proof.
+    pub fn leads_to(&self, entry: &[u8], head: &Checkpoint) -> Result<(), LogProofError> {
         let leaf = leaf_hash(entry);
-        verify_inclusion(
+        Ok(verify_inclusion(
             self.index,
-            checkpoint.size,
+            head.size,
             leaf,
             &self.hashes,
-            checkpoint.root,
-        )?;
-        Ok(checkpoint)
+            head.root,
+        )?)
     }
 }
 

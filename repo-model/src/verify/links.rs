@@ -2,7 +2,6 @@
 
 use super::{Evidence, Link, Signature, Trust, short};
 use crate::bundle::Bundle;
-use crate::dsse::StatementPublicKey;
 use crate::policy::{self, Decision, Judgement, Reason, judge};
 use crate::statement::{
     PACKAGE_RELEASE, PackageRelease, Statement, VSA, VerificationSummary, claimed_predicate_type,
@@ -31,13 +30,18 @@ pub(super) fn signature(evidence: &Evidence<'_>) -> Link {
 
 /// The statement in a bundle, if one of the signer's keys made it.
 pub(super) fn open<P: Serialize + DeserializeOwned>(
-    keys: &[StatementPublicKey],
+    trust: &Trust,
     bundle: &Bundle,
     wanted: &'static str,
 ) -> Result<Statement<P>, String> {
     let mut problem = "no statement key is trusted".to_owned();
-    for key in keys {
-        match Statement::open(&bundle.envelope, key, wanted) {
+    for key in &trust.statement_keys {
+        let opened = match trust.memo.signed(&bundle.envelope, key) {
+            true => Statement::open_unverified(&bundle.envelope, wanted),
+            // It says why.
+            false => Statement::open(&bundle.envelope, key, wanted),
+        };
+        match opened {
             Ok(statement) => return Ok(statement),
             Err(error) => problem = error.to_string(),
         }
@@ -51,7 +55,7 @@ pub(super) fn file(trust: &Trust, evidence: &Evidence<'_>) -> Link {
     let Some(bundle) = evidence.released else {
         return Link::broken(NAME, "no statement of the signer about this file", LOOK);
     };
-    let opened = open::<PackageRelease>(&trust.statement_keys, bundle, PACKAGE_RELEASE);
+    let opened = open::<PackageRelease>(trust, bundle, PACKAGE_RELEASE);
     let statement = match opened {
         Ok(statement) => statement,
         Err(problem) => {
@@ -211,7 +215,7 @@ pub(super) fn summary(
     let bundle = evidence
         .summary
         .ok_or("no verification summary of the signer")?;
-    let statement = open::<VerificationSummary>(&trust.statement_keys, bundle, VSA)
+    let statement = open::<VerificationSummary>(trust, bundle, VSA)
         .map_err(|problem| format!("the verification summary: {problem}"))?;
     if !statement.is_about(evidence.head.header_digest()) {
         return Err("the verification summary is about another package".to_owned());

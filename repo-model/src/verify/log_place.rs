@@ -2,7 +2,7 @@
 
 use super::{Evidence, Link, Trust};
 use crate::bundle::Bundle;
-use crate::log::{Checkpoint, Note, VerifierKey, entry};
+use crate::log::{Checkpoint, Note, VerifierKey};
 
 const HINT: &str =
     "what is not in the log was said to you alone: tell the repository's operator and a monitor";
@@ -72,15 +72,15 @@ pub(super) fn place<'a>(trust: &Trust, bundle: &'a Bundle) -> Result<Proven<'a>,
             continue;
         };
         let mut keys = trust.statement_keys.iter();
-        if !keys.any(|key| entry(&bundle.envelope, key).is_ok_and(|entry| entry == place.entry)) {
+        if !keys.any(|key| trust.memo.is_entry(bundle, key, &place.entry)) {
             problem = "the log's entry is of another statement".to_owned();
             continue;
         }
-        let proven = place.proof.verify(&place.entry, log);
+        let proven = trust.memo.proven(&place.proof, &place.entry, log);
         match proven.map_err(|error| error.to_string()) {
             Ok(head) => {
                 let note = &place.proof.checkpoint;
-                cosigned(&trust.log_cosigners, note, &head)?;
+                all_cosigned(trust, note, &head)?;
                 let index = place.proof.index;
                 return Ok(Proven { index, note, head });
             }
@@ -95,8 +95,22 @@ pub(super) fn place<'a>(trust: &Trust, bundle: &'a Bundle) -> Result<Proven<'a>,
 /// * `cosigners`: such keys, of any log.
 /// * `head`: what `note` says.
 pub fn cosigned(cosigners: &[VerifierKey], note: &Note, head: &Checkpoint) -> Result<(), String> {
+    cosigned_as(cosigners, head, |key| note.verified_by(key).is_ok())
+}
+
+fn all_cosigned(trust: &Trust, note: &Note, head: &Checkpoint) -> Result<(), String> {
+    cosigned_as(&trust.log_cosigners, head, |key| {
+        trust.memo.cosigned(note, key)
+    })
+}
+
+fn cosigned_as(
+    cosigners: &[VerifierKey],
+    head: &Checkpoint,
+    signed: impl Fn(&VerifierKey) -> bool,
+) -> Result<(), String> {
     let mut keys = cosigners.iter();
-    match keys.find(|key| key.name() == head.origin && note.verified_by(key).is_err()) {
+    match keys.find(|key| key.name() == head.origin && !signed(key)) {
         None => Ok(()),
         Some(key) => Err(format!(
             "the log's head over {} entries lacks the signature of its {} key",
@@ -127,9 +141,9 @@ fn newer(trust: &Trust, evidence: &Evidence<'_>, proven: &Checkpoint) -> Result<
         .iter()
         .filter(|key| key.name() == proven.origin);
     let head = logs
-        .find_map(|key| Checkpoint::open(note, key).ok())
+        .find_map(|key| trust.memo.head(note, key).ok())
         .ok_or("the head of the log is not signed with its key")?;
-    cosigned(&trust.log_cosigners, note, &head)?;
+    all_cosigned(trust, note, &head)?;
     if let Some(problem) = contradiction(Some(proven), &head) {
         return Err(problem);
     }

@@ -7,22 +7,26 @@
 
 mod links;
 mod log_place;
+mod memo;
 mod release;
 #[cfg(test)]
 mod tests;
 mod witnesses;
 
 pub use log_place::cosigned;
+pub use memo::Memo;
 pub use release::open_release;
 
 use crate::bundle::Bundle;
 use crate::dsse::{Envelope, StatementPublicKey};
 use crate::log::{Note, VerifierKey, WitnessPolicy};
 use crate::policy::Policy;
+use crate::release::PackageListIndex;
 use crate::rpm::{Head, Package};
 use crate::{FileDigest, HeaderDigest, Timestamp};
 use serde::Serialize;
 use std::fmt;
+use std::sync::OnceLock;
 
 /// Whom the reader trusts, by keys and rules that came another way than the evidence.
 #[derive(Debug, Clone)]
@@ -41,6 +45,8 @@ pub struct Trust {
     pub policy_digest: FileDigest,
     /// The newest release must not be older than this many days; none: its age is shown only.
     pub max_age_days: Option<u32>,
+    /// Signatures that were found good while packages before were looked at.
+    pub memo: Memo,
 }
 
 impl Trust {
@@ -100,17 +106,30 @@ pub struct Evidence<'a> {
 #[derive(Debug, Clone)]
 pub struct ReleaseEvidence {
     document: Bundle,
-    /// With their digests, which are those of all these bytes.
-    lists: Vec<(FileDigest, Vec<u8>)>,
+    lists: Vec<List>,
+}
+
+/// A package list that is at hand.
+#[derive(Debug, Clone)]
+struct List {
+    /// Of all its bytes.
+    digest: FileDigest,
+    bytes: Vec<u8>,
+    /// Made when a package is first looked for.
+    index: OnceLock<PackageListIndex>,
 }
 
 impl ReleaseEvidence {
     /// The signed document with its place in the log, and the package lists that are at hand.
     pub fn new(document: Bundle, lists: Vec<Vec<u8>>) -> Self {
-        let named = |list: Vec<u8>| (FileDigest::of(&list), list);
+        let list = |bytes: Vec<u8>| List {
+            digest: FileDigest::of(&bytes),
+            bytes,
+            index: OnceLock::new(),
+        };
         Self {
             document,
-            lists: lists.into_iter().map(named).collect(),
+            lists: lists.into_iter().map(list).collect(),
         }
     }
 

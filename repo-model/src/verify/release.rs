@@ -3,7 +3,7 @@
 use super::links::open;
 use super::{Evidence, Link, Trust};
 use crate::bundle::Bundle;
-use crate::release::{ListedPackage, ReleaseDocument, find_in_package_list};
+use crate::release::{ListedPackage, PackageListIndex, ReleaseDocument};
 use crate::statement::RELEASE;
 use crate::{FileDigest, Timestamp};
 
@@ -12,7 +12,7 @@ const LOOK: &str = "is it of this repository, and of a release that was not with
 /// The release document in a bundle, if one of the trusted statement keys signed it; else why not, in words.
 /// That it is in the log is not looked at.
 pub fn open_release(trust: &Trust, bundle: &Bundle) -> Result<ReleaseDocument, String> {
-    open::<ReleaseDocument>(&trust.statement_keys, bundle, RELEASE)
+    open::<ReleaseDocument>(trust, bundle, RELEASE)
         .map(|statement| statement.predicate)
         .map_err(|problem| format!("the release document: {problem}"))
 }
@@ -30,11 +30,12 @@ pub(super) fn listed(trust: &Trust, evidence: &Evidence<'_>) -> Link {
     let header = evidence.head.header_digest();
     for repo in &document.repos {
         let mut lists = release.lists.iter();
-        let Some((_, list)) = lists.find(|(digest, _)| *digest == repo.package_list) else {
+        let Some(list) = lists.find(|list| list.digest == repo.package_list) else {
             continue;
         };
+        let index = list.index.get_or_init(|| PackageListIndex::of(&list.bytes));
         let at = format!("{}/{}", repo.repo, repo.arch);
-        let line = match find_in_package_list(list, header) {
+        let line = match index.find(&list.bytes, header) {
             Ok(None) => continue,
             Ok(Some(line)) => line,
             Err(error) => return Link::broken(NAME, format!("{at}: {error}"), LOOK),

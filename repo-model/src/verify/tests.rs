@@ -74,6 +74,7 @@ fn trust(dossier: &Dossier) -> Trust {
         policy: Policy::from_toml(&text).unwrap(),
         policy_digest: FileDigest::of(text.as_bytes()),
         max_age_days: dossier.max_age_days,
+        memo: Memo::default(),
     }
 }
 

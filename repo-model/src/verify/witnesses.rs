@@ -18,7 +18,7 @@ pub(super) fn witnessed(trust: &Trust, evidence: &Evidence<'_>, now: Timestamp) 
     };
     let release = evidence.release.map(|release| &release.document);
     let statements = [evidence.released, evidence.summary, release];
-    let heads: Vec<&Note> = statements
+    let mut heads: Vec<&Note> = statements
         .into_iter()
         .flatten()
         .filter_map(|bundle| place(trust, bundle).ok())
@@ -27,6 +27,8 @@ pub(super) fn witnessed(trust: &Trust, evidence: &Evidence<'_>, now: Timestamp) 
     if heads.len() < statements.len() {
         return Link::broken(NAME, "there is no head of the log for each statement", HINT);
     }
+    // Most often they lead to one head.
+    heads.dedup();
     let mut fewest: Option<Vec<Seen<'_>>> = None;
     for head in heads {
         match policy.quorum(head, now) {
