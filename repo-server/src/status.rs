@@ -4,9 +4,10 @@ use crate::db::builds::{BuildFilter, BuildRow};
 use crate::db::evidence::{EvidenceRow, Kind};
 use crate::db::releases::ReleaseRow;
 use crate::db::{self, DbError};
-use repo_model::ReleaseId;
 use repo_model::wire::status::{BuildStatus, EvidenceLink, PackageStatus, ReleaseStatus};
+use repo_model::{HeaderDigest, ReleaseId};
 use rusqlite::Connection;
+use std::collections::BTreeSet;
 
 /// One build; `None` when there is none with this number.
 pub fn build(connection: &Connection, build_id: u64) -> Result<Option<BuildStatus>, DbError> {
@@ -22,6 +23,28 @@ pub fn builds(connection: &Connection, filter: &BuildFilter) -> Result<Vec<Build
     rows.into_iter()
         .map(|row| of_row(connection, row))
         .collect()
+}
+
+/// The builds of packages with these headers, newest first, each with those packages alone.
+pub fn of_headers(
+    connection: &Connection,
+    headers: &BTreeSet<HeaderDigest>,
+) -> Result<Vec<BuildStatus>, DbError> {
+    let mut builds = BTreeSet::new();
+    for header in headers {
+        let packages = db::builds::with_header(connection, *header)?;
+        builds.extend(packages.iter().map(|package| package.build_id));
+    }
+    let mut found = Vec::with_capacity(builds.len());
+    for build_id in builds.into_iter().rev() {
+        if let Some(mut status) = build(connection, build_id)? {
+            status
+                .packages
+                .retain(|package| headers.contains(&package.header));
+            found.push(status);
+        }
+    }
+    Ok(found)
 }
 
 fn of_row(connection: &Connection, row: BuildRow) -> Result<BuildStatus, DbError> {

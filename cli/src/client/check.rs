@@ -10,10 +10,10 @@ use crate::api::Client;
 use crate::failure::chain;
 use crate::verify::{
     Cached, Common, Item, Pack, Server, Source, SourceError, Subject, SubjectError, TrustDir,
-    Verifier, each, is_transient,
+    Verifier, is_transient,
 };
 use repo_model::log::Note;
-use repo_model::verify::open_release;
+use repo_model::verify::{Chain, open_release};
 use repo_model::{FileDigest, Timestamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -111,9 +111,7 @@ fn look(
     remarks: &mut Vec<String>,
 ) -> Result<Vec<PackageReport>, Blocked> {
     let looking = Looking::begin(config, repository, now)?;
-    let reports = looking.at(&used(packages), |verifier| {
-        each(packages, |package| of_package(verifier, package))
-    })?;
+    let reports = looking.at(&used(packages), |verifier| of_packages(verifier, packages))?;
     if let Some(why) = looking.away() {
         remarks.push(format!(
             "{} does not answer ({why}); the evidence is what was kept before",
@@ -261,14 +259,29 @@ fn server(repository: &VerifiedRepository) -> Result<Option<Server>, Blocked> {
     Ok(Some(Server(client)))
 }
 
+fn of_packages(verifier: &Verifier<'_>, packages: &[&Incoming]) -> Vec<PackageReport> {
+    let paths: Vec<&PathBuf> = packages.iter().flat_map(|one| &one.paths).collect();
+    let mut chains = Vec::with_capacity(paths.len());
+    let read = |path: &&PathBuf| Subject::of_file(path);
+    verifier.chains(&paths, read, |_, chain| chains.push(chain));
+    let mut chains = chains.into_iter();
+    let report = |package: &&Incoming| {
+        let count = package.paths.len();
+        of_package(package, chains.by_ref().take(count).collect())
+    };
+    packages.iter().map(report).collect()
+}
+
 /// Every file that might be the one must hold; the first that does not is told.
-fn of_package(verifier: &Verifier<'_>, package: &Incoming) -> PackageReport {
+fn of_package(
+    package: &Incoming,
+    chains: Vec<Result<Option<Chain>, SubjectError>>,
+) -> PackageReport {
     let refused = |why: String, hint: &str| {
         PackageReport::refused(&package.nevra, &package.repo_id, why, hint)
     };
     let mut last = None;
-    for path in &package.paths {
-        let chain = Subject::of_file(path).and_then(|subject| verifier.chain(&subject));
+    for chain in chains {
         let report = match chain {
             Ok(Some(chain)) => PackageReport::of_chain(&package.nevra, &package.repo_id, &chain),
             Ok(None) => refused("the repository does not know it".to_owned(), DO_NOT),

@@ -3,7 +3,8 @@
 use super::check::{Blocked, Looking};
 use super::config::{ClientConfig, VerifiedRepository};
 use crate::failure::chain;
-use crate::verify::{Subject, SubjectError, Verifier, each};
+use crate::verify::{Subject, SubjectError};
+use repo_model::verify::Chain;
 use repo_model::{Nevra, Timestamp};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,7 +29,15 @@ pub fn fetch(
     let looking = Looking::begin(config, repository, now).map_err(told)?;
     let fetched = looking
         .at(&BTreeMap::new(), |verifier| {
-            each(packages, |package| of_package(verifier, package))
+            let mut fetched = Vec::with_capacity(packages.len());
+            verifier.chains(
+                packages,
+                |package| subject(package),
+                |package, chain| {
+                    fetched.push(of_package(package, chain));
+                },
+            );
+            fetched
         })
         .map_err(told)?;
     match looking.away() {
@@ -37,12 +46,9 @@ pub fn fetch(
     }
 }
 
-fn of_package(verifier: &Verifier<'_>, package: &str) -> Fetched {
-    let problem = match subject(package).and_then(|subject| {
-        let chain = verifier.chain(&subject);
-        chain.map_err(|error| crate::failure::chain(&error))
-    }) {
-        Err(problem) => Some(problem),
+fn of_package(package: &str, found: Result<Option<Chain>, Problem>) -> Fetched {
+    let problem = match found {
+        Err(Problem(problem)) => Some(problem),
         Ok(None) => Some("the repository does not know it".to_owned()),
         Ok(Some(chain)) => chain
             .first_broken()
@@ -54,13 +60,22 @@ fn of_package(verifier: &Verifier<'_>, package: &str) -> Fetched {
     }
 }
 
-fn subject(package: &str) -> Result<Subject, String> {
+/// Why there is no chain, in words.
+struct Problem(String);
+
+impl From<SubjectError> for Problem {
+    fn from(error: SubjectError) -> Self {
+        Self(chain(&error))
+    }
+}
+
+fn subject(package: &str) -> Result<Subject, Problem> {
     let path = Path::new(package);
     if path.is_file() {
-        return Subject::of_file(path).map_err(|error: SubjectError| chain(&error));
+        return Ok(Subject::of_file(path)?);
     }
     let nevra: Result<Nevra, _> = package.parse();
     nevra
         .map(Subject::Named)
-        .map_err(|_| "it is neither a file nor a NEVRA".to_owned())
+        .map_err(|_| Problem("it is neither a file nor a NEVRA".to_owned()))
 }

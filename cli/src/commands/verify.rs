@@ -6,7 +6,7 @@ use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::verify::{
     Cached, Common, Pack, RememberError, Server, Source, SourceError, Subject, SubjectError,
-    TrustDir, Verifier, each, failure, installed, remember,
+    TrustDir, Verifier, failure, installed, remember,
 };
 use repo_model::rpm::Head;
 use repo_model::verify::Chain;
@@ -40,6 +40,9 @@ EXAMPLES:
   # Refuse a repository whose log does not go on from what this machine saw the last time
   hallmark verify --server https://packages.example --remember /var/lib/hallmark/log-head installed
 
+  # Every package of a repository that lies here
+  hallmark verify --server https://packages.example /srv/mirror/stable/base/x86_64
+
   # Many packages at once
   ls *.rpm | hallmark verify --server https://packages.example --json -
 
@@ -52,7 +55,7 @@ EXIT CODES:
   2  wrong usage, or the trust folder cannot be used
   3  the server cannot be reached: try again later")]
 pub struct Args {
-    /// Files, NEVRAs, URLs of packages, evidence packs, the word `installed`; `-`: lines of stdin
+    /// Files, directories of packages, NEVRAs, URLs of packages, evidence packs, the word `installed`; `-`: lines of stdin
     #[arg(required = true, value_name = "PACKAGE")]
     targets: Vec<String>,
     /// The folder with the keys and the policy that count
@@ -96,38 +99,102 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         )
         .with_hint("verify the pack without --remember"));
     }
-    let mut chains = Vec::new();
-    let mut strangers = 0_u64;
-    for target in &targets {
-        let source = source(args, target)?;
-        let common = Common::ask(&*source).map_err(unanswered)?;
-        let verifier = Verifier {
-            trust: &trust,
-            source: &*source,
-            common: &common,
-            now: now(),
-        };
-        let subjects = subjects(args, target)?;
-        let found = each(&subjects, |subject| verifier.chain(subject));
-        for (subject, found) in subjects.iter().zip(found) {
-            let may_be_strange = matches!(subject, Subject::Installed { .. }) && !args.strict;
-            match found.map_err(unjudged)? {
-                Some(chain) => chains.push(chain),
-                None if may_be_strange => strangers += 1,
-                None => return Err(unknown(subject)),
-            }
-        }
+    let mut found = Found::default();
+    for together in of_one_source(args, &targets) {
+        look(args, &trust, together, &mut found)?;
     }
     let Err(failure) = remembered(args, &trust) else {
-        return report(args, &chains, strangers);
+        return report(args, &found);
     };
     // First, so that a broken chain, which ends the command, too, does not keep it from being said.
     output::note(failure.message());
-    report(args, &chains, strangers)?;
+    report(args, &found)?;
     Err(Failure::new(
         failure.exit,
         "the head of the log was not remembered",
     ))
+}
+
+/// What was found out.
+#[derive(Default)]
+struct Found {
+    /// Those that are to be shown: with `--json` all, else the broken ones and the first.
+    chains: Vec<Chain>,
+    packages: u64,
+    broken: u64,
+    /// Installed, and of somebody else.
+    strangers: u64,
+}
+
+impl Found {
+    fn add(&mut self, args: &Args, chain: Chain) {
+        self.packages += 1;
+        self.broken += u64::from(!chain.holds());
+        if args.json || !chain.holds() || self.packages == 1 {
+            self.chains.push(chain);
+        }
+    }
+}
+
+/// Targets in a row whose evidence comes from one place are looked at together.
+fn of_one_source<'t>(args: &Args, targets: &'t [String]) -> Vec<&'t [String]> {
+    let place = |target: &String| match args.offline {
+        Some(_) => None,
+        None if is_pack(target) => Some(target.clone()),
+        None => origin(target),
+    };
+    targets
+        .chunk_by(|one, next| place(one) == place(next))
+        .collect()
+}
+
+/// One package to look at; a file is read when its turn comes.
+enum Target {
+    File(PathBuf),
+    Subject(Subject),
+}
+
+/// Looks at targets of one source; the first that cannot be judged is told after all were looked at.
+fn look(
+    args: &Args,
+    trust: &TrustDir,
+    targets: &[String],
+    found: &mut Found,
+) -> Result<(), Failure> {
+    let Some(first) = targets.first() else {
+        return Ok(());
+    };
+    let source = source(args, first)?;
+    let common = Common::ask(&*source).map_err(unanswered)?;
+    let verifier = Verifier {
+        trust,
+        source: &*source,
+        common: &common,
+        now: now(),
+    };
+    let mut packages = Vec::new();
+    for target in targets {
+        packages.extend(subjects(args, target)?);
+    }
+    let read = |target: &Target| match target {
+        Target::File(path) => Subject::of_file(path),
+        Target::Subject(subject) => Ok(subject.clone()),
+    };
+    let mut failure = None;
+    verifier.chains(&packages, read, |target, chain| {
+        let is_installed = matches!(target, Target::Subject(Subject::Installed { .. }));
+        match chain {
+            Ok(Some(chain)) => found.add(args, chain),
+            Ok(None) if is_installed && !args.strict => found.strangers += 1,
+            Ok(None) => {
+                failure.get_or_insert_with(|| unknown(target));
+            }
+            Err(error) => {
+                failure.get_or_insert_with(|| unjudged(error));
+            }
+        }
+    });
+    failure.map_or(Ok(()), Err)
 }
 
 /// After the packages: a head that is older than their proofs would look as if the log had shrunk.
@@ -173,30 +240,36 @@ fn targets(args: &Args) -> Result<Vec<String>, Failure> {
     Ok(targets)
 }
 
-fn report(args: &Args, chains: &[Chain], strangers: u64) -> Result<(), Failure> {
-    let broken = chains.iter().filter(|chain| !chain.holds()).count();
+fn report(args: &Args, found: &Found) -> Result<(), Failure> {
+    let Found {
+        chains,
+        packages,
+        broken,
+        strangers,
+    } = found;
     if args.json {
-        output::json(&chains)?;
-    } else if let [one] = chains {
-        output::raw(one.to_string().as_bytes())?;
+        output::json(chains)?;
+    } else if *packages == 1 {
+        for one in chains {
+            output::raw(one.to_string().as_bytes())?;
+        }
     } else {
         for chain in chains.iter().filter(|chain| !chain.holds()) {
             output::raw(chain.to_string().as_bytes())?;
         }
-        let good = chains.len() - broken;
+        let good = packages - broken;
         output::line(format!(
-            "the policy holds for {good} of {} packages",
-            chains.len()
+            "the policy holds for {good} of {packages} packages"
         ))?;
     }
-    if strangers > 0 {
+    if *strangers > 0 {
         output::note(format!(
             "{strangers} installed packages are not of this repository and were not looked at"
         ));
     }
     match broken {
         0 => Ok(()),
-        1 if chains.len() == 1 => Err(Failure::failed("the chain is broken")),
+        1 if *packages == 1 => Err(Failure::failed("the chain is broken")),
         count => Err(Failure::failed(format!(
             "the chains of {count} packages are broken"
         ))),
@@ -245,10 +318,11 @@ fn origin(target: &str) -> Option<String> {
     Some(format!("{scheme}://{host}"))
 }
 
-fn subjects(args: &Args, target: &str) -> Result<Vec<Subject>, Failure> {
+fn subjects(args: &Args, target: &str) -> Result<Vec<Target>, Failure> {
+    let one = |subject| vec![Target::Subject(subject)];
     if target == "installed" {
         let all = installed(args.root.as_deref()).map_err(Failure::failed)?;
-        let subject = |(nevra, header)| Subject::Installed { nevra, header };
+        let subject = |(nevra, header)| Target::Subject(Subject::Installed { nevra, header });
         return Ok(all.into_iter().map(subject).collect());
     }
     if is_pack(target) {
@@ -258,37 +332,74 @@ fn subjects(args: &Args, target: &str) -> Result<Vec<Subject>, Failure> {
         let path = target.strip_prefix(&origin).unwrap_or_default();
         let mut answer = Client::new(&origin, None)?.get(path)?;
         let body = answer.body_mut().with_config().limit(u64::MAX).reader();
-        return Ok(vec![Subject::read(body, target).map_err(unjudged)?]);
+        return Ok(one(Subject::read(body, target).map_err(unjudged)?));
     }
-    if Path::new(target).is_file() {
-        return Ok(vec![Subject::of_file(Path::new(target)).map_err(unjudged)?]);
+    let path = Path::new(target);
+    if path.is_file() {
+        return Ok(vec![Target::File(path.to_owned())]);
+    }
+    if path.is_dir() {
+        return packages_below(path);
     }
     match target.parse() {
-        Ok(nevra) => Ok(vec![Subject::Named(nevra)]),
-        Err(_) => Err(
-            Failure::usage(format!("`{target}` is neither a file nor a NEVRA"))
-                .with_hint("a NEVRA looks like hello-2.12-1.x86_64"),
-        ),
+        Ok(nevra) => Ok(one(Subject::Named(nevra))),
+        Err(_) => Err(Failure::usage(format!(
+            "`{target}` is neither a file nor a directory nor a NEVRA"
+        ))
+        .with_hint("a NEVRA looks like hello-2.12-1.x86_64")),
     }
 }
 
+/// Every package in a directory and those below it: a repository's packages, or a mirror's.
+fn packages_below(directory: &Path) -> Result<Vec<Target>, Failure> {
+    let unreadable = |path: &Path, error: std::io::Error| {
+        Failure::usage(format!("cannot read {}: {error}", path.display()))
+    };
+    let (mut open, mut files) = (vec![directory.to_owned()], Vec::new());
+    while let Some(directory) = open.pop() {
+        let entries =
+            std::fs::read_dir(&directory).map_err(|error| unreadable(&directory, error))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| unreadable(&directory, error))?;
+            let (kind, path) = (entry.file_type(), entry.path());
+            let kind = kind.map_err(|error| unreadable(&path, error))?;
+            if kind.is_dir() {
+                open.push(path);
+            } else if kind.is_file() && path.extension().is_some_and(|ending| ending == "rpm") {
+                files.push(path);
+            }
+        }
+    }
+    if files.is_empty() {
+        let why = format!("there is no package below {}", directory.display());
+        return Err(Failure::usage(why));
+    }
+    files.sort();
+    Ok(files.into_iter().map(Target::File).collect())
+}
+
 /// The packages of a pack, by their heads.
-fn heads(path: &str) -> Result<Vec<Subject>, Failure> {
+fn heads(path: &str) -> Result<Vec<Target>, Failure> {
     let unusable = |why: String| Failure::usage(format!("{path}: {why}"));
     let pack = Pack::read(Path::new(path)).map_err(|error| unusable(error.to_string()))?;
     pack.heads()
         .map(|read| {
             let (name, bytes) = read.map_err(|error| unusable(error.to_string()))?;
             let head = Head::parse(&bytes).map_err(|error| unusable(format!("{name}: {error}")))?;
-            Ok(Subject::Head(Box::new(head)))
+            Ok(Target::Subject(Subject::Head(Box::new(head))))
         })
         .collect()
 }
 
-fn unknown(subject: &Subject) -> Failure {
-    let name = match subject {
-        Subject::Named(nevra) | Subject::Installed { nevra, .. } => nevra.to_string(),
-        Subject::File { head, .. } | Subject::Head(head) => head.header_digest().to_string(),
+fn unknown(target: &Target) -> Failure {
+    let name = match target {
+        Target::File(path) => path.display().to_string(),
+        Target::Subject(Subject::Named(nevra) | Subject::Installed { nevra, .. }) => {
+            nevra.to_string()
+        }
+        Target::Subject(Subject::File { head, .. } | Subject::Head(head)) => {
+            head.header_digest().to_string()
+        }
     };
     Failure::failed(format!("the repository has no package {name}"))
         .with_hint("is it the right --server?")

@@ -4,12 +4,16 @@
 //! What is named by digest is taken from the folder, whoever can be asked. What changes is asked for anew,
 //! and taken from the folder only when nobody answers. Files are named as in an evidence pack.
 
+use super::ahead::without_packages;
 use super::server::{Server, is_transient};
 use super::source::{Item, Source, SourceError, in_memory};
+use super::subject::each;
 use crate::failure::chain;
-use repo_model::FileDigest;
 use repo_model::bundle::Bundle;
 use repo_model::rpm::{Head, HeadLimits};
+use repo_model::wire::status::BuildStatus;
+use repo_model::{FileDigest, HeaderDigest, Nevra};
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, Cursor, Read};
 use std::os::unix::fs::PermissionsExt as _;
@@ -101,6 +105,66 @@ impl Cached {
 }
 
 impl Source for Cached {
+    fn packages(
+        &self,
+        asked: &[(Nevra, HeaderDigest)],
+    ) -> Result<Option<Vec<BuildStatus>>, SourceError> {
+        match self.ask(|server| server.packages(asked)) {
+            Ok(Some(builds)) => {
+                let names: BTreeSet<&Nevra> = asked.iter().map(|(nevra, _)| nevra).collect();
+                let names: Vec<_> = names.into_iter().collect();
+                let kept = each(&names, |nevra| {
+                    let item = Item::Builds((*nevra).clone());
+                    let alone = builds_of(&builds, nevra);
+                    match serde_json::to_vec(&alone) {
+                        Ok(json) => self.keep(&item, &json),
+                        // It came as JSON.
+                        Err(_) => Ok(()),
+                    }
+                });
+                kept.into_iter().collect::<Result<(), _>>()?;
+                Ok(Some(builds))
+            }
+            Ok(None) | Err(None) => Ok(None),
+            Err(Some(error)) => Err(error),
+        }
+    }
+
+    fn many(&self, items: &[Item]) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        let here = each(items, |item| {
+            let kept = self.kept(item)?;
+            Ok::<_, SourceError>(kept.filter(|bytes| is_right(item, bytes)))
+        });
+        let (mut files, mut missing) = (Vec::new(), Vec::new());
+        for (item, kept) in items.iter().zip(here) {
+            match kept? {
+                Some(bytes) => files.push((item.name(), bytes)),
+                None => missing.push(item.clone()),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(files);
+        }
+        let came = match self.ask(|server| server.many(&missing)) {
+            Ok(came) => came,
+            Err(None) => Vec::new(),
+            Err(Some(error)) => return Err(error),
+        };
+        let came: HashMap<String, Vec<u8>> = came.into_iter().collect();
+        let taken = each(&missing, |item| {
+            let name = item.name();
+            let Some(bytes) = came.get(&name).filter(|bytes| is_right(item, bytes)) else {
+                return Ok(None);
+            };
+            self.keep(item, bytes)?;
+            Ok::<_, SourceError>(Some((name, bytes.clone())))
+        });
+        for one in taken {
+            files.extend(one?);
+        }
+        Ok(files)
+    }
+
     fn open(&self, item: &Item) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
         let kept = self.kept(item)?;
         if let Some(bytes) = kept.filter(|bytes| is_right(item, bytes)) {
@@ -140,6 +204,22 @@ impl Source for Cached {
             },
         }
     }
+}
+
+/// What the server would answer about this name alone.
+fn builds_of(builds: &[BuildStatus], nevra: &Nevra) -> Vec<BuildStatus> {
+    let mut found = Vec::new();
+    for build in builds {
+        let of_name = build.packages.iter().filter(|one| one.nevra == *nevra);
+        let packages: Vec<_> = of_name.cloned().collect();
+        if !packages.is_empty() {
+            found.push(BuildStatus {
+                packages,
+                ..without_packages(build)
+            });
+        }
+    }
+    found
 }
 
 fn is_immutable(item: &Item) -> bool {

@@ -1,6 +1,7 @@
 //! Evidence about packages from a server or from a pack, and whom to trust: what [`repo_model::verify`]
 //! needs and must not fetch itself.
 
+mod ahead;
 mod cached;
 mod installed;
 mod remembered;
@@ -17,5 +18,5 @@ pub use mirrors::evidence::pack::{Pack, PackError, pack_packages, pack_release};
 pub use remembered::{RememberError, remember};
 pub use server::{Server, failure, is_transient};
 pub use source::{Item, Source, SourceError};
-pub use subject::{Subject, SubjectError, Verifier, each};
+pub use subject::{Subject, SubjectError, Verifier};
 pub use trust_dir::{TrustDir, fetch_trust};

@@ -1,16 +1,120 @@
 //! Evidence from a server, over its API.
 
 use super::source::{Item, Source, SourceError};
+use super::subject::each;
 use crate::api::{ApiError, Client};
 use crate::failure::Failure;
+use mirrors::tar;
+use repo_model::wire::evidence::{self, AskDocuments, AskPackages};
+use repo_model::wire::status::BuildStatus;
+use repo_model::{FileDigest, HeaderDigest, Nevra};
+use std::collections::HashMap;
 use std::error::Error;
-use std::io::Read;
+use std::io::{self, Read};
+
+/// Most bytes of files that one request brings; a server has no reason to send more.
+const MAX_TOGETHER_BYTES: u64 = 64 << 20;
+/// Files of one request: few enough that some requests are under way side by side.
+const AT_ONCE: usize = 400;
 
 /// A server.
 #[derive(Debug)]
 pub struct Server(pub Client);
 
+impl Server {
+    /// Files of one request, as far as they fit into what is held in memory.
+    fn some(&self, items: &[Item]) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        const PATH: &str = "/api/v1/evidence/documents";
+        let answer = match self.0.post(PATH, &asked(items)) {
+            Ok(answer) => answer,
+            Err(error) if answers_one_by_one(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(refused(error)),
+        };
+        let mut body = answer
+            .into_body()
+            .into_with_config()
+            .limit(u64::MAX)
+            .reader();
+        let failed = |source| SourceError::Read {
+            path: PATH.to_owned(),
+            source,
+        };
+        let by_name: HashMap<String, &Item> =
+            items.iter().map(|item| (item.name(), item)).collect();
+        let (mut files, mut left) = (Vec::new(), MAX_TOGETHER_BYTES);
+        while let Some((name, size)) = tar::next_file(&mut body).map_err(failed)? {
+            let is_small = size <= evidence::MAX_FILE_BYTES;
+            let Some(rest) = left.checked_sub(size).filter(|_| is_small) else {
+                // The others are asked for one by one.
+                break;
+            };
+            left = rest;
+            let mut content = Vec::new();
+            let read = (&mut body).take(size).read_to_end(&mut content);
+            if read.map_err(failed)? as u64 != size {
+                return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+            }
+            tar::skip_padding(&mut body, size).map_err(failed)?;
+            let is_right = match by_name.get(&name) {
+                Some(Item::Document(digest)) => FileDigest::of(&content) == *digest,
+                // What they are is found out by whoever reads them.
+                Some(_) => true,
+                None => false,
+            };
+            if is_right {
+                files.push((name, content));
+            }
+        }
+        Ok(files)
+    }
+}
+
+fn asked(items: &[Item]) -> AskDocuments {
+    let mut asked = AskDocuments::default();
+    for item in items {
+        match item {
+            Item::Document(digest) => asked.documents.push(*digest),
+            Item::Bundle(digest) => asked.bundles.push(*digest),
+            Item::Head { header, .. } => asked.heads.push(*header),
+            Item::Builds(_) | Item::Releases | Item::Checkpoint | Item::Tile(_) => {}
+        }
+    }
+    asked
+}
+
+/// Whether a server has no such questions: an older one, or files alone.
+fn answers_one_by_one(error: &ApiError) -> bool {
+    error.refused_with().is_some() || matches!(error, ApiError::Broken { status: 501, .. })
+}
+
 impl Source for Server {
+    fn packages(
+        &self,
+        asked: &[(Nevra, HeaderDigest)],
+    ) -> Result<Option<Vec<BuildStatus>>, SourceError> {
+        let mut all = Vec::new();
+        for some in asked.chunks(evidence::MAX_ASKED) {
+            let headers = some.iter().map(|(_, header)| *header).collect();
+            let ask = AskPackages { headers };
+            match self.0.post_json("/api/v1/evidence/packages", &ask) {
+                Ok::<Vec<BuildStatus>, _>(builds) => all.extend(builds),
+                Err(error) if answers_one_by_one(&error) => return Ok(None),
+                Err(error) => return Err(refused(error)),
+            }
+        }
+        Ok(Some(all))
+    }
+
+    fn many(&self, items: &[Item]) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        let requests: Vec<&[Item]> = items.chunks(AT_ONCE).collect();
+        let answers = each(&requests, |items| self.some(items));
+        let mut files = Vec::new();
+        for answer in answers {
+            files.extend(answer?);
+        }
+        Ok(files)
+    }
+
     fn open(&self, item: &Item) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
         match self.0.get(&item.path()) {
             Ok(answer) => {
@@ -19,9 +123,13 @@ impl Source for Server {
                 Ok(Some(Box::new(body.reader())))
             }
             Err(error) if error.refused_with() == Some(404) => Ok(None),
-            Err(error) => Err(SourceError::Asked(Box::new(error))),
+            Err(error) => Err(refused(error)),
         }
     }
+}
+
+fn refused(error: ApiError) -> SourceError {
+    SourceError::Asked(Box::new(error))
 }
 
 /// Whether the server could not be asked, so that asking again may help.

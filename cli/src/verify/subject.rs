@@ -1,5 +1,6 @@
 //! The chains of packages: files, names at the repository, what is installed, heads from a pack.
 
+use super::ahead::Ahead;
 use super::gather::{Common, Gathered, find, gather, published_head};
 use super::source::{Source, SourceError};
 use super::trust_dir::TrustDir;
@@ -14,12 +15,15 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// Most packages that are looked at at once: a server far away is waited for, not the processor.
 const MOST_AT_ONCE: usize = 8;
+/// Packages whose evidence is asked for together, and held in memory.
+const TOGETHER: usize = 256;
 
 /// One package to look at.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Subject {
     /// A whole file.
     File {
@@ -125,6 +129,7 @@ impl<R: Read> Read for Hashing<R> {
 }
 
 /// What is the same for all packages of one source.
+#[derive(Clone, Copy)]
 pub struct Verifier<'a> {
     /// Whom to trust.
     pub trust: &'a TrustDir,
@@ -170,6 +175,50 @@ impl Verifier<'_> {
         })?;
         let found = find(self.source, &package.nevra, Some(head.header_digest()))?;
         self.judge(head, file, found).map(Some)
+    }
+
+    /// The chains of many packages, in their order: evidence is asked for together.
+    ///
+    /// * `read`: what there is to look at; a few are read side by side, and not all are held at once.
+    /// * `done`: told of each.
+    pub fn chains<T: Sync, E: From<SubjectError> + Send + Sync>(
+        &self,
+        items: &[T],
+        read: impl Fn(&T) -> Result<Subject, E> + Sync,
+        mut done: impl FnMut(&T, Result<Option<Chain>, E>),
+    ) {
+        for some in items.chunks(TOGETHER) {
+            let start = Instant::now();
+            let subjects = each(some, &read);
+            let read_in = start.elapsed();
+            let ahead = Ahead::of(self.source, subjects.iter().flatten());
+            let ahead = ahead.unwrap_or_else(|error| {
+                // Each package tells it again, with what it means.
+                tracing::debug!("evidence is asked for one by one: {error}");
+                Ahead::nothing(self.source)
+            });
+            let asked_in = start.elapsed() - read_in;
+            let verifier = Verifier {
+                source: &ahead,
+                ..*self
+            };
+            let found = each(&subjects, |subject| match subject {
+                Ok(subject) => verifier.chain(subject).map_err(E::from),
+                Err(_) => Ok(None),
+            });
+            let judged_in = start.elapsed() - read_in - asked_in;
+            tracing::debug!(
+                verify.packages = some.len(),
+                verify.read_micros = read_in.as_micros(),
+                verify.ask_micros = asked_in.as_micros(),
+                verify.judge_micros = judged_in.as_micros(),
+                "{} packages: read in {read_in:?}, evidence asked for in {asked_in:?}, judged in {judged_in:?}",
+                some.len()
+            );
+            for ((item, subject), found) in some.iter().zip(subjects).zip(found) {
+                done(item, subject.and_then(|_| found));
+            }
+        }
     }
 
     fn judge(

@@ -173,6 +173,30 @@ pub fn published_head(
     Ok(Some(head))
 }
 
+/// What [`gather`] will ask for, as far as the build's status tells.
+pub fn wanted(build: &BuildStatus, package: &PackageStatus) -> Vec<Item> {
+    let statements = ["release-statement", "verification-summary"];
+    let bundles = statements.iter().filter_map(|kind| newest(package, kind));
+    let bundles = bundles.map(Item::Bundle);
+    let documents = judged(build, package).into_iter().map(Item::Document);
+    bundles.chain(documents).collect()
+}
+
+fn newest(package: &PackageStatus, kind: &str) -> Option<FileDigest> {
+    let mut links = package.evidence.iter().rev();
+    links.find(|link| link.kind == kind).map(|link| link.digest)
+}
+
+/// Documents that the policy judges.
+fn judged(build: &BuildStatus, package: &PackageStatus) -> BTreeSet<FileDigest> {
+    let links = package.evidence.iter();
+    let judged = links.filter(|link| JUDGED.contains(&link.kind.as_str()));
+    judged
+        .map(|link| link.digest)
+        .chain(build.provenance)
+        .collect()
+}
+
 /// Gathers everything about one package of a build.
 pub fn gather(
     source: &dyn Source,
@@ -180,23 +204,16 @@ pub fn gather(
     build: &BuildStatus,
     package: &PackageStatus,
 ) -> Result<Gathered, SourceError> {
-    let newest = |kind: &str| {
-        let mut links = package.evidence.iter().rev();
-        links.find(|link| link.kind == kind).map(|link| link.digest)
-    };
     let of = |digest: Option<FileDigest>| match digest {
         Some(digest) => bundle(source, digest),
         None => Ok(None),
     };
     let mut gathered = Gathered {
-        released: of(newest("release-statement"))?,
-        summary: of(newest("verification-summary"))?,
+        released: of(newest(package, "release-statement"))?,
+        summary: of(newest(package, "verification-summary"))?,
         ..Gathered::default()
     };
-    let links = package.evidence.iter();
-    let judged = links.filter(|link| JUDGED.contains(&link.kind.as_str()));
-    let mut wanted: BTreeSet<FileDigest> = judged.map(|link| link.digest).collect();
-    wanted.extend(build.provenance);
+    let mut wanted = judged(build, package);
     wanted.extend(inputs(gathered.summary.as_ref()));
     let mut left = MAX_DOCUMENTS_BYTES;
     for digest in wanted.into_iter().take(MAX_DOCUMENTS) {

@@ -4,6 +4,7 @@
 use crate::http::encoded;
 use repo_model::bundle;
 use repo_model::log::Tile;
+use repo_model::wire::status::BuildStatus;
 use repo_model::{FileDigest, HeaderDigest, Nevra};
 use std::io::{Cursor, Read};
 use std::path::PathBuf;
@@ -72,11 +73,11 @@ impl Item {
                 format!("builds/{name}.json")
             }
             Self::Releases => "releases.json".to_owned(),
-            Self::Document(digest) => format!("documents/{digest}"),
-            Self::Bundle(digest) => format!("bundles/{digest}.sigstore.json"),
+            Self::Document(digest) => evidence::document_name(*digest),
+            Self::Bundle(digest) => evidence::bundle_name(*digest),
             Self::Checkpoint => "checkpoint".to_owned(),
             Self::Tile(tile) => tile.to_string(),
-            Self::Head { header, .. } => format!("heads/{header}"),
+            Self::Head { header, .. } => evidence::head_name(*header),
         }
     }
 }
@@ -135,6 +136,19 @@ pub enum SourceError {
 pub trait Source {
     /// A reader of the bytes; `None` when there is no such thing.
     fn open(&self, item: &Item) -> Result<Option<Box<dyn Read + '_>>, SourceError>;
+
+    /// The builds of packages, each with those packages alone or with all; none: this source is asked one by one.
+    fn packages(
+        &self,
+        _asked: &[(Nevra, HeaderDigest)],
+    ) -> Result<Option<Vec<BuildStatus>>, SourceError> {
+        Ok(None)
+    }
+
+    /// Those of the documents, bundles and heads that can be had together, by [`Item::name`]; documents are checked.
+    fn many(&self, _items: &[Item]) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        Ok(Vec::new())
+    }
 
     /// The bytes. A document is checked against its digest.
     fn fetch(&self, item: &Item) -> Result<Option<Vec<u8>>, SourceError> {

@@ -1,6 +1,7 @@
 //! What travels between the processes: intake, status, workers, signer. Plain serde types, read by
 //! both sides; unknown fields are refused, so a version mismatch is an error and not a surprise.
 
+pub mod evidence;
 pub mod intake;
 mod keys;
 pub mod mirrors;

@@ -35,24 +35,19 @@ pub async fn get(
     let wanted: FileDigest = name.parse().map_err(|_| missing())?;
     let media_type = app
         .db
-        .read(move |connection| public_media_type(connection, wanted))
+        .read(move |connection| media_type(connection, wanted))
         .await
         .map_err(|error: DbError| ApiError::from(error))?
         .ok_or_else(missing)?;
     if bundled {
-        // A statement that has just come gets its place within seconds.
-        let headers = [
-            (header::CONTENT_TYPE, bundle::MEDIA_TYPE),
-            (header::CACHE_CONTROL, "no-cache"),
-        ];
-        return Ok((headers, as_bundle(&app, wanted).await?).into_response());
+        return as_bundle(&app, wanted).await;
     }
     let object = Object::find(&app, wanted, &media_type, Caching::Immutable).await?;
     answer(&app, &method, &headers, &object).await
 }
 
-/// The media type of a document that everybody may have; none of anything else.
-pub fn public_media_type(
+/// How a document is served; `None` when it is none that everybody may have.
+pub(super) fn media_type(
     connection: &Connection,
     wanted: FileDigest,
 ) -> Result<Option<String>, DbError> {
@@ -75,20 +70,29 @@ pub fn public_media_type(
     db::releases::media_type(connection, wanted)
 }
 
-/// A statement as a bundle; a client's error when the digest is of something else. Whether everybody may have it is
-/// asked before.
-pub async fn as_bundle(app: &App, digest: FileDigest) -> Result<Vec<u8>, ApiError> {
-    let no_statement = || {
+async fn as_bundle(app: &App, digest: FileDigest) -> Result<Response, ApiError> {
+    let bundle = bundle_of(app, digest).await?.ok_or_else(|| {
         ApiError::not_found(format!("{digest} is no statement, so it has no bundle"))
             .hint("bundles are made of provenance, rebuilds and the signer's statements")
-    };
+    })?;
+    // A statement that has just come gets its place within seconds.
+    let headers = [
+        (header::CONTENT_TYPE, bundle::MEDIA_TYPE),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    Ok((headers, bundle).into_response())
+}
+
+/// A statement with its place in the log; `None` when the document is no statement.
+pub(super) async fn bundle_of(app: &App, digest: FileDigest) -> Result<Option<Vec<u8>>, ApiError> {
     let size_bytes = app.store.size_bytes(digest).await?;
     if size_bytes.is_none_or(|bytes| bytes > MAX_ENVELOPE_BYTES) {
-        return Err(no_statement());
+        return Ok(None);
     }
     let json = app.store.get(digest, MAX_ENVELOPE_BYTES).await?;
-    let envelope = Envelope::from_json(&json).map_err(|_| no_statement())?;
-    crate::log::bundle(app, digest, envelope)
-        .await
-        .map_err(|error| ApiError::internal(&error))
+    let Ok(envelope) = Envelope::from_json(&json) else {
+        return Ok(None);
+    };
+    let bundle = crate::log::bundle(app, digest, envelope).await?;
+    Ok(Some(bundle))
 }

@@ -8,6 +8,7 @@ mod content;
 mod desk;
 pub mod error;
 mod evidence;
+mod evidence_many;
 mod health;
 pub mod keys;
 mod leftover;
@@ -115,6 +116,8 @@ pub fn router(app: App) -> Router {
             "/api/v1/builds/{build}/bisection",
             post(pages::submit_bisection),
         )
+        .route("/api/v1/evidence/packages", post(evidence_many::packages))
+        .route("/api/v1/evidence/documents", post(evidence_many::documents))
         .route("/api/v1/waivers", post(waivers::submit))
         .route("/api/v1/jobs", get(operators::jobs))
         .route("/api/v1/audit", get(operators::audit))

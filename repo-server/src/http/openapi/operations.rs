@@ -127,6 +127,22 @@ pub static OPERATIONS: &[Operation] = &[
     ),
     change(
         "post",
+        Access::Everybody,
+        "Builds",
+        "/api/v1/evidence/packages",
+        200,
+        "The builds of up to 1,000 packages, by their headers, with those packages alone",
+    ),
+    change(
+        "post",
+        Access::Everybody,
+        "Builds",
+        "/api/v1/evidence/documents",
+        200,
+        "Up to 1,000 documents, bundles and heads of packages in one tar",
+    ),
+    change(
+        "post",
         OPERATE,
         "Builds",
         "/api/v1/builds/{build}/retry",

@@ -2,8 +2,7 @@
 
 use crate::app::App;
 use crate::db::{self, DbError};
-use crate::http::error::ApiError;
-use crate::http::evidence::{as_bundle, public_media_type};
+use crate::http::evidence::{bundle_of, media_type};
 use crate::http::tree::{Place, Root};
 use crate::jobs::chain;
 use crate::log;
@@ -31,10 +30,6 @@ struct Failed(String);
 
 fn failed(error: impl std::error::Error) -> SourceError {
     SourceError::Asked(Box::new(Failed(chain(&error))))
-}
-
-fn refused(error: &ApiError) -> SourceError {
-    SourceError::Asked(Box::new(Failed(error.message().to_owned())))
 }
 
 type Found = Result<Option<Box<dyn Read>>, SourceError>;
@@ -72,7 +67,7 @@ impl Here {
     }
 
     fn is_public(&self, digest: FileDigest) -> Result<bool, SourceError> {
-        let found = self.read(move |connection| public_media_type(connection, digest))?;
+        let found = self.read(move |connection| media_type(connection, digest))?;
         Ok(found.is_some())
     }
 
@@ -80,11 +75,8 @@ impl Here {
         if !self.is_public(statement)? {
             return Ok(None);
         }
-        match self.runtime.block_on(as_bundle(&self.app, statement)) {
-            Ok(bundle) => Ok(bytes(bundle)),
-            Err(error) if error.status().is_client_error() => Ok(None),
-            Err(error) => Err(refused(&error)),
-        }
+        let made = self.runtime.block_on(bundle_of(&self.app, statement));
+        Ok(made.map_err(failed)?.and_then(bytes))
     }
 
     /// A package of the release by its path, as the tree has it.
