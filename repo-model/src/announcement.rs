@@ -1,15 +1,20 @@
-//! What the signer says about the repository itself, so that it is in the log: that a channel was moved, and
-//! which keys and policy are in force.
+//! What the signer says about the repository itself, so that it is in the log: that a channel was moved, which
+//! keys and policy are in force, and which rebuilders were let in or turned away.
 
+use crate::dsse::StatementPublicKey;
+use crate::wire::rebuilders::Standing;
 use crate::wire::signer::{Identity, KeyRole, KeyState};
-use crate::{ChannelName, FileDigest, ReleaseId, Timestamp};
+use crate::wire::worker::RequestPublicKey;
+use crate::{ChannelName, FileDigest, OperatorName, ReleaseId, Timestamp, WorkerName};
 use serde::{Deserialize, Serialize};
 
 /// Predicate type of [`ChannelMove`].
 pub const CHANNEL_MOVE: &str = "https://hallmark.example/attestation/channel-move/v0.1";
 /// Predicate type of [`KeySet`].
 pub const KEY_SET: &str = "https://hallmark.example/attestation/key-set/v0.1";
-/// Longest name of who moved a channel, bytes.
+/// Predicate type of [`RebuilderDecision`].
+pub const REBUILDER_DECISION: &str = "https://hallmark.example/attestation/rebuilder-decision/v0.1";
+/// Longest name of who moved a channel or decided about a rebuilder, bytes.
 pub const MAX_ACTOR_BYTES: usize = 255;
 
 /// A channel points to another release than before: a promotion, a rollback, or a new release that it follows.
@@ -38,11 +43,7 @@ impl ChannelMove {
     /// Cuts the actor's name to what the signer takes: a long name must not keep a move out of the log.
     #[must_use]
     pub fn with_short_actor(mut self) -> Self {
-        let mut end = self.actor.len().min(MAX_ACTOR_BYTES);
-        while !self.actor.is_char_boundary(end) {
-            end -= 1;
-        }
-        self.actor.truncate(end);
+        shorten(&mut self.actor);
         self
     }
 
@@ -52,6 +53,53 @@ impl ChannelMove {
             None => "moved",
             Some(from) if from > self.to => "rolled back",
             Some(_) => "promoted",
+        }
+    }
+}
+
+fn shorten(actor: &mut String) {
+    let mut end = actor.len().min(MAX_ACTOR_BYTES);
+    while !actor.is_char_boundary(end) {
+        end -= 1;
+    }
+    actor.truncate(end);
+}
+
+/// A rebuilder that the policy does not list was let in to work, or turned away: also one that was in before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RebuilderDecision {
+    /// Number of the decision at the server, so that the same one made twice is two statements.
+    pub number: u64,
+    /// Its name.
+    pub name: WorkerName,
+    /// Who runs it.
+    pub operator: OperatorName,
+    /// Signs its requests.
+    pub request_key: RequestPublicKey,
+    /// Signs its statements, PEM: they are in the log while it is let in.
+    pub statement_key: StatementPublicKey,
+    /// `approved` or `rejected`.
+    pub standing: Standing,
+    /// When, by the server's clock.
+    pub decided_at: Timestamp,
+    /// Name of the token that it was decided with.
+    pub actor: String,
+}
+
+impl RebuilderDecision {
+    /// As [`ChannelMove::with_short_actor`].
+    #[must_use]
+    pub fn with_short_actor(mut self) -> Self {
+        shorten(&mut self.actor);
+        self
+    }
+
+    /// `was let in` or `was turned away`.
+    pub fn word(&self) -> &'static str {
+        match self.standing {
+            Standing::Approved | Standing::Policy => "was let in",
+            Standing::Rejected | Standing::Pending => "was turned away",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Asking the signer: blocking calls over its socket, for the server to run off its runtime.
 
 use crate::frame::{self, FrameError};
-use repo_model::announcement::ChannelMove;
+use repo_model::announcement::{ChannelMove, RebuilderDecision};
 use repo_model::dsse::Envelope;
 use repo_model::policy::Reason;
 use repo_model::wire::signer::{
@@ -302,6 +302,14 @@ impl Client {
     /// Has it said which keys and policy are in force; returns the statement. Asking again is safe.
     pub fn announce_keys(&mut self) -> Result<Envelope, ClientError> {
         self.announced(&Request::AnnounceKeys)
+    }
+
+    /// Has it said that a rebuilder was let in or turned away; returns the statement. Asking again is safe.
+    pub fn announce_rebuilder(
+        &mut self,
+        decision: RebuilderDecision,
+    ) -> Result<Envelope, ClientError> {
+        self.announced(&Request::AnnounceRebuilder(decision))
     }
 
     fn announced(&mut self, request: &Request) -> Result<Envelope, ClientError> {

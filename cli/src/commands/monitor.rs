@@ -6,7 +6,6 @@ use crate::api::Client;
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::verify::TrustDir;
-use repo_model::FileDigest;
 use repo_model::dsse::Envelope;
 use repo_model::log::{Checkpoint, Note, Tile, read_bundle};
 use repo_model::monitor::{Finding, Memory, witnessed};
@@ -15,6 +14,7 @@ use repo_model::statement::{RELEASE, Statement};
 use repo_model::verify::{Trust, cosigned};
 use repo_model::wire::signer::PublishedKey;
 use repo_model::wire::status::{ChannelStatus, ReleaseStatus};
+use repo_model::{FileDigest, RepoName};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -177,7 +177,7 @@ fn compare(
     }
     let mut findings = Vec::new();
     let shown = beside(args, client, &mut memory, trust, &note, &mut findings);
-    let released = served(args, client, &memory, trust).map(|found| findings.extend(found));
+    let released = served(args, client, &mut memory, trust).map(|found| findings.extend(found));
     teller.tell(&findings)?;
     keep(&args.state, &memory)?;
     if let Some(dir) = &args.publish {
@@ -282,12 +282,12 @@ fn beside(
 fn served(
     args: &Args,
     client: &Client,
-    memory: &Memory,
+    memory: &mut Memory,
     trust: &TrustDir,
 ) -> Result<Vec<Finding>, Failure> {
     let releases: Vec<ReleaseStatus> = client.get_json("/api/v1/releases")?;
     let Some(newest) = releases.into_iter().next() else {
-        return Ok(Vec::new());
+        return Ok(memory.doubts(&[], now()));
     };
     let envelope = envelope(client, newest.envelope)?;
     let document = envelope.and_then(|envelope| {
@@ -299,7 +299,7 @@ fn served(
         .ok_or_else(|| {
             Failure::failed(format!("release {} is not signed by the signer", newest.id))
         })?;
-    let mut listed: Vec<ListedPackage> = Vec::new();
+    let mut lists: Vec<(RepoName, Vec<ListedPackage>)> = Vec::new();
     for repo in &document.repos {
         let list = fetch(client, &format!("/evidence/sha256/{}", repo.package_list))?;
         if FileDigest::of(&list) != repo.package_list {
@@ -307,14 +307,19 @@ fn served(
             return Err(Failure::failed(format!("{at} has another package list")));
         }
         let text = String::from_utf8_lossy(&list);
-        listed.extend(read_package_list(&text).map_err(Failure::failed)?);
+        let packages = read_package_list(&text).map_err(Failure::failed)?;
+        lists.push((repo.repo.clone(), packages));
     }
+    let doubts = memory.doubts(&lists, now());
+    let mut listed: Vec<_> = lists.into_iter().flat_map(|(_, list)| list).collect();
     listed.sort_by_key(|package| package.header);
     listed.dedup_by_key(|package| package.header);
     let limit = args
         .max_age
         .map(|days| now().plus_secs(-86_400 * i64::from(days)));
-    Ok(memory.served(&document, newest.envelope, &listed, limit))
+    let mut findings = memory.served(&document, newest.envelope, &listed, limit);
+    findings.extend(doubts);
+    Ok(findings)
 }
 
 fn fetch(client: &Client, path: &str) -> Result<Vec<u8>, Failure> {

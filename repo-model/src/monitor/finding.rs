@@ -1,6 +1,6 @@
 //! What a monitor tells people.
 
-use crate::{ChannelName, HeaderDigest, ReleaseId, Timestamp};
+use crate::{ChannelName, HeaderDigest, ReleaseId, RepoName, Timestamp};
 use serde::Serialize;
 use std::fmt;
 
@@ -91,6 +91,13 @@ pub enum Finding {
         /// Where it is said to point.
         release: ReleaseId,
     },
+    /// Packages in different repositories have one name.
+    OneName {
+        /// File name.
+        name: String,
+        /// Where they are.
+        repos: Vec<RepoName>,
+    },
     /// A channel was moved.
     ChannelMoved {
         /// The entry.
@@ -102,6 +109,19 @@ pub enum Finding {
         /// Where it points.
         to: ReleaseId,
         /// Who did it, by the repository's word.
+        actor: String,
+    },
+    /// A rebuilder that the policy does not list was let in to work, or turned away.
+    RebuilderDecided {
+        /// The entry.
+        index: u64,
+        /// Which.
+        rebuilder: String,
+        /// Who runs it.
+        operator: String,
+        /// Whether it was let in.
+        is_in: bool,
+        /// Who decided, by the repository's word.
         actor: String,
     },
     /// Two people set findings aside.
@@ -137,7 +157,11 @@ impl Finding {
             | Self::KeyNotLogged { .. }
             | Self::ChannelNotLogged { .. }
             | Self::MovedNowhere { .. } => true,
-            Self::ChannelMoved { .. } | Self::Waiver { .. } | Self::Differs { .. } => false,
+            Self::OneName { .. }
+            | Self::ChannelMoved { .. }
+            | Self::RebuilderDecided { .. }
+            | Self::Waiver { .. }
+            | Self::Differs { .. } => false,
         }
     }
 }
@@ -156,6 +180,11 @@ impl fmt::Display for Finding {
             Self::TwoPackages { name, headers } => {
                 let (count, name) = (headers.len(), printable(name));
                 write!(f, "{count} different packages are called {name}")
+            }
+            Self::OneName { name, repos } => {
+                let repos: Vec<_> = repos.iter().map(ToString::to_string).collect();
+                let (name, repos) = (printable(name), repos.join(" and "));
+                write!(f, "{repos} have different packages called {name}")
             }
             Self::ReleaseNotLogged { release } => {
                 write!(f, "release {release} is served and not in the log")
@@ -206,6 +235,21 @@ impl fmt::Display for Finding {
                 write!(
                     f,
                     "entry {index}: {actor} moved channel {channel} from {from} to {to}"
+                )
+            }
+            Self::RebuilderDecided {
+                index,
+                rebuilder,
+                operator,
+                is_in,
+                actor,
+            } => {
+                let done = if *is_in { "let in" } else { "turned away" };
+                let [rebuilder, operator, actor] =
+                    [rebuilder, operator, actor].map(|one| printable(one));
+                write!(
+                    f,
+                    "entry {index}: {actor} {done} rebuilder {rebuilder} of {operator}"
                 )
             }
             Self::Waiver { index } => write!(f, "entry {index}: two people waived findings"),

@@ -4,13 +4,16 @@
 //! changes an entry is found out, and an index of what was said about which package, so a package that is served
 //! and was never logged is found too.
 
+mod doubts;
 mod finding;
 #[cfg(test)]
 mod tests;
 
 pub use finding::Finding;
 
-use crate::announcement::{CHANNEL_MOVE, ChannelMove, KEY_SET, KeySet};
+use crate::announcement::{
+    CHANNEL_MOVE, ChannelMove, KEY_SET, KeySet, REBUILDER_DECISION, RebuilderDecision,
+};
 use crate::dsse::{Envelope, StatementPublicKey};
 use crate::log::{Checkpoint, Frontier, Note, WitnessPolicy, entry, entry_key, leaf_hash};
 use crate::policy::waivers::WAIVER;
@@ -18,9 +21,10 @@ use crate::release::{ListedPackage, ReleaseDocument};
 use crate::statement::{
     REBUILD, RELEASE, Rebuild, Statement, Subject, VSA, VerificationSummary, claimed_predicate_type,
 };
+use crate::wire::rebuilders::Standing;
 use crate::wire::signer::{KeyState, PublishedKey};
 use crate::wire::status::ChannelStatus;
-use crate::{ChannelName, FileDigest, HeaderDigest, ReleaseId, Timestamp};
+use crate::{ChannelName, FileDigest, HeaderDigest, ReleaseId, RepoName, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,8 +41,13 @@ const MAX_SUBJECTS: usize = 10_000;
 pub struct Memory {
     /// The log up to where it was read.
     pub frontier: Frontier,
-    /// By file name: the headers that the signer let out under it. More than one is an alarm.
+    /// By file name: the headers that the signer let out under it. More than one is an alarm, unless they are known to
+    /// be of different repositories.
     pub names: BTreeMap<String, BTreeSet<HeaderDigest>>,
+    /// File names of more than one header, of which it is not yet known which repository each is of; and in which
+    /// repository the headers were seen.
+    #[serde(default)]
+    pub doubtful: BTreeMap<String, BTreeMap<HeaderDigest, RepoName>>,
     /// By header: the summaries that are in the log.
     pub summaries: BTreeMap<HeaderDigest, BTreeSet<FileDigest>>,
     /// Releases that are in the log.
@@ -120,13 +129,17 @@ impl Memory {
     fn note(&mut self, index: u64, envelope: &Envelope, by_signer: bool) -> Vec<Finding> {
         self.note_subjects(index, envelope);
         match claimed_predicate_type(envelope).as_deref() {
-            Some(VSA) if by_signer => self.note_summary(envelope),
+            Some(VSA) if by_signer => {
+                self.note_summary(envelope);
+                Vec::new()
+            }
             Some(RELEASE) if by_signer => {
                 self.releases.insert(FileDigest::of(&envelope.to_json()));
                 Vec::new()
             }
             Some(CHANNEL_MOVE) if by_signer => self.note_move(index, envelope),
             Some(KEY_SET) if by_signer => self.note_keys(index, envelope),
+            Some(REBUILDER_DECISION) if by_signer => vec![decided(index, envelope)],
             Some(WAIVER) => vec![Finding::Waiver { index }],
             Some(REBUILD) => differs(index, envelope),
             _ => Vec::new(),
@@ -194,10 +207,9 @@ impl Memory {
         }
     }
 
-    fn note_summary(&mut self, envelope: &Envelope) -> Vec<Finding> {
+    fn note_summary(&mut self, envelope: &Envelope) {
         let opened = Statement::<VerificationSummary>::open_unverified(envelope, VSA);
         let subjects = opened.map(|summary| summary.subject).unwrap_or_default();
-        let mut findings = Vec::new();
         for subject in subjects {
             let Some(header) = subject.header_digest() else {
                 continue;
@@ -206,13 +218,9 @@ impl Memory {
             summaries.insert(FileDigest::of(&envelope.to_json()));
             let headers = self.names.entry(subject.name.clone()).or_default();
             if headers.insert(header) && headers.len() > 1 {
-                findings.push(Finding::TwoPackages {
-                    name: subject.name,
-                    headers: headers.iter().copied().collect(),
-                });
+                self.doubtful.entry(subject.name).or_default();
             }
         }
-        findings
     }
 
     /// All entries of the head were taken in: they must lead to its root.
@@ -307,13 +315,35 @@ impl Memory {
     /// monitor's own clock since it first saw it.
     fn is_overdue(&mut self, what: String, changed: Option<Timestamp>, now: Timestamp) -> bool {
         let is_long_ago = |at: Timestamp| at.plus_secs(GRACE_SECS) < now;
+        self.is_overdue_here(what, now) || changed.is_none_or(is_long_ago)
+    }
+
+    /// Whether this monitor saw it so long ago, by its own clock, that it ought to have been set right.
+    fn is_overdue_here(&mut self, what: String, now: Timestamp) -> bool {
         if self.unlogged.len() >= MAX_UNLOGGED && !self.unlogged.contains_key(&what) {
             return true;
         }
         let first = self.unlogged.entry(what).or_insert(now);
         // A clock that was put back must not give more time.
         *first = now.min(*first);
-        is_long_ago(*first) || changed.is_none_or(is_long_ago)
+        first.plus_secs(GRACE_SECS) < now
+    }
+}
+
+fn decided(index: u64, envelope: &Envelope) -> Finding {
+    let opened = Statement::<RebuilderDecision>::open_unverified(envelope, REBUILDER_DECISION);
+    match opened.map(|statement| statement.predicate) {
+        Ok(decision) => Finding::RebuilderDecided {
+            index,
+            is_in: decision.standing == Standing::Approved,
+            rebuilder: decision.name.to_string(),
+            operator: decision.operator.to_string(),
+            actor: decision.actor,
+        },
+        Err(_) => Finding::Unexplained {
+            index,
+            why: "it decides about a rebuilder in a way that is not known".to_owned(),
+        },
     }
 }
 

@@ -33,7 +33,10 @@ fn a_log_that_tells_the_truth_gives_no_alarm_and_every_lie_does() {
     let (foreign, of_foreign) = summary("a-1-1.noarch.rpm", b"b", 2);
     assert_eq!(memory.take(&foreign, Some(&of_foreign), &signer), []);
     let (second, of_second) = summary("a-1-1.noarch.rpm", b"c", 1);
-    let found = memory.take(&second, Some(&of_second), &signer);
+    assert_eq!(memory.take(&second, Some(&of_second), &signer), []);
+    let long_ago = Timestamp::from_unix_secs(0);
+    assert_eq!(memory.doubts(&[], long_ago), [], "a release may list them");
+    let found = memory.doubts(&[], long_ago.plus_secs(GRACE_SECS + 1));
     assert!(matches!(&found[..], [Finding::TwoPackages { headers, .. }] if headers.len() == 2));
     let head = Checkpoint {
         origin: "log.example".to_owned(),

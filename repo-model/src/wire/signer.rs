@@ -5,7 +5,7 @@
 //! answers every request with one [`Response`], in order; a connection may carry many.
 
 pub use super::keys::{KeyRole, KeyState, MIN_STAGED_DAYS, ParseKeyRoleError, PublishedKey};
-use crate::announcement::ChannelMove;
+use crate::announcement::{ChannelMove, RebuilderDecision};
 use crate::dsse::Envelope;
 use crate::log::NodeHash;
 use crate::policy::Reason;
@@ -93,6 +93,8 @@ pub enum Request {
     AnnounceMove(ChannelMove),
     /// Say, for the log, which keys and policy are in force. Answered by [`Response::Announced`].
     AnnounceKeys,
+    /// Say, for the log, that a rebuilder was let in or turned away. Answered by [`Response::Announced`].
+    AnnounceRebuilder(RebuilderDecision),
     /// Say that a channel is at a release, for a while: only if it never was at a later one. Answered by
     /// [`Response::FreshnessSigned`].
     SignFreshness(FreshnessRequest),

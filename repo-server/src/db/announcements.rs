@@ -1,7 +1,9 @@
-//! Statements of the signer about the repository itself: which moves of channels and which keys it has spoken of.
+//! Statements of the signer about the repository itself: of which moves of channels, of which keys and of which
+//! decisions about rebuilders it has spoken.
 
 use super::{DbError, parsed};
-use repo_model::announcement::{ChannelMove, KeySet};
+use repo_model::announcement::{ChannelMove, KeySet, RebuilderDecision};
+use repo_model::wire::rebuilders::Standing;
 use repo_model::{FileDigest, ReleaseId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -71,6 +73,52 @@ fn insert(
     Ok(())
 }
 
+/// Decisions about rebuilders that the signer has not spoken of, oldest first.
+pub fn waiting_decisions(
+    connection: &Connection,
+    limit: u32,
+) -> Result<Vec<RebuilderDecision>, DbError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT decision_id, name, operator, request_key, statement_key, standing, decided_at, actor
+         FROM rebuilder_decisions WHERE waits = 1 ORDER BY decision_id LIMIT ?1",
+    )?;
+    let rows = statement.query_map([limit], |row| {
+        let standing: String = row.get("standing")?;
+        let decision = RebuilderDecision {
+            number: row.get("decision_id")?,
+            name: parsed(row, "name")?,
+            operator: parsed(row, "operator")?,
+            request_key: parsed(row, "request_key")?,
+            statement_key: parsed(row, "statement_key")?,
+            standing: match standing.as_str() {
+                "approved" => Standing::Approved,
+                _ => Standing::Rejected,
+            },
+            decided_at: Timestamp::from_unix_secs(row.get("decided_at")?),
+            actor: row.get("actor")?,
+        };
+        Ok(decision.with_short_actor())
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Records what the signer said of a decision; `None`: that it refused to, so that it is not asked again.
+pub fn insert_decision(
+    tx: &Transaction<'_>,
+    number: u64,
+    statement: Option<FileDigest>,
+) -> Result<(), DbError> {
+    tx.execute(
+        "UPDATE rebuilder_decisions SET waits = 0, statement = ?2, logged = ?3 WHERE decision_id = ?1",
+        params![
+            number,
+            statement.map(|digest| digest.to_hex()),
+            statement.is_none()
+        ],
+    )?;
+    Ok(())
+}
+
 /// The keys that the signer spoke of last; none when it never did, or not in this form.
 pub fn last_keys(connection: &Connection) -> Result<Option<KeySet>, DbError> {
     let sql = "SELECT keys FROM announcements WHERE keys IS NOT NULL
@@ -82,7 +130,10 @@ pub fn last_keys(connection: &Connection) -> Result<Option<KeySet>, DbError> {
 /// Statements that have not been looked at for the log.
 pub fn unlogged(connection: &Connection) -> Result<Vec<FileDigest>, DbError> {
     let mut statement = connection.prepare_cached(
-        "SELECT statement FROM announcements WHERE logged = 0 ORDER BY announcement_id LIMIT 1000",
+        "SELECT statement FROM announcements WHERE logged = 0
+         UNION ALL
+         SELECT statement FROM rebuilder_decisions WHERE logged = 0 AND statement IS NOT NULL
+         LIMIT 1000",
     )?;
     let rows = statement.query_map([], |row| parsed(row, "statement"))?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -90,17 +141,20 @@ pub fn unlogged(connection: &Connection) -> Result<Vec<FileDigest>, DbError> {
 
 /// Records that these were looked at.
 pub fn set_logged(tx: &Transaction<'_>, statements: &[FileDigest]) -> Result<(), DbError> {
-    let mut update =
-        tx.prepare_cached("UPDATE announcements SET logged = 1 WHERE statement = ?1")?;
-    for statement in statements {
-        update.execute([statement.to_hex()])?;
+    for table in ["announcements", "rebuilder_decisions"] {
+        let sql = format!("UPDATE {table} SET logged = 1 WHERE statement = ?1");
+        let mut update = tx.prepare_cached(&sql)?;
+        for statement in statements {
+            update.execute([statement.to_hex()])?;
+        }
     }
     Ok(())
 }
 
 /// Whether the digest is of such a statement.
 pub fn has(connection: &Connection, statement: FileDigest) -> Result<bool, DbError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM announcements WHERE statement = ?1)";
+    let sql = "SELECT EXISTS (SELECT 1 FROM announcements WHERE statement = ?1
+               UNION ALL SELECT 1 FROM rebuilder_decisions WHERE statement = ?1)";
     Ok(connection.query_row(sql, [statement.to_hex()], |row| row.get(0))?)
 }
 

@@ -41,3 +41,25 @@ CREATE TABLE IF NOT EXISTS log_witnessed (
     size INTEGER NOT NULL,
     note TEXT NOT NULL
 ) STRICT;
+
+-- Rebuilders that operators let in or turned away, for the signer to speak of in the log.
+CREATE TABLE IF NOT EXISTS rebuilder_decisions (
+    decision_id   INTEGER PRIMARY KEY,
+    name          TEXT NOT NULL,
+    request_key   TEXT NOT NULL,
+    operator      TEXT NOT NULL,
+    statement_key TEXT NOT NULL,
+    standing      TEXT NOT NULL CHECK (standing IN ('approved', 'rejected')),
+    decided_at    INTEGER NOT NULL,
+    actor         TEXT NOT NULL,
+    statement     TEXT UNIQUE,             -- digest of the envelope; none: it has not spoken of it
+    waits         INTEGER NOT NULL DEFAULT 1 CHECK (waits IN (0, 1)),
+    logged        INTEGER NOT NULL DEFAULT 0 CHECK (logged IN (0, 1))
+) STRICT;
+CREATE INDEX IF NOT EXISTS rebuilder_decisions_to_say ON rebuilder_decisions (decision_id) WHERE waits = 1;
+CREATE INDEX IF NOT EXISTS rebuilder_decisions_to_log ON rebuilder_decisions (decision_id) WHERE logged = 0;
+-- From before decisions were kept.
+INSERT INTO rebuilder_decisions (name, request_key, operator, statement_key, standing, decided_at, actor)
+SELECT name, request_key, operator, statement_key, standing, decided_at, 'server' FROM enrolments e
+WHERE standing = 'approved' AND NOT EXISTS (
+    SELECT 1 FROM rebuilder_decisions d WHERE d.name = e.name AND d.request_key = e.request_key);

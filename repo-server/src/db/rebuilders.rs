@@ -94,19 +94,27 @@ fn enrolment_of(
         .optional()?)
 }
 
-/// Approves or rejects; a name has one approved rebuilder at most, so approving another ends the first.
+/// Approves or rejects; a name has one approved rebuilder at most, so approving another ends the first. The signer
+/// is to speak of both.
+///
+/// * `actor`: who decided.
 /// `None`: nobody asks with this name and key.
 pub fn decide(
     tx: &Transaction<'_>,
     name: &WorkerName,
     request_key: &RequestPublicKey,
     standing: Standing,
+    actor: &str,
     now: Timestamp,
 ) -> Result<Option<EnrolmentRow>, DbError> {
     if enrolment_of(tx, name, request_key)?.is_none() {
         return Ok(None);
     }
     if standing == Standing::Approved {
+        let ended = approved(tx, name)?.filter(|row| row.request_key != *request_key);
+        if let Some(ended) = ended {
+            record_decision(tx, &ended, Standing::Rejected, actor, now)?;
+        }
         tx.execute(
             "UPDATE enrolments SET standing = 'rejected', decided_at = ?2 WHERE name = ?1 AND standing = 'approved'",
             params![name.as_str(), now.unix_secs()],
@@ -121,7 +129,35 @@ pub fn decide(
             now.unix_secs()
         ],
     )?;
-    enrolment_of(tx, name, request_key)
+    let decided = enrolment_of(tx, name, request_key)?;
+    if let Some(row) = &decided {
+        record_decision(tx, row, standing, actor, now)?;
+    }
+    Ok(decided)
+}
+
+/// For the signer to speak of.
+fn record_decision(
+    tx: &Transaction<'_>,
+    row: &EnrolmentRow,
+    standing: Standing,
+    actor: &str,
+    now: Timestamp,
+) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO rebuilder_decisions (name, request_key, operator, statement_key, standing, decided_at, actor)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            row.name.as_str(),
+            row.request_key.to_string(),
+            row.operator.as_str(),
+            row.statement_key.to_pem(),
+            standing.name(),
+            now.unix_secs(),
+            actor,
+        ],
+    )?;
+    Ok(())
 }
 
 /// The approved rebuilder of this name.

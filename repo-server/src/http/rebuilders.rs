@@ -123,7 +123,8 @@ async fn decide(
     let decided = app
         .db
         .write(move |tx| {
-            let row = db::rebuilders::decide(tx, &asked, &body.request_key, standing, now())?;
+            let key = &body.request_key;
+            let row = db::rebuilders::decide(tx, &asked, key, standing, &actor, now())?;
             if row.is_some() {
                 let subject = format!("rebuilder {asked}");
                 let key = body.request_key.to_string();

@@ -1,4 +1,5 @@
-//! Has the signer say, for the log, where channels were moved to and which keys and policy are in force.
+//! Has the signer say, for the log, where channels were moved to, which keys and policy are in force, and which
+//! rebuilders were let in or turned away.
 //!
 //! A move counts when it is made: the signer may be away, and a rollback must not wait for it. It speaks of it
 //! afterwards, and monitors alarm when a channel points for long where nobody said that it does.
@@ -22,7 +23,36 @@ const ROUND: u32 = 100;
 pub async fn announce(app: &App, anew: bool) -> Result<(), JobError> {
     // Whatever keeps the signer from speaking of its keys must not keep moves out of the log.
     let of_keys = keys(app, anew).await;
-    moves(app).await.and(of_keys)
+    let of_moves = moves(app).await;
+    decisions(app).await.and(of_moves).and(of_keys)
+}
+
+async fn decisions(app: &App) -> Result<(), JobError> {
+    loop {
+        let waiting = app
+            .db
+            .read(|connection| db::announcements::waiting_decisions(connection, ROUND))
+            .await?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        for decision in waiting {
+            let (number, name) = (decision.number, decision.name.clone());
+            let said = ask(app, move |signer| signer.announce_rebuilder(decision)).await;
+            let statement = match said {
+                Err(JobError::Signer(ClientError::BadRequest { message })) => {
+                    tracing::warn!(
+                        "a decision about rebuilder {name} is not in the log: {message}"
+                    );
+                    None
+                }
+                said => Some(app.store.put(said?.to_json()).await?),
+            };
+            app.db
+                .write(move |tx| db::announcements::insert_decision(tx, number, statement))
+                .await?;
+        }
+    }
 }
 
 async fn moves(app: &App) -> Result<(), JobError> {

@@ -1,11 +1,15 @@
-//! Statements about the repository itself, for the log: which release a channel points to, and which keys and
-//! policy are in force. They say what is so; nobody is asked whether it may be.
+//! Statements about the repository itself, for the log: which release a channel points to, which keys and
+//! policy are in force, which rebuilders were let in. They say what is so; nobody is asked whether it may be.
 
 use super::{Desk, DeskError, bad_request};
 use crate::journal::Event;
-use repo_model::announcement::{CHANNEL_MOVE, ChannelMove, KEY_SET, KeySet, MAX_ACTOR_BYTES};
+use repo_model::announcement::{
+    CHANNEL_MOVE, ChannelMove, KEY_SET, KeySet, MAX_ACTOR_BYTES, REBUILDER_DECISION,
+    RebuilderDecision,
+};
 use repo_model::dsse::Envelope;
 use repo_model::statement::{Statement, Subject};
+use repo_model::wire::rebuilders::Standing;
 use repo_model::wire::signer::{LastRelease, Response};
 use repo_model::{FileDigest, Timestamp};
 
@@ -48,12 +52,7 @@ fn objection(last: Option<LastRelease>, moved: &ChannelMove) -> Option<String> {
             moved.to
         ));
     }
-    if moved.actor.len() > MAX_ACTOR_BYTES {
-        return Some(format!(
-            "the actor's name is longer than {MAX_ACTOR_BYTES} bytes"
-        ));
-    }
-    None
+    long_actor(&moved.actor)
 }
 
 /// Signs which keys and policy are in force.
@@ -72,6 +71,44 @@ pub(super) fn keys(
     let statement = Statement::new(KEY_SET, subjects.collect(), set.clone());
     let envelope = statement.sign(&*desk.keys.statement)?;
     announced(desk, request, what, envelope, now)
+}
+
+/// Signs that a rebuilder was let in or turned away. It counts for nothing before the policy lists it, so there is
+/// nothing to judge.
+pub(super) fn rebuilder(
+    desk: &Desk,
+    request: FileDigest,
+    decision: &RebuilderDecision,
+    now: Timestamp,
+) -> Result<Response, DeskError> {
+    if let Some(reason) = no_decision(decision) {
+        tracing::warn!(
+            "a decision about rebuilder {} is not signed: {reason}",
+            decision.name
+        );
+        return Ok(bad_request(reason));
+    }
+    let what = format!("rebuilder {} {}", decision.name, decision.word());
+    let key = FileDigest::of(&decision.statement_key.to_der());
+    let subject = vec![Subject::file(decision.name.as_str(), key)];
+    let statement = Statement::new(REBUILDER_DECISION, subject, decision.clone());
+    let envelope = statement.sign(&*desk.keys.statement)?;
+    announced(desk, request, what, envelope, now)
+}
+
+fn no_decision(decision: &RebuilderDecision) -> Option<String> {
+    match decision.standing {
+        Standing::Approved | Standing::Rejected => long_actor(&decision.actor),
+        Standing::Pending | Standing::Policy => {
+            let standing = decision.standing.name();
+            Some(format!("`{standing}` is no decision about a rebuilder"))
+        }
+    }
+}
+
+fn long_actor(actor: &str) -> Option<String> {
+    (actor.len() > MAX_ACTOR_BYTES)
+        .then(|| format!("the actor's name is longer than {MAX_ACTOR_BYTES} bytes"))
 }
 
 fn announced(
@@ -94,6 +131,30 @@ fn announced(
 mod tests {
     use super::*;
     use repo_model::ReleaseId;
+
+    #[test]
+    fn only_what_was_decided_about_a_rebuilder_is_said() {
+        let key = repo_model::dsse::StatementKey::from_seed(&[1; 32]).unwrap();
+        let decision = |standing, actor: &str| RebuilderDecision {
+            number: 1,
+            name: "rb-new".parse().unwrap(),
+            operator: "bank-y".parse().unwrap(),
+            request_key: repo_model::wire::worker::RequestKey::from_seed(&[1; 32]).public(),
+            statement_key: key.public(),
+            standing,
+            decided_at: Timestamp::from_unix_secs(0),
+            actor: actor.to_owned(),
+        };
+        for standing in [Standing::Approved, Standing::Rejected] {
+            assert_eq!(no_decision(&decision(standing, "ops")), None);
+            let refused = no_decision(&decision(standing, &"x".repeat(256))).unwrap();
+            assert!(refused.contains("longer than 255"), "{refused}");
+        }
+        for standing in [Standing::Pending, Standing::Policy] {
+            let refused = no_decision(&decision(standing, "ops")).unwrap();
+            assert!(refused.contains("is no decision"), "{refused}");
+        }
+    }
 
     #[test]
     fn only_moves_to_releases_that_were_signed_here_are_signed() {

@@ -29,6 +29,7 @@ pub(super) fn answer(
         | Request::SignRelease { .. }
         | Request::AnnounceMove(_)
         | Request::AnnounceKeys
+        | Request::AnnounceRebuilder(_)
         | Request::SignFreshness(_) => Ok(None),
     }
 }

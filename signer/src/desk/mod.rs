@@ -312,6 +312,9 @@ impl Desk {
             }
             Request::AnnounceMove(moved) => announce::channel_move(self, digest, &moved, now),
             Request::AnnounceKeys => announce::keys(self, digest, now),
+            Request::AnnounceRebuilder(decision) => {
+                announce::rebuilder(self, digest, &decision, now)
+            }
             Request::SignRelease { document, repos } => {
                 release::sign(self, &rules, digest, &document.0, &repos, now)
             }
@@ -447,6 +450,7 @@ fn bytes_after(request: &Request) -> u64 {
         | Request::SignCheckpoint(_)
         | Request::AnnounceMove(_)
         | Request::AnnounceKeys
+        | Request::AnnounceRebuilder(_)
         | Request::SignFreshness(_)
         | Request::SignPackage { .. }
         | Request::SignRelease { .. } => 0,
@@ -462,7 +466,8 @@ fn key_of(request: &Request) -> Option<Key> {
         | Request::SignCheckpoint(_)
         | Request::SignFreshness(_)
         | Request::AnnounceMove(_)
-        | Request::AnnounceKeys => Some(Key::Metadata),
+        | Request::AnnounceKeys
+        | Request::AnnounceRebuilder(_) => Some(Key::Metadata),
     }
 }
 
