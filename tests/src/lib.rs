@@ -6,6 +6,7 @@
 //! * [`nginx`] serves a folder as mirrors do.
 //! * [`clients`] drives dnf5, dnf and zypper into throw-away install roots.
 //! * [`machine`] is a machine whose package manager asks `hallmark` before it installs.
+//! * [`said`] lists what the log says.
 //! * [`Repository`] reads what is published as a careful client would.
 //!
 //! Nothing here waits for a time to pass: every wait asks again until a deadline and then says what it
@@ -19,6 +20,7 @@ pub mod packages;
 pub mod process;
 pub mod proxy;
 pub mod repository;
+pub mod said;
 pub mod tools;
 pub mod wait;
 pub mod worker;

@@ -118,6 +118,8 @@ fn two_people_let_a_held_package_out_and_everything_says_so() {
         summary.predicate.verified_levels,
         ["HALLMARK_WAIVED_PROVENANCE_MISSING"]
     );
+    let said = hallmark_tests::said::kinds(&hallmark_tests::said::statements(&world.http));
+    assert_eq!(said.get("waiver/v0.1"), Some(&1), "{said:?}");
     // It is out: nothing is left to waive.
     refused(&waiver, "is published");
 }

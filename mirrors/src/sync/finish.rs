@@ -10,7 +10,7 @@ use super::site::Site;
 use super::state::{Head, Row, State};
 use super::store::{is_file, same_file};
 use super::tree::{self, Stage};
-use super::{Summary, SyncError};
+use super::{Summary, SyncError, proofs};
 use crate::reading::REPOMD;
 use std::collections::HashSet;
 use std::fs;
@@ -145,7 +145,10 @@ impl Job<'_> {
         };
         let now = self.request.now.unix_secs();
         for (path, row) in site.state.files.drain() {
-            let dropped_at = row.dropped_at.or(Some(now));
+            let dropped_at = match proofs::stays(&state, &path) {
+                true => None,
+                false => row.dropped_at.or(Some(now)),
+            };
             state.files.entry(path).or_insert(Row { dropped_at, ..row });
         }
         site.state = state;

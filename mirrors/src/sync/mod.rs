@@ -20,6 +20,7 @@ pub(crate) mod pace;
 pub(crate) mod peer;
 pub(crate) mod plan;
 pub(crate) mod pointer;
+mod proofs;
 mod request;
 mod round;
 pub(crate) mod site;
@@ -184,6 +185,8 @@ pub struct Summary {
     pub fetched: u64,
     /// Bytes that were fetched.
     pub fetched_bytes: u64,
+    /// Proofs beside packages that were fetched.
+    pub proofs: u64,
     /// Files that were removed.
     pub deleted: u64,
     /// Packages on other sites, where clients fetch them.
@@ -250,7 +253,8 @@ pub fn sync(
     };
     for _ in 0..ROUNDS_MAX {
         match job.round(&mut site, pointer)? {
-            Ended::Done(summary) => {
+            Ended::Done(mut summary) => {
+                summary.proofs = proofs::fetch(&mut site, request, &peers, watch)?;
                 if let Some(repomd) = summary.repomd_sha256 {
                     job.renew_freshness(&site, repomd, true);
                 }

@@ -71,6 +71,22 @@ fn clients() -> Vec<Client> {
         .collect()
 }
 
+/// Some file below a folder whose name ends so.
+fn walk_one(root: &Path, ending: &str) -> PathBuf {
+    let mut open = vec![root.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(&dir).expect("it can be read") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                open.push(path);
+            } else if text(&path).ends_with(ending) {
+                return path;
+            }
+        }
+    }
+    panic!("nothing below {} ends with {ending}", root.display());
+}
+
 #[test]
 fn clients_install_from_a_copy_of_our_server_with_every_check_on() {
     require!(BUILDING, NGINX, Client::Dnf5.needs(), Client::Dnf4.needs());
@@ -94,8 +110,28 @@ fn clients_install_from_a_copy_of_our_server_with_every_check_on() {
             .as_str()
             .is_some_and(|path| path.ends_with(".rpm"))
     }));
+    // The proofs came with the packages, as they are at the origin.
+    let packages = files.iter().filter_map(|file| file["path"].as_str());
+    for package in packages.filter(|path| path.ends_with(".rpm")) {
+        for suffix in [
+            ".tlog-proof",
+            ".sigstore.json",
+            ".vsa.tlog-proof",
+            ".vsa.sigstore.json",
+        ] {
+            let beside = format!("{package}{suffix}");
+            let here =
+                std::fs::read(copy.join(&beside)).unwrap_or_else(|e| panic!("{beside}: {e}"));
+            let origin = story.world.http.fetch(&format!("{BASE}/{beside}"));
+            assert!(here == origin, "{beside} is another one");
+        }
+    }
     let again = story.sync(&[&keys[..], &[&url, text(&copy)]].concat());
     assert!(again.starts_with("nothing new"), "{again}");
+    let lost = walk_one(&copy, ".tlog-proof");
+    std::fs::remove_file(&lost).expect("it was there");
+    story.sync(&[&keys[..], &[&url, text(&copy)]].concat());
+    assert!(lost.is_file(), "a lost proof comes again");
     story.world.hallmark_ok(&[
         "repo",
         "check",

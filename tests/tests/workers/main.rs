@@ -5,6 +5,7 @@ mod commitments;
 mod enrolment;
 mod lies;
 mod requests;
+mod said;
 
 use hallmark_tests::http::Answer;
 use hallmark_tests::packages::crafted::Crafted;
