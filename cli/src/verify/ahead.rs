@@ -173,3 +173,215 @@ pub(super) fn without_packages(build: &BuildStatus) -> BuildStatus {
         ..*build
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Client;
+    use crate::testing::{self, Answer};
+    use crate::verify::{Cached, Server};
+    use mirrors::tar;
+    use repo_model::FileDigest;
+
+    const SBOM: &str = "{\"sbom\":1}";
+    const LIE: &str = "{\"sbom\":2}";
+
+    fn digest(of: &str) -> FileDigest {
+        FileDigest::of(of.as_bytes())
+    }
+
+    /// Installed packages `p0`, `p1`, ... of which the server knows the first two.
+    fn subjects(count: usize) -> Vec<Subject> {
+        let subject = |number: usize| Subject::Installed {
+            nevra: format!("p{number}-1-1.noarch").parse().unwrap(),
+            header: HeaderDigest::of(format!("{number}").as_bytes()),
+        };
+        (0..count).map(subject).collect()
+    }
+
+    fn builds() -> String {
+        let package = |number: u8| {
+            serde_json::json!({
+                "nevra": format!("p{number}-1-1.noarch"),
+                "header": HeaderDigest::of(format!("{number}").as_bytes()),
+                "unsigned_file": digest("u"), "signed_file": digest("s"), "href": "p.rpm", "size_bytes": 1,
+                "summary": "", "evidence": [
+                    {"kind": "sbom", "label": "a", "digest": digest(SBOM)},
+                    {"kind": "sbom", "label": "b", "digest": digest("missing")},
+                    {"kind": "attachment", "label": "log", "digest": digest("log")}
+                ]
+            })
+        };
+        serde_json::json!([{
+            "build": 1, "repo": "base", "source": "p-1-1.src", "source_file": digest("f"),
+            "buildinfo": digest("b"), "provenance": null, "stage": "received",
+            "received_at": "2026-11-20T10:06:00Z", "changed_at": "2026-11-20T10:06:00Z",
+            "packages": [package(0), package(1)], "rebuilds": [], "jobs": []
+        }])
+        .to_string()
+    }
+
+    /// `documents`: what the answer about many has for the SBOM.
+    fn server(documents: &'static str) -> testing::Server {
+        testing::Server::start(move |request| match (&*request.method, &*request.path) {
+            ("POST", "/api/v1/evidence/packages") => Answer::json(200, &builds()),
+            ("POST", "/api/v1/evidence/documents") => {
+                let mut packed = Vec::new();
+                let sbom = Item::Document(digest(SBOM)).name();
+                for name in [&*sbom, "documents/../../etc/passwd", "unasked"] {
+                    tar::write_file(&mut packed, name, documents.as_bytes()).unwrap();
+                }
+                tar::finish(&mut packed).unwrap();
+                Answer::json(200, &String::from_utf8(packed).unwrap())
+            }
+            ("GET", path) if path.ends_with(&digest(SBOM).to_hex()) => Answer::json(200, SBOM),
+            _ => Answer::status(404),
+        })
+    }
+
+    fn connect(server: &testing::Server) -> Server {
+        Server(Client::new(&server.url(), None).unwrap())
+    }
+
+    fn builds_item(number: u8) -> Item {
+        Item::Builds(format!("p{number}-1-1.noarch").parse().unwrap())
+    }
+
+    fn asked(server: &testing::Server) -> Vec<String> {
+        let requests = server.requests().into_iter();
+        requests
+            .map(|one| format!("{} {}", one.method, one.path))
+            .collect()
+    }
+
+    #[test]
+    fn many_packages_take_two_questions_and_each_finds_its_own() {
+        let server = server(SBOM);
+        let source = connect(&server);
+        let subjects = subjects(3);
+        let ahead = Ahead::of(&source, subjects.iter()).unwrap();
+        for number in [0, 1] {
+            let json = ahead.fetch(&builds_item(number)).unwrap().unwrap();
+            let builds: Vec<BuildStatus> = serde_json::from_slice(&json).unwrap();
+            assert_eq!(builds[0].packages.len(), 1, "nothing about others");
+            assert_eq!(
+                builds[0].packages[0].header,
+                HeaderDigest::of(format!("{number}").as_bytes())
+            );
+        }
+        let stranger = ahead.fetch(&builds_item(2)).unwrap().unwrap();
+        assert_eq!(stranger, b"[]", "it is known that it is not known");
+        let sbom = ahead.fetch(&Item::Document(digest(SBOM))).unwrap();
+        assert_eq!(sbom.unwrap(), SBOM.as_bytes());
+        assert_eq!(
+            asked(&server),
+            [
+                "POST /api/v1/evidence/packages",
+                "POST /api/v1/evidence/documents",
+                "GET /log/checkpoint"
+            ]
+        );
+        // What was left out is asked for by itself, and what no package needs not at all.
+        assert_eq!(
+            ahead.fetch(&Item::Document(digest("missing"))).unwrap(),
+            None
+        );
+        assert!(
+            !asked(&server)
+                .iter()
+                .any(|one| one.contains(&digest("log").to_hex()))
+        );
+        assert!(
+            !ahead
+                .kept
+                .keys()
+                .any(|name| name.contains("..") || name == "unasked")
+        );
+    }
+
+    #[test]
+    fn a_document_that_is_another_one_is_not_taken() {
+        let server = server(LIE);
+        let source = connect(&server);
+        let subjects = subjects(2);
+        let ahead = Ahead::of(&source, subjects.iter()).unwrap();
+        let sbom = ahead.fetch(&Item::Document(digest(SBOM))).unwrap();
+        assert_eq!(sbom.unwrap(), SBOM.as_bytes(), "fetched by itself");
+        assert!(
+            asked(&server)
+                .last()
+                .unwrap()
+                .starts_with("GET /evidence/sha256/")
+        );
+    }
+
+    #[test]
+    fn a_server_without_such_questions_is_asked_one_by_one() {
+        let server = testing::Server::start(|request| match &*request.method {
+            "POST" => Answer::status(405),
+            _ => Answer::json(200, "[]"),
+        });
+        let source = connect(&server);
+        let subjects = subjects(2);
+        let ahead = Ahead::of(&source, subjects.iter()).unwrap();
+        assert!(ahead.kept.is_empty());
+        assert_eq!(ahead.fetch(&builds_item(0)).unwrap().unwrap(), b"[]");
+        // And one package alone is asked about as ever.
+        let before = server.requests().len();
+        Ahead::of(&source, subjects[..1].iter()).unwrap();
+        assert_eq!(server.requests().len(), before);
+    }
+
+    #[test]
+    fn what_came_together_is_kept_file_by_file_for_a_time_without_network() {
+        let server = server(SBOM);
+        let dir = tempfile::tempdir().unwrap();
+        let subjects = subjects(3);
+        let cached = Cached::new(dir.path().to_owned(), Some(connect(&server)));
+        Ahead::of(&cached, subjects.iter()).unwrap();
+        let alone = Cached::new(dir.path().to_owned(), None);
+        let ahead = Ahead::of(&alone, subjects.iter()).unwrap();
+        let sbom = ahead.fetch(&Item::Document(digest(SBOM))).unwrap();
+        assert_eq!(sbom.unwrap(), SBOM.as_bytes());
+        let json = ahead.fetch(&builds_item(1)).unwrap().unwrap();
+        let builds: Vec<BuildStatus> = serde_json::from_slice(&json).unwrap();
+        assert_eq!(builds[0].packages.len(), 1);
+        assert_eq!(ahead.fetch(&builds_item(2)).unwrap().unwrap(), b"[]");
+        // The second time only what may have changed is asked for, and what was not there.
+        let before = server.requests().len();
+        Ahead::of(&cached, subjects.iter()).unwrap();
+        let again = server.requests().split_off(before);
+        let posted = again.iter().filter(|one| one.method == "POST");
+        let documents: Vec<_> = posted
+            .map(|one| String::from_utf8_lossy(&one.body).into_owned())
+            .collect();
+        assert!(
+            !documents
+                .iter()
+                .any(|body| body.contains(&digest(SBOM).to_hex()))
+        );
+    }
+
+    #[test]
+    fn answers_cut_short_or_blown_up_are_errors_and_never_files() {
+        let whole = {
+            let mut packed = Vec::new();
+            let name = Item::Document(digest(SBOM)).name();
+            tar::write_file(&mut packed, &name, SBOM.as_bytes()).unwrap();
+            String::from_utf8(packed).unwrap()
+        };
+        let huge = {
+            let mut packed = Vec::new();
+            let name = Item::Document(digest(SBOM)).name();
+            tar::write_header(&mut packed, &name, (8 << 30) - 1).unwrap();
+            String::from_utf8(packed).unwrap()
+        };
+        let cut = [0, 1, 100, 511, 512, 515].map(|length| whole[..length].to_owned());
+        for answer in cut.into_iter().chain([huge, "x".repeat(5_000)]) {
+            let answers = answer.clone();
+            let server = testing::Server::start(move |_| Answer::json(200, &answers));
+            let files = connect(&server).many(&[Item::Document(digest(SBOM))]);
+            assert!(files.map_or(true, |files| files.is_empty()), "{answer:.40}");
+        }
+    }
+}

@@ -49,7 +49,7 @@ pub async fn documents(
     demand(asked.count())?;
     let files = app
         .db
-        .read(move |connection| Ok::<_, DbError>(known(connection, &asked)?))
+        .read(move |connection| known(connection, &asked))
         .await?;
     let packed = stream::iter(files)
         .map(move |file| pack(app.clone(), file))
