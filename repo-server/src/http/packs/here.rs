@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::db::{self, DbError};
+use crate::http::error::ApiError;
 use crate::http::evidence::{bundle_of, media_type};
 use crate::http::tree::{Place, Root};
 use crate::jobs::chain;
@@ -30,6 +31,10 @@ struct Failed(String);
 
 fn failed(error: impl std::error::Error) -> SourceError {
     SourceError::Asked(Box::new(Failed(chain(&error))))
+}
+
+fn refused(error: &ApiError) -> SourceError {
+    SourceError::Asked(Box::new(Failed(error.message().to_owned())))
 }
 
 type Found = Result<Option<Box<dyn Read>>, SourceError>;
@@ -76,7 +81,7 @@ impl Here {
             return Ok(None);
         }
         let made = self.runtime.block_on(bundle_of(&self.app, statement));
-        Ok(made.map_err(failed)?.and_then(bytes))
+        Ok(made.map_err(|error| refused(&error))?.and_then(bytes))
     }
 
     /// A package of the release by its path, as the tree has it.
