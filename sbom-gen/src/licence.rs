@@ -16,6 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Longer tags are not parsed: the longest known are some kilobytes.
 const TAG_BYTES: usize = 32 << 10;
 
+/// Reference and text of what is handed on when that is nothing.
+const NO_THINGS: (&str, &str) = (
+    "LicenseRef-Hallmark-no-packages",
+    "There is no package, and so nothing that is under a licence.",
+);
+
 /// A licence tag and what it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Licence {
@@ -52,8 +58,9 @@ impl Licence {
         })
     }
 
-    /// The licence of things that are handed on together: each of theirs holds. `None` for no things,
-    /// and when one of them has none, because then nobody knows.
+    /// The licence of things that are handed on together: each of theirs holds. `None` when one of them
+    /// has none, because then nobody knows. For no things a reference whose text says so, because SPDX
+    /// expressions cannot.
     pub(crate) fn of_all<'a>(licences: impl Iterator<Item = Option<&'a Self>>) -> Option<Self> {
         let mut expressions = BTreeSet::new();
         let mut references = BTreeMap::new();
@@ -64,6 +71,14 @@ impl Licence {
             }
         }
         let choice = |expression: &str| expression.contains(" OR ");
+        if expressions.is_empty() {
+            let text = (NO_THINGS.0.to_owned(), NO_THINGS.1.to_owned());
+            return Some(Self {
+                raw: NO_THINGS.1.to_owned(),
+                expression: NO_THINGS.0.to_owned(),
+                references: BTreeMap::from([text]),
+            });
+        }
         let joined: Vec<_> = expressions
             .iter()
             .map(|one| match choice(one) && expressions.len() > 1 {
@@ -72,7 +87,7 @@ impl Licence {
             })
             .collect();
         let expression = joined.join(" AND ");
-        (!expression.is_empty()).then(|| Self {
+        Some(Self {
             raw: expression.clone(),
             expression,
             references,

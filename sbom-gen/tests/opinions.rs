@@ -3,31 +3,11 @@
 mod common;
 
 use common::document;
+use common::validators::{in_javascript, in_python, node_folder, said, spdx3_schema, validators};
 use sbom_gen::{BuildInventory, Inventory, Member, Options, SBOM_FORMATS};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// The Python environment with the validators (`tests/lab/make-venv.sh` makes it).
-fn validators(test: &str) -> Option<PathBuf> {
-    let venv = match std::env::var_os("HALLMARK_VENV") {
-        Some(venv) => PathBuf::from(venv),
-        None => match std::env::var_os("HALLMARK_CACHE") {
-            Some(cache) => PathBuf::from(cache).join("venv"),
-            None => PathBuf::from("/var/cache/hallmark/venv"),
-        },
-    };
-    let python = venv.join("bin/python");
-    if python.exists() {
-        return Some(python);
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "CI has no validators: run tests/lab/make-venv.sh"
-    );
-    eprintln!("SKIP {test}: no {}", python.display());
-    None
-}
 
 /// Packages with thousands of files take the validators minutes; one document of each is enough
 /// without its files.
@@ -42,25 +22,6 @@ fn write_all(folder: &Path, name: &str, inventory: &Inventory, options: &Options
         let path = folder.join(format!("{name}{}", format.file_suffix));
         std::fs::write(path, document(format.name, inventory, &options)).unwrap();
     }
-}
-
-/// The folder with the validator in JavaScript (`tests/lab/make-node.sh` makes it).
-fn node_folder() -> Option<PathBuf> {
-    let cache = std::env::var_os("HALLMARK_CACHE");
-    let cache = cache.map_or_else(|| PathBuf::from("/var/cache/hallmark"), PathBuf::from);
-    let folder = cache.join("node");
-    if folder.join(".hallmark-pins").exists() {
-        return Some(folder);
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "CI has no validator in JavaScript: run tests/lab/make-node.sh"
-    );
-    eprintln!(
-        "SKIP every_validator_accepts_every_document: no {}",
-        folder.display()
-    );
-    None
 }
 
 /// All formats, those on request as well.
@@ -90,7 +51,16 @@ fn write_documents(folder: &Path, real: &[PathBuf]) -> usize {
     let (source, packages) = common::build(&hashed);
     let info = common::build_info(&source);
     let members = packages.iter().chain([&source]).map(Member::of_inventory);
-    let release = common::release(members.collect(), &options);
+    let releases = [
+        (
+            "conformant-release",
+            common::release(members.collect(), &options),
+        ),
+        (
+            "conformant-release-empty",
+            common::release(Vec::new(), &options),
+        ),
+    ];
     for format in formats() {
         let create = |name: &str| {
             let path = folder.join(format!("{name}{}", format.file_suffix));
@@ -111,39 +81,42 @@ fn write_documents(folder: &Path, real: &[PathBuf]) -> usize {
                 .write_whole_build(&build, &hashed, &mut file)
                 .unwrap();
         }
-        let mut file = create("conformant-release");
-        format.write_release(&release, &options, &mut file).unwrap();
+        for (name, release) in &releases {
+            let mut file = create(name);
+            format.write_release(release, &options, &mut file).unwrap();
+        }
     }
     for path in real {
         let name = path.to_string_lossy().replace('/', "_");
+        let name = format!("real{name}");
         let inventory = read(&std::fs::read(path).unwrap(), &options);
         write_all(folder, &name, &inventory, &options);
     }
-    6
+    7
 }
 
 #[test]
 fn every_validator_accepts_every_document() {
     let test = "every_validator_accepts_every_document";
-    let (python, node) = (validators(test), node_folder());
+    let (python, node) = (validators(test), node_folder(test));
     let folder = tempfile::tempdir().unwrap();
     let real = common::real_packages(test).unwrap_or_default();
     let conformant = write_documents(folder.path(), &real);
     let packages = real.len() + conformant + 2;
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/validators");
+    let schema = python
+        .as_deref()
+        .map(|python| spdx3_schema(python, folder.path()));
     if let Some(node) = node {
-        let mut command = Command::new("node");
-        command.arg(scripts.join("check.mjs")).arg(node);
-        let said = said(command.arg(folder.path()));
-        let documents = 3 * packages;
+        let said = said(&mut in_javascript(&node, folder.path(), schema.as_deref()));
+        // CycloneDX 1.5, 1.6 and 1.7; SPDX 3.
+        let documents = (3 + usize::from(schema.is_some())) * packages;
         assert!(
             said.contains(&format!("checked {documents}, invalid 0")),
             "{said}"
         );
     }
     if let Some(python) = python {
-        let mut command = Command::new(python);
-        let said = said(command.arg(scripts.join("check.py")).arg(folder.path()));
+        let said = said(&mut in_python(&python, folder.path()));
         // NTIA by SPDX 2.3 and 3.0.1, BSI by 3.0.1, for all of them.
         let documents = formats().count() * packages;
         let conformant = 3 * conformant;
@@ -152,8 +125,16 @@ fn every_validator_accepts_every_document() {
     }
 }
 
-/// How to break a document that is right: what it is called, its suffix, and the deed.
-type Breaking = (&'static str, &'static str, fn(&mut Value));
+/// A way to break a document that is right.
+struct Breaking {
+    name: &'static str,
+    suffix: &'static str,
+    deed: fn(&mut Value),
+    /// What the check in Python says, among other things.
+    python: &'static str,
+    /// Whether the check in JavaScript refuses it too. A JSON schema does not see where links lead.
+    javascript: bool,
+}
 
 /// The first element of an SPDX 3 document of this class.
 fn element<'a>(document: &'a mut Value, class: &str) -> &'a mut Value {
@@ -165,57 +146,106 @@ fn forget(value: &mut Value, member: &str) {
     assert!(value.as_object_mut().unwrap().remove(member).is_some());
 }
 
-/// For SPDX 3 one of each sort of constraint that the shapes of its model have: cardinality, datatype,
-/// pattern, enumeration, class of what a link leads to, that it leads somewhere, and closed classes.
+const fn spdx3(
+    name: &'static str,
+    python: &'static str,
+    javascript: bool,
+    deed: fn(&mut Value),
+) -> Breaking {
+    Breaking {
+        name,
+        suffix: ".spdx3.json",
+        deed,
+        python,
+        javascript,
+    }
+}
+
+/// For SPDX 3 one of each sort of constraint that the shapes of its model have, and what they leave to the
+/// schema.
 const BREAKINGS: &[Breaking] = &[
-    ("too-few", ".spdx3.json", |doc| {
+    spdx3("too-few", "SHACL MinCount", true, |doc| {
         forget(element(doc, "software_Package"), "creationInfo")
     }),
-    ("no-begin", ".spdx3.json", |doc| {
+    spdx3("no-begin", "SHACL MinCount", true, |doc| {
         forget(element(doc, "Relationship"), "from")
     }),
-    ("datatype", ".spdx3.json", |doc| {
+    spdx3("too-many", "SHACL MaxCount", true, |doc| {
+        element(doc, "software_Package")["name"] = json!(["one", "two"])
+    }),
+    spdx3("datatype", "SHACL Datatype", true, |doc| {
         element(doc, "software_Package")["name"] = json!(7)
     }),
-    ("pattern", ".spdx3.json", |doc| {
+    spdx3("pattern", "SHACL Pattern", true, |doc| {
         element(doc, "CreationInfo")["created"] = json!("2023-11-14T22:13:20.5Z");
     }),
-    ("enumeration", ".spdx3.json", |doc| {
+    spdx3("enumeration", "SHACL In", true, |doc| {
         element(doc, "Relationship")["relationshipType"] = json!("holds");
     }),
-    ("class", ".spdx3.json", |doc| {
+    spdx3("class", "SHACL Class", false, |doc| {
         let tool = element(doc, "Tool")["spdxId"].clone();
         element(doc, "CreationInfo")["createdBy"] = json!([tool]);
     }),
-    ("nowhere", ".spdx3.json", |doc| {
+    spdx3("nowhere", "SHACL Class", false, |doc| {
         element(doc, "Relationship")["to"] = json!(["https://example.org/nowhere"]);
     }),
-    ("closed", ".spdx3.json", |doc| {
-        element(doc, "software_Package")["colour"] = json!("red")
-    }),
-    ("licence", ".spdx3.json", |doc| {
+    spdx3("licence", "SHACL Class", false, |doc| {
         element(doc, "SpdxDocument")["dataLicense"] = json!("https://spdx.org/licenses/CC0-1.0");
     }),
-    ("nameless", ".spdx.json", |doc| forget(doc, "name")),
-    ("unparsed", ".spdx.json", |doc| {
-        doc["packages"][0]["licenseDeclared"] = json!("MIT AND AND MIT");
+    spdx3("nameless-node", "SHACL NodeKind", true, |doc| {
+        element(doc, "Relationship")["spdxId"] = json!("_:anybody");
     }),
-    ("closed", ".cdx.json", |doc| {
-        doc["metadata"]["component"]["colour"] = json!("red")
+    spdx3("abstract", "SHACL Not", true, |doc| {
+        element(doc, "Tool")["type"] = json!("Artifact");
     }),
-    ("enumeration", ".cdx17.json", |doc| {
-        doc["metadata"]["component"]["type"] = json!("thing")
+    spdx3("profile", "SHACL In", false, |doc| {
+        element(doc, "SpdxDocument")["profileConformance"] = json!(["core", "extension"]);
     }),
+    spdx3("closed", "colour", true, |doc| {
+        element(doc, "software_Package")["colour"] = json!("red")
+    }),
+    Breaking {
+        name: "nameless",
+        suffix: ".spdx.json",
+        deed: |doc| forget(doc, "name"),
+        python: "",
+        javascript: false,
+    },
+    Breaking {
+        name: "unparsed",
+        suffix: ".spdx.json",
+        deed: |doc| doc["packages"][0]["licenseDeclared"] = json!("MIT AND AND MIT"),
+        python: "",
+        javascript: false,
+    },
+    Breaking {
+        name: "closed",
+        suffix: ".cdx.json",
+        deed: |doc| doc["metadata"]["component"]["colour"] = json!("red"),
+        python: "",
+        javascript: true,
+    },
+    Breaking {
+        name: "enumeration",
+        suffix: ".cdx17.json",
+        deed: |doc| doc["metadata"]["component"]["type"] = json!("thing"),
+        python: "",
+        javascript: true,
+    },
 ];
 
 #[test]
 fn every_validator_refuses_a_broken_document() {
-    let Some(python) = validators("every_validator_refuses_a_broken_document") else {
+    let test = "every_validator_refuses_a_broken_document";
+    let Some(python) = validators(test) else {
         return;
     };
     let inventory = common::inventory(&plain()).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    for (name, suffix, deed) in BREAKINGS {
+    for Breaking {
+        name, suffix, deed, ..
+    } in BREAKINGS
+    {
         let format = formats()
             .find(|format| format.file_suffix == *suffix)
             .unwrap();
@@ -225,30 +255,34 @@ fn every_validator_refuses_a_broken_document() {
         let path = folder.path().join(format!("{name}{suffix}"));
         std::fs::write(path, broken.to_string()).unwrap();
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/validators/check.py");
-    let mut command = Command::new(python);
-    let output = command.arg(script).arg(folder.path()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
+    let complaints = |command: &mut Command| {
+        let output = command.output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let says = |said: &str, breaking: &Breaking, what: &str| {
+        let line = format!("{}{}: ", breaking.name, breaking.suffix);
+        let mut lines = said.lines().filter_map(|text| text.strip_prefix(&line));
+        lines.any(|text| text.contains(what))
+    };
+    let said = complaints(&mut in_python(&python, folder.path()));
     let all = BREAKINGS.len();
     assert!(
         said.contains(&format!("checked {all}, invalid {all}, ")),
         "{said}"
     );
-    for (name, suffix, _) in BREAKINGS {
-        assert!(
-            said.contains(&format!("{name}{suffix}: ")),
-            "{name}{suffix} of {said}"
-        );
+    for breaking in BREAKINGS {
+        let found = says(&said, breaking, breaking.python);
+        assert!(found, "{} of {said}", breaking.name);
     }
-}
-
-/// What a validator that is content says.
-fn said(command: &mut Command) -> String {
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}{errors}");
-    said
+    let Some(node) = node_folder(test) else {
+        return;
+    };
+    let schema = spdx3_schema(&python, folder.path());
+    let said = complaints(&mut in_javascript(&node, folder.path(), Some(&schema)));
+    for breaking in BREAKINGS {
+        let found = says(&said, breaking, "");
+        assert_eq!(found, breaking.javascript, "{} of {said}", breaking.name);
+    }
 }
 
 /// A package that holds nothing but a file.

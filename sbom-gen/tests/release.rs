@@ -345,6 +345,27 @@ fn a_release_is_had_by_the_file_that_names_its_packages_under_the_licences_of_al
 }
 
 #[test]
+fn a_release_without_packages_says_that_it_has_none() {
+    for format in SBOM_FORMATS {
+        let text = written(format.name, &release(Vec::new()));
+        let (reference, its_text) = ("LicenseRef-Hallmark-no-packages", "There is no package");
+        assert!(text.contains(reference), "{}", format.name);
+        // CycloneDX 1.6 has no place for the texts of references.
+        let has_texts = format.name != "cyclonedx-1.6";
+        assert_eq!(text.contains(its_text), has_texts, "{}", format.name);
+    }
+    let document = document("spdx-3.0.1", Vec::new());
+    let mut elements = document["@graph"].as_array().unwrap().iter();
+    let contains = elements.find(|one| one["relationshipType"] == "contains");
+    let contains = contains.unwrap();
+    assert_eq!(contains["completeness"], "complete");
+    let held = contains["to"][0].as_str().unwrap();
+    let mut elements = document["@graph"].as_array().unwrap().iter();
+    let held = elements.find(|one| one["spdxId"] == held).unwrap();
+    assert_eq!(held["name"], "repomd.xml");
+}
+
+#[test]
 fn what_needs_what_is_told_by_the_digests_of_files() {
     let hashed = |nevra: &str, provides: &[&str], requires: &[&str], byte: &str| {
         let mut one = member(nevra, provides, requires);

@@ -13,7 +13,8 @@ set -eu
 cache=${HALLMARK_CACHE:-/var/cache/hallmark}
 case ${1:-sbom} in
     sbom)
-        packages='cyclonedx-python-lib[validation]==11.12.0 spdx-tools==0.8.5 ntia-conformance-checker==6.0.0 spdx-python-model==0.0.6 packageurl-python==0.17.6 tuf==7.0.1'
+        packages='cyclonedx-python-lib[validation]==11.12.0 spdx-tools==0.8.5 ntia-conformance-checker==6.0.0 spdx-python-model==0.0.6 shacl2code==1.1.0 pyshacl==0.40.1 packageurl-python==0.17.6 tuf==7.0.1'
+        # shacl2code: the release that spdx-python-model was made with; the tests compare what it makes.
         venv=${HALLMARK_VENV:-$cache/venv}
         ;;
     createrepo)
@@ -55,6 +56,8 @@ in-toto) "$venv/bin/in-toto-verify" --version >&2 ;;
 bench) "$venv/bin/syft" version >&2 && "$venv/bin/scancode" --version >&2 ;;
 *)
     "$venv/bin/python" - >&2 <<'PY'
+import pyshacl
+import shacl2code
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from spdx_python_model.bindings import v3_0_1

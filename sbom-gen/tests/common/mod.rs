@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses a part
 
 pub mod elf;
+pub mod validators;
 
 use repo_model::Timestamp;
 use repo_model::buildinfo::BuildInfo;

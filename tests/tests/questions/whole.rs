@@ -207,6 +207,7 @@ fn the_sboms_of_a_release_meet_ntia_and_bsi() {
     let script =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../sbom-gen/tests/validators/check.py");
     let output = Command::new(python)
+        .arg("-B")
         .arg(script)
         .arg(folder)
         .output()

@@ -133,7 +133,9 @@ impl<'a> Writer<'a> {
             license_expression: Some("CC0-1.0"),
             ..self.element("simplelicensing_LicenseExpression", "DataLicense")
         };
-        let mut profiles = vec!["core", "software", "simpleLicensing", "extension"];
+        // Never `extension`: JSON-LD takes a term before a vocabulary, so that in SPDX's context the word is
+        // the property of that name and no profile, which the shapes refuse.
+        let mut profiles = vec!["core", "software", "simpleLicensing"];
         if self.graph.build_info.is_some() {
             profiles.insert(1, "build");
         }

@@ -94,7 +94,23 @@ impl<'a> Writer<'a> {
             completeness: Some("complete"),
             ..self.relationship("ContainsFiles", root, "contains", files)
         });
-        parts.chain(files)
+        parts.chain(self.nothing_but_the_index()).chain(files)
+    }
+
+    /// Of a release without packages, that it has none: it holds the file that would name them, and that
+    /// is all.
+    fn nothing_but_the_index(&self) -> Option<Element<'a>> {
+        let root = self.graph.root();
+        let is_empty = root.standing == Standing::Release && self.graph.nodes.len() == 1;
+        (is_empty && root.is_file()).then(|| Element {
+            completeness: Some("complete"),
+            ..self.relationship(
+                &local_id("ContainsPackages", root.name, &root.key),
+                self.node_id(root),
+                "contains",
+                vec![self.id(&artifact_id(root))],
+            )
+        })
     }
 
     fn generation(&self) -> impl Iterator<Item = Element<'a>> {
