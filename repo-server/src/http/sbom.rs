@@ -166,9 +166,13 @@ pub async fn diff(State(app): State<App>, Query(given): Given) -> Answer<Differe
     let paging = paging(&mut params)?;
     params.finish()?;
     let (from, to) = (named(&app, &from).await?, named(&app, &to).await?);
-    ask(&app, move |db| match of.as_deref() {
-        Some("component") => questions::component_differences(db, from, to, paging),
-        _ => questions::package_differences(db, from, to, paging),
+    let own = app.clone();
+    ask(&app, move |db| {
+        let index = &own.sbom_index;
+        match of.as_deref() {
+            Some("component") => questions::component_differences(index, db, from, to, paging),
+            _ => questions::package_differences(index, db, from, to, paging),
+        }
     })
     .await
 }

@@ -11,6 +11,7 @@
 //! index is made again.
 
 mod fill;
+mod kept;
 pub mod osv;
 pub mod osv_import;
 pub mod purl;
@@ -25,12 +26,14 @@ pub use fill::{NAME, catch_up, enqueue, run};
 
 use crate::db::{Db, DbError};
 use crate::layout;
+use kept::Kept;
+use questions::Differences;
 use repo_model::wire::sbom::LicenceUse;
-use repo_model::{HeaderDigest, ReleaseId};
+use repo_model::{FileDigest, HeaderDigest, ReleaseId};
+use requirements::Requirements;
 use rusqlite::Connection;
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 const SCHEMA: &str = include_str!("index.sql");
 /// Version of `index.sql`: another one is thrown away and made again.
@@ -40,8 +43,10 @@ const ASKING: usize = 8;
 /// Schema name of the server's own tables in questions.
 const SERVER: &str = "server";
 
-/// The licences of one release.
-type Counted = Arc<Vec<LicenceUse>>;
+/// Releases whose licences are kept counted.
+const KEPT_LICENCES: usize = 16;
+/// Repositories whose requirements are kept; some five megabytes each for 60,000 packages.
+const KEPT_REQUIREMENTS: usize = 8;
 
 /// The index. One in a process.
 pub struct SbomIndex {
@@ -52,9 +57,11 @@ pub struct SbomIndex {
     /// Questions that run side by side.
     pub asking: tokio::sync::Semaphore,
     /// Licences of releases that were counted, by release and state of the index.
-    licences: Mutex<HashMap<(ReleaseId, i64), Counted>>,
-    /// Which package needs which, where that was asked lately.
-    requirements: requirements::Kept,
+    licences: Kept<(ReleaseId, i64), Vec<LicenceUse>>,
+    /// Which package needs which, where that was asked lately; by stored object.
+    requirements: Kept<FileDigest, Requirements>,
+    /// What differs between releases, where that was asked lately.
+    differences: Differences,
 }
 
 impl SbomIndex {
@@ -77,8 +84,9 @@ impl SbomIndex {
             db,
             turn: tokio::sync::Mutex::default(),
             asking: tokio::sync::Semaphore::new(ASKING),
-            licences: Mutex::default(),
-            requirements: requirements::Kept::default(),
+            licences: Kept::new(KEPT_LICENCES),
+            requirements: Kept::new(KEPT_REQUIREMENTS),
+            differences: Differences::default(),
         })
     }
 }

@@ -16,16 +16,13 @@ use crate::publish::release_sboms;
 use crate::store::StoreError;
 use repo_model::{Arch, FileDigest, ReleaseId, RepoName};
 use sbom_gen::Release;
-use std::collections::HashMap;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Its label among the documents of a release.
 pub const LABEL: &str = "requirements";
 /// Longest document that is read, bytes; half a million packages.
 const MAX_BYTES: u64 = 64 << 20;
-/// Repositories that are kept in memory; some five megabytes each for 60,000 packages.
-const KEPT: usize = 8;
 /// Packages that one walk reaches at the most.
 const MAX_REACHED: usize = 50_000;
 
@@ -158,9 +155,6 @@ pub struct Road {
     pub requirements: Arc<Requirements>,
 }
 
-/// What was read lately, by stored object.
-pub type Kept = Mutex<HashMap<FileDigest, Arc<Requirements>>>;
-
 /// The requirements of a release cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum RequirementsError {
@@ -240,10 +234,8 @@ async fn load(
     document: &ReleaseDocumentRow,
 ) -> Result<Arc<Requirements>, RequirementsError> {
     let kept = &app.sbom_index.requirements;
-    if let Ok(kept) = kept.lock()
-        && let Some(known) = kept.get(&document.packed)
-    {
-        return Ok(Arc::clone(known));
+    if let Some(known) = kept.get(&document.packed) {
+        return Ok(known);
     }
     let damaged = |source| RequirementsError::Damaged { release, source };
     let packed = app.store.get(document.packed, MAX_BYTES).await?;
@@ -256,12 +248,7 @@ async fn load(
         .await
         .map_err(|error| damaged(io::Error::other(error)))?;
     let requirements = Arc::new(read.map_err(damaged)?);
-    if let Ok(mut kept) = kept.lock() {
-        if kept.len() >= KEPT {
-            kept.clear();
-        }
-        kept.insert(document.packed, Arc::clone(&requirements));
-    }
+    kept.keep(document.packed, &requirements);
     Ok(requirements)
 }
 

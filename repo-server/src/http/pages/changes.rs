@@ -6,6 +6,7 @@ use super::{RELEASES_PER_PAGE, error_page, html, site, turn};
 use crate::app::App;
 use crate::db::{self, DbError, overview};
 use crate::http::error::ApiError;
+use crate::sbom_index::SbomIndex;
 use crate::sbom_index::questions::{self, AskError, Cursor, Paging, Scope, VulnerabilityQuery};
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
@@ -62,6 +63,7 @@ async fn components_page(app: &App, to: ReleaseId, query: From) -> Result<Respon
     let (from, others) = compared(app, to, query.from.map(ReleaseId)).await?;
     let after = query.after.unwrap_or_else(|| BEGINNING.to_owned());
     let _turn = turn(app).await?;
+    let own = app.clone();
     let components = app
         .sbom_index
         .db
@@ -70,7 +72,7 @@ async fn components_page(app: &App, to: ReleaseId, query: From) -> Result<Respon
                 after: after.parse()?,
                 limit: COMPONENTS,
             };
-            questions::component_differences(connection, from, to, paging)
+            questions::component_differences(&own.sbom_index, connection, from, to, paging)
         })
         .await?;
     html(web::component_changes(&ComponentChangesView {
@@ -120,10 +122,11 @@ async fn changes_page(
 ) -> Result<Response, ApiError> {
     let (from, others) = compared(app, to, from).await?;
     let _turn = turn(app).await?;
+    let own = app.clone();
     let (packages, [before, now]) = app
         .sbom_index
         .db
-        .read(move |connection| compare(connection, from, to))
+        .read(move |connection| compare(&own.sbom_index, connection, from, to))
         .await?;
     html(web::changes(&ChangesView {
         site: &site(app),
@@ -140,7 +143,12 @@ async fn changes_page(
 
 type Compared = (Page<Difference>, [Page<Finding>; 2]);
 
-fn compare(connection: &Connection, from: ReleaseId, to: ReleaseId) -> Result<Compared, AskError> {
+fn compare(
+    index: &SbomIndex,
+    connection: &Connection,
+    from: ReleaseId,
+    to: ReleaseId,
+) -> Result<Compared, AskError> {
     let paging = Paging {
         after: BEGINNING.parse()?,
         limit: PACKAGES,
@@ -158,7 +166,7 @@ fn compare(connection: &Connection, from: ReleaseId, to: ReleaseId) -> Result<Co
         };
         questions::vulnerabilities(connection, &scope, &affected, Cursor::default(), FINDINGS)
     };
-    let packages = questions::package_differences(connection, from, to, paging)?;
+    let packages = questions::package_differences(index, connection, from, to, paging)?;
     Ok((packages, [findings(from)?, findings(to)?]))
 }
 

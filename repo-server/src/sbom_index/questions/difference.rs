@@ -1,15 +1,39 @@
 //! What differs between two releases: packages, and what is inside them. The cost is that of the change,
-//! not of the releases.
+//! not of the releases, and is paid for the first page: the list behind it is kept for the next ones.
 
 use super::AskError;
 use super::page::{After, Items, Paging};
 use crate::db::to_json;
+use crate::sbom_index::kept::Kept;
 use crate::sbom_index::versions::Order;
+use crate::sbom_index::{SbomIndex, fill};
 use repo_model::wire::sbom::{Difference, Page};
 use repo_model::{Nevra, ReleaseId};
 use rusqlite::{Connection, named_params, params};
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Pairs of releases whose differences are kept.
+const KEPT: usize = 4;
+/// Longest list that is kept, of packages or of versions of components; some 20 megabytes.
+const MOST_KEPT: usize = 100_000;
+
+/// What differs between releases that were compared lately.
+pub struct Differences {
+    packages: Kept<(ReleaseId, ReleaseId), Vec<Difference>>,
+    /// By the state of the index as well.
+    components: Kept<(ReleaseId, ReleaseId, i64), Vec<ChangedName>>,
+}
+
+impl Default for Differences {
+    fn default() -> Self {
+        Self {
+            packages: Kept::new(KEPT),
+            components: Kept::new(KEPT),
+        }
+    }
+}
 
 /// Packages that one release has and the other has not: rows, and what they are grouped by.
 struct Changed {
@@ -56,11 +80,31 @@ fn ordered(from: ReleaseId, to: ReleaseId) -> (ReleaseId, ReleaseId, bool) {
 
 /// Packages that release `to` has and `from` has not, and the other way round, sorted by name, place.
 pub fn package_differences(
+    index: &SbomIndex,
     connection: &Connection,
     from: ReleaseId,
     to: ReleaseId,
     paging: Paging,
 ) -> Result<Page<Difference>, AskError> {
+    let kept = &index.differences.packages;
+    let all = match kept.get(&(from, to)) {
+        Some(all) => all,
+        None => {
+            let all = Arc::new(changed_packages(connection, from, to)?);
+            if all.len() <= MOST_KEPT {
+                kept.keep((from, to), &all);
+            }
+            all
+        }
+    };
+    Ok(paging.cut(to, all.iter().cloned()))
+}
+
+fn changed_packages(
+    connection: &Connection,
+    from: ReleaseId,
+    to: ReleaseId,
+) -> Result<Vec<Difference>, AskError> {
     let (low, high, backwards) = ordered(from, to);
     let (mut came, mut went) = changed(connection, low, high)?;
     if backwards {
@@ -98,7 +142,7 @@ pub fn package_differences(
             to: now.iter().map(|nevra| nevra.evr.to_string()).collect(),
         });
     }
-    Ok(paging.cut(to, items.into_iter()))
+    Ok(items)
 }
 
 fn change(before: &[Nevra], now: &[Nevra]) -> &'static str {
@@ -142,11 +186,49 @@ fn newest_of(
 /// Components that release `to` has anywhere and `from` has nowhere, and the other way round, sorted by
 /// ecosystem and name.
 pub fn component_differences(
+    index: &SbomIndex,
     connection: &Connection,
     from: ReleaseId,
     to: ReleaseId,
     paging: Paging,
 ) -> Result<Page<Difference>, AskError> {
+    let key = (from, to, fill::seen(connection)?.evidence_id);
+    let kept = &index.differences.components;
+    let names = match kept.get(&key) {
+        Some(names) => names,
+        None => {
+            let names = Arc::new(changed_names(connection, from, to)?);
+            let versions = names.iter().map(|one| one.added.len() + one.removed.len());
+            if versions.sum::<usize>() <= MOST_KEPT {
+                kept.keep(key, &names);
+            }
+            names
+        }
+    };
+    let mut items = Items::new(paging);
+    // What the other release has is looked up for the names on the page only.
+    for (number, changed) in (1..).zip(names.iter()).skip(paging.seen()) {
+        let difference = component_difference(connection, changed, from)?;
+        if !items.add(After([number, 0, 0, 0]), difference) {
+            break;
+        }
+    }
+    Ok(items.page(to))
+}
+
+/// A component of which one release has versions that the other has nowhere.
+struct ChangedName {
+    name: Name,
+    added: Vec<String>,
+    removed: Vec<String>,
+}
+
+/// Sorted by name.
+fn changed_names(
+    connection: &Connection,
+    from: ReleaseId,
+    to: ReleaseId,
+) -> Result<Vec<ChangedName>, AskError> {
     let (low, high, backwards) = ordered(from, to);
     let (mut came, mut went) = changed(connection, low, high)?;
     if backwards {
@@ -154,38 +236,50 @@ pub fn component_differences(
     }
     let added = only_in(connection, &came, from)?;
     let removed = only_in(connection, &went, to)?;
-    let names: BTreeSet<&Name> = added.keys().chain(removed.keys()).collect();
-    let mut items = Items::new(paging);
-    // What the other release has is looked up for the names on the page only.
-    for (number, name) in (1..).zip(names).skip(paging.seen()) {
-        let order = Order::of(&name.0);
-        let sorted = |versions: &mut Vec<String>| versions.sort_by(|a, b| order.compare(a, b));
-        let mut now = added.get(name).cloned().unwrap_or_default();
-        let mut before = removed.get(name).cloned().unwrap_or_default();
-        if before.is_empty() {
-            before = versions_in(connection, name, from)?;
-        }
-        sorted(&mut before);
-        sorted(&mut now);
-        let change = match (before.last(), now.last()) {
-            (None, _) => "added",
-            (_, None) => "removed",
-            (Some(before), Some(now)) if order.compare(now, before).is_lt() => "downgraded",
-            _ => "upgraded",
-        };
-        let difference = Difference {
-            change: change.to_owned(),
-            of: "component".to_owned(),
-            name: format!("{}:{}", name.0, name.1),
-            place: None,
-            from: before,
-            to: now,
-        };
-        if !items.add(After([number, 0, 0, 0]), difference) {
-            break;
-        }
+    let mut names: BTreeMap<Name, (Vec<String>, Vec<String>)> = BTreeMap::new();
+    for (name, versions) in added {
+        names.entry(name).or_default().0 = versions;
     }
-    Ok(items.page(to))
+    for (name, versions) in removed {
+        names.entry(name).or_default().1 = versions;
+    }
+    let names = names.into_iter();
+    Ok(names
+        .map(|(name, (added, removed))| ChangedName {
+            name,
+            added,
+            removed,
+        })
+        .collect())
+}
+
+fn component_difference(
+    connection: &Connection,
+    changed: &ChangedName,
+    from: ReleaseId,
+) -> Result<Difference, AskError> {
+    let name = &changed.name;
+    let order = Order::of(&name.0);
+    let (mut now, mut before) = (changed.added.clone(), changed.removed.clone());
+    if before.is_empty() {
+        before = versions_in(connection, name, from)?;
+    }
+    now.sort_by(|a, b| order.compare(a, b));
+    before.sort_by(|a, b| order.compare(a, b));
+    let change = match (before.last(), now.last()) {
+        (None, _) => "added",
+        (_, None) => "removed",
+        (Some(before), Some(now)) if order.compare(now, before).is_lt() => "downgraded",
+        _ => "upgraded",
+    };
+    Ok(Difference {
+        change: change.to_owned(),
+        of: "component".to_owned(),
+        name: format!("{}:{}", name.0, name.1),
+        place: None,
+        from: before,
+        to: now,
+    })
 }
 
 /// Ecosystem, name, row.

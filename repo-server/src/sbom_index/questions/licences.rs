@@ -8,9 +8,6 @@ use repo_model::wire::sbom::LicenceUse;
 use rusqlite::Connection;
 use std::sync::Arc;
 
-/// Releases whose licences are kept counted.
-const KEPT: usize = 16;
-
 /// Every licence of a release with the number of packages, most frequent first.
 ///
 /// Counted once a release and kept, since a release never changes.
@@ -20,18 +17,11 @@ pub fn licences(
     release: ReleaseId,
 ) -> Result<Arc<Vec<LicenceUse>>, AskError> {
     let key = (release, fill::seen(connection)?.evidence_id);
-    if let Ok(kept) = index.licences.lock()
-        && let Some(counted) = kept.get(&key)
-    {
-        return Ok(Arc::clone(counted));
+    if let Some(counted) = index.licences.get(&key) {
+        return Ok(counted);
     }
     let counted = Arc::new(count(connection, release)?);
-    if let Ok(mut kept) = index.licences.lock() {
-        if kept.len() >= KEPT {
-            kept.clear();
-        }
-        kept.insert(key, Arc::clone(&counted));
-    }
+    index.licences.keep(key, &counted);
     Ok(counted)
 }
 

@@ -19,7 +19,7 @@ mod why_here;
 pub use built_with::built_with;
 pub use components::{Wanted, licensed, who_ships};
 pub use contents::contents;
-pub use difference::{component_differences, package_differences};
+pub use difference::{Differences, component_differences, package_differences};
 pub use files::{FileDigestQuery, files};
 pub use licences::licences;
 #[cfg(test)]

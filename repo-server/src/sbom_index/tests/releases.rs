@@ -17,12 +17,14 @@ fn line(item: &Difference) -> String {
 }
 
 fn packages(kit: &Kit, from: u64, to: u64) -> Vec<String> {
-    let page = kit.ask(move |db| package_differences(db, ReleaseId(from), ReleaseId(to), ALL));
+    let (index, from, to) = (kit.index.clone(), ReleaseId(from), ReleaseId(to));
+    let page = kit.ask(move |db| package_differences(&index, db, from, to, ALL));
     page.items.iter().map(line).collect()
 }
 
 fn components(kit: &Kit, from: u64, to: u64) -> Vec<String> {
-    let page = kit.ask(move |db| component_differences(db, ReleaseId(from), ReleaseId(to), ALL));
+    let (index, from, to) = (kit.index.clone(), ReleaseId(from), ReleaseId(to));
+    let page = kit.ask(move |db| component_differences(&index, db, from, to, ALL));
     page.items.iter().map(line).collect()
 }
 

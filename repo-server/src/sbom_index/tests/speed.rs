@@ -1,13 +1,16 @@
-//! How long questions take over a release of 20,000 packages. Slow to set up, so only on request:
+//! How long questions take over releases of 20,000 packages. Slow to set up, so only on request:
 //! `cargo test -p repo-server questions_are_answered -- --ignored --nocapture`.
 
 use super::kit::{Kit, Package};
 use crate::measured::Goal;
+use crate::sbom_index::SbomIndex;
 use crate::sbom_index::questions::{
-    self, After, Cursor, Depth, FileDigestQuery, Paging, VulnerabilityQuery, Wanted,
+    self, After, AskError, Cursor, Depth, FileDigestQuery, Paging, VulnerabilityQuery, Wanted,
 };
 use crate::sbom_index::requirements::{Requirements, Road};
 use repo_model::ReleaseId;
+use repo_model::wire::sbom::{Difference, Page};
+use rusqlite::Connection;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,10 +20,20 @@ const GOAL: Goal = Goal {
     limit: Duration::from_millis(50),
 };
 
-fn package(number: usize) -> Package {
-    let release = if number.is_multiple_of(100) { 2 } else { 1 };
+/// Packages from this number on hold a part that none holds of those which a package before it requires.
+const FAR: usize = 15_000;
+/// The release in which every package was built anew, with other versions of half of what is inside.
+const REBUILT: u64 = 3;
+
+/// * `built`: 1, and 2 when it comes with [`REBUILT`].
+fn package(number: usize, built: usize) -> Package {
+    let release = match (built, number % 100) {
+        (1, 0) => 2,
+        (1, _) => 1,
+        _ => REBUILT,
+    };
     let mut package = Package::new(
-        &format!("package-{number}-1.{}-1.x86_64", number % 7),
+        &format!("package-{number}-{built}.{}-1.x86_64", number % 7),
         release,
     )
     .licence(
@@ -35,8 +48,12 @@ fn package(number: usize) -> Package {
         } else {
             (number * 31 + part * 17) % 8_000
         };
-        let purl = format!("pkg:cargo/crate-{name}@1.{}.0", number % 20);
+        let major = if part % 2 == 0 { built } else { 1 };
+        let purl = format!("pkg:cargo/crate-{name}@{major}.{}.0", number % 20);
         package = package.part(&purl, "cargo-auditable", "/usr/bin/x");
+    }
+    if number >= FAR {
+        package = package.part("pkg:cargo/crate-far@1.0.0", "cargo-auditable", "/usr/bin/x");
     }
     for file in 0..20 {
         package = package.file(
@@ -44,7 +61,10 @@ fn package(number: usize) -> Package {
             ((number + file) % 251) as u8,
         );
     }
-    package
+    match built {
+        1 => package.removed(REBUILT),
+        _ => package,
+    }
 }
 
 /// Each package needs six others: within eight steps lie thousands.
@@ -52,7 +72,7 @@ fn roads() -> Vec<Road> {
     let options = sbom_gen::Options::default();
     let mut release = sbom_gen::ReleaseBuilder::new(sbom_gen::ReleaseInfo::default(), &options);
     for number in 0..PACKAGES {
-        let package = package(number);
+        let package = package(number, 1);
         let mut member = sbom_gen::Member::named(package.nevra.clone(), false);
         let plain = |name: String| repo_model::rpm::Dependency {
             name,
@@ -82,8 +102,11 @@ fn p99(name: &str, ask: impl FnMut(usize)) {
 fn questions_are_answered_in_time_over_twenty_thousand_packages() {
     let mut kit = Kit::new();
     let started = Instant::now();
-    for from in (0..PACKAGES).step_by(1_000) {
-        kit.add_all((from..from + 1_000).map(package).collect());
+    for built in [1, 2] {
+        for from in (0..PACKAGES).step_by(1_000) {
+            let some = from..from + 1_000;
+            kit.add_all(some.map(|number| package(number, built)).collect());
+        }
     }
     let size = std::fs::metadata(crate::layout::sbom_index(kit.dir.path()))
         .unwrap()
@@ -137,6 +160,13 @@ fn ask_all(kit: &Kit) {
         let (roads, depth) = (roads.clone(), Depth::default());
         kit.ask(move |db| questions::why_here(db, &scope, &wanted, &roads, depth, first));
     });
+    p99("why, through requirements, and nothing is found", |round| {
+        let wanted = Wanted::parse("crate-far", None).unwrap();
+        let mut scope = Kit::scope(2);
+        scope.package = Some(format!("package-{}", FAR - 1 - round));
+        let (roads, depth) = (roads.clone(), Depth::default());
+        kit.ask(move |db| questions::why_here(db, &scope, &wanted, &roads, depth, first));
+    });
     p99("built with", |_| {
         let (scope, range) = (Kit::scope(2), "< 14.2".parse().unwrap());
         kit.ask(move |db| questions::built_with(db, &scope, "gcc", &range, first));
@@ -151,11 +181,16 @@ fn ask_all(kit: &Kit) {
         kit.ask(move |db| questions::licences(&index, db, ReleaseId(2)));
     });
     p99("packages that differ", |_| {
-        kit.ask(move |db| questions::package_differences(db, ReleaseId(1), ReleaseId(2), first));
+        let index = kit.index.clone();
+        let (from, to) = (ReleaseId(1), ReleaseId(2));
+        kit.ask(move |db| questions::package_differences(&index, db, from, to, first));
     });
     p99("components that differ", |_| {
-        kit.ask(move |db| questions::component_differences(db, ReleaseId(1), ReleaseId(2), first));
+        let index = kit.index.clone();
+        let (from, to) = (ReleaseId(1), ReleaseId(2));
+        kit.ask(move |db| questions::component_differences(&index, db, from, to, first));
     });
+    differences_of_everything(kit);
     p99("vulnerabilities, page by page", {
         let mut after = Cursor::default();
         move |_| {
@@ -167,4 +202,27 @@ fn ask_all(kit: &Kit) {
                 .map_or_else(Cursor::default, |next| next.parse().unwrap());
         }
     });
+}
+
+/// Two releases that share no package: the first question about them, and page by page.
+fn differences_of_everything(kit: &Kit) {
+    type Answer = Result<Page<Difference>, AskError>;
+    type Ask = fn(&SbomIndex, &Connection, ReleaseId, ReleaseId, Paging) -> Answer;
+    let questions: [(&str, Ask); 2] = [
+        ("all packages differ", questions::package_differences),
+        ("components of all differ", questions::component_differences),
+    ];
+    for (name, question) in questions {
+        let ask = |after| {
+            let (index, paging) = (kit.index.clone(), Paging { after, limit: 100 });
+            kit.ask(move |db| question(&index, db, ReleaseId(2), ReleaseId(REBUILT), paging))
+        };
+        let started = Instant::now();
+        let mut next = ask(After::default()).next;
+        eprintln!("{name}, the first time: {:?}", started.elapsed());
+        p99(&format!("{name}, page by page"), |_| {
+            let after = next.take().map(|next| next.parse().unwrap());
+            next = ask(after.unwrap_or_default()).next;
+        });
+    }
 }
