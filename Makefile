@@ -16,6 +16,7 @@ cargo_build := --locked --workspace --profile $(HALLMARK_PROFILE)
 # Source packages for the tests, and what a plain build makes of them: see test-packages.
 export HALLMARK_TEST_SOURCES := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-sources)
 export HALLMARK_TEST_RPMS := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-rpms)
+known_contents := $(abspath $(or $(CARGO_TARGET_DIR),target)/known-contents)
 
 .PHONY: help demo test test-full test-openssl lint audit bench bench-log bench-sbom bench-web docs fmt deps build client-root test-packages clean clean-cache
 
@@ -66,16 +67,17 @@ bench: ## speed, side by side with the peers (HALLMARK_BENCH_FULL=1: 60,000 pack
 bench-log:
 	@cargo test --quiet --locked --release -p repo-server --lib -- --ignored --nocapture measure_the_log
 
-# How long each kind of page takes over HTTP with 20,000 packages.
-bench-web:
+bench-web: ## how long each kind of page takes over HTTP with 20,000 packages
 	@cargo test --quiet --locked --release -p repo-server --lib -- --ignored --nocapture pages_answer
 
-# What SBOM tools find in a package with known contents, and what that costs.
-bench-sbom: build
+bench-sbom: ## what SBOM tools find in a package with known contents, and what that costs
+	@scripts/timed.sh 'system packages' scripts/install-deps.sh bench
+	@$(MAKE) build
 	@tests/lab/make-venv.sh bench >/dev/null || echo 'bench: no syft and no scancode; they are not compared with' >&2
 	@tests/lab/make-node.sh bench >/dev/null || echo 'bench: no cdxgen and no trivy; they are not compared with' >&2
-	@cargo run --quiet --locked --profile $(HALLMARK_PROFILE) -p sbom-gen --example known_contents -- $(abspath target)/known-contents
-	@tests/lab/sbom-bench.py $(HALLMARK_BIN_DIR)/hallmark target/known-contents/fixture.rpm target/known-contents/fixture.purls $(wildcard $(HALLMARK_TEST_RPMS)/*.rpm)
+	@cargo build --quiet $(cargo_build) --example known_contents
+	@$(HALLMARK_BIN_DIR)/examples/known_contents $(known_contents)
+	@tests/lab/sbom-bench.py $(HALLMARK_BIN_DIR)/hallmark $(known_contents)/fixture.rpm $(known_contents)/fixture.purls $(wildcard $(HALLMARK_TEST_RPMS)/*.rpm)
 
 docs: ## the book into target/book (needs mdbook) and the API reference into target/doc
 	@cargo doc --locked --workspace --no-deps
