@@ -5,11 +5,11 @@ use super::AskError;
 use super::components::{JOINED, PLACE, Place, Wanted};
 use super::page::{After, IN_SCOPE, Items, Paging, Scope};
 use super::why::explained;
-use crate::db::{DbError, parsed};
+use crate::db::{DbError, parsed, to_json};
 use crate::sbom_index::requirements::{Reached, Road};
 use repo_model::wire::sbom::{Page, Step, Why};
 use repo_model::{FileDigest, Nevra, RepoName};
-use rusqlite::{Connection, OptionalExtension, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 
@@ -54,63 +54,114 @@ pub fn why_here(
     depth: Depth,
     paging: Paging,
 ) -> Result<Page<Why>, AskError> {
-    let mut components = wanted.rows(connection)?;
-    components.sort_unstable();
-    let holders = holders(connection, &components)?;
-    let mut items = Items::new(paging);
-    let mut told: HashSet<FileDigest> = HashSet::new();
+    let components = wanted.rows(connection)?;
+    let mut search = Search {
+        connection,
+        holders: holders(connection, &components)?,
+        after: paging.after,
+        told: HashSet::new(),
+        items: Items::new(paging),
+    };
     for (number, road) in (1..).zip(roads) {
         let start = files(connection, scope, road)?;
         let reached = road.requirements.reached_from(&start, depth.steps());
-        let few = few(connection, &road.repo, &holders)?;
-        for (rank, one) in (0..).zip(&reached) {
-            if items.is_full() {
+        search.follow(number, &road.repo, &reached)?;
+    }
+    Ok(search.items.page(scope.release))
+}
+
+/// Components by document, sorted.
+type Holders = HashMap<i64, Vec<i64>>;
+
+struct Search<'a> {
+    connection: &'a Connection,
+    holders: Holders,
+    after: After,
+    /// Packages that were met: one for all architectures is in several repositories, and told for the first.
+    told: HashSet<FileDigest>,
+    items: Items<Why>,
+}
+
+impl Search<'_> {
+    /// Looks into all that was reached in a repository, until the page is full.
+    ///
+    /// * `number`: of the repository, from 1.
+    fn follow(
+        &mut self,
+        number: i64,
+        repo: &RepoName,
+        reached: &[Reached],
+    ) -> Result<(), AskError> {
+        let few = few(self.connection, repo, &self.holders)?;
+        let mut names = Names {
+            connection: self.connection,
+            repo,
+            known: HashMap::new(),
+        };
+        let mut rank = 0;
+        for some in reached.chunks(AT_ONCE) {
+            if self.items.is_full() {
                 break;
             }
-            // A package for all architectures is in several repositories, and told for the first.
-            if !told.insert(one.file) {
-                continue;
-            }
-            let package = match &few {
-                Some(few) => few.get(&one.file).copied(),
-                None => package(connection, &road.repo, one.file)?,
+            let packages = match &few {
+                Some(few) => few,
+                None => &packages(self.connection, repo, some)?,
             };
-            let Some(package) = package else {
-                continue;
-            };
-            if !holders.contains(&package.document_id) {
-                continue;
-            }
-            for component in &components {
-                let at = After([number, rank, *component, 0]);
-                if at <= paging.after {
-                    continue;
+            for one in some {
+                if self.told.insert(one.file)
+                    && let Some(package) = packages.get(&one.file)
+                {
+                    let way = |path| names.along(reached, one, path);
+                    self.look_into(*package, [number, rank], one.needed_by.is_some(), way)?;
                 }
-                let Some(place) = place(connection, package, *component)? else {
-                    continue;
-                };
-                let mut why = explained(connection, place.shipped(connection)?)?;
-                if one.needed_by.is_some() {
-                    why.path = along(connection, &road.repo, &reached, one, why.path)?;
-                }
-                if !items.add(at, why) {
-                    break;
-                }
+                rank += 1;
             }
         }
+        Ok(())
     }
-    Ok(items.page(scope.release))
+
+    /// * `way`: the way to the package, given the way within it.
+    fn look_into(
+        &mut self,
+        package: Holder,
+        [number, rank]: [i64; 2],
+        is_needed: bool,
+        mut way: impl FnMut(Vec<Step>) -> Result<Vec<Step>, DbError>,
+    ) -> Result<(), AskError> {
+        let Some(components) = self.holders.get(&package.document_id) else {
+            return Ok(());
+        };
+        for component in components {
+            let at = After([number, rank, *component, 0]);
+            if at <= self.after || self.items.is_full() {
+                continue;
+            }
+            let Some(place) = place(self.connection, package, *component)? else {
+                continue;
+            };
+            let mut why = explained(self.connection, place.shipped(self.connection)?)?;
+            if is_needed {
+                why.path = way(why.path)?;
+            }
+            if !self.items.add(at, why) {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Documents in which one of the components is.
-fn holders(connection: &Connection, components: &[i64]) -> Result<HashSet<i64>, DbError> {
+fn holders(connection: &Connection, components: &[i64]) -> Result<Holders, DbError> {
     let mut statement =
         connection.prepare_cached("SELECT document_id FROM occurrences WHERE component_id = ?1")?;
-    let mut holders = HashSet::new();
+    let mut holders = Holders::new();
+    let mut components = components.to_vec();
+    components.sort_unstable();
     for component in components {
         let mut rows = statement.query([component])?;
         while let Some(row) = rows.next()? {
-            holders.insert(row.get(0)?);
+            holders.entry(row.get(0)?).or_default().push(component);
         }
     }
     Ok(holders)
@@ -120,8 +171,11 @@ fn holders(connection: &Connection, components: &[i64]) -> Result<HashSet<i64>, 
 fn files(connection: &Connection, scope: &Scope, road: &Road) -> Result<Vec<FileDigest>, DbError> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT p.signed_file FROM server.packages p
-         WHERE p.repo = :repo AND p.retired = 0 AND p.signed_file IS NOT NULL
-           AND (p.name = :package OR p.nevra = :package OR p.header_digest = :package) AND {IN_SCOPE}"
+         WHERE p.package_id IN (
+             SELECT package_id FROM server.packages WHERE name = :package
+             UNION SELECT package_id FROM server.packages WHERE repo = :repo AND nevra = :package AND retired = 0
+             UNION SELECT package_id FROM server.packages WHERE header_digest = :package)
+           AND p.repo = :repo AND p.retired = 0 AND p.signed_file IS NOT NULL AND {IN_SCOPE}"
     ))?;
     let rows = statement.query_map(
         named_params! {
@@ -133,14 +187,16 @@ fn files(connection: &Connection, scope: &Scope, road: &Road) -> Result<Vec<File
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Holders that are looked up at once; where there are more, a walk soon meets as many as a page has.
+/// Holders that are looked up beforehand; where there are more, what is reached is looked up instead.
 const FEW: usize = 1_000;
+/// Reached packages that are looked up with one question.
+const AT_ONCE: usize = 1_000;
 
 /// The packages of a repository that hold one of the components, by file; none when they are many.
 fn few(
     connection: &Connection,
     repo: &RepoName,
-    holders: &HashSet<i64>,
+    holders: &Holders,
 ) -> Result<Option<HashMap<FileDigest, Holder>>, DbError> {
     if holders.len() > FEW {
         return Ok(None);
@@ -151,14 +207,10 @@ fn few(
          WHERE d.document_id = ?1 AND p.repo = ?2 AND p.signed_file IS NOT NULL",
     )?;
     let mut found = HashMap::new();
-    for holder in holders {
+    for holder in holders.keys() {
         let mut rows = statement.query(params![holder, repo.as_str()])?;
         while let Some(row) = rows.next()? {
-            let holder = Holder {
-                package_id: row.get("package_id")?,
-                document_id: row.get("document_id")?,
-            };
-            found.insert(parsed(row, "signed_file")?, holder);
+            found.insert(parsed(row, "signed_file")?, Holder::read(row)?);
         }
     }
     Ok(Some(found))
@@ -170,22 +222,35 @@ struct Holder {
     document_id: i64,
 }
 
-fn package(
-    connection: &Connection,
-    repo: &RepoName,
-    file: FileDigest,
-) -> Result<Option<Holder>, DbError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT p.package_id, d.document_id FROM server.packages p CROSS JOIN documents d ON d.header = p.header_digest
-         WHERE p.signed_file = ?1 AND p.repo = ?2 LIMIT 1",
-    )?;
-    let found = statement.query_row(params![file.to_hex(), repo.as_str()], |row| {
-        Ok(Holder {
+impl Holder {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
             package_id: row.get("package_id")?,
             document_id: row.get("document_id")?,
         })
-    });
-    Ok(found.optional()?)
+    }
+}
+
+/// The packages of a repository that these are.
+fn packages(
+    connection: &Connection,
+    repo: &RepoName,
+    reached: &[Reached],
+) -> Result<HashMap<FileDigest, Holder>, DbError> {
+    let files: Vec<FileDigest> = reached.iter().map(|one| one.file).collect();
+    let mut statement = connection.prepare_cached(
+        "SELECT w.key, p.package_id, d.document_id FROM json_each(?1) w
+         CROSS JOIN server.packages p ON p.signed_file = w.value
+         CROSS JOIN documents d ON d.header = p.header_digest WHERE p.repo = ?2",
+    )?;
+    let mut rows = statement.query(params![to_json(&files, "list")?, repo.as_str()])?;
+    let mut found = HashMap::with_capacity(files.len());
+    while let Some(row) = rows.next()? {
+        if let Some(file) = files.get(row.get::<_, usize>("key")?) {
+            found.insert(*file, Holder::read(row)?);
+        }
+    }
+    Ok(found)
 }
 
 fn place(
@@ -201,41 +266,55 @@ fn place(
     Ok(statement.query_row(key, Place::read).optional()?)
 }
 
-/// The way to a package, and on within it: the package that was asked about, each that is required on the
-/// way, then what the way within the last one has after its build and itself.
-fn along(
-    connection: &Connection,
-    repo: &RepoName,
-    reached: &[Reached],
-    to: &Reached,
-    within: Vec<Step>,
-) -> Result<Vec<Step>, DbError> {
-    let mut chain = vec![to.file];
-    let mut at = to;
-    while let Some(before) = at.needed_by.and_then(|number| reached.get(number)) {
-        chain.push(before.file);
-        at = before;
-    }
-    let mut path = Vec::with_capacity(chain.len() + within.len());
-    for file in chain.into_iter().rev() {
-        let kind = match path.is_empty() {
-            true => "package",
-            false => "requires",
-        };
-        path.push(Step {
-            kind: kind.to_owned(),
-            name: nevra(connection, repo, file)?.to_string(),
-        });
-    }
-    let inside = within.into_iter();
-    path.extend(inside.filter(|step| !matches!(step.kind.as_str(), "build" | "package")));
-    Ok(path)
+/// Names of the packages of a repository, each asked for once.
+struct Names<'a> {
+    connection: &'a Connection,
+    repo: &'a RepoName,
+    known: HashMap<FileDigest, String>,
 }
 
-fn nevra(connection: &Connection, repo: &RepoName, file: FileDigest) -> Result<Nevra, DbError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT nevra FROM server.packages WHERE signed_file = ?1 AND repo = ?2 LIMIT 1",
-    )?;
-    let key = params![file.to_hex(), repo.as_str()];
-    Ok(statement.query_row(key, |row| parsed(row, "nevra"))?)
+impl Names<'_> {
+    /// The way to a package, and on within it: the package that was asked about, each that is required on the
+    /// way, then what the way within the last one has after its build and itself.
+    fn along(
+        &mut self,
+        reached: &[Reached],
+        to: &Reached,
+        within: Vec<Step>,
+    ) -> Result<Vec<Step>, DbError> {
+        let mut chain = vec![to.file];
+        let mut at = to;
+        while let Some(before) = at.needed_by.and_then(|number| reached.get(number)) {
+            chain.push(before.file);
+            at = before;
+        }
+        let mut path = Vec::with_capacity(chain.len() + within.len());
+        for file in chain.into_iter().rev() {
+            let kind = match path.is_empty() {
+                true => "package",
+                false => "requires",
+            };
+            path.push(Step {
+                kind: kind.to_owned(),
+                name: self.nevra(file)?,
+            });
+        }
+        let inside = within.into_iter();
+        path.extend(inside.filter(|step| !matches!(step.kind.as_str(), "build" | "package")));
+        Ok(path)
+    }
+
+    fn nevra(&mut self, file: FileDigest) -> Result<String, DbError> {
+        if let Some(known) = self.known.get(&file) {
+            return Ok(known.clone());
+        }
+        let mut statement = self.connection.prepare_cached(
+            "SELECT nevra FROM server.packages WHERE signed_file = ?1 AND repo = ?2 LIMIT 1",
+        )?;
+        let key = params![file.to_hex(), self.repo.as_str()];
+        let nevra: Nevra = statement.query_row(key, |row| parsed(row, "nevra"))?;
+        let name = nevra.to_string();
+        self.known.insert(file, name.clone());
+        Ok(name)
+    }
 }

@@ -16,6 +16,7 @@ fn world(arch: &str, packages: Vec<(Package, &[&str])>) -> (Kit, Vec<Road>) {
     let options = Options::default();
     let mut release = ReleaseBuilder::new(ReleaseInfo::default(), &options);
     let mut kit = Kit::new();
+    let mut rows = Vec::new();
     for (package, requires) in packages {
         let mut member = Member::named(package.nevra.clone(), false);
         let plain = |name: &str| repo_model::rpm::Dependency {
@@ -27,8 +28,9 @@ fn world(arch: &str, packages: Vec<(Package, &[&str])>) -> (Kit, Vec<Road>) {
         member.requires = requires.iter().copied().map(plain).collect();
         member.digests = vec![(Algorithm::Sha256, package.signed_file().to_hex())];
         release.add(member).unwrap();
-        kit.add(package);
+        rows.push(package);
     }
+    kit.add_all(rows);
     let road = Road {
         repo: "base".parse().unwrap(),
         arch: arch.parse().unwrap(),
@@ -147,6 +149,39 @@ fn what_the_package_itself_holds_comes_first_and_pages_go_on_where_they_ended() 
         package,
         ["self: package left-1-1.x86_64 -> requires deep-1-1.x86_64"]
     );
+}
+
+#[test]
+fn a_component_that_very_many_packages_hold_is_told_once_for_each_that_is_needed() {
+    let names: Vec<String> = (0..2_200).map(|number| format!("p{number}")).collect();
+    let needed: Vec<&str> = names.iter().take(1_100).map(String::as_str).collect();
+    let holders = names.iter().map(|name| {
+        let package = Package::new(&format!("{name}-1-1.x86_64"), 1);
+        (package.part(SERDE, "cargo-auditable", "/x"), &[][..])
+    });
+    let app = (Package::new("app-1-1.x86_64", 1), &needed[..]);
+    let (kit, roads) = world("x86_64", holders.chain([app]).collect());
+    let mut found = Vec::new();
+    let mut paging = Paging { limit: 500, ..ALL };
+    loop {
+        let page = ask(&kit, &roads, "app", "serde", "8", paging);
+        found.extend(lines(&page));
+        match page.next {
+            Some(next) => paging.after = next.parse().unwrap(),
+            None => break,
+        }
+    }
+    let line = |name: &&str| {
+        format!(
+            "static: package app-1-1.x86_64 -> requires {name}-1-1.x86_64 -> file /x -> component {SERDE}"
+        )
+    };
+    let mut expected: Vec<_> = needed.iter().map(line).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    let none = ask(&kit, &roads, "p1", "golang.org/x/net", "8", ALL);
+    assert_eq!(lines(&none), [""; 0]);
 }
 
 #[test]
