@@ -3,6 +3,7 @@
 //! [`judge`] looks at raw evidence only: the package's own head, envelopes as they were signed, SBOM
 //! documents as they are stored. It trusts no summary of them.
 
+pub mod logged;
 pub mod waivers;
 
 mod check;
@@ -74,6 +75,10 @@ pub struct Policy {
     /// Architectures that may be signed, `noarch` and `src` included; empty: every one.
     #[serde(default)]
     pub arches: BTreeSet<String>,
+    /// Whether each statement that counts must be shown to be in the log, under a head that the signer has
+    /// signed (see [`logged`]). The signer, which has seen the log, applies it; [`judge`] cannot.
+    #[serde(default = "default_require_log")]
+    pub require_log: bool,
     /// Witnesses of the transparency log, and how many of them must have seen what is published: the text of
     /// a C2SP `tlog-policy`. None: nothing waits for a witness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,6 +98,10 @@ pub struct Policy {
     /// Packages that must never be signed (again), whatever evidence there is.
     #[serde(default)]
     pub revoked: Vec<Revocation>,
+}
+
+fn default_require_log() -> bool {
+    true
 }
 
 fn default_waiver_days() -> u32 {

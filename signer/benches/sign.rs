@@ -147,7 +147,7 @@ fn large(world: &World, small: &Prepared) {
         let started = Instant::now();
         for _ in 0..50 {
             client
-                .sign_package(&base(), &one.head, &one.envelopes, &one.sboms)
+                .sign_package(&base(), &one.head, &one.envelopes, &one.sboms, None)
                 .unwrap();
         }
         started.elapsed().as_secs_f64() * 1e6 / 50.0
@@ -168,7 +168,7 @@ fn through_the_socket(world: &World, prepared: &[Prepared], connections: usize) 
             scope.spawn(move || {
                 for one in some {
                     client
-                        .sign_package(&base(), &one.head, &one.envelopes, &one.sboms)
+                        .sign_package(&base(), &one.head, &one.envelopes, &one.sboms, None)
                         .unwrap();
                 }
             });

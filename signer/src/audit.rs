@@ -5,10 +5,12 @@ use anyhow::{Context as _, bail, ensure};
 use hallmark_signer::index::Index;
 use hallmark_signer::journal::{self, Event, Record};
 use repo_model::dsse::Envelope;
-use repo_model::policy::{Decision, Evidence, Judgement, Policy, judge};
+use repo_model::log::NodeHash;
+use repo_model::policy::logged::{self, Counted, Heads, LogProofs};
+use repo_model::policy::{Decision, Evidence, Judgement, Policy, Reason, judge};
 use repo_model::rpm::{Head, Package};
 use repo_model::wire::signer::Request;
-use repo_model::{FileDigest, RepoName, Timestamp};
+use repo_model::{FileDigest, RepoName};
 use std::path::Path;
 
 /// Prints the record `seq`.
@@ -133,7 +135,7 @@ pub fn replay(journal: &Path, policy: &Path, request: &Path) -> anyhow::Result<(
     let mut records: Vec<(Record, Outcome)> = Vec::new();
     journal::read(journal, |record| {
         if decided(&record.event).is_some_and(|(request, ..)| request == digest) {
-            let outcome = asked.judged(&parsed, &index, record.time);
+            let outcome = asked.judged(&parsed, &index, record);
             records.push((record.clone(), outcome));
         }
         index.note(record);
@@ -153,6 +155,9 @@ pub fn replay(journal: &Path, policy: &Path, request: &Path) -> anyhow::Result<(
         if policy_then != policy_digest {
             output::note(&format!("that was under another policy, {policy_then}"));
         }
+        if parsed.require_log && !asked.is_about_log(&record.event) {
+            output::note("whether the evidence was in the log was not asked then, and is not now");
+        }
         same &= then.agrees_with(&now);
     }
     ensure!(same, "the decisions differ");
@@ -165,6 +170,25 @@ struct Asked {
     head: Head,
     envelopes: Vec<Envelope>,
     sboms: Vec<Vec<u8>>,
+    log: Option<LogProofs>,
+}
+
+/// The signer's memory of the log. Whose log it was, the journal does not say: the root tells it apart from
+/// every other.
+struct Remembered<'a>(&'a Index);
+
+impl Heads for Remembered<'_> {
+    fn root(&self, size: u64) -> Option<NodeHash> {
+        self.0.head(size)
+    }
+
+    fn newest(&self) -> u64 {
+        self.0.last_checkpoint().map_or(0, |(size, _)| size)
+    }
+
+    fn is_origin(&self, _origin: &str) -> bool {
+        true
+    }
 }
 
 impl Asked {
@@ -174,6 +198,7 @@ impl Asked {
             head,
             envelopes,
             sboms,
+            log,
         } = serde_json::from_slice(json).context("not a request")?
         else {
             bail!("not a request to sign a package");
@@ -183,27 +208,51 @@ impl Asked {
             head: Head::parse(&head.0).context("the package's head")?,
             envelopes,
             sboms: sboms.into_iter().map(|sbom| sbom.0).collect(),
+            log,
         })
     }
 
-    /// The decision at `time` by a signer that remembers what `index` does.
-    fn judged(&self, policy: &Policy, index: &Index, time: Timestamp) -> Outcome {
+    /// Whether the signer of that record looked into the log: those from before requests brought proofs did
+    /// not.
+    fn is_about_log(&self, event: &Event) -> bool {
+        match event {
+            Event::PackageSigned { log_size, .. } => log_size.is_some(),
+            Event::PackageRefused { reasons, .. } => {
+                self.log.is_some() || reasons.contains(&Reason::LogProofsMissing)
+            }
+            _ => false,
+        }
+    }
+
+    /// The decision at the time of `record` by a signer that remembers what `index` does.
+    fn judged(&self, policy: &Policy, index: &Index, record: &Record) -> Outcome {
         let evidence = Evidence {
             head: &self.head,
             envelopes: &self.envelopes,
             sboms: &self.sboms,
         };
+        let time = record.time;
         let mut judgement = judge(policy, &evidence, time);
         if judgement.decision == Decision::Release
             && let Ok(package) = Package::from_head(&self.head)
-            && let Some(reason) = {
-                let (repo, header) = (self.repo.as_ref(), package.header_digest);
-                index.objection(policy, repo, &package.nevra, header)
-            }
         {
-            let mut hold = vec![reason];
-            let header = package.header_digest;
+            let (repo, header) = (self.repo.as_ref(), package.header_digest);
+            let objection = index.objection(policy, repo, &package.nevra, header);
+            let mut hold: Vec<_> = objection.into_iter().collect();
             judgement.set_aside(policy, &self.envelopes, header, time, &mut hold);
+            if self.is_about_log(&record.event) {
+                let counted = Counted {
+                    envelopes: &self.envelopes,
+                    inputs: &judgement.inputs,
+                    proofs: self.log.as_ref(),
+                };
+                hold.extend(logged::objections(
+                    policy,
+                    counted,
+                    &Remembered(index),
+                    time,
+                ));
+            }
             if !hold.is_empty() {
                 judgement.decision = Decision::Hold(hold);
             }

@@ -4,6 +4,7 @@ use crate::frame::{self, FrameError};
 use repo_model::announcement::{ChannelMove, RebuilderDecision};
 use repo_model::dsse::Envelope;
 use repo_model::policy::Reason;
+use repo_model::policy::logged::LogProofs;
 use repo_model::wire::signer::{
     Base64, CheckpointRequest, FreshnessRequest, Identity, LastRelease, ReleaseFiles, Request,
     Response, SignedManifest,
@@ -172,20 +173,24 @@ impl Client {
     /// * `repo`: the repository that it is for; a release may list it there only.
     /// * `head`: lead + signature header + main header of the unsigned file.
     /// * `envelopes`, `sboms`: the evidence, raw. Asking again with the same is safe.
+    /// * `log`: that the envelopes are in the log, under a head that this signer signed; `None` when the policy
+    ///   does not demand it. A signer from before there were proofs does not understand a request with some.
     pub fn sign_package(
         &mut self,
         repo: &RepoName,
         head: &[u8],
         envelopes: &[Envelope],
         sboms: &[Vec<u8>],
+        log: Option<LogProofs>,
     ) -> Result<SignedPackage, ClientError> {
         let request = Request::SignPackage {
             repo: Some(repo.clone()),
             head: Base64(head.to_vec()),
             envelopes: envelopes.to_vec(),
             sboms: sboms.iter().cloned().map(Base64).collect(),
+            log,
         };
-        match self.ask(&request)? {
+        match self.ask(&request).map_err(or_outdated)? {
             Response::PackageSigned {
                 signature_header,
                 summary,
@@ -377,6 +382,21 @@ impl Client {
             socket: self.socket.clone(),
             source,
         }
+    }
+}
+
+/// Says in clear words what a signer means that does not know proofs.
+fn or_outdated(error: ClientError) -> ClientError {
+    match error {
+        ClientError::BadRequest { message } if message.contains("unknown field `log`") => {
+            ClientError::Protocol {
+                what:
+                    "it is older than this server and understands no proofs of the log: update the \
+                       signer, then try again"
+                        .to_owned(),
+            }
+        }
+        error => error,
     }
 }
 

@@ -13,6 +13,9 @@ use repo_model::{
 };
 use std::collections::{BTreeMap, HashMap};
 
+/// Heads of the log that proofs may lead to: a server proves to the newest that witnesses have seen.
+const MAX_HEADS: usize = 4_096;
+
 /// What was signed for one header. More than one of each when a request was sent again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedPackage {
@@ -59,8 +62,8 @@ pub struct Index {
     /// The last header signed under each NEVRA for each scope.
     nevras: HashMap<String, Vec<(Scope, HeaderDigest)>>,
     last_release: Option<LastRelease>,
-    /// Entries and root of the log's head as it was signed last.
-    last_checkpoint: Option<(u64, NodeHash)>,
+    /// Root by entries of the log's heads that were signed last, at most [`MAX_HEADS`].
+    heads: BTreeMap<u64, NodeHash>,
     /// The newest release that each channel was said to be at.
     freshest: BTreeMap<ChannelName, ReleaseId>,
     /// The policy that was used last: none that goes back is ever used.
@@ -102,7 +105,10 @@ impl Index {
                 });
             }
             Event::CheckpointSigned { size, root } => {
-                self.last_checkpoint = Some((*size, *root));
+                self.heads.insert(*size, *root);
+                if self.heads.len() > MAX_HEADS {
+                    self.heads.pop_first();
+                }
             }
             Event::FreshnessSigned {
                 channel, release, ..
@@ -187,7 +193,13 @@ impl Index {
 
     /// Entries and root of the last checkpoint signed; none when none was.
     pub fn last_checkpoint(&self) -> Option<(u64, NodeHash)> {
-        self.last_checkpoint
+        let last = self.heads.last_key_value();
+        last.map(|(size, root)| (*size, *root))
+    }
+
+    /// The root of the head of the log with so many entries, if it is one of the last that were signed.
+    pub fn head(&self, size: u64) -> Option<NodeHash> {
+        self.heads.get(&size).copied()
     }
 
     /// The newest release that a channel was said to be at; none when nothing was said of it.

@@ -155,6 +155,7 @@ fn another_package_s_evidence_does_not_count() {
         &rpm.head.to_bytes(),
         &rebuilds(&rpm),
         &sboms(&other),
+        None,
     );
     let Err(ClientError::Refused { reasons, .. }) = answer else {
         panic!("{answer:?}")
@@ -312,10 +313,13 @@ fn no_request_makes_a_line_that_the_journal_cannot_read() {
         more.extend(vec![b' '; number + 1]);
         documents.push(more);
     }
-    let answer =
-        world
-            .client()
-            .sign_package(&base(), &rpm.head.to_bytes(), &rebuilds(&rpm), &documents);
+    let answer = world.client().sign_package(
+        &base(),
+        &rpm.head.to_bytes(),
+        &rebuilds(&rpm),
+        &documents,
+        None,
+    );
     assert!(
         matches!(answer, Err(ClientError::BadRequest { .. })),
         "{answer:?}"
@@ -324,7 +328,7 @@ fn no_request_makes_a_line_that_the_journal_cannot_read() {
     let many = [sboms(&rpm), sboms(&rpm), sboms(&rpm)].concat();
     world
         .client()
-        .sign_package(&base(), &rpm.head.to_bytes(), &rebuilds(&rpm), &many)
+        .sign_package(&base(), &rpm.head.to_bytes(), &rebuilds(&rpm), &many, None)
         .unwrap();
     // A name of megabytes.
     let long = testkit::Rpm::binary(&"n".repeat(3 << 20));
@@ -389,6 +393,7 @@ fn asked(desk: &Desk, rpm: &Rpm, at: Timestamp) -> Response {
         head: Base64(rpm.head.to_bytes()),
         envelopes: rebuilds(rpm),
         sboms: sboms(rpm).into_iter().map(Base64).collect(),
+        log: None,
     };
     desk.answer(
         request,

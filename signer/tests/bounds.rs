@@ -149,6 +149,7 @@ fn saved_request(path: &Path, rpm: &Rpm, envelopes: Vec<repo_model::dsse::Envelo
         head: Base64(rpm.head.to_bytes()),
         envelopes,
         sboms: sboms(rpm).into_iter().map(Base64).collect(),
+        log: None,
     };
     std::fs::write(path, serde_json::to_vec(&request).unwrap()).unwrap();
 }

@@ -28,7 +28,7 @@ fn refusal(
 ) -> (bool, Vec<String>) {
     let answer = world
         .client()
-        .sign_package(&base(), &rpm.head.to_bytes(), envelopes, sboms);
+        .sign_package(&base(), &rpm.head.to_bytes(), envelopes, sboms, None);
     let Err(ClientError::Refused { held, reasons }) = answer else {
         panic!("{answer:?}")
     };
@@ -138,7 +138,7 @@ fn heads_that_are_none_are_bad_requests_and_unfit_ones_are_rejected_for_good() {
         ("junk", vec![0xff; 4096]),
         ("cut", head[..head.len() - 1].to_vec()),
     ] {
-        let answer = world.client().sign_package(&base(), &bytes, &[], &[]);
+        let answer = world.client().sign_package(&base(), &bytes, &[], &[], None);
         assert!(
             matches!(answer, Err(ClientError::BadRequest { .. })),
             "{what}: {answer:?}"

@@ -118,6 +118,7 @@ fn asked_for_all(world: &World, rpm: &Rpm) -> Response {
         head: Base64(rpm.head.to_bytes()),
         envelopes: rebuilds(rpm),
         sboms: sboms(rpm).into_iter().map(Base64).collect(),
+        log: None,
     };
     let json = serde_json::to_vec(&request).unwrap();
     assert!(!String::from_utf8_lossy(&json).contains("repo\":"));

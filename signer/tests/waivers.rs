@@ -73,7 +73,7 @@ fn ask(world: &World, rpm: &Rpm, more: Vec<Envelope>) -> Result<SignedPackage, C
     let head = rpm.head.to_bytes();
     world
         .client()
-        .sign_package(&base(), &head, &envelopes, &sboms(rpm))
+        .sign_package(&base(), &head, &envelopes, &sboms(rpm), None)
 }
 
 #[test]

@@ -150,6 +150,34 @@ fn plain(reason: &Reason) -> Why {
              `hallmark-rebuilder bisect`."
                 .to_owned(),
         ),
+        Reason::LogProofsMissing => (
+            "log-proofs-missing",
+            "The signer was not shown that the evidence is in the log".to_owned(),
+            "The policy wants every statement that counts in the transparency log.".to_owned(),
+            "Update the server to the signer's version, and try the build again.".to_owned(),
+        ),
+        Reason::NotInLog { .. } => (
+            "not-in-log",
+            "A statement that counts is not in the log".to_owned(),
+            reason.to_string(),
+            "Try the build again: the server adds what is missing first. If it stays, compare the server's policy \
+             with the signer's."
+                .to_owned(),
+        ),
+        Reason::LogHeadUnknown { .. } => (
+            "log-head-unknown",
+            "The signer has not signed the head of the log that was shown to it".to_owned(),
+            reason.to_string(),
+            "Try the build again. If it stays, server and signer have different logs: one was put back from an \
+             older copy."
+                .to_owned(),
+        ),
+        Reason::LogNotWitnessed { .. } => (
+            "log-not-witnessed",
+            "Too few witnesses have seen the head of the log".to_owned(),
+            reason.to_string(),
+            "See which witnesses do not answer on the page of the log, and try the build again.".to_owned(),
+        ),
         Reason::RejectedByOperator { reason } => (
             "rejected-by-operator",
             "An operator turned it away".to_owned(),

@@ -1,7 +1,7 @@
 //! Why a package is not signed: codes with their values, and the sentence for each.
 
 use crate::verdict::{Cause, Verdict};
-use crate::{HeaderDigest, OperatorName, WorkerName};
+use crate::{FileDigest, HeaderDigest, OperatorName, WorkerName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -91,6 +91,26 @@ pub enum Reason {
     },
     /// None of the rebuilds that count was a plain one.
     PlainMissing,
+    /// The signer was sent no proof that the evidence is in the log. Like the other findings about the log, the
+    /// signer, which has seen the log, applies it.
+    LogProofsMissing,
+    /// A statement that counts is not shown to be in the log.
+    NotInLog {
+        /// The statement's envelope.
+        statement: FileDigest,
+        /// What is wrong with the proof.
+        why: String,
+    },
+    /// The proofs lead to a head of the log that the signer has not signed, or no longer remembers.
+    LogHeadUnknown {
+        /// What the head says about itself, and what is known.
+        why: String,
+    },
+    /// Too few of the policy's witnesses have cosigned the head of the log that the proofs lead to.
+    LogNotWitnessed {
+        /// Who has.
+        why: String,
+    },
     /// An operator turned the build away. The server applies it; the policy never does.
     RejectedByOperator {
         /// The operator's words; shown to everybody.
@@ -126,6 +146,10 @@ impl Reason {
             | Self::NevraTaken { .. }
             | Self::SbomMissing { .. }
             | Self::ProvenanceMissing
+            | Self::LogProofsMissing
+            | Self::NotInLog { .. }
+            | Self::LogHeadUnknown { .. }
+            | Self::LogNotWitnessed { .. }
             | Self::RejectedByOperator { .. } => false,
         }
     }
@@ -188,6 +212,18 @@ impl fmt::Display for Reason {
             ),
             Self::PlainMissing => {
                 f.write_str("no rebuild that counts ran plain, with nothing varied on purpose")
+            }
+            Self::LogProofsMissing => f.write_str(
+                "the signer was sent no proof that the evidence is in the log: is the server older than the signer?",
+            ),
+            Self::NotInLog { statement, why } => {
+                write!(f, "statement {statement} is not shown to be in the log: {why}")
+            }
+            Self::LogHeadUnknown { why } => {
+                write!(f, "the proofs lead to a head of the log that was not signed here: {why}")
+            }
+            Self::LogNotWitnessed { why } => {
+                write!(f, "the head of the log that the proofs lead to: {why}")
             }
             Self::RejectedByOperator { reason } => {
                 write!(f, "an operator turned it away: {reason}")

@@ -23,7 +23,8 @@ pub const WAIVER: &str = "https://hallmark.example/attestation/waiver/v0.1";
 /// How many people it takes.
 pub const PEOPLE: usize = 2;
 /// The findings that can be waived: all that more evidence could have settled. What is wrong with
-/// the package itself, a revocation, and the policy's own scope cannot.
+/// the package itself, a revocation, and the policy's own scope cannot; nor what the log lacks: a waiver counts
+/// only when it is in the log itself.
 pub const WAIVABLE: [&str; 11] = [
     "build-failed",
     "flaky",
@@ -284,6 +285,10 @@ impl Reason {
             Self::NotBlind { .. } => "not-blind",
             Self::PlainMissing => "plain-missing",
             Self::Flaky { .. } => "flaky",
+            Self::LogProofsMissing => "log-proofs-missing",
+            Self::NotInLog { .. } => "not-in-log",
+            Self::LogHeadUnknown { .. } => "log-head-unknown",
+            Self::LogNotWitnessed { .. } => "log-not-witnessed",
             Self::RejectedByOperator { .. } => "rejected-by-operator",
         }
     }

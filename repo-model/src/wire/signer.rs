@@ -9,6 +9,7 @@ use crate::announcement::{ChannelMove, RebuilderDecision};
 use crate::dsse::Envelope;
 use crate::log::NodeHash;
 use crate::policy::Reason;
+use crate::policy::logged::LogProofs;
 use crate::{ChannelName, FileDigest, HeaderDigest, ReleaseId, RepoName, Timestamp};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -66,6 +67,9 @@ pub enum Request {
         envelopes: Vec<Envelope>,
         /// SBOM documents as they are stored.
         sboms: Vec<Base64>,
+        /// That the envelopes are in the log. None: for a policy that does not demand it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log: Option<LogProofs>,
     },
     /// Sign the whole file that follows, detached: only a file whose header was signed before and
     /// whose payload is the one that header names. Answered by [`Response::FileSigned`].

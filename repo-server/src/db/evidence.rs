@@ -161,6 +161,12 @@ impl ByPackage {
         &self.about_all
     }
 
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &EvidenceRow> {
+        let about_one = self.about_one.values().flatten();
+        self.about_all.iter().chain(about_one)
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.count

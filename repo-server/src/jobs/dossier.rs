@@ -3,7 +3,7 @@
 use super::JobError;
 use crate::app::App;
 use crate::db::builds::PackageRow;
-use crate::db::evidence::{ByPackage, Kind};
+use crate::db::evidence::{ByPackage, EvidenceRow, Kind};
 use crate::store::StoreError;
 use repo_model::FileDigest;
 use repo_model::dsse::Envelope;
@@ -28,6 +28,8 @@ pub struct Dossier {
     pub head: Head,
     /// Provenance, rebuild statements, their commitments and reveals, and waivers.
     pub envelopes: Vec<Envelope>,
+    /// What each of them is stored and logged under.
+    pub statements: Vec<FileDigest>,
     /// SBOM documents.
     pub sboms: Vec<Vec<u8>>,
 }
@@ -42,6 +44,7 @@ impl Dossier {
         let mut dossier = Self {
             head: read_head(app, package.unsigned_file).await?,
             envelopes: Vec::new(),
+            statements: Vec::new(),
             sboms: Vec::new(),
         };
         for row in evidence
@@ -49,10 +52,13 @@ impl Dossier {
             .iter()
             .chain(evidence.of(package.package_id))
         {
-            if JUDGED.iter().any(|kind| row.kind == kind.name()) {
+            if is_judged(row) {
                 let json = app.store.get(row.digest, MAX_ENVELOPE_BYTES).await?;
                 // What is no envelope proves nothing, and the policy says what is missing then.
-                dossier.envelopes.extend(Envelope::from_json(&json));
+                if let Ok(envelope) = Envelope::from_json(&json) {
+                    dossier.envelopes.push(envelope);
+                    dossier.statements.push(row.digest);
+                }
             } else if row.kind == Kind::Sbom.name() {
                 let limit = repo_model::sbom_facts::MAX_BYTES as u64;
                 match app.store.get(row.digest, limit).await {
@@ -74,6 +80,11 @@ impl Dossier {
             sboms: &self.sboms,
         }
     }
+}
+
+/// Whether the policy looks at this document.
+pub fn is_judged(row: &EvidenceRow) -> bool {
+    JUDGED.iter().any(|kind| row.kind == kind.name())
 }
 
 /// The head of a stored RPM.

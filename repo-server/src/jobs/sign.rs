@@ -1,14 +1,16 @@
-//! `sign`: asks the signer for each package of an approved build, puts the signature into the file,
-//! verifies it, and stores the signed file.
+//! `sign`: has the evidence of an approved build logged, asks the signer for each of its packages, puts the
+//! signature into the file, verifies it, and stores the signed file.
 
 use super::JobError;
-use super::dossier::Dossier;
+use super::dossier::{Dossier, is_judged};
 use crate::app::{App, now};
 use crate::db::builds::{BuildRow, PackageRow, SignedFile};
 use crate::db::evidence::{ByPackage, Kind, NewEvidence};
 use crate::db::jobs::JobRow;
 use crate::db::{self, DbError};
+use crate::log::{self, Shown};
 use crate::signer_link;
+use futures_util::future::join_all;
 use hallmark_signer::client::{Client, ClientError, SignedFile as FileSignatures, SignedPackage};
 use hallmark_signer::verify::{Certificate, VerifyError, verify_detached, verify_header_signature};
 use repo_model::policy::Reason;
@@ -22,6 +24,9 @@ use tempfile::NamedTempFile;
 /// Name in the database.
 pub const NAME: &str = "sign";
 const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
+/// Packages of a build that the signer is asked for side by side: it judges each in a thread of its own, and
+/// what it writes down about them waits for the disk together.
+const AT_ONCE: usize = 4;
 
 /// What ends a build's signing without an error of ours.
 enum Outcome {
@@ -94,21 +99,41 @@ async fn sign_all(
     packages: &[PackageRow],
     evidence: &ByPackage,
 ) -> Result<Option<Outcome>, JobError> {
-    for package in packages.iter().filter(|package| package.signed.is_none()) {
-        let dossier = Dossier::gather(app, package, evidence).await?;
+    let unsigned: Vec<_> = packages
+        .iter()
+        .filter(|package| package.signed.is_none())
+        .collect();
+    if unsigned.is_empty() {
+        return Ok(Some(Outcome::Signed));
+    }
+    let shown = shown(app, evidence).await?;
+    for some in unsigned.chunks(AT_ONCE) {
         // The signer never forgets what it signed: nothing more of a build that was turned away.
         if !is_approved(app, build.build_id).await? {
             return Ok(None);
         }
-        match sign_one(app, &build.repo, package, dossier).await {
-            Ok(()) => {}
-            Err(JobError::Signer(ClientError::Refused { held, reasons })) => {
-                return Ok(Some(Outcome::Refused { held, reasons }));
+        let one = |package| sign_one(app, &build.repo, package, evidence, shown.as_ref());
+        let outcomes = join_all(some.iter().copied().map(one)).await;
+        for outcome in outcomes {
+            match outcome {
+                Ok(()) => {}
+                Err(JobError::Signer(ClientError::Refused { held, reasons })) => {
+                    return Ok(Some(Outcome::Refused { held, reasons }));
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         }
     }
     Ok(Some(Outcome::Signed))
+}
+
+/// That the evidence is in the log; none when the policy does not ask for it, or there is none.
+async fn shown(app: &App, evidence: &ByPackage) -> Result<Option<Shown>, JobError> {
+    if !app.policy.require_log {
+        return Ok(None);
+    }
+    let judged = evidence.all().filter(|row| is_judged(row));
+    log::show(app, judged.map(|row| row.digest).collect()).await
 }
 
 async fn is_approved(app: &App, build_id: u64) -> Result<bool, DbError> {
@@ -124,8 +149,11 @@ async fn sign_one(
     app: &App,
     repo: &RepoName,
     package: &PackageRow,
-    dossier: Dossier,
+    evidence: &ByPackage,
+    shown: Option<&Shown>,
 ) -> Result<(), JobError> {
+    let dossier = Dossier::gather(app, package, evidence).await?;
+    let log = shown.map(|shown| shown.proofs(&dossier.statements));
     let unsigned = app.store.blocking_reader(package.unsigned_file).await?;
     let mut file = app.scratch_file()?;
     let server = app.config.server.clone();
@@ -140,6 +168,7 @@ async fn sign_one(
                 &dossier.head.to_bytes(),
                 &dossier.envelopes,
                 &dossier.sboms,
+                log,
             )
             .map_err(JobError::Signer)?;
         let head_bytes = transplant(unsigned, &signed.signature_header, &mut file)?;

@@ -10,10 +10,12 @@ mod announce;
 mod entries;
 mod proofs;
 mod restored;
+mod shown;
 mod tiles;
 mod witnesses;
 
 pub use proofs::{attach, bundle, trusted_root};
+pub use shown::{Shown, show};
 pub use tiles::{StatementsTile, TilesError, directory, read, read_statements};
 pub(crate) use tiles::{sync_directory, write_file};
 pub use witnesses::{Witnesses, demand_quorum, state as witnesses_state};

@@ -8,6 +8,7 @@ mod checkpoint;
 mod file;
 mod freshness;
 mod limits;
+mod logged;
 mod package;
 mod release;
 pub mod summary;
@@ -136,6 +137,7 @@ pub struct Desk {
     in_force: RwLock<InForce>,
     ledger: Mutex<Ledger>,
     limits: Limits,
+    witnessed: logged::LastWitnessed,
 }
 
 impl Desk {
@@ -201,6 +203,7 @@ impl Desk {
             }),
             ledger,
             limits: Limits::new(config, now),
+            witnessed: logged::LastWitnessed::default(),
         })
     }
 
@@ -291,6 +294,7 @@ impl Desk {
                 head,
                 envelopes,
                 sboms,
+                log,
             } => {
                 if envelopes.len() > MAX_ENVELOPES || sboms.len() > MAX_SBOMS {
                     return Ok(bad_request(format!(
@@ -304,6 +308,7 @@ impl Desk {
                     repo,
                     envelopes,
                     sboms: sboms.into_iter().map(|sbom| sbom.0).collect(),
+                    log,
                 };
                 package::sign(self, &rules, &asked, &head.0, now)
             }

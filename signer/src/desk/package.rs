@@ -1,7 +1,7 @@
 //! Judging one package and signing its header.
 
 use super::summary::{self, Judge};
-use super::{Desk, DeskError, bad_request};
+use super::{Desk, DeskError, bad_request, logged};
 use crate::index::Index;
 use crate::journal::{Event, HeaderSignature, Written, recorded};
 use crate::rules::Rules;
@@ -9,6 +9,7 @@ use crate::verify::verify_header_signature;
 use repo_model::config::PostQuantum;
 use repo_model::dsse::Envelope;
 use repo_model::nevra::MAX_NEVRA_BYTES;
+use repo_model::policy::logged::{Counted, LogProofs};
 use repo_model::policy::{self, Decision, Evidence, Judgement, Reason};
 use repo_model::rpm::signature::{OpenPgpSignature, with_openpgp};
 use repo_model::rpm::{Head, Package};
@@ -25,6 +26,8 @@ pub(super) struct Asked {
     pub(super) envelopes: Vec<Envelope>,
     /// Documents as they are stored.
     pub(super) sboms: Vec<Vec<u8>>,
+    /// That the statements are in the log.
+    pub(super) log: Option<LogProofs>,
 }
 
 /// Judges the package by the raw evidence; signs its header when the policy releases it.
@@ -112,27 +115,22 @@ fn release(
         judgement,
         now,
     };
-    let hold = case.objections(&desk.ledger()?.index);
-    if !hold.is_empty() {
-        return refuse(desk, rules, request, head, true, hold, now);
-    }
     // The key signs a header once. Two requests may come side by side, both for the first time: who is
     // recorded second starts again with the signature of the first.
     loop {
+        let mut hold = case.objections(&desk.ledger()?.index);
+        hold.extend(case.unlogged(desk)?);
+        if !hold.is_empty() {
+            return refuse(desk, rules, request, head, true, hold, now);
+        }
         let work = match make(desk, &case)? {
             Ok(work) => work,
             Err(problem) => return Ok(bad_request(problem)),
         };
-        match record(desk, &mut case, &work)? {
-            Recorded::Yes(written) => {
-                written.durable()?;
-                case.tell();
-                return Ok(work.into_response());
-            }
-            Recorded::SignedMeanwhile => {}
-            Recorded::Refused(hold) => {
-                return refuse(desk, rules, request, head, true, hold, now);
-            }
+        if let Some(written) = record(desk, &mut case, &work)? {
+            written.durable()?;
+            case.tell();
+            return Ok(work.into_response());
         }
     }
 }
@@ -157,6 +155,17 @@ impl Case<'_> {
                 .set_aside(policy, envelopes, header, self.now, &mut hold);
         }
         hold
+    }
+
+    /// What counted and is not shown to be in the log.
+    fn unlogged(&self, desk: &Desk) -> Result<Vec<Reason>, DeskError> {
+        let counted = Counted {
+            envelopes: self.evidence.envelopes,
+            inputs: &self.judgement.inputs,
+            proofs: self.asked.log.as_ref(),
+        };
+        let policy = (&self.rules.policy, self.rules.digest);
+        logged::against(desk, policy, counted, self.now)
     }
 
     /// For the log.
@@ -227,27 +236,21 @@ fn make(desk: &Desk, case: &Case<'_>) -> Result<Result<Work, String>, DeskError>
     }))
 }
 
-enum Recorded {
-    /// It is in the journal; wait for the disk.
-    Yes(Written),
-    /// Another request for the same header was first.
-    SignedMeanwhile,
-    /// Another package was signed meanwhile that speaks against this one.
-    Refused(Vec<Reason>),
-}
-
-/// The last look and the record are one step: no other request comes between them.
-fn record(desk: &Desk, case: &mut Case<'_>, work: &Work) -> Result<Recorded, DeskError> {
+/// The last look and the record are one step: no other request comes between them. Wait for the disk. `None`:
+/// another request was recorded meanwhile that matters here, so the work must be done again.
+fn record(desk: &Desk, case: &mut Case<'_>, work: &Work) -> Result<Option<Written>, DeskError> {
     let mut ledger = desk.ledger()?;
+    let counted = case.judgement.inputs.len();
     let hold = case.objections(&ledger.index);
-    if !hold.is_empty() {
-        return Ok(Recorded::Refused(hold));
+    // A waiver that counts only now was not looked up in the log.
+    if !hold.is_empty() || case.judgement.inputs.len() != counted {
+        return Ok(None);
     }
     let header = case.package.header_digest;
     for made in &work.signatures {
         let first = ledger.index.signature(header, &made.key);
         if first.is_some_and(|first| first != made.packet.0) {
-            return Ok(Recorded::SignedMeanwhile);
+            return Ok(None);
         }
     }
     let event = Event::PackageSigned {
@@ -259,12 +262,13 @@ fn record(desk: &Desk, case: &mut Case<'_>, work: &Work) -> Result<Recorded, Des
         inputs: case.judgement.inputs.clone(),
         confirmed_by: case.judgement.confirmed_by.clone(),
         waived: case.judgement.waived.clone(),
+        log_size: logged::size(&case.rules.policy, case.asked.log.as_ref()),
         signed_head: work.signed_head,
         summary: FileDigest::of(&work.summary.to_json()),
         sbom_statement: FileDigest::of(&work.sbom_statement.to_json()),
         signatures: work.signatures.clone(),
     };
-    Ok(Recorded::Yes(ledger.record(case.now, event)?))
+    Ok(Some(ledger.record(case.now, event)?))
 }
 
 /// One signature for each of the certificates that clients check headers with: what the key made before,

@@ -1,6 +1,7 @@
 //! A signer with a policy of two rebuilders, evidence to order, and real packages.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod log;
 pub mod serving;
 pub mod tools;
 
@@ -73,7 +74,8 @@ pub const STRANGER: Party = Party {
     seed: 9,
 };
 
-/// A policy that lists A, B and A2 and wants two rebuilders of two operators and both SBOMs.
+/// A policy that lists A, B and A2 and wants two rebuilders of two operators and both SBOMs; what is about the log
+/// has tests of its own.
 pub fn policy_text(version: u64, more: &str) -> String {
     let holder = |party: Party| {
         format!(
@@ -85,7 +87,7 @@ pub fn policy_text(version: u64, more: &str) -> String {
     };
     format!(
         "version = {version}\nmin_rebuilders = 2\nmin_operators = 2\ncommit_reveal = false\n\
-         sbom_formats = [\"cyclonedx-1.6\", \"spdx-2.3\"]\n{more}\n{}{}{}",
+         require_log = false\nsbom_formats = [\"cyclonedx-1.6\", \"spdx-2.3\"]\n{more}\n{}{}{}",
         holder(A),
         holder(B),
         holder(A2)
@@ -300,14 +302,14 @@ impl World {
     pub fn ask(&self, rpm: &Rpm, envelopes: &[Envelope]) -> Result<SignedPackage, ClientError> {
         let head = rpm.head.to_bytes();
         self.client()
-            .sign_package(&base(), &head, envelopes, &sboms(rpm))
+            .sign_package(&base(), &head, envelopes, &sboms(rpm), None)
     }
 
     /// Asks for `rpm` on two good rebuilds, for another repository.
     pub fn ask_for(&self, repo: &str, rpm: &Rpm) -> Result<SignedPackage, ClientError> {
         let (repo, head) = (repo.parse().unwrap(), rpm.head.to_bytes());
         self.client()
-            .sign_package(&repo, &head, &rebuilds(rpm), &sboms(rpm))
+            .sign_package(&repo, &head, &rebuilds(rpm), &sboms(rpm), None)
     }
 }
 
