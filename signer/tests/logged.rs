@@ -4,7 +4,8 @@
 mod common;
 
 use common::{A, B, Rpm, World, base, log::Log, now, policy_text, rebuilds, sboms, tools};
-use hallmark_signer::client::{ClientError, SignedPackage};
+use hallmark_signer::client::{Client, ClientError, SignedPackage};
+use hallmark_signer::frame;
 use hallmark_signer::index::Index;
 use hallmark_signer::journal::{self, Event, Record};
 use hallmark_signer::keys;
@@ -14,6 +15,7 @@ use repo_model::policy::Reason;
 use repo_model::policy::logged::LogProofs;
 use repo_model::wire::signer::{Base64, Request};
 use repo_model::{FileDigest, Timestamp};
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 /// A signer whose policy does not say that the log may be left out.
@@ -244,6 +246,37 @@ fn decisions_about_the_log_are_made_again_offline() {
         assert!(said.contains(word), "{word}: {said}");
         assert!(!said.contains("was not asked then"), "{said}");
     }
+}
+
+#[test]
+fn a_signer_from_before_there_were_proofs_is_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("old.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    // What its strict reading of requests comes to.
+    let old = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let json = frame::receive(&mut stream).unwrap().unwrap();
+        let mut fields: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert!(fields.as_object_mut().unwrap().remove("log").is_some());
+        let message = "not a request: unknown field `log`, expected one of `repo`, `head`, \
+                       `envelopes`, `sboms`";
+        let answer = serde_json::json!({"response": "bad-request", "message": message});
+        frame::send(&mut stream, &answer).unwrap();
+    });
+    let rpm = Rpm::probe("probe");
+    let proofs = LogProofs {
+        head: String::new(),
+        places: Vec::new(),
+    };
+    let mut client = Client::connect(&socket).unwrap();
+    let head = rpm.head.to_bytes();
+    let answer = client.sign_package(&base(), &head, &[], &[], Some(proofs));
+    old.join().unwrap();
+    let Err(ClientError::Protocol { what }) = &answer else {
+        panic!("{answer:?}")
+    };
+    assert!(what.contains("update the signer"), "{what}");
 }
 
 #[test]

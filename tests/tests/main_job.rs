@@ -105,6 +105,32 @@ fn what_two_rebuilders_made_again_is_published_and_the_rest_is_held_with_its_cau
 }
 
 #[test]
+fn the_signer_found_what_it_judged_by_in_the_log() {
+    require!(BUILDING);
+    let world = STORY.world.watch();
+    let journal = std::fs::read_to_string(world.dir().join("signer-state/journal.jsonl"));
+    let journal = journal.expect("it is kept");
+    let events = journal.lines().map(|line| {
+        let record: serde_json::Value = serde_json::from_str(line).expect("a record");
+        record["event"].clone()
+    });
+    let (mut signed, mut head) = (0, 0);
+    for event in events {
+        match event["kind"].as_str() {
+            Some("checkpoint-signed") => head = event["size"].as_u64().expect("a size"),
+            Some("package-signed") => {
+                let under = event["log_size"].as_u64().expect("under a head");
+                // Two statements, commitments and reveals at least.
+                assert!(under >= 6 && under <= head, "{under} of {head}: {event}");
+                signed += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(signed > 0);
+}
+
+#[test]
 fn anyone_can_make_a_published_package_again_and_let_in_toto_count_the_rebuilders() {
     require!(BUILDING);
     let story = &*STORY;
