@@ -39,6 +39,8 @@ become_systemd() {
   cd "$root"
   pivot_root . mnt
   umount -l /mnt
+  # As systemd does itself where it believes the machine to be its own: what it mounts for a unit must arrive.
+  mount --make-rshared /
   exec env -i container=hallmark-test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     "$systemd" --system --unit=test.target --log-target=kmsg --log-level=warning
 }

@@ -100,3 +100,68 @@ fn prove(
     }
     Ok(Shown { head, places })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::log::LogEntry;
+    use repo_model::log::testkit::signed;
+    use repo_model::log::{Checkpoint, LogKey, SignatureKind, leaf_hash};
+
+    fn entry(n: u32) -> Vec<u8> {
+        format!("entry {n}").into_bytes()
+    }
+
+    fn statement(n: u32) -> FileDigest {
+        FileDigest::of(&n.to_be_bytes())
+    }
+
+    /// A log of 300 entries in `directory`; its head and its key.
+    fn written(directory: &Path) -> (String, VerifierKey) {
+        let key = LogKey::from_seed("log.example", SignatureKind::Log, &[1; 32]).unwrap();
+        let entries = (0..300).map(|n| LogEntry {
+            statement: statement(n),
+            entry: entry(n),
+        });
+        let mut tree = Tiles::open(directory, 0);
+        tree.extend(entries.collect()).unwrap();
+        let root = tree.root().unwrap();
+        tree.write().unwrap();
+        (signed(&key, 300, root).to_string(), key.public())
+    }
+
+    #[test]
+    fn statements_are_shown_in_the_order_of_the_request_under_one_head() {
+        let dir = tempfile::tempdir().unwrap();
+        let (head, key) = written(dir.path());
+        let indexes = HashMap::from([(statement(7), 7), (statement(299), 299)]);
+        let shown = prove(dir.path(), head.clone(), &key, &indexes).unwrap();
+        let proofs = shown.proofs(&[statement(299), statement(1), statement(7)]);
+        assert_eq!(proofs.head, head);
+        let [Some(last), None, Some(seventh)] = proofs.places.as_slice() else {
+            panic!("{proofs:?}")
+        };
+        let Checkpoint { size, root, .. } = open(&head, &key).unwrap();
+        for (place, n) in [(last, 299), (seventh, 7)] {
+            assert_eq!(place.index, u64::from(n));
+            let leaf = leaf_hash(&entry(n));
+            verify_inclusion(place.index, size, leaf, &place.hashes, root).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_damaged_tile_is_our_trouble_and_not_shown_to_the_signer() {
+        let dir = tempfile::tempdir().unwrap();
+        let (head, key) = written(dir.path());
+        let tile = dir.path().join("tile/0/000");
+        let mut bytes = std::fs::read(&tile).unwrap();
+        bytes[32 * 7] ^= 1;
+        std::fs::write(&tile, bytes).unwrap();
+        let indexes = HashMap::from([(statement(7), 7)]);
+        let refused = prove(dir.path(), head, &key, &indexes).unwrap_err();
+        assert!(
+            matches!(refused, LogError::NotProven { index: 7 }),
+            "{refused}"
+        );
+    }
+}
