@@ -97,6 +97,16 @@ pub static FACTORS: &[Factor] = &[
         change: |plan, root| start_with(plan, root, profile::on_other_kernel()),
     },
     Factor {
+        name: "directory-order",
+        title: "order in which directories list their entries",
+        trial: Trial::Varied,
+        change: |plan, _| {
+            profile::reverses().map_err(|error| error.to_string())?;
+            plan.extras.reversed = true;
+            Ok(())
+        },
+    },
+    Factor {
         name: "clock",
         title: "the clock, stopped",
         trial: Trial::HeldStill,
@@ -219,7 +229,7 @@ enum Outcome {
     Failed { exit_code: i32, tail: String },
 }
 
-/// Builds `request.srpm` under every factor. Takes at most as long as seventeen builds (nine when two
+/// Builds `request.srpm` under every factor. Takes at most as long as eighteen builds (ten when two
 /// plain ones are equal); nothing is written to `request.out_dir`.
 pub fn bisect(request: &BuildRequest) -> Result<Bisection, BisectError> {
     let io = |action: String| move |source| BuildError::Io { action, source };
@@ -293,11 +303,16 @@ fn try_factor(
     if let Err(why) = (factor.change)(&mut plan, &series.root.dir) {
         return Ok(Some(why));
     }
-    let changed = match build_once(&plan, series)? {
-        Outcome::Built(built) => *built,
-        Outcome::Failed { exit_code, .. } => {
+    let changed = match build_once(&plan, series) {
+        Ok(Outcome::Built(built)) => *built,
+        Ok(Outcome::Failed { exit_code, .. }) => {
             return Ok(Some(format!("the build fails with status {exit_code}")));
         }
+        // The machine has what it takes, but not for us.
+        Err(BuildError::Sandbox(error @ SandboxError::Tool { .. })) => {
+            return Ok(Some(error.to_string()));
+        }
+        Err(error) => return Err(error.into()),
     };
     match factor.trial {
         Trial::Varied => tally.varied(factor.name, differences(first, &changed)?),

@@ -1,8 +1,8 @@
 //! Building a source package in the sandbox, and recording how: `hallmark buildinfo`.
 
-use crate::buildroot::Root;
+use crate::buildroot::{self, Root};
 use crate::plan::{self, Plan, RootError, SourceError, SourcePackage};
-use crate::sandbox::{self, Cancel, Ended, Job, Limits, SandboxError};
+use crate::sandbox::{self, Cancel, Ended, Extras, Job, Limits, SandboxError};
 use crate::scratch::{self, Scratch};
 use repo_model::buildinfo::{
     self, BuildInfo, Buildroot, Machine, Macros, Output, RpmBuild, Sandbox, Source,
@@ -104,6 +104,15 @@ pub enum BuildError {
         /// The end of it.
         tail: String,
     },
+    /// rpmbuild failed where it could not write into its root, which it could when it was recorded. A
+    /// machine whose kernel mounts overlays tells more.
+    #[error(
+        "rpmbuild ended with status {exit_code} in a root that is read-only; the recorded build could write into its root"
+    )]
+    NarrowRoot {
+        /// Its exit status.
+        exit_code: i32,
+    },
     /// The build ended well but what it left is no set of packages. The package's fault.
     #[error("the build left {what}")]
     Output {
@@ -149,6 +158,8 @@ pub fn record(request: &BuildRequest) -> Result<Recorded, BuildError> {
     let scratch = Scratch::create(&request.work_dir)
         .map_err(io(format!("make a directory below {work_dir}")))?;
     let srpm = scratch.dir().join("in.src.rpm");
+    // The backend is asked who it is while everything else is found out; it answers once.
+    let asked = std::thread::spawn(sandbox::backend_version);
     let (srpm_digest, _) = scratch::copy_readable(&request.srpm, &srpm)
         .map_err(io(format!("copy {}", request.srpm.display())))?;
     let source = plan::read_source(&srpm)?;
@@ -156,9 +167,10 @@ pub fn record(request: &BuildRequest) -> Result<Recorded, BuildError> {
         Some(root) => root.clone(),
         None => Root::host().map_err(RootError::from)?,
     };
+    // What it says is read again for the record.
+    let _ = asked.join();
     let plan = Plan::new(&source, &root.lock.rpm_version);
     refuse_future(&plan)?;
-    let evaluated = plan::evaluate(&plan, &root, &request.work_dir, request.build_uid)?;
 
     fs::create_dir_all(&request.out_dir)
         .map_err(io(format!("make {}", request.out_dir.display())))?;
@@ -170,7 +182,14 @@ pub fn record(request: &BuildRequest) -> Result<Recorded, BuildError> {
         build_uid: request.build_uid,
         cancel: &request.cancel,
     };
-    let executed = execute(&plan, &root, &srpm, &run, &log)?;
+    // What the macros are is for the record alone, so the build does not wait for it.
+    let (evaluated, executed) = std::thread::scope(|scope| {
+        let ask = || plan::evaluate(&plan, &root, &request.work_dir, request.build_uid);
+        let evaluated = scope.spawn(ask);
+        let executed = execute(&plan, &root, &srpm, &run, &log);
+        (evaluated.join(), executed)
+    });
+    let executed = executed?;
     if executed.ended.exit_code != 0 {
         let tail = sandbox::log_tail(&log, QUOTED);
         return Err(BuildError::Failed {
@@ -179,6 +198,9 @@ pub fn record(request: &BuildRequest) -> Result<Recorded, BuildError> {
             tail,
         });
     }
+    let evaluated = evaluated.map_err(|_| RootError::Macros {
+        said: "the thread that asks has stopped".to_owned(),
+    })??;
     let built = collect(&executed.out)?;
     let info = describe(
         &source,
@@ -270,6 +292,10 @@ pub(crate) fn execute(
         command: &plan.command(),
         env: &plan.env,
         identity: &plan.identity,
+        extras: Extras {
+            overlay: plan.extras.overlay && root.kind == buildroot::DNF,
+            ..plan.extras
+        },
         limits: run.limits,
         build_uid: run.build_uid,
         log,
@@ -444,7 +470,7 @@ fn describe(
             locked: root.lock.locked.clone(),
         },
         sandbox: Sandbox {
-            kind: backend.name.to_owned(),
+            kind: sandbox::kind(backend, executed.ended.overlay),
             version: sandbox::backend_version()?,
             network: "none".to_owned(),
             build_path: plan::BUILD_PATH.to_owned(),

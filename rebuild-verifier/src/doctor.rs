@@ -4,9 +4,9 @@
 use crate::buildroot::{self, Root};
 use crate::keys::RebuilderKeys;
 use crate::plan::{MACROS_INSIDE, Plan, SourcePackage};
-use crate::sandbox::{self, Cancel, Job, Limits};
+use crate::sandbox::{self, Cancel, Extras, Job, Limits};
 use crate::scratch::Scratch;
-use crate::{lock, plan};
+use crate::{lock, plan, profile};
 use repo_model::HeaderDigest;
 use repo_model::config::RebuilderConfig;
 use repo_model::nevra::{Evr, Nevra};
@@ -90,7 +90,8 @@ static CHECKS: &[CheckRow] = &[
         remedy: "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
                  kernel.apparmor_restrict_unprivileged_userns=0); let the build user pass through rebuilder.work_dir",
         check: |config| {
-            in_sandbox(config, "id -u").and_then(|said| wanted(said.trim() == "1000", &said))
+            in_sandbox(config, Extras::default(), "id -u")
+                .and_then(|said| wanted(said.trim() == "1000", &said))
         },
     },
     CheckRow {
@@ -100,6 +101,7 @@ static CHECKS: &[CheckRow] = &[
         check: |config| {
             let said = in_sandbox(
                 config,
+                Extras::default(),
                 "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' \\n'",
             )?;
             wanted(said == "lo", &said).map(|_| "only the loopback device".to_owned())
@@ -110,7 +112,11 @@ static CHECKS: &[CheckRow] = &[
         failing: Health::Bad,
         remedy: "allow tmpfs mounts in user namespaces (kernel 4.18 or later)",
         check: |config| {
-            let said = in_sandbox(config, "df -P /builddir | tail -n 1 | cut -d' ' -f1")?;
+            let said = in_sandbox(
+                config,
+                Extras::default(),
+                "df -P /builddir | tail -n 1 | cut -d' ' -f1",
+            )?;
             wanted(said.trim() == "tmpfs", &said)
         },
     },
@@ -144,6 +150,24 @@ static CHECKS: &[CheckRow] = &[
                 false => format!("those in {place}; making one needs root"),
             })
         },
+    },
+    CheckRow {
+        name: "overlay",
+        failing: Health::Weak,
+        remedy: "use Linux 5.11 or later with overlayfs (modprobe overlay); builds in layers cannot write into their root \
+                 until then, which few want to",
+        check: |config| {
+            sandbox::try_overlay(&config.work_dir, config.build_uid)
+                .map(|()| "builds in layers may write into their root".to_owned())
+                .map_err(|error| error.to_string())
+        },
+    },
+    CheckRow {
+        name: "directory order",
+        failing: Health::Weak,
+        remedy: "install disorderfs, load FUSE (modprobe fuse) and let everybody open /dev/fuse; the profile \
+                 `reversed-directories` and the factor `directory-order` need it, nothing else",
+        check: reverses_directories,
     },
     CheckRow {
         name: "control groups",
@@ -209,6 +233,17 @@ pub fn examine(config: &RebuilderConfig) -> Vec<Finding> {
         .collect()
 }
 
+/// Whether builds here can be shown directories in reverse; tried once for real.
+pub fn reverses_directories(config: &RebuilderConfig) -> Result<String, String> {
+    profile::reverses().map_err(|error| error.to_string())?;
+    let reversed = Extras {
+        reversed: true,
+        ..Extras::default()
+    };
+    let said = in_sandbox(config, reversed, "df -P . | tail -n 1 | cut -d' ' -f1")?;
+    wanted(said.trim() == "disorderfs", &said).map(|_| "disorderfs reverses it".to_owned())
+}
+
 /// Whether rebuilds are possible.
 pub fn is_usable(findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.health != Health::Bad)
@@ -252,7 +287,7 @@ fn some_plan() -> Result<Plan, lock::LockError> {
 }
 
 /// Runs a shell line as a build would run, and returns what it prints.
-fn in_sandbox(config: &RebuilderConfig, line: &str) -> Result<String, String> {
+fn in_sandbox(config: &RebuilderConfig, extras: Extras, line: &str) -> Result<String, String> {
     let text = |error: std::io::Error| format!("{}: {error}", config.work_dir.display());
     let plan = some_plan().map_err(|error| error.to_string())?;
     let scratch = Scratch::create(&config.work_dir).map_err(text)?;
@@ -268,6 +303,7 @@ fn in_sandbox(config: &RebuilderConfig, line: &str) -> Result<String, String> {
         command: &["sh", "-c", line].map(str::to_owned),
         env: &plan.env,
         identity: &plan.identity,
+        extras,
         limits: &Limits {
             build_secs: 20,
             ..Limits::from_config(config)

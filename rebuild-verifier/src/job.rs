@@ -309,8 +309,8 @@ pub(crate) fn rebuild(
         store: &bench.store,
     };
     let mut ready = replay::check(&info, &srpm, &site).map_err(|error| infra(&error))?;
-    ready.plan.before = profile
-        .before(&ready.root.dir)
+    profile
+        .apply(&mut ready.plan, &ready.root.dir)
         .map_err(|error| infra(&error))?;
     tracing::info!(job = job.job, source = %info.source.nevra, "rebuilding {}", info.source.nevra);
     let run = Run {

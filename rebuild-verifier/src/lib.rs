@@ -21,6 +21,7 @@ pub mod job;
 pub mod keys;
 pub mod lock;
 pub mod mock_lock;
+pub mod offer;
 pub mod plan;
 pub mod pledge;
 pub mod profile;

@@ -135,8 +135,17 @@ pub fn host() -> Result<Arc<RootLock>, LockError> {
     {
         return Ok(Arc::clone(lock));
     }
-    let listed = said(database.tool, database.arguments)?;
-    let lock = Arc::new(lock_of(&listed, database.installer, rpm_version()?));
+    // Two questions to two programs, which take their time.
+    let (listed, version) = std::thread::scope(|scope| {
+        let listed = scope.spawn(|| said(database.tool, database.arguments));
+        let version = rpm_version();
+        (listed.join(), version)
+    });
+    let listed = listed.map_err(|_| LockError::Tool {
+        tool: database.tool,
+        why: "the thread that asks has stopped".to_owned(),
+    })??;
+    let lock = Arc::new(lock_of(&listed, database.installer, version?));
     *cache = Some((changed, Arc::clone(&lock)));
     Ok(lock)
 }

@@ -15,7 +15,7 @@ use hallmark_rebuilder::enrol;
 use hallmark_rebuilder::job::Workbench;
 use hallmark_rebuilder::keys::{self, RebuilderKeys};
 use hallmark_rebuilder::mock_lock;
-use hallmark_rebuilder::profile::{self, Profile};
+use hallmark_rebuilder::offer;
 use hallmark_rebuilder::sandbox::{self, Cancel, Limits};
 use hallmark_rebuilder::worker::{self, Idle, Until};
 use repo_model::config::{Config, RebuilderConfig};
@@ -82,7 +82,7 @@ Examples:
     #[command(after_help = "\
 Builds a source package twice, then again and again with one thing changed (host name, user, build path,
 time zone, language, processors, kernel) or held still (clock, hash seeds, addresses, parallel jobs), and
-prints as JSON which file changes under which of them. Runs at low priority; takes up to seventeen builds.
+prints as JSON which file changes under which of them. Runs at low priority; takes up to eighteen builds.
 
 Examples:
   hallmark-rebuilder bisect hello-1.0-1.src.rpm >hello.bisection.json
@@ -369,7 +369,7 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             config.key_file.display()
         )));
     }
-    let profiles = offered_profiles(&config.profiles)?;
+    let profiles = offer::offered(&config).map_err(|error| usage(error.to_string()))?;
     let stop = Cancel::default();
     let idle = Idle::default();
     listen_to_signals(&stop, &idle)?;
@@ -400,30 +400,6 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     worker::run(&bench, until, &idle)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The profiles of the configuration, when this machine can do what they ask for; none: all that it can.
-fn offered_profiles(names: &[String]) -> anyhow::Result<Vec<&'static Profile>> {
-    if names.is_empty() {
-        let can = profile::PROFILES
-            .iter()
-            .filter(|row| row.before(Path::new("/")).is_ok());
-        return Ok(can.collect());
-    }
-    let offer = |name: &String| {
-        let found = profile::profile(name).ok_or_else(|| {
-            let known: Vec<&str> = profile::PROFILES.iter().map(|row| row.name).collect();
-            usage(format!(
-                "rebuilder.profiles has `{name}`; known are {}",
-                known.join(", ")
-            ))
-        })?;
-        found
-            .before(Path::new("/"))
-            .map_err(|error| usage(format!("rebuilder.profiles has `{name}`, but {error}")))?;
-        Ok(found)
-    };
-    names.iter().map(offer).collect()
 }
 
 /// At the first signal a running build is stopped; while only waiting for work, the process ends at

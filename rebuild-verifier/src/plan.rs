@@ -7,7 +7,7 @@
 
 use crate::buildroot::Root;
 use crate::lock::LockError;
-use crate::sandbox::{self, Cancel, HOME_DIR, Job, Limits, OUT_DIR, SandboxError};
+use crate::sandbox::{self, Cancel, Extras, HOME_DIR, Job, Limits, OUT_DIR, SandboxError};
 use crate::scratch::Scratch;
 use repo_model::buildinfo::{Identity, TimeRules};
 use repo_model::rpm::{Head, HeadLimits, HeaderError, Package, tag};
@@ -161,6 +161,8 @@ pub struct Plan {
     pub time: TimeRules,
     /// Programs with their options that start rpmbuild: none, or those of a challenge profile.
     pub before: Vec<String>,
+    /// What the sandbox is asked for; an overlay only counts in a layer.
+    pub extras: Extras,
 }
 
 impl Plan {
@@ -210,6 +212,10 @@ impl Plan {
                 mtime_policy: "clamp".to_owned(),
             },
             before: Vec::new(),
+            extras: Extras {
+                overlay: true,
+                reversed: false,
+            },
         }
     }
 
@@ -327,6 +333,7 @@ fn evaluate_anew(
         command: &command,
         env: &plan.env,
         identity: &plan.identity,
+        extras: Extras::default(),
         limits: &Limits {
             build_secs: 60,
             log_bytes: 1 << 20,

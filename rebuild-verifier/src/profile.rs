@@ -1,9 +1,11 @@
 //! Challenge profiles: what a rebuilder varies on purpose although it must not matter. When two
 //! rebuilders of different profiles agree, the build does not depend on what they vary.
 //!
-//! A profile is programs that start rpmbuild inside the sandbox. What the buildinfo records (host
+//! A profile is programs that start rpmbuild inside the sandbox, or another order of directories. What the buildinfo records (host
 //! name, user, environment, build path, macros) stays as it is, so a replay stays a replay.
 
+use crate::plan::Plan;
+use crate::sandbox;
 use std::path::Path;
 use std::process::Command;
 
@@ -16,6 +18,8 @@ pub struct Profile {
     pub title: &'static str,
     /// Programs with their options, each of which starts the next.
     before: fn() -> Vec<String>,
+    /// Whether directories list their entries in reverse.
+    reversed: bool,
 }
 
 /// All profiles, the plain one first.
@@ -24,21 +28,31 @@ pub static PROFILES: &[Profile] = &[
         name: "plain",
         title: "nothing is varied",
         before: Vec::new,
+        reversed: false,
     },
     Profile {
         name: "one-cpu",
         title: "the build may use one processor only",
         before: on_one_cpu,
+        reversed: false,
     },
     Profile {
         name: "other-kernel",
         title: "the kernel says that its version is 2.6",
         before: on_other_kernel,
+        reversed: false,
     },
     Profile {
         name: "fixed-addresses",
         title: "programs are not loaded at random addresses",
         before: at_fixed_addresses,
+        reversed: false,
+    },
+    Profile {
+        name: "reversed-directories",
+        title: "directories list their entries in reverse",
+        before: Vec::new,
+        reversed: true,
     },
 ];
 
@@ -61,14 +75,42 @@ pub struct MissingTool {
 }
 
 impl Profile {
-    /// What comes before rpmbuild on its command line in the build root `root`.
-    pub fn before(&self, root: &Path) -> Result<Vec<String>, MissingTool> {
-        let before = (self.before)();
-        match before.first() {
-            Some(tool) => installed(root, tool).map(|()| before),
-            None => Ok(before),
+    /// Whether directories list their entries in reverse: what that takes is only known once tried.
+    pub fn is_reversed(&self) -> bool {
+        self.reversed
+    }
+
+    /// Has `plan` build in this way in the build root `root`.
+    pub fn apply(&self, plan: &mut Plan, root: &Path) -> Result<(), MissingTool> {
+        self.can(root)?;
+        plan.before = (self.before)();
+        plan.extras.reversed = self.reversed;
+        Ok(())
+    }
+
+    /// Whether what it needs is installed, in the build root `root` or on this machine.
+    pub fn can(&self, root: &Path) -> Result<(), MissingTool> {
+        if self.reversed {
+            reverses()?;
+        }
+        match (self.before)().first() {
+            Some(tool) => installed(root, tool),
+            None => Ok(()),
         }
     }
+}
+
+/// Whether the backend reverses directories, as far as can be told without doing it.
+pub(crate) fn reverses() -> Result<(), MissingTool> {
+    if sandbox::chosen_backend().name != sandbox::REBUILD_BACKENDS[0].name {
+        let tool = format!("disorderfs in backend {}", sandbox::chosen_backend().name);
+        return Err(MissingTool { tool });
+    }
+    if !Path::new("/dev/fuse").exists() {
+        let tool = "FUSE (/dev/fuse)".to_owned();
+        return Err(MissingTool { tool });
+    }
+    installed(Path::new("/"), "disorderfs")
 }
 
 /// Whether the build root has this program.
@@ -137,12 +179,8 @@ mod tests {
         let names: BTreeSet<_> = PROFILES.iter().map(|profile| profile.name).collect();
         assert_eq!(names.len(), PROFILES.len());
         for row in PROFILES {
-            assert_eq!(
-                (row.before)().is_empty(),
-                row.name == plain().name,
-                "{}",
-                row.name
-            );
+            let varies = !(row.before)().is_empty() || row.reversed;
+            assert_eq!(varies, row.name != plain().name, "{}", row.name);
             assert!(profile(row.name).is_some_and(|found| found.title == row.title));
         }
         assert!(profile("none").is_none());

@@ -123,7 +123,8 @@ pub fn check(info: &BuildInfo, srpm: &Path, site: &Site<'_>) -> Result<Ready, Re
             site.store.layer_of(&info.buildroot)?
         }
     };
-    let plan = Plan::new(&source, &root.lock.rpm_version);
+    let mut plan = Plan::new(&source, &root.lock.rpm_version);
+    plan.extras.overlay = sandbox::of_kind(&info.sandbox.kind).1;
     same_plan(info, &plan)?;
     same(
         "rpm version",
@@ -214,7 +215,7 @@ fn same_plan(info: &BuildInfo, plan: &Plan) -> Result<(), ReplayError> {
     }
     same(
         "kind of sandbox",
-        &info.sandbox.kind,
+        sandbox::of_kind(&info.sandbox.kind).0,
         sandbox::chosen_backend().name,
     )?;
     same("network", &info.sandbox.network, "none")?;
@@ -273,7 +274,8 @@ pub struct Rebuilt {
 
 /// Carries out what [`check`] gave, on the same `srpm`, which must lie in the run's scratch space.
 ///
-/// A failing rpmbuild is a result, and so is one that leaves no usable packages.
+/// A failing rpmbuild is a result, and so is one that leaves no usable packages; but not one that fails
+/// in a root that is read-only here and was not when the build was recorded.
 pub fn replay(
     ready: &Ready,
     srpm: &Path,
@@ -283,6 +285,11 @@ pub fn replay(
     build::refuse_future(&ready.plan)?;
     let executed = build::execute(&ready.plan, &ready.root, srpm, run, log)?;
     let exit_code = executed.ended.exit_code;
+    let narrow =
+        ready.plan.extras.overlay && ready.root.kind == buildroot::DNF && !executed.ended.overlay;
+    if exit_code != 0 && narrow {
+        return Err(BuildError::NarrowRoot { exit_code });
+    }
     let (packages, failure) = if exit_code == 0 {
         match build::collect(&executed.out) {
             Ok(packages) => (packages, None),

@@ -183,14 +183,13 @@ pub fn check(request: &CheckRequest) -> Result<Verified, CheckError> {
         store: &request.store,
     };
     let mut ready = replay::check(&info, &srpm, &site)?;
-    ready.plan.before =
-        request
-            .profile
-            .before(&ready.root.dir)
-            .map_err(|source| CheckError::Profile {
-                profile: request.profile.name,
-                source,
-            })?;
+    request
+        .profile
+        .apply(&mut ready.plan, &ready.root.dir)
+        .map_err(|source| CheckError::Profile {
+            profile: request.profile.name,
+            source,
+        })?;
     let run = Run {
         scratch: &scratch,
         limits: &request.limits,

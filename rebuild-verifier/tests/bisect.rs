@@ -36,7 +36,8 @@ fn every_file_is_told_by_the_factors_that_change_it() {
                    perl -e '%h = map { $_ => 1 } 1..40; print \"$_\\n\" for keys %%h' >hash\n\
                    echo '#include <stdio.h>' >/tmp/p.c; echo 'int main(void) { printf(\"%%p\", (void *)main); return 0; }' >>/tmp/p.c\n\
                    gcc -o /tmp/p /tmp/p.c && /tmp/p >place\n\
-                   cat /proc/sys/kernel/random/uuid >random; date +%%s%%N >clock; echo same >same";
+                   cat /proc/sys/kernel/random/uuid >random; date +%%s%%N >clock; echo same >same\n\
+                   mkdir d; touch d/a d/b d/c; ls -U d >listed; rm -r d";
     let report = report(&lab, "factors", install);
     assert!(!report.repeatable);
     let no: Vec<&str> = Vec::new();
@@ -61,6 +62,14 @@ fn every_file_is_told_by_the_factors_that_change_it() {
     };
     if tried("cpu-count") {
         assert_eq!(of(&report, "/cpus"), (false, vec!["cpu-count"], no.clone()));
+    }
+    if tried("directory-order") {
+        assert_eq!(
+            of(&report, "/listed"),
+            (false, vec!["directory-order"], no.clone())
+        );
+    } else {
+        eprintln!("SKIPPED the factor directory-order: no disorderfs, or nobody may mount FUSE");
     }
     assert_eq!(of(&report, "/hash"), (true, no.clone(), vec!["hash-seed"]));
     assert_eq!(of(&report, "/place"), (true, no.clone(), vec!["addresses"]));

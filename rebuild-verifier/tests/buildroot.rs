@@ -130,28 +130,84 @@ fn a_package_built_in_a_layer_comes_out_the_same_in_the_layer_that_another_machi
         "rpm's database is deterministic"
     );
     assert_ne!(other.dir, root.dir);
-    let scratch = Scratch::create(&lab.path("work")).unwrap();
-    let inside = scratch.dir().join("in.src.rpm");
-    copy_readable(&srpm, &inside).unwrap();
     let site = Site {
         work_dir: &lab.path("work"),
         build_uid: 65_534,
         store: &elsewhere,
     };
-    let ready = replay::check(info, &srpm, &site).unwrap();
+    let rebuilt = replayed(&lab, info, &srpm, &site);
+    assert_eq!(rebuilt.packages.len(), 1, "{:?}", rebuilt.failure);
+    assert_eq!(rebuilt.packages[0].file, info.outputs[0].file_sha256);
+
+    writes(&lab, &root, &site);
+    refusals(&lab, info, &srpm, &site);
+    published(&lab, &recorded, &srpm, &elsewhere);
+}
+
+/// Writes into its root, and packages what it wrote.
+const WRITER: &str = "\
+Name: writer
+Version: 1.0
+Release: 1
+Summary: Writes into its root
+License: Apache-2.0
+BuildArch: noarch
+%description
+Writes into its root.
+%prep
+%build
+echo made >/usr/share/writer-made
+%install
+install -D -m 0644 /usr/share/writer-made %{buildroot}/usr/share/writer/made
+%files
+/usr/share/writer
+%changelog
+* Fri Jan 10 2025 Tester <t@example.invalid> - 1
+- First
+";
+
+/// A build may write into its root where overlays are, its replay as well; where the record says that it
+/// could not, the replay cannot.
+fn writes(lab: &Lab, root: &Root, site: &Site<'_>) {
+    let overlay = hallmark_rebuilder::sandbox::try_overlay(site.work_dir, site.build_uid).is_ok();
+    let srpm = lab.srpm("writer", WRITER);
+    let mut request = lab.request(&srpm, "written");
+    request.root = Some(root.clone());
+    let recorded = build::record(&request);
+    if !overlay {
+        let error = recorded.unwrap_err();
+        assert!(matches!(error, build::BuildError::Failed { .. }), "{error}");
+        return;
+    }
+    let info = recorded.unwrap().info;
+    assert_eq!(info.sandbox.kind, "bwrap+overlay");
+    assert!(!root.dir.join("usr/share/writer-made").exists());
+    let again = replayed(lab, &info, &srpm, site);
+    assert_eq!(again.packages[0].file, info.outputs[0].file_sha256);
+    let mut narrower = info.clone();
+    "bwrap".clone_into(&mut narrower.sandbox.kind);
+    let again = replayed(lab, &narrower, &srpm, site);
+    assert!(again.exit_code != 0 && again.packages.is_empty());
+}
+
+fn replayed(
+    lab: &Lab,
+    info: &repo_model::buildinfo::BuildInfo,
+    srpm: &Path,
+    site: &Site<'_>,
+) -> replay::Rebuilt {
+    let scratch = Scratch::create(&lab.path("work")).unwrap();
+    let inside = scratch.dir().join("in.src.rpm");
+    copy_readable(srpm, &inside).unwrap();
+    let ready = replay::check(info, srpm, site).unwrap();
     let (limits, cancel) = (lab.limits(), Cancel::default());
     let run = Run {
         scratch: &scratch,
         limits: &limits,
-        build_uid: 65_534,
+        build_uid: site.build_uid,
         cancel: &cancel,
     };
-    let rebuilt = replay::replay(&ready, &inside, &run, &scratch.dir().join("log")).unwrap();
-    assert_eq!(rebuilt.packages.len(), 1, "{:?}", rebuilt.failure);
-    assert_eq!(rebuilt.packages[0].file, info.outputs[0].file_sha256);
-
-    refusals(&lab, info, &srpm, &site);
-    published(&lab, &recorded, &srpm, &elsewhere);
+    replay::replay(&ready, &inside, &run, &scratch.dir().join("log")).unwrap()
 }
 
 /// What is another root is refused before anything is built.

@@ -197,7 +197,7 @@ pub struct LockedPackage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sandbox {
-    /// `bwrap`.
+    /// `bwrap` or `exec`; `bwrap+overlay` when the build could write into its root.
     pub kind: String,
     /// Its version.
     pub version: String,

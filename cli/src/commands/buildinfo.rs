@@ -121,7 +121,7 @@ fn build_failure(error: BuildError) -> Failure {
         BuildError::Failed { .. } => {
             Some("is every BuildRequires installed on this machine? the sandbox sees its root")
         }
-        BuildError::Root(_) | BuildError::Sandbox(_) => {
+        BuildError::Root(_) | BuildError::Sandbox(_) | BuildError::NarrowRoot { .. } => {
             Some("`hallmark-rebuilder doctor` tells what this machine lacks")
         }
         BuildError::Source(_)

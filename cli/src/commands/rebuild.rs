@@ -51,7 +51,8 @@ pub struct Args {
     /// The record of their build
     #[arg(long, value_name = "FILE", requires = "srpm")]
     buildinfo: Option<PathBuf>,
-    /// Vary something on purpose that must not matter: plain, one-cpu, other-kernel, fixed-addresses
+    /// Vary something on purpose that must not matter: plain, one-cpu, other-kernel, fixed-addresses,
+    /// reversed-directories
     #[arg(long, value_name = "NAME", default_value = "plain")]
     profile: String,
     /// Keep the build log here

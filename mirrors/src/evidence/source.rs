@@ -4,6 +4,7 @@
 use crate::http::encoded;
 use repo_model::bundle;
 use repo_model::log::Tile;
+use repo_model::wire::evidence;
 use repo_model::wire::status::BuildStatus;
 use repo_model::{FileDigest, HeaderDigest, Nevra};
 use std::io::{Cursor, Read};

@@ -111,6 +111,7 @@ impl Comparer {
             command: &words.map(str::to_owned),
             env: &BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
             identity: &plan::identity(),
+            extras: sandbox::Extras::default(),
             limits: &LIMITS,
             build_uid: self.build_uid,
             log: &log,

@@ -69,6 +69,7 @@ impl Comparer {
             command: &["sh", "-c", LINE, &MAX_REPORT.to_string()].map(str::to_owned),
             env: &BTreeMap::from(env.map(|(name, value)| (name.to_owned(), value.to_owned()))),
             identity: &plan::identity(),
+            extras: sandbox::Extras::default(),
             limits: &LIMITS,
             build_uid: self.build_uid,
             log: &log,

@@ -5,11 +5,13 @@
 
 use super::cgroup::JobCgroup;
 use super::process::{self, Watch};
+use super::stage::{self, Stage};
 use super::{Ended, HOME_DIR, Job, OUT_DIR, RebuildBackend, SandboxError, export, log, root};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The row of this backend.
 pub const BACKEND: RebuildBackend = RebuildBackend {
@@ -96,7 +98,41 @@ fn version(_: &[String]) -> Result<String, SandboxError> {
 }
 
 fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
-    let arguments = arguments(job, tool()?)?;
+    // The kernel's answer does not change, so it is asked once.
+    static REFUSED: AtomicBool = AtomicBool::new(false);
+    if job.extras.overlay && job.root != Path::new("/") && !REFUSED.load(Ordering::Relaxed) {
+        match attempt(job, true)? {
+            End::Itself(ended) => return Ok(ended),
+            End::NoOverlay => {
+                REFUSED.store(true, Ordering::Relaxed);
+                tracing::info!("this kernel mounts no overlay for us: build roots are read-only");
+            }
+        }
+    }
+    match attempt(job, false)? {
+        End::Itself(ended) => Ok(ended),
+        End::NoOverlay => Err(SandboxError::Setup {
+            said: "an overlay that nobody asked for was refused".to_owned(),
+        }),
+    }
+}
+
+/// How a start of bubblewrap ended.
+enum End {
+    /// The command ran to its end.
+    Itself(Ended),
+    /// Nothing ran: the kernel refused the overlay.
+    NoOverlay,
+}
+
+fn attempt(job: &Job<'_>, overlay: bool) -> Result<End, SandboxError> {
+    let stage = (overlay || job.extras.reversed)
+        .then(|| {
+            let layer = overlay.then_some(job.root);
+            Stage::create(job.dir, layer, job.extras.reversed, job.limits.disk_bytes)
+        })
+        .transpose()?;
+    let arguments = arguments(job, tool()?, stage.as_ref())?;
     let group = JobCgroup::create(job.limits);
     let status = job.dir.join("bwrap.status");
     let exported = job.dir.join("bwrap.export");
@@ -108,26 +144,14 @@ fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
     command
         .args(group.iter().flat_map(JobCgroup::joins))
         .arg("--");
-    command.args(["setpriv", "--pdeathsig", "KILL"]);
-    if super::is_root() {
-        let uid = job.build_uid.to_string();
-        command.args([
-            "--reuid",
-            &uid,
-            "--regid",
-            &uid,
-            "--clear-groups",
-            "--bounding-set",
-            "-all",
-        ]);
-        command.args(["--inh-caps", "-all", "--no-new-privs"]);
-    }
+    command.arg("setpriv").args(as_build_user(job.build_uid));
     command
         .arg("prlimit")
         .args(["--core=0", &format!("--fsize={}", job.limits.disk_bytes)]);
     if group.is_none() {
         command.arg(format!("--nproc={}", job.limits.max_processes));
     }
+    command.args(stage.iter().flat_map(Stage::words));
     command
         .arg("bwrap")
         .args(arguments)
@@ -139,24 +163,48 @@ fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
         limits: job.limits,
         cancel: job.cancel,
     };
-    let ended = process::supervise(command, watch);
+    let ended = process::supervise(command, watch)?;
     let limits = if group.is_some() { "cgroup" } else { "weak" };
-    let exit_code = judge(job, ended.map(|_| ()), group.as_ref(), &status)?;
+    let exit_code = match judge(job, group.as_ref(), &status) {
+        // Nothing ran; was it for want of what was to be mounted before?
+        Err(SandboxError::Setup { said }) => match ended.code() {
+            Some(stage::NO_OVERLAY) if overlay => return Ok(End::NoOverlay),
+            Some(stage::NO_ORDER) if job.extras.reversed => {
+                return Err(SandboxError::Tool {
+                    tool: "disorderfs",
+                    why: said,
+                });
+            }
+            _ => return Err(SandboxError::Setup { said }),
+        },
+        judged => judged?,
+    };
     if exit_code == 0 {
         export::unpack(&exported, job.out)?;
     }
     let _ = fs::remove_file(&exported);
-    Ok(Ended { exit_code, limits })
+    Ok(End::Itself(Ended {
+        exit_code,
+        limits,
+        overlay,
+    }))
+}
+
+/// Options of `setpriv` that let a command end with us, and make it the build user for good when we are
+/// root.
+pub fn as_build_user(build_uid: u32) -> Vec<String> {
+    let mut options = ["--pdeathsig", "KILL"].map(str::to_owned).to_vec();
+    if super::is_root() {
+        let uid = build_uid.to_string();
+        options.extend(["--reuid", &uid, "--regid", &uid].map(str::to_owned));
+        options.extend(["--clear-groups", "--bounding-set", "-all"].map(str::to_owned));
+        options.extend(["--inh-caps", "-all", "--no-new-privs"].map(str::to_owned));
+    }
+    options
 }
 
 /// Tells an end by itself from an end by a limit.
-fn judge(
-    job: &Job<'_>,
-    ended: Result<(), SandboxError>,
-    group: Option<&JobCgroup>,
-    status: &Path,
-) -> Result<i32, SandboxError> {
-    ended?;
+fn judge(job: &Job<'_>, group: Option<&JobCgroup>, status: &Path) -> Result<i32, SandboxError> {
     let limits = job.limits;
     // Whatever the build made of it: something in it was killed, so it is not the build it should be.
     if group.is_some_and(JobCgroup::out_of_memory) {
@@ -217,7 +265,11 @@ fn last_lines(said: &str) -> String {
     }
 }
 
-fn arguments(job: &Job<'_>, tool: &Tool) -> Result<Vec<String>, SandboxError> {
+fn arguments(
+    job: &Job<'_>,
+    tool: &Tool,
+    stage: Option<&Stage>,
+) -> Result<Vec<String>, SandboxError> {
     let identity = job.identity;
     let [uid, gid] = [identity.uid, identity.gid].map(|number| number.to_string());
     let disk = job.limits.disk_bytes.to_string();
@@ -240,7 +292,11 @@ fn arguments(job: &Job<'_>, tool: &Tool) -> Result<Vec<String>, SandboxError> {
         "--gid",
         &gid,
     ]);
-    list.extend(root::mounts(job.root, job.dir, identity)?);
+    let overlay = stage.and_then(Stage::root);
+    list.extend(match &overlay {
+        Some(merged) => root::overlaid(merged, job.dir, identity)?,
+        None => root::mounts(job.root, job.dir, identity)?,
+    });
     let mut add = |words: &[&str]| list.extend(words.iter().map(|word| (*word).to_owned()));
     add(&["--proc", "/proc", "--dev", "/dev"]);
     for dir in ["/tmp", "/var/tmp"] {
@@ -249,11 +305,17 @@ fn arguments(job: &Job<'_>, tool: &Tool) -> Result<Vec<String>, SandboxError> {
     for dir in ["/run", "/root", "/home"] {
         add(&["--size", &small, "--tmpfs", dir]);
     }
-    add(&["--size", &disk, "--tmpfs", HOME_DIR]);
+    match stage.and_then(Stage::home) {
+        Some(home) => add(&["--bind", &home.to_string_lossy(), HOME_DIR]),
+        None => add(&["--size", &disk, "--tmpfs", HOME_DIR]),
+    }
     for (path, inside) in job.inputs {
         add(&["--ro-bind", &path.to_string_lossy(), inside]);
     }
-    add(&["--size", &disk, "--tmpfs", OUT_DIR, "--remount-ro", "/"]);
+    add(&["--size", &disk, "--tmpfs", OUT_DIR]);
+    if overlay.is_none() {
+        add(&["--remount-ro", "/"]);
+    }
     add(&["--clearenv"]);
     for (name, value) in job.env {
         add(&["--setenv", name, value]);

@@ -1,16 +1,20 @@
 //! One control group for each job: memory, processes, and a sure way to find every process.
 //!
 //! Version 2 when its controllers are there, version 1 otherwise, nothing when neither is ours to
-//! write: then rlimits are all there is, and the statement says `weak`.
+//! write: then rlimits are all there is, and the statement says `weak`. Of version 2 the topmost group
+//! will do, or the one that this process was started in, when it has been delegated to our user.
 
 use super::Limits;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Groups are named `hallmark-<pid of the rebuilder>-<number>`.
 const PREFIX: &str = "hallmark-";
+/// Where this process goes when its own group is to have groups below it.
+const ASIDE: &str = "hallmark";
 /// A killed process is gone from its group after this many short waits, or never.
 const WAITS: u32 = 200;
 const WAIT: Duration = Duration::from_millis(5);
@@ -38,7 +42,7 @@ impl JobCgroup {
         let name = format!("{PREFIX}{}-{number}", std::process::id());
         let (version, parents) = parents()?;
         let mut group = Self {
-            version,
+            version: *version,
             dirs: Vec::new(),
         };
         for parent in parents {
@@ -148,8 +152,14 @@ pub fn sweep() {
     }
 }
 
-/// Directories under which groups can be made: one for version 2; memory and pids for version 1.
-fn parents() -> Option<(Version, Vec<PathBuf>)> {
+/// Directories under which groups can be made: one for version 2; memory and pids for version 1. Found
+/// out once, as it may take moving this process.
+fn parents() -> Option<&'static (Version, Vec<PathBuf>)> {
+    static FOUND: OnceLock<Option<(Version, Vec<PathBuf>)>> = OnceLock::new();
+    FOUND.get_or_init(find_parents).as_ref()
+}
+
+fn find_parents() -> Option<(Version, Vec<PathBuf>)> {
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
     let mut memory = None;
     let mut pids = None;
@@ -160,8 +170,12 @@ fn parents() -> Option<(Version, Vec<PathBuf>)> {
             continue;
         };
         let at = PathBuf::from(at);
-        if kind == "cgroup2" && delegates(&at) {
-            return Some((Version::Two, vec![at]));
+        if kind == "cgroup2" {
+            let mut places = vec![at.clone()];
+            places.extend(own_group(&at).filter(|own| *own != at));
+            if let Some(place) = places.into_iter().find(|place| delegates(place)) {
+                return Some((Version::Two, vec![place]));
+            }
         }
         if kind == "cgroup" {
             let has = |controller| options.split(',').any(|option| option == controller);
@@ -176,7 +190,21 @@ fn parents() -> Option<(Version, Vec<PathBuf>)> {
     Some((Version::One, vec![memory?, pids?]))
 }
 
-/// Whether groups below `dir` get memory and process limits, after asking for them.
+/// The group of version 2 that this process is in, below the mount `at`.
+fn own_group(at: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    Some(if path.is_empty() {
+        at.to_owned()
+    } else {
+        at.join(path)
+    })
+}
+
+/// Whether we can make groups below `dir` that get memory and process limits, after asking for them.
+///
+/// A group with processes in it cannot have such groups below, unless it is the topmost of all. When
+/// the processes in it are this one, it moves aside: that is how a service manager delegates.
 fn delegates(dir: &Path) -> bool {
     let has = |file: &str| {
         let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
@@ -184,11 +212,29 @@ fn delegates(dir: &Path) -> bool {
             .iter()
             .all(|wanted| text.split_whitespace().any(|found| found == *wanted))
     };
-    if !has("cgroup.controllers") {
+    let ask = || fs::write(dir.join("cgroup.subtree_control"), "+memory +pids");
+    let probe = dir.join(format!("{PREFIX}{}-probe", std::process::id()));
+    if !has("cgroup.controllers") || fs::create_dir(&probe).is_err() {
         return false;
     }
-    let _ = fs::write(dir.join("cgroup.subtree_control"), "+memory +pids");
-    has("cgroup.subtree_control")
+    let _ = fs::remove_dir(&probe);
+    if ask().is_ok() && has("cgroup.subtree_control") {
+        return true;
+    }
+    let aside = dir.join(ASIDE);
+    let us = std::process::id().to_string();
+    let _ = fs::create_dir(&aside);
+    if fs::write(aside.join("cgroup.procs"), &us).is_err() {
+        let _ = fs::remove_dir(&aside);
+        return false;
+    }
+    if ask().is_ok() && has("cgroup.subtree_control") {
+        return true;
+    }
+    // Others are in it as well; back to them.
+    let _ = fs::write(dir.join("cgroup.procs"), us);
+    let _ = fs::remove_dir(&aside);
+    false
 }
 
 #[cfg(test)]

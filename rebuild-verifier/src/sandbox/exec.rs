@@ -100,6 +100,12 @@ fn command(program: &[String]) -> Result<Command, SandboxError> {
 }
 
 fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
+    if job.extras.reversed {
+        return Err(SandboxError::Tool {
+            tool: "exec",
+            why: "the order of directories cannot be asked for".to_owned(),
+        });
+    }
     let mut program = command(job.backend_command)?;
     let description = ExecJob {
         schema: "hallmark-exec-job/1",
@@ -159,10 +165,12 @@ fn result(path: &Path) -> Result<Ended, SandboxError> {
         Some(ExecResult { exit_code, limits }) if limits == "cgroup" => Ok(Ended {
             exit_code,
             limits: "cgroup",
+            overlay: false,
         }),
         Some(ExecResult { exit_code, limits }) if limits == "weak" => Ok(Ended {
             exit_code,
             limits: "weak",
+            overlay: false,
         }),
         _ => Err(unusable),
     }

@@ -52,6 +52,12 @@ impl LogKeeper {
     /// Takes the next bytes of the log.
     pub fn keep(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
+            // Of what comes at once only the end can stay: the rest would be written over in this call.
+            if self.seen >= self.head_limit {
+                let over = (bytes.len() as u64).saturating_sub(self.tail_limit);
+                self.seen += over;
+                bytes = &bytes[usize::try_from(over).unwrap_or(0)..];
+            }
             let (at, room) = if self.seen < self.head_limit {
                 (self.seen, self.head_limit - self.seen)
             } else {
@@ -130,6 +136,13 @@ mod tests {
         let (text, seen) = kept(8, &[b"abcd", b"efghij", b"klmnopq"]);
         assert_eq!(text, "abcd\n[... 9 bytes of the log left out ...]\nnopq");
         assert_eq!(seen, 17);
+        // All at once, and in pieces larger than the tail.
+        for pieces in [
+            &[&b"abcdefghijklmnopq"[..]][..],
+            &[b"ab", b"cdefghijkl", b"mnopq"],
+        ] {
+            assert_eq!(kept(8, pieces), (text.clone(), 17));
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod export;
 mod log;
 mod process;
 mod root;
+mod stage;
 
 pub use cgroup::sweep as sweep_cgroups;
 pub use log::{LogKeeper, tail as log_tail};
@@ -18,6 +19,7 @@ pub use process::Cancel;
 pub(crate) use process::{Watch, supervise};
 pub use root::is_visible;
 pub(crate) use root::make_passable_dir;
+pub use stage::try_overlay;
 
 use repo_model::buildinfo::Identity;
 use repo_model::config::RebuilderConfig;
@@ -59,6 +61,17 @@ impl Default for Limits {
     }
 }
 
+/// What a job asks for beyond what every backend does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extras {
+    /// The command may write into its root, which must be a layer: into an overlay that ends with it.
+    /// Where the kernel refuses that the root is read-only, and [`Ended::overlay`] says so.
+    pub overlay: bool,
+    /// Directories below [`HOME_DIR`] list their entries in reverse. A backend that cannot do that
+    /// answers [`SandboxError::Tool`].
+    pub reversed: bool,
+}
+
 /// One command to run.
 #[derive(Debug)]
 pub struct Job<'a> {
@@ -80,6 +93,8 @@ pub struct Job<'a> {
     pub env: &'a BTreeMap<String, String>,
     /// Names and numbers that the command can see.
     pub identity: &'a Identity,
+    /// What else it asks for.
+    pub extras: Extras,
     /// What it may use.
     pub limits: &'a Limits,
     /// User that the command runs as on the machine when we are root; ignored otherwise.
@@ -102,6 +117,8 @@ pub struct Ended {
     pub exit_code: i32,
     /// How memory and processes were limited: `cgroup` or `weak` (rlimits only).
     pub limits: &'static str,
+    /// Whether what it wrote into its root went to an overlay; `false`: it could not write there.
+    pub overlay: bool,
 }
 
 /// The command did not run to its end. Never the package's verdict: what to do is in each variant.
@@ -179,6 +196,22 @@ pub struct RebuildBackend {
 
 /// All backends, the default first. One file and one row each.
 pub static REBUILD_BACKENDS: &[RebuildBackend] = &[bwrap::BACKEND, exec::BACKEND];
+
+/// Added to a backend's name in buildinfos of builds that could write into their root.
+const OVERLAY: &str = "+overlay";
+
+/// `sandbox.kind` of a buildinfo: the backend's name, and whether the root was an overlay.
+pub fn kind(backend: &RebuildBackend, overlay: bool) -> String {
+    format!("{}{}", backend.name, if overlay { OVERLAY } else { "" })
+}
+
+/// The two parts of a `sandbox.kind`.
+pub fn of_kind(kind: &str) -> (&str, bool) {
+    match kind.strip_suffix(OVERLAY) {
+        Some(name) => (name, true),
+        None => (kind, false),
+    }
+}
 
 /// The backend of this name.
 pub fn backend(name: &str) -> Option<&'static RebuildBackend> {

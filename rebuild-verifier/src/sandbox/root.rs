@@ -1,4 +1,4 @@
-//! What a build sees as its root: read-only mounts, nothing copied.
+//! What a build sees as its root: read-only mounts, or an overlay above a layer; nothing copied.
 //!
 //! Of the machine's own root (`host`) an allow-list: programs and libraries (`/usr` and what belongs to
 //! it) and those parts of `/etc` that compilers, interpreters and rpm read. Everything else (`/home`,
@@ -77,6 +77,8 @@ static ETC: &[&str] = &[
 ];
 /// Top directories of a root of locked packages, besides those of programs, that are seen.
 static LAYER_DIRS: &[&str] = &["opt", "srv", "var"];
+/// Top directories of an overlay that something else is mounted on.
+static COVERED: &[&str] = &["dev", "home", "proc", "root", "run", "sys", "tmp"];
 
 /// Files of `/etc` that say the same on every machine.
 fn pinned(identity: &Identity) -> [(&'static str, String); 8] {
@@ -153,6 +155,65 @@ pub fn mounts(root: &Path, dir: &Path, identity: &Identity) -> Result<Vec<String
     Ok(arguments)
 }
 
+/// The same for a root of locked packages that is mounted as an overlay at `merged`.
+pub fn overlaid(
+    merged: &Path,
+    dir: &Path,
+    identity: &Identity,
+) -> Result<Vec<String>, SandboxError> {
+    let merged = merged.to_string_lossy();
+    let mut arguments = ["--bind", &merged, "/"].map(str::to_owned).to_vec();
+    pin(&mut arguments, dir, identity)?;
+    arguments.extend(["--dir", "/sys", "--dir", "/mnt"].map(str::to_owned));
+    Ok(arguments)
+}
+
+/// Directories of a layer, relative and not deeper than two, that builds may make entries in when an
+/// overlay lies above it; those that not everybody may read are left as they are.
+pub fn top_dirs(layer: &Path) -> Vec<String> {
+    let open_dirs = |dir: &Path| -> Vec<String> {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let is_open = |entry: &fs::DirEntry| {
+            entry
+                .metadata()
+                .is_ok_and(|found| found.is_dir() && found.permissions().mode() & 0o005 == 0o005)
+        };
+        entries
+            .filter(is_open)
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect()
+    };
+    let mut names = Vec::new();
+    for top in open_dirs(layer) {
+        if COVERED.contains(&top.as_str()) {
+            continue;
+        }
+        let below = open_dirs(&layer.join(&top));
+        names.extend(below.into_iter().map(|name| format!("{top}/{name}")));
+        names.push(top);
+    }
+    // Whatever the layer holds: the pinned files lie there.
+    if !names.iter().any(|name| name == "etc") {
+        names.push("etc".to_owned());
+    }
+    names.sort_unstable();
+    names
+}
+
+/// Paths of the pinned files below the root, relative.
+pub fn pinned_names() -> Vec<String> {
+    let nobody = Identity {
+        hostname: String::new(),
+        uid: 0,
+        gid: 0,
+        user: String::new(),
+        umask: String::new(),
+    };
+    pinned(&nobody)
+        .map(|(name, _)| format!("etc/{name}"))
+        .to_vec()
+}
+
 /// Adds one entry of the root: a link as a link, anything else mounted read-only; what is not there
 /// is left out.
 fn bind(arguments: &mut Vec<String>, root: &Path, name: &str) -> Result<(), SandboxError> {
@@ -207,9 +268,14 @@ fn etc(
             bind(arguments, root, &format!("etc/{name}"))?;
         }
     }
+    pin(arguments, dir, identity)
+}
+
+/// The pinned files of `/etc`, written below `dir`.
+fn pin(arguments: &mut Vec<String>, dir: &Path, identity: &Identity) -> Result<(), SandboxError> {
     let files = dir.join("etc");
     make_passable_dir(&files)?;
-    for (name, text) in pinned {
+    for (name, text) in pinned(identity) {
         let file = files.join(name);
         fs::write(&file, text)
             .and_then(|()| fs::set_permissions(&file, fs::Permissions::from_mode(0o644)))
@@ -237,6 +303,27 @@ pub fn make_passable_dir(dir: &Path) -> Result<(), SandboxError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_layer_only_directories_that_everybody_reads_are_opened_to_builds() {
+        let layer = tempfile::tempdir().unwrap();
+        let make = |name: &str, mode: u32| {
+            let dir = layer.path().join(name);
+            fs::create_dir_all(&dir).unwrap();
+            fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        make("usr/share/doc", 0o755);
+        make("var/lib", 0o755);
+        make("var/private", 0o700);
+        make("proc/1", 0o755);
+        fs::write(layer.path().join("usr/file"), "").unwrap();
+        std::os::unix::fs::symlink("usr/share", layer.path().join("share")).unwrap();
+        assert_eq!(
+            top_dirs(layer.path()),
+            ["etc", "usr", "usr/share", "var", "var/lib"]
+        );
+        assert!(pinned_names().contains(&"etc/passwd".to_owned()));
+    }
 
     #[test]
     fn a_secret_in_a_part_of_the_root_that_builds_see_is_noticed() {
