@@ -99,7 +99,7 @@ fn publish(tx: &Transaction<'_>, n: usize, made: &Made) -> Result<(u64, String),
             made.header.to_hex(),
             file,
             made.bytes.len(),
-            crate::layout::href(&package.nevra),
+            repo_model::manifest::package_path(&package.nevra),
             made.head_bytes,
         ],
     )?;

@@ -36,7 +36,10 @@ fn good_and_bad_results_moves_of_channels_and_decisions_about_rebuilders_are_in_
     let anonymous = world.http.with_token(None);
     world.until("both decisions are in the log", || {
         let said = kinds(&statements(&anonymous));
-        (said.get("rebuilder-decision/v0.1") == Some(&2)).then_some(())
+        match said.get("rebuilder-decision/v0.1") {
+            Some(2) => Ok(()),
+            _ => Err(format!("{said:?}")),
+        }
     });
     let said = statements(&anonymous);
     let found = kinds(&said);
