@@ -48,9 +48,10 @@ fn the_pack_of_a_release_is_the_one_that_the_command_line_makes_and_holds() {
     let shown = String::from_utf8_lossy(&held.stdout).into_owned();
     let said = String::from_utf8_lossy(&held.stderr).into_owned();
     assert_eq!(held.status.code(), Some(0), "{shown}{said}");
-    for name in ["hello-1.0-1", "hello-2.0-1", "greeter-1.0-1", "enemy-1.0-1"] {
-        assert!(shown.contains(name), "no {name} in {shown}");
-    }
+    assert!(
+        shown.contains("the policy holds for 4 of 4 packages"),
+        "{shown}"
+    );
     // What a broken connection leaves is refused.
     std::fs::write(&pack, &sent[..sent.len() / 2]).expect("written");
     assert_eq!(verify(&pack).status.code(), Some(2));
