@@ -7,6 +7,7 @@ use crate::db::{self, DbError};
 use crate::http::{listen, router};
 use crate::measured::Goal;
 use repo_model::config::Config;
+use repo_model::manifest::package_path;
 use repo_model::rpm::testkit::{Field, Rpm};
 use repo_model::rpm::{Head, Package, tag};
 use repo_model::{FileDigest, HeaderDigest};
@@ -99,7 +100,11 @@ fn publish(tx: &Transaction<'_>, n: usize, made: &Made) -> Result<(u64, String),
             made.header.to_hex(),
             file,
             made.bytes.len(),
+<<<<<<< HEAD
             repo_model::manifest::package_path(&package.nevra),
+=======
+            package_path(&package.nevra),
+>>>>>>> h/web9
             made.head_bytes,
         ],
     )?;
