@@ -314,7 +314,7 @@ impl Client {
         &mut self,
         decision: RebuilderDecision,
     ) -> Result<Envelope, ClientError> {
-        self.announced(&Request::AnnounceRebuilder(decision))
+        self.announced(&Request::AnnounceRebuilder(Box::new(decision)))
     }
 
     fn announced(&mut self, request: &Request) -> Result<Envelope, ClientError> {

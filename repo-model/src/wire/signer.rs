@@ -98,7 +98,7 @@ pub enum Request {
     /// Say, for the log, which keys and policy are in force. Answered by [`Response::Announced`].
     AnnounceKeys,
     /// Say, for the log, that a rebuilder was let in or turned away. Answered by [`Response::Announced`].
-    AnnounceRebuilder(RebuilderDecision),
+    AnnounceRebuilder(Box<RebuilderDecision>),
     /// Say that a channel is at a release, for a while: only if it never was at a later one. Answered by
     /// [`Response::FreshnessSigned`].
     SignFreshness(FreshnessRequest),
