@@ -100,11 +100,7 @@ fn publish(tx: &Transaction<'_>, n: usize, made: &Made) -> Result<(u64, String),
             made.header.to_hex(),
             file,
             made.bytes.len(),
-<<<<<<< HEAD
-            repo_model::manifest::package_path(&package.nevra),
-=======
             package_path(&package.nevra),
->>>>>>> h/web9
             made.head_bytes,
         ],
     )?;
