@@ -160,13 +160,6 @@ fn ask_all(kit: &Kit) {
         let (roads, depth) = (roads.clone(), Depth::default());
         kit.ask(move |db| questions::why_here(db, &scope, &wanted, &roads, depth, first));
     });
-    p99("why, through requirements, and nothing is found", |round| {
-        let wanted = Wanted::parse("crate-far", None).unwrap();
-        let mut scope = Kit::scope(2);
-        scope.package = Some(format!("package-{}", FAR - 1 - round));
-        let (roads, depth) = (roads.clone(), Depth::default());
-        kit.ask(move |db| questions::why_here(db, &scope, &wanted, &roads, depth, first));
-    });
     p99("built with", |_| {
         let (scope, range) = (Kit::scope(2), "< 14.2".parse().unwrap());
         kit.ask(move |db| questions::built_with(db, &scope, "gcc", &range, first));
@@ -201,6 +194,13 @@ fn ask_all(kit: &Kit) {
                 .next
                 .map_or_else(Cursor::default, |next| next.parse().unwrap());
         }
+    });
+    p99("why, through requirements, and nothing is found", |round| {
+        let wanted = Wanted::parse("crate-far", None).unwrap();
+        let mut scope = Kit::scope(2);
+        scope.package = Some(format!("package-{}", FAR - 1 - round));
+        let (roads, depth) = (roads.clone(), Depth::default());
+        kit.ask(move |db| questions::why_here(db, &scope, &wanted, &roads, depth, first));
     });
 }
 
