@@ -137,10 +137,8 @@ mod tests {
         assert_eq!(text, "abcd\n[... 9 bytes of the log left out ...]\nnopq");
         assert_eq!(seen, 17);
         // All at once, and in pieces larger than the tail.
-        for pieces in [
-            &[&b"abcdefghijklmnopq"[..]][..],
-            &[b"ab", b"cdefghijkl", b"mnopq"],
-        ] {
+        let others: [&[&[u8]]; 2] = [&[b"abcdefghijklmnopq"], &[b"ab", b"cdefghijkl", b"mnopq"]];
+        for pieces in others {
             assert_eq!(kept(8, pieces), (text.clone(), 17));
         }
     }
