@@ -120,3 +120,4 @@ clean: ## remove what was built
 
 clean-cache: ## remove the client root, fetched sources and checkers from the cache folder
 	@rm -rf --one-file-system '$(HALLMARK_CACHE)'/{forky,forky.*,openssl-target,sources,venv,venv-*,node,node-bench}
+	@scripts/timed.sh 'S3 server' tests/lab/make-venv.sh s3 >/dev/null || echo 'test: no S3 server; the tests that need it are skipped' >&2

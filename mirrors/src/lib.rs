@@ -2,6 +2,7 @@
 //!
 //! * [`reading`]: what any repository's metadata says. Knows no network.
 //! * [`sync`]: copies a repository so that its copy is whole at every moment.
+//! * [`bucket`]: a place in an S3 bucket.
 //! * [`bundle`]: what another machine lacks of a tree, signed, in one file.
 //! * [`evidence`]: what there is about packages, from whoever has it, and packs of it.
 //! * [`export`]: a published tree as plain files, whole at every moment.
@@ -13,6 +14,7 @@
 //!
 //! Who signed what is not judged here: the sync is given a [`sync::Signatures`] that does.
 
+pub mod bucket;
 pub mod bundle;
 pub mod compare;
 pub mod evidence;

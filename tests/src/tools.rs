@@ -12,6 +12,8 @@ pub enum Need {
     InClientRoot(&'static str),
     /// A real browser and what drives it (see `tests/lab/make-browser.sh`).
     Browser,
+    /// A server that speaks S3 (see `tests/lab/make-venv.sh`).
+    S3Server,
     /// Root rights: install roots are entered by chroot.
     Root,
 }
@@ -31,6 +33,11 @@ pub fn client_root() -> PathBuf {
 /// Where Playwright and axe-core are: `$HALLMARK_CACHE/browser`, or below `/var/cache/hallmark`.
 pub fn browser_tools() -> PathBuf {
     cache().join("browser")
+}
+
+/// moto's server, which speaks S3: `$HALLMARK_CACHE/venv-s3`, or below `/var/cache/hallmark`.
+pub fn s3_server() -> PathBuf {
+    cache().join("venv-s3/bin/moto_server")
 }
 
 fn cache() -> PathBuf {
@@ -74,6 +81,13 @@ impl Need {
                         format!("{shown} has no Playwright (tests/lab/make-browser.sh makes it)")
                     })
                 }
+            }
+            Self::S3Server => {
+                let program = s3_server();
+                (!program.is_file()).then(|| {
+                    let shown = program.display();
+                    format!("{shown} is not there (tests/lab/make-venv.sh s3 makes it)")
+                })
             }
             Self::Root => {
                 (!rustix::process::geteuid().is_root()).then(|| "root rights are needed".to_owned())

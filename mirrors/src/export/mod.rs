@@ -283,6 +283,7 @@ fn row(entry: &Entry, old: Option<&Row>, now: Timestamp) -> Result<Row, ExportEr
                 sha256: FileDigest::of(bytes),
                 claim: None,
                 modified_ns: now.unix_secs().saturating_mul(1_000_000_000),
+                etag: None,
                 dropped_at: None,
             };
             let same = old.filter(|old| old.sha256 == fresh.sha256);

@@ -1,7 +1,6 @@
 //! The end of a round: staged metadata, the switch, what is written down, and what is removed.
 
 use super::claim::Claim;
-use super::peer::Problem;
 use super::plan::{Item, Packages};
 use super::pointer::{Pointer, with_causes};
 use super::request::{Request, Watch};
@@ -15,9 +14,6 @@ use crate::reading::REPOMD;
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-
-/// Largest `repomd.xml.key`.
-const KEY_MAX_BYTES: u64 = 1 << 20;
 
 impl Job<'_> {
     /// Puts everything together, switches, and remembers it.
@@ -39,9 +35,9 @@ impl Job<'_> {
             rows = stage.take_rewritten(&rewritten).map_err(fail())?;
         } else {
             files.extend(metadata.iter().filter_map(|(item, got)| here(item, got)));
-            let key = self.key();
+            let beside = self.beside(pointer);
             let taken = files.iter().map(|file| (&*file.path, &file.row));
-            stage.take(pointer, key.as_deref(), taken).map_err(fail())?;
+            stage.take(pointer, &beside, taken).map_err(fail())?;
         }
         stage
             .carry_over(&site.state, self.request.now)
@@ -58,7 +54,7 @@ impl Job<'_> {
     }
 
     /// Has the metadata written anew for the packages that are here; where it is.
-    fn rewritten(
+    pub(super) fn rewritten(
         &self,
         site: &Site,
         pointer: &Pointer,
@@ -100,29 +96,6 @@ impl Job<'_> {
         Ok(into.join("repodata"))
     }
 
-    /// The key that openSUSE's repositories hold beside `repomd.xml`; served, never used. No signature covers
-    /// it and clients are asked to trust it for good, so it must be one that the caller knows.
-    fn key(&self) -> Option<Vec<u8>> {
-        let signatures = self.verify.repomd()?;
-        self.peers.iter().find_map(|peer| {
-            match peer.read_small(&format!("{REPOMD}.key"), KEY_MAX_BYTES) {
-                Ok(key) if signatures.is_pinned(&key) => Some(key),
-                Ok(_) => {
-                    let label = peer.label();
-                    self.watch.note(&format!(
-                        "{label}: {REPOMD}.key is not one of the given keys, and is left out"
-                    ));
-                    None
-                }
-                Err(Problem::Missing) => None,
-                Err(problem) => {
-                    tracing::debug!("{}: {REPOMD}.key: {problem}", peer.label());
-                    None
-                }
-            }
-        })
-    }
-
     /// Writes down what the copy is now, and removes what nobody needs.
     fn remember(
         &self,
@@ -131,6 +104,21 @@ impl Job<'_> {
         rows: Vec<(Box<str>, Row)>,
         summary: &mut Summary,
     ) -> Result<(), SyncError> {
+        site.state = self.state(site, pointer, rows, summary);
+        drop_strays(site, self.request)?;
+        save(site)?;
+        summary.deleted = delete(site, self.request, self.watch)?;
+        Ok(())
+    }
+
+    /// What the copy is with these files; others that it had count as dropped.
+    pub(super) fn state(
+        &self,
+        site: &mut Site,
+        pointer: &Pointer,
+        rows: Vec<(Box<str>, Row)>,
+        summary: &Summary,
+    ) -> State {
         let mut state = State {
             head: Head {
                 version: 0,
@@ -151,11 +139,7 @@ impl Job<'_> {
             };
             state.files.entry(path).or_insert(Row { dropped_at, ..row });
         }
-        site.state = state;
-        drop_strays(site, self.request)?;
-        save(site)?;
-        summary.deleted = delete(site, self.request, self.watch)?;
-        Ok(())
+        state
     }
 }
 

@@ -28,17 +28,34 @@ pub(super) fn renew(
 ) {
     let target = site.directory.join(FILE);
     let known = fs::read(&target).ok();
-    let is_due = match &known {
+    let Some(json) = newer(known.as_deref(), peers, repomd, changed, now, watch) else {
+        return;
+    };
+    if let Err(error) = put(site, &json) {
+        watch.note(&format!("cannot write {}: {error}", target.display()));
+    }
+}
+
+/// Upstream's statement, when it is time for one and it is another one than is known.
+pub(super) fn newer(
+    known: Option<&[u8]>,
+    peers: &[Peer],
+    repomd: FileDigest,
+    changed: bool,
+    now: Timestamp,
+    watch: &dyn Watch,
+) -> Option<Vec<u8>> {
+    let is_due = match known {
         None => changed,
         Some(json) => changed || read(json).is_none_or(|said| half_over(&said.predicate, now)),
     };
     if !is_due {
-        return;
+        return None;
     }
     let found = peers
         .iter()
         .find_map(|peer| match peer.read_small(FILE, MAX_BYTES) {
-            Ok(json) if read(&json).is_some_and(|said| names(&said, repomd)) => Some(json),
+            Ok(json) if is_about(&json, repomd) => Some(json),
             Ok(_) => {
                 let label = peer.label();
                 watch.note(&format!(
@@ -52,12 +69,7 @@ pub(super) fn renew(
                 None
             }
         });
-    let Some(json) = found.filter(|json| known.as_ref() != Some(json)) else {
-        return;
-    };
-    if let Err(error) = put(site, &json) {
-        watch.note(&format!("cannot write {}: {error}", target.display()));
-    }
+    found.filter(|json| known != Some(json.as_slice()))
 }
 
 /// Reads without believing.
@@ -71,6 +83,11 @@ fn names(said: &Statement<Freshness>, repomd: FileDigest) -> bool {
     said.subject
         .iter()
         .any(|subject| subject.digest.get("sha256") == Some(&hex))
+}
+
+/// Whether a statement says that this `repomd.xml` is current. It is not believed here.
+pub(super) fn is_about(json: &[u8], repomd: FileDigest) -> bool {
+    read(json).is_some_and(|said| names(&said, repomd))
 }
 
 fn half_over(said: &Freshness, now: Timestamp) -> bool {

@@ -10,6 +10,8 @@
 //! What the metadata says is not trusted: places are checked before anything is written (`plan`), sizes
 //! are limits, and slow, endless or circling answers are given up (`http`, `pace`).
 
+mod beside;
+mod bucket;
 pub(crate) mod claim;
 pub(crate) mod fetch;
 mod filter;
@@ -30,13 +32,15 @@ mod survey;
 pub(crate) mod tree;
 pub(crate) mod workers;
 
+pub use bucket::sync_to_bucket;
 pub use filter::Filters;
 pub use request::{
     Action, BoxError, FileReport, FilteredMetadata, Patience, Request, Rewrite, Signatures,
     Unwatched, Upstream, Verify, Watch,
 };
-pub use survey::{Survey, survey};
+pub use survey::{Survey, survey, survey_bucket};
 
+use crate::bucket::BucketError;
 use peer::Peer;
 use pointer::{Pointer, Said};
 use repo_model::FileDigest;
@@ -138,6 +142,9 @@ pub enum SyncError {
         /// Why.
         why: String,
     },
+    /// The bucket that the copy is in: see there.
+    #[error("the copy in the bucket cannot be brought up to date")]
+    Bucket(#[from] BucketError),
     /// A bug: a thread of ours died.
     #[error("a worker died")]
     Worker,
@@ -153,6 +160,7 @@ impl SyncError {
         match self {
             Self::NoMetadata { problems } => problems.iter().all(|problem| problem.is_unreachable),
             Self::Lost { .. } | Self::Restless => true,
+            Self::Bucket(error) => error.is_unreachable(),
             _ => false,
         }
     }

@@ -116,7 +116,7 @@ impl Job<'_> {
         Ok(Ended::Done(Box::new(summary)))
     }
 
-    fn packages(
+    pub(super) fn packages(
         &self,
         site: &Site,
         pointer: &Pointer,
@@ -141,7 +141,7 @@ impl Job<'_> {
         plan::packages(packed, &record.href, &self.request.filters, metadata)
     }
 
-    fn tell_of(&self, packages: &Packages, summary: &mut Summary) {
+    pub(super) fn tell_of(&self, packages: &Packages, summary: &mut Summary) {
         summary.listed = packages.listed;
         summary.weak = packages.weak;
         summary.elsewhere = packages.elsewhere.len() as u64;
@@ -155,7 +155,13 @@ impl Job<'_> {
         }
     }
 
-    fn report(&self, path: &str, action: Action, row: Option<&Row>, problems: &[String]) {
+    pub(super) fn report(
+        &self,
+        path: &str,
+        action: Action,
+        row: Option<&Row>,
+        problems: &[String],
+    ) {
         self.watch.file(&FileReport {
             path,
             action,
@@ -169,7 +175,7 @@ impl Job<'_> {
 
     /// Looks for all files, then fetches what is not there. New ones go to their places at once; what
     /// would replace a served file waits for the switch.
-    fn get(
+    pub(super) fn get(
         &self,
         site: &Site,
         items: &[Item],
@@ -196,16 +202,7 @@ impl Job<'_> {
             .fold(0, u64::saturating_add);
         check_space(site, bytes)?;
         self.watch.expect(bytes);
-        let fetcher = Fetcher {
-            peers: self.peers,
-            store: &site.store,
-            journal: &site.journal,
-            limit: Limit::new(self.request.bytes_per_sec),
-            patience: self.request.patience,
-            unclaimed_max_bytes: self.request.unclaimed_max_bytes,
-            signatures: self.verify.packages(),
-            watch: self.watch,
-        };
+        let fetcher = self.fetcher(site);
         let tally = Tally::new(found.iter());
         let got = each(self.request.workers, items.len(), |number, buffer| {
             self.get_one(
@@ -221,6 +218,19 @@ impl Job<'_> {
         Ok(got)
     }
 
+    pub(super) fn fetcher<'s>(&'s self, site: &'s Site) -> Fetcher<'s> {
+        Fetcher {
+            peers: self.peers,
+            store: &site.store,
+            journal: &site.journal,
+            limit: Limit::new(self.request.bytes_per_sec),
+            patience: self.request.patience,
+            unclaimed_max_bytes: self.request.unclaimed_max_bytes,
+            signatures: self.verify.packages(),
+            watch: self.watch,
+        }
+    }
+
     fn get_one(
         &self,
         site: &Site,
@@ -234,7 +244,10 @@ impl Job<'_> {
             Found::Had(row) => (row.clone(), Action::Had),
             Found::Adopted(row) => (row.clone(), Action::Adopted),
             Found::Object(row) => (row.clone(), Action::Linked),
-            Found::Nothing => return self.fetch_one(site, fetcher, item, buffer, tally),
+            Found::Nothing => {
+                let place = |row: &mut Row| place_now(site, item, row);
+                return self.fetch_one(site, fetcher, item, buffer, tally, &place);
+            }
         };
         let place_last = match action {
             Action::Linked => place_now(site, item, &row)?,
@@ -244,13 +257,15 @@ impl Job<'_> {
         Ok(Got::Here { row, place_last })
     }
 
-    fn fetch_one(
+    /// Fetches a file. `place`: brings it to where it is served; whether that is left for the switch.
+    pub(super) fn fetch_one(
         &self,
         site: &Site,
         fetcher: &Fetcher<'_>,
         item: &Item,
         buffer: &mut Vec<u8>,
         tally: &Tally,
+        place: &dyn Fn(&mut Row) -> Result<bool, SyncError>,
     ) -> Result<Got, SyncError> {
         let fetched = match fetcher.fetch(item, buffer) {
             Ok(fetched) => fetched,
@@ -271,7 +286,7 @@ impl Job<'_> {
                 return Ok(Got::Missing { why });
             }
         };
-        let row = Row::of(&fetched.data, fetched.digest, &item.claim);
+        let mut row = Row::of(&fetched.data, fetched.digest, &item.claim);
         let settle = tally.one_fetched(fetched.came_bytes);
         if settle {
             let directory =
@@ -280,7 +295,7 @@ impl Job<'_> {
                 .settle(&directory)
                 .map_err(SyncError::local(site.directory.clone()))?;
         }
-        let place_last = place_now(site, item, &row)?;
+        let place_last = place(&mut row)?;
         self.watch.file(&FileReport {
             path: &item.path,
             action: Action::Fetched,
@@ -294,7 +309,12 @@ impl Job<'_> {
     }
 
     /// Files are missing: because upstream has published anew, or for good.
-    fn lost(&self, pointer: &Pointer, items: &[Item], got: &[Got]) -> Result<Ended, SyncError> {
+    pub(super) fn lost(
+        &self,
+        pointer: &Pointer,
+        items: &[Item],
+        got: &[Got],
+    ) -> Result<Ended, SyncError> {
         match pointer::ask(
             self.request,
             self.peers,
@@ -326,7 +346,7 @@ impl Job<'_> {
 }
 
 /// Records that metadata which is written anew is made from, or takes over.
-fn is_rewritten(kind: &str) -> bool {
+pub(super) fn is_rewritten(kind: &str) -> bool {
     ["primary", "filelists", "other", "modules"].contains(&kind)
         || ["group", "updateinfo"].iter().any(|base| {
             kind.strip_prefix(base)
@@ -352,7 +372,7 @@ fn place_now(site: &Site, item: &Item, row: &Row) -> Result<bool, SyncError> {
     Ok(false)
 }
 
-fn all_here(got: &[Got]) -> Option<Vec<&Row>> {
+pub(super) fn all_here(got: &[Got]) -> Option<Vec<&Row>> {
     got.iter()
         .map(|got| match got {
             Got::Here { row, .. } => Some(row),
@@ -376,7 +396,7 @@ fn check_space(site: &Site, needed_bytes: u64) -> Result<(), SyncError> {
 }
 
 /// Counts across workers.
-struct Tally {
+pub(super) struct Tally {
     had: u64,
     linked: u64,
     fetched: AtomicU64,
@@ -385,7 +405,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn new<'f>(found: impl Iterator<Item = &'f Found>) -> Self {
+    pub fn new<'f>(found: impl Iterator<Item = &'f Found>) -> Self {
         let (mut had, mut linked) = (0, 0);
         for found in found {
             match found {
@@ -416,7 +436,7 @@ impl Tally {
         self.unreachable.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn add_to(self, summary: &mut Summary) {
+    pub fn add_to(self, summary: &mut Summary) {
         summary.had += self.had;
         summary.linked += self.linked;
         summary.fetched += self.fetched.into_inner();

@@ -56,6 +56,8 @@ pub(crate) struct Row {
     pub claim: Option<Claim>,
     /// When it was last written, nanoseconds since 1970: a file that has another time was touched.
     pub modified_ns: i64,
+    /// Where the copy is in a bucket: what the bucket called this content.
+    pub etag: Option<Box<str>>,
     /// Since when upstream has dropped it, seconds since 1970.
     pub dropped_at: Option<i64>,
 }
@@ -69,6 +71,8 @@ struct Line {
     claim: Option<String>,
     modified: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    etag: Option<Box<str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     dropped: Option<i64>,
 }
 
@@ -80,6 +84,7 @@ impl Row {
             sha256,
             claim: claim.sha256().is_none().then(|| claim.clone()),
             modified_ns: modified_ns(data),
+            etag: None,
             dropped_at: None,
         }
     }
@@ -140,6 +145,7 @@ impl State {
                 sha256: row.sha256,
                 claim: row.claim.as_ref().map(Claim::to_string),
                 modified: row.modified_ns,
+                etag: row.etag.clone(),
                 dropped: row.dropped_at,
             };
             serde_json::to_writer(&mut out, &line)?;
@@ -190,6 +196,7 @@ fn read(input: impl io::BufRead) -> io::Result<State> {
             sha256: line.sha256,
             claim,
             modified_ns: line.modified,
+            etag: line.etag,
             dropped_at: line.dropped,
         };
         files.insert(line.path, row);

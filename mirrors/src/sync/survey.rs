@@ -1,5 +1,6 @@
 //! What a sync would do, without writing anything.
 
+use super::beside::belongs_to_repomd;
 use super::filter::Filters;
 use super::pace::Paced;
 use super::peer::Peer;
@@ -7,11 +8,14 @@ use super::plan::{self, Item, Kind, Packages};
 use super::pointer::{self, Pointer, Said};
 use super::request::{Action, FileReport, Request, Verify, Watch};
 use super::site::Known;
-use super::state::State;
+use super::state::{Row, State};
+use super::tree::below_repodata;
 use super::{OWN_DIRECTORY, SyncError};
+use crate::bucket::Bucket;
 use crate::reading::{Packed, RecordClaim};
 use std::fs;
 use std::io::BufRead;
+use std::path::Path;
 
 /// What a sync would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -32,6 +36,23 @@ pub struct Survey {
     pub dropped: u64,
 }
 
+/// The same for a copy in a bucket. What the bucket remembers of it comes to the request's directory.
+pub fn survey_bucket(
+    request: &Request,
+    bucket: &Bucket,
+    verify: Verify<'_>,
+    watch: &dyn Watch,
+) -> Result<Survey, SyncError> {
+    let own = request.directory.join(OWN_DIRECTORY);
+    let (state, listed) = super::bucket::recalled(bucket, &own)?;
+    let there = |path: &str, row: Option<&Row>| match (listed.get(path), row) {
+        (None, _) => There::Nothing,
+        (Some(listed), Some(row)) if listed.is_that_of(row) => There::Whole,
+        (Some(_), _) => There::Something,
+    };
+    ask(request, verify, watch, (&own, &state), &there)
+}
+
 /// Asks what a sync would do. Fetches `repomd.xml` and primary, and writes nothing.
 pub fn survey(
     request: &Request,
@@ -41,10 +62,39 @@ pub fn survey(
     let own = request.directory.join(OWN_DIRECTORY);
     let path = own.join("state");
     let state = State::load(&path).map_err(SyncError::local(path))?;
+    let there = |path: &str, row: Option<&Row>| {
+        let data = fs::symlink_metadata(request.directory.join(path));
+        match (data, row) {
+            (Err(_), _) => There::Nothing,
+            (Ok(data), Some(row)) if row.is_untouched(&data) => There::Whole,
+            (Ok(_), _) => There::Something,
+        }
+    };
+    ask(request, verify, watch, (&own, &state), &there)
+}
+
+/// What is at a file's place in the copy.
+enum There {
+    /// What the state tells of.
+    Whole,
+    Something,
+    Nothing,
+}
+
+/// Looks at a file's place; the row is that of a file that is wanted still.
+type LookAt<'a> = &'a dyn Fn(&str, Option<&Row>) -> There;
+
+fn ask(
+    request: &Request,
+    verify: Verify<'_>,
+    watch: &dyn Watch,
+    (own, state): (&Path, &State),
+    there: LookAt<'_>,
+) -> Result<Survey, SyncError> {
     let Known {
         pointer: known,
         newest,
-    } = Known::load(&own, &state, verify);
+    } = Known::load(own, state, verify);
     let peers = Peer::all(request);
     let said = pointer::ask(request, &peers, verify, known.as_ref(), newest, watch)?;
     let (pointer, same_metadata) = match (said, known) {
@@ -67,25 +117,22 @@ pub fn survey(
     let mut wanted = 0;
     for item in metadata.iter().chain(&packages.items) {
         wanted += u64::from(state.files.contains_key(&item.path));
-        survey.add(request, &state, item, watch);
+        survey.add(state, item, there, watch);
     }
-    let served = state.files.values().filter(|row| row.dropped_at.is_none());
+    let is_served = |(path, row): &(&Box<str>, &Row)| row.dropped_at.is_none() && !is_beside(path);
+    let served = state.files.iter().filter(is_served);
     survey.dropped = (served.count() as u64).saturating_sub(wanted);
     Ok(survey)
 }
 
 impl Survey {
-    fn add(&mut self, request: &Request, state: &State, item: &Item, watch: &dyn Watch) {
-        let data = fs::symlink_metadata(request.directory.join(&*item.path));
+    fn add(&mut self, state: &State, item: &Item, there: LookAt<'_>, watch: &dyn Watch) {
         let row = state.files.get(&item.path);
         let row = row.filter(|row| row.fulfils(&item.claim));
-        if let (Some(row), Ok(data)) = (row, &data)
-            && row.is_untouched(data)
-        {
-            return;
-        }
-        if row.is_none() && item.kind == Kind::Package && data.is_ok() {
-            self.unchecked += 1;
+        match there(&item.path, row) {
+            There::Whole => return,
+            There::Something if row.is_none() && item.kind == Kind::Package => self.unchecked += 1,
+            There::Something | There::Nothing => {}
         }
         self.files += 1;
         self.bytes = self.bytes.saturating_add(item.size_bytes.unwrap_or(0));
@@ -99,6 +146,11 @@ impl Survey {
             problems: &[],
         });
     }
+}
+
+/// Whether a file belongs to `repomd.xml`, which does not name it.
+fn is_beside(path: &str) -> bool {
+    below_repodata(path).is_some_and(belongs_to_repomd)
 }
 
 /// Reads primary from the first upstream that has it as it should be.

@@ -1,6 +1,7 @@
 //! The last steps: new metadata is put together aside, takes the old one's place in one step, and what
 //! nobody needs any more is removed.
 
+use super::beside::{Beside, belongs_to_repomd};
 use super::pointer::Pointer;
 use super::request::{Action, FileReport, Watch};
 use super::site::{Site, is_absent, remove_tree};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Metadata that was superseded stays this long, for clients that have just read the old `repomd.xml`.
-const METADATA_GRACE: Duration = Duration::from_secs(24 * 3600);
+pub(super) const METADATA_GRACE: Duration = Duration::from_secs(24 * 3600);
 
 /// Where a file of metadata goes.
 pub(super) fn below_repodata(path: &str) -> Option<&str> {
@@ -40,7 +41,7 @@ impl<'a> Stage<'a> {
     pub fn take<'f>(
         &self,
         pointer: &Pointer,
-        key: Option<&[u8]>,
+        beside: &[Beside],
         files: impl Iterator<Item = (&'f str, &'f Row)>,
     ) -> io::Result<()> {
         for (path, row) in files {
@@ -50,13 +51,13 @@ impl<'a> Stage<'a> {
                     .place(row.sha256, &self.directory.join(name))?;
             }
         }
-        for (ending, bytes) in [
-            ("", Some(pointer.text.as_slice())),
-            (".asc", pointer.signature.as_deref()),
-            (".key", key),
-        ] {
-            if let Some(bytes) = bytes {
-                write(&self.directory.join(format!("repomd.xml{ending}")), bytes)?;
+        write(&self.directory.join("repomd.xml"), &pointer.text)?;
+        if let Some(signature) = &pointer.signature {
+            write(&self.directory.join("repomd.xml.asc"), signature)?;
+        }
+        for (path, bytes) in beside {
+            if let Some(name) = below_repodata(path) {
+                write(&self.directory.join(name), bytes)?;
             }
         }
         Ok(())
@@ -89,7 +90,7 @@ impl<'a> Stage<'a> {
         let live = self.site.place("repodata");
         for name in files_below(&live)? {
             let target = self.directory.join(&name);
-            if name.starts_with("repomd.xml") || target.exists() {
+            if belongs_to_repomd(&name) || target.exists() {
                 continue;
             }
             let row = state.files.get(format!("repodata/{name}").as_str());
@@ -229,6 +230,7 @@ mod tests {
             sha256: FileDigest::of(b""),
             claim: None,
             modified_ns: 0,
+            etag: None,
             dropped_at,
         };
         let secs = |secs| Some(Duration::from_secs(secs));

@@ -1,5 +1,6 @@
 //! Syncs against servers that behave, that misbehave and that attack.
 
+mod beside;
 mod copies;
 mod hostile;
 mod kit;

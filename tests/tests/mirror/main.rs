@@ -2,6 +2,7 @@
 //! copy, dnf5, dnf and zypper behind it; a sync that is killed again and again; and the same with exports.
 
 mod apart;
+mod bucket;
 mod exported;
 mod fronted;
 mod killed;
@@ -133,6 +134,15 @@ fn clients_install_from_a_copy_of_our_server_with_every_check_on() {
     story.sync(&[&keys[..], &[&url, text(&copy)]].concat());
     assert!(lost.is_file(), "a lost proof comes again");
     story.world.hallmark_ok(&[
+    // The signed manifest came along, and says the same.
+    let verified =
+        story
+            .world
+            .hallmark_ok(&["mirror", "verify", "--key", text(&story.keys), text(&copy)]);
+    assert!(
+        verified.contains("  manifest: ") && verified.contains(", signature good"),
+        "{verified}"
+    );
         "repo",
         "check",
         "--packages",

@@ -1,15 +1,13 @@
 //! Is a copy what its channel points to now? By the signer's statement beside it.
 
 use crate::failure::{Failure, chain};
+use mirrors::reading::{REPOMD, REPOMD_MAX_BYTES, Source, SourceError, read_small};
 use repo_model::dsse::{DsseError, Envelope, StatementPublicKey};
 use repo_model::freshness::{self, FILE, FreshnessError, MAX_BYTES};
 use repo_model::{Arch, ChannelName, FileDigest, RepoName, Timestamp};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-
-/// Largest `repomd.xml` that is read.
-const REPOMD_MAX_BYTES: u64 = 16 << 20;
 
 /// Where copies belong, when their directories do not tell.
 #[derive(Debug, Default, clap::Args)]
@@ -109,16 +107,19 @@ pub fn keys(paths: &[PathBuf]) -> Result<Vec<StatementPublicKey>, Failure> {
 }
 
 /// What the statement says, in words, when it holds for the copy's `repomd.xml` at its place.
+///
+/// * `copy`: its path or URL, which may tell its place; its files come from `source`.
 pub fn check(
+    source: &dyn Source,
     copy: &Path,
     place: &PlaceArgs,
     keys: &[StatementPublicKey],
     now: Timestamp,
 ) -> Result<String, StaleError> {
     let (channel, repo, arch) = place.of(copy)?;
-    let envelope = Envelope::from_json(&read(&copy.join(FILE), MAX_BYTES)?)?;
+    let envelope = Envelope::from_json(&read(source, copy, FILE, MAX_BYTES)?)?;
     let fresh = freshness::open(&envelope, keys, now)?;
-    let repomd = read(&copy.join("repodata/repomd.xml"), REPOMD_MAX_BYTES)?;
+    let repomd = read(source, copy, REPOMD, REPOMD_MAX_BYTES)?;
     fresh.check(&channel, &repo, &arch, FileDigest::of(&repomd))?;
     let said = fresh.freshness();
     Ok(format!(
@@ -127,22 +128,25 @@ pub fn check(
     ))
 }
 
-fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, StaleError> {
-    let fail = |source| StaleError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(fail)?;
-    file.take(limit_bytes)
-        .read_to_end(&mut bytes)
-        .map_err(fail)?;
-    Ok(bytes)
+fn read(
+    source: &dyn Source,
+    copy: &Path,
+    path: &str,
+    limit_bytes: u64,
+) -> Result<Vec<u8>, StaleError> {
+    read_small(source, path, limit_bytes).map_err(|error| StaleError::Read {
+        path: copy.join(path),
+        source: match error {
+            SourceError::Read(error) => error,
+            other => io::Error::other(other),
+        },
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mirrors::reading::Directory;
     use repo_model::ReleaseId;
     use repo_model::dsse::StatementKey;
     use repo_model::freshness::{Freshness, SCHEMA, statement};
@@ -187,7 +191,7 @@ mod tests {
 
     fn checked(copy: &Path, place: &PlaceArgs) -> Result<String, StaleError> {
         let now = Timestamp::from_unix_secs(NOW);
-        check(copy, place, &[key().public()], now)
+        check(&Directory::new(copy), copy, place, &[key().public()], now)
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `hallmark mirror`: copies of repositories, for any static web server.
 
+mod bucket;
 mod fresh;
 mod keys;
 mod manifest;

@@ -5,10 +5,12 @@ use super::keys::KeyArgs;
 use super::report::Telling;
 use crate::failure::{Exit, Failure, chain};
 use crate::output;
+use mirrors::bucket::Bucket;
 use mirrors::sync::{
     FilteredMetadata, Filters, Patience, Request, Rewrite, Summary, Survey, SyncError, Upstream,
-    Verify, survey, sync,
+    Verify, survey, survey_bucket, sync, sync_to_bucket,
 };
+use repo_model::FileDigest;
 use repo_server::mirroring::{MetadataWriter, PinnedKeys};
 use serde::Serialize;
 use std::num::NonZeroUsize;
@@ -32,6 +34,9 @@ EXAMPLES:
   hallmark mirror sync --key KEY --arch x86_64 --newest-only --no-source --no-debug \\
     --limit-rate 5M --report sync.json https://packages.example/repo /srv/mirror/repo
 
+  # Into a bucket, to be served from there; credentials as AWS tools read them from the environment
+  AWS_ENDPOINT_URL=https://s3.example hallmark mirror sync --key KEY https://packages.example/repo s3://mirror/repo
+
 A sync that was cut off, at whatever moment, goes on when it is run again; what was served before is served until the new
 metadata takes its place in one step. Have the web server pass over `.hallmark`.
 
@@ -40,9 +45,13 @@ pub struct Args {
     /// Where the repository is: http, https or file URLs of directories that hold repodata, the preferred one first
     #[arg(value_name = "URL", required = true, num_args = 1..)]
     url: Vec<String>,
-    /// The copy's directory
-    #[arg(value_name = "DIR")]
+    /// The copy's directory, or its place in a bucket: s3://BUCKET/PREFIX
+    #[arg(value_name = "DIR|s3://…")]
     directory: PathBuf,
+    /// Where files lie on their way into a bucket, so that a sync that was cut off goes on
+    /// [default: one for each place below $XDG_CACHE_HOME/hallmark or ~/.cache/hallmark]
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
     #[command(flatten)]
     keys: KeyArgs,
     /// Files fetched at the same time
@@ -131,9 +140,54 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     output::raw(told_of(args)?.as_bytes())
 }
 
+/// The bucket that the copy is in, when it is in one.
+fn bucket(args: &Args) -> Result<Option<Bucket>, Failure> {
+    let place = args.directory.to_string_lossy();
+    match Bucket::is_named_by(&place) {
+        true => Ok(Some(super::bucket::open(&place)?)),
+        false if args.work.is_some() => Err(Failure::usage(
+            "--work is about copies in a bucket, and this one is in a directory",
+        )),
+        false => Ok(None),
+    }
+}
+
+/// Where files lie on their way into a bucket.
+fn work(args: &Args, bucket: &Bucket) -> Result<PathBuf, Failure> {
+    if let Some(work) = &args.work {
+        return Ok(work.clone());
+    }
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let home = || set("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = set("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+    let cache = cache.ok_or_else(|| {
+        Failure::usage("neither XDG_CACHE_HOME nor HOME is set")
+            .with_hint("--work DIR says where files lie on their way into the bucket")
+    })?;
+    // Two servers may have buckets of one name.
+    let endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
+    let endpoint = endpoint.unwrap_or_default();
+    let place = FileDigest::of(format!("{endpoint} {}", bucket.url()).as_bytes());
+    Ok(cache.join("hallmark").join(&place.to_hex()[..16]))
+}
+
 /// Runs it; what came of it, for people.
 pub(super) fn told_of(args: &Args) -> Result<String, Failure> {
-    let request = request(args)?;
+    let bucket = bucket(args)?;
+    let mut request = request(args)?;
+    // A dry run leaves nothing behind.
+    let mut aside = None;
+    if let Some(bucket) = &bucket {
+        request.directory = match args.dry_run {
+            true => {
+                let fresh = tempfile::tempdir().map_err(Failure::failed)?;
+                aside.insert(fresh).path().to_owned()
+            }
+            false => work(args, bucket)?,
+        };
+    }
     let certificates = args.keys.read()?;
     let keys = (!args.keys.no_verify_signature).then(|| PinnedKeys::new(certificates));
     let verify = match &keys {
@@ -143,12 +197,19 @@ pub(super) fn told_of(args: &Args) -> Result<String, Failure> {
     };
     let telling = Telling::new(args.report.as_deref())?;
     if args.dry_run {
-        let outcome = survey(&request, verify, &telling);
+        let outcome = match &bucket {
+            Some(bucket) => survey_bucket(&request, bucket, verify, &telling),
+            None => survey(&request, verify, &telling),
+        };
         finish(telling, &outcome)?;
         return Ok(foretold(&outcome.map_err(failure)?));
     }
     let writer = MetadataWriter;
-    let outcome = sync(&request, verify, Some(&writer as &dyn Rewrite), &telling);
+    let rewrite = Some(&writer as &dyn Rewrite);
+    let outcome = match &bucket {
+        Some(bucket) => sync_to_bucket(&request, bucket, verify, rewrite, &telling),
+        None => sync(&request, verify, rewrite, &telling),
+    };
     finish(telling, &outcome)?;
     let summary = outcome.map_err(failure)?;
     Ok(told(&request, &summary))
@@ -217,6 +278,7 @@ fn failure(error: SyncError) -> Failure {
             "name a further upstream, or go on without them by --skip-missing; the copy is as it was",
         ),
         SyncError::Space { .. } => Some("free some, or leave packages out (see --help)"),
+        SyncError::Bucket(error) => super::bucket::hint(error),
         SyncError::Lost { .. } => Some("run the same command again: it goes on from here"),
         _ => None,
     };

@@ -2,12 +2,15 @@
 
 use super::super::createrepo::{now, workers};
 use super::super::repo_check::text;
+use super::bucket;
 use super::fresh::PlaceArgs;
 use super::keys::KeyArgs;
 use super::manifest::{self, ManifestCheck};
 use crate::failure::{Failure, chain};
 use crate::output;
 use crate::progress::PackageBar;
+use mirrors::bucket::Bucket;
+use mirrors::reading::Source;
 use repo_model::Timestamp;
 use repo_model::dsse::StatementPublicKey;
 use repo_server::repocheck::{CheckOptions, Directory, Packages, Report, check};
@@ -30,14 +33,17 @@ EXAMPLES:
   # The same where the directory does not end in CHANNEL/REPO/ARCH
   hallmark mirror verify --key KEY --fresh statement.pub --channel stable --repo base --arch x86_64 /srv/copy
 
+  # In a bucket, from there
+  hallmark mirror verify --key KEY s3://mirror/stable/base/x86_64
+
   # What was copied by rsync, for a script
   hallmark mirror verify --key KEY --json /srv/mirror | jq '.[] | select(.passed | not)'
 
 Each repository is checked from the signature of its repomd.xml down to the last package, and by its signed manifest
 (repodata/SHA256SUMS) where it has one; files that the manifest does not list are named and do no harm. Exit code 0: all are whole; 1: not all.")]
 pub struct Args {
-    /// A directory with one repository or many below it
-    #[arg(value_name = "DIR")]
+    /// A directory with one repository or many below it, or a place in a bucket: s3://BUCKET/PREFIX
+    #[arg(value_name = "DIR|s3://…")]
     directory: PathBuf,
     #[command(flatten)]
     keys: KeyArgs,
@@ -78,17 +84,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     let statement_keys = super::fresh::keys(&args.fresh)?;
     let mut stale = Stale::default();
-    let mut search = Search::default();
-    search.look(&args.directory, 0).map_err(|error| {
-        let directory = args.directory.display();
-        Failure::usage(format!(
-            "cannot look through {directory}: {}",
-            chain(&error)
-        ))
-    })?;
+    let place = args.directory.to_string_lossy();
+    let is_bucket = Bucket::is_named_by(&place);
     let Search {
         found, unreadable, ..
-    } = search;
+    } = match is_bucket {
+        true => Search::in_bucket(&place)?,
+        false => Search::below(&args.directory)?,
+    };
     for (path, error) in &unreadable {
         output::note(format!(
             "cannot look through {}: {}",
@@ -109,13 +112,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             true => ".".to_owned(),
             false => name.display().to_string(),
         };
-        let report = check(
-            &Directory::new(root),
-            &options,
-            &PackageBar::new("looking at packages"),
-        );
+        let source: Box<dyn Source> = match is_bucket {
+            true => Box::new(bucket::open(&root.to_string_lossy())?),
+            false => Box::new(Directory::new(root)),
+        };
+        let bar = PackageBar::new("looking at packages");
+        let report = check(source.as_ref(), &options, &bar);
         let mut report = report.map_err(Failure::failed)?;
-        let manifest = manifest::check(root, &options.keys);
+        // In a bucket the manifest would say nothing that signed metadata does not: every package is read.
+        let manifest = (!is_bucket).then(|| manifest::check(root, &options.keys));
+        let manifest = manifest.flatten();
         report.passed &= manifest.as_ref().is_none_or(ManifestCheck::passed);
         if !args.json {
             let by_manifest = manifest.as_ref().map(manifest::text);
@@ -123,7 +129,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             output::raw(format!("{name}: {}{by_manifest}", text(&report)).as_bytes())?;
         }
         if !statement_keys.is_empty() {
-            stale.check(&name, root, args, &statement_keys, options.now);
+            let copy = (source.as_ref(), root.as_path());
+            stale.check(&name, copy, args, &statement_keys, options.now);
         }
         reports.insert(name, Checked { report, manifest });
     }
@@ -157,12 +164,12 @@ impl Stale {
     fn check(
         &mut self,
         name: &str,
-        root: &Path,
+        (source, root): (&dyn Source, &Path),
         args: &Args,
         keys: &[StatementPublicKey],
         now: Timestamp,
     ) {
-        match super::fresh::check(root, &args.place, keys, now) {
+        match super::fresh::check(source, root, &args.place, keys, now) {
             Ok(said) => output::note(format!("{name}: {said}")),
             Err(error) => {
                 self.count += 1;
@@ -198,6 +205,27 @@ struct Search {
 }
 
 impl Search {
+    fn below(directory: &Path) -> Result<Self, Failure> {
+        let mut search = Self::default();
+        let looked = search.look(directory, 0);
+        looked.map_err(|error| {
+            let directory = directory.display();
+            Failure::usage(format!(
+                "cannot look through {directory}: {}",
+                chain(&error)
+            ))
+        })?;
+        Ok(search)
+    }
+
+    fn in_bucket(url: &str) -> Result<Self, Failure> {
+        let found = bucket::open(url)?.repositories().map_err(bucket::failure)?;
+        Ok(Self {
+            found: found.into_iter().map(PathBuf::from).collect(),
+            ..Self::default()
+        })
+    }
+
     /// Fails only for this directory itself; those below it that cannot be read are passed over.
     fn look(&mut self, directory: &Path, depth: usize) -> io::Result<()> {
         let data = std::fs::metadata(directory)?;
