@@ -21,7 +21,7 @@ use self::waivers::{Waived, WaiverSigner};
 use crate::dsse::{Envelope, StatementPublicKey};
 use crate::log::WitnessPolicy;
 use crate::rpm::Head;
-use crate::{FileDigest, HeaderDigest, OperatorName, WorkerName};
+use crate::{ChannelName, FileDigest, HeaderDigest, OperatorName, ReleaseId, WorkerName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -98,6 +98,9 @@ pub struct Policy {
     /// Packages that must never be signed (again), whatever evidence there is.
     #[serde(default)]
     pub revoked: Vec<Revocation>,
+    /// Channels that were moved back on purpose. The signer, which remembers, applies it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moved_back: Vec<MovedBack>,
 }
 
 fn default_require_log() -> bool {
@@ -187,6 +190,19 @@ pub struct Revocation {
     pub reason: String,
 }
 
+/// A channel that was moved back on purpose: the older release may be called current, although a newer one was
+/// before. It says nothing any more once the channel has moved on past that one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MovedBack {
+    /// The channel.
+    pub channel: ChannelName,
+    /// The newest release that was called current.
+    pub from: ReleaseId,
+    /// The release that it points to again.
+    pub to: ReleaseId,
+}
+
 /// All there is about one package, unverified.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
@@ -250,6 +266,14 @@ impl Policy {
     /// Whether one of the rebuilds that count must be plain.
     pub fn demands_plain(&self) -> bool {
         self.require_plain.unwrap_or(self.min_rebuilders >= 2)
+    }
+
+    /// Whether a channel of which `from` was the newest current release may be called current at an older one.
+    pub fn allows_back(&self, channel: &ChannelName, from: ReleaseId, to: ReleaseId) -> bool {
+        let is_it = |back: &MovedBack| {
+            back.channel == *channel && back.from == from && back.to == to
+        };
+        self.moved_back.iter().any(is_it)
     }
 
     /// How many runs of each rebuilder must confirm packages of this source; `flaky`: whether they were

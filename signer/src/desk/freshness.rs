@@ -1,9 +1,9 @@
 //! Saying that a channel is at a release, for a short while.
 //!
 //! The release is one that this signer signed: its own statement comes with the request, and what the new
-//! statement says about files is taken from there. A channel never goes back: for a release older than the one
-//! that was called current before nothing is signed, so that a server in wrong hands cannot have an old state
-//! called fresh. Which channel points where is the server's to say; that it can move one on to any release of
+//! statement says about files is taken from there. A channel never goes back by the server's word: for a release
+//! older than the one that was called current before nothing is signed, so that a server in wrong hands cannot have
+//! an old state called fresh, unless the policy says that the channel was moved back to it (`moved_back`). Which channel points where is the server's to say; that it can move one on to any release of
 //! ours, but never back, is what this adds.
 
 use super::{Desk, DeskError, bad_request};
@@ -24,9 +24,15 @@ pub(super) fn sign(
 ) -> Result<Response, DeskError> {
     let channel = &wanted.channel;
     let max_secs = desk.config.freshness_max_secs;
+    // Without a policy that may be used nothing goes back.
+    let rules = desk.rules(now).ok();
     let mut ledger = desk.ledger()?;
     let before = ledger.index.freshest(channel);
-    let document = match check(desk, wanted, before, max_secs) {
+    let may_go_back = |from, to| {
+        let rules = rules.as_ref();
+        rules.is_some_and(|rules| rules.policy.allows_back(channel, from, to))
+    };
+    let document = match check(desk, wanted, before, max_secs, may_go_back) {
         Ok(document) => document,
         Err(reason) => {
             drop(ledger);
@@ -67,6 +73,7 @@ fn check(
     wanted: &FreshnessRequest,
     before: Option<ReleaseId>,
     max_secs: u64,
+    may_go_back: impl Fn(ReleaseId, ReleaseId) -> bool,
 ) -> Result<ReleaseDocument, String> {
     if wanted.secs == 0 || wanted.secs > max_secs {
         return Err(format!(
@@ -76,16 +83,16 @@ fn check(
     }
     let document = own_release(desk, &wanted.release)?;
     match before {
-        Some(before) if document.id < before => Err(format!(
-            "release {} is older than {before}, which was called current before: a channel that was moved back \
-             is fresh again with the next release",
+        Some(before) if document.id < before && !may_go_back(before, document.id) => Err(format!(
+            "release {} is older than {before}, which was called current before: a channel that was moved back is \
+             fresh again when the policy says so in `moved_back`, or with the next release",
             document.id
         )),
         _ => Ok(document),
     }
 }
 
-fn own_release(desk: &Desk, envelope: &Envelope) -> Result<ReleaseDocument, String> {
+pub(super) fn own_release(desk: &Desk, envelope: &Envelope) -> Result<ReleaseDocument, String> {
     let identity = desk.identity();
     let ours = |key: &&repo_model::wire::signer::PublishedKey| {
         key.role == KeyRole::Statement && key.state != KeyState::Revoked
@@ -104,24 +111,28 @@ fn own_release(desk: &Desk, envelope: &Envelope) -> Result<ReleaseDocument, Stri
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use repo_model::config::SignerConfig;
     use repo_model::dsse::{StatementKey, StatementSigner};
     use repo_model::freshness;
+    use repo_model::release::ReleaseRepo;
 
     const SECS: i64 = 1_763_600_000;
 
-    fn now() -> Timestamp {
+    pub fn now() -> Timestamp {
         Timestamp::from_unix_secs(SECS)
     }
 
-    fn open(directory: &std::path::Path) -> Desk {
-        let policy_file = directory.join("policy.toml");
-        std::fs::write(&policy_file, "version = 1\nmin_rebuilders = 0\nmin_operators = 0\nsbom_formats = []\nrequire_provenance = false\n").unwrap();
+    pub fn open(directory: &std::path::Path) -> Desk {
+        std::fs::write(directory.join("policy.toml"), "version = 1\nmin_rebuilders = 0\nmin_operators = 0\nsbom_formats = []\nrequire_provenance = false\n").unwrap();
+        open_as_is(directory)
+    }
+
+    fn open_as_is(directory: &std::path::Path) -> Desk {
         let config = SignerConfig {
             state_dir: directory.join("state"),
-            policy_file,
+            policy_file: directory.join("policy.toml"),
             unsigned_policy: true,
             ..SignerConfig::default()
         };
@@ -132,12 +143,23 @@ mod tests {
     }
 
     fn release(key: &dyn StatementSigner, id: u64) -> Envelope {
+        release_with(key, id, format!("{id}").as_bytes())
+    }
+
+    /// With this `repomd.xml` for `base` on x86_64.
+    pub fn release_with(key: &dyn StatementSigner, id: u64, repomd: &[u8]) -> Envelope {
         let document = ReleaseDocument {
             schema: repo_model::release::SCHEMA.to_owned(),
             id: ReleaseId(id),
             previous: None,
             issued: now(),
-            repos: Vec::new(),
+            repos: vec![ReleaseRepo {
+                repo: "base".parse().unwrap(),
+                arch: "x86_64".parse().unwrap(),
+                repomd: FileDigest::of(repomd),
+                package_list: FileDigest::of(b""),
+                packages: 0,
+            }],
         };
         Statement::new(RELEASE, Vec::new(), document)
             .sign(key)
@@ -183,6 +205,38 @@ mod tests {
         assert!(ask(&desk, "stable", three.clone(), 60).is_err());
         ask(&desk, "old", three, 60).unwrap();
         ask(&desk, "stable", four, 60).unwrap();
+    }
+
+    #[test]
+    fn a_channel_that_the_policy_moved_back_is_fresh_there_until_it_moves_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let desk = open(directory.path());
+        let ours = |id| release(&*desk.keys.statement, id);
+        let releases: Vec<Envelope> = (2..=5).map(ours).collect();
+        let [two, three, four, five] = &releases[..] else {
+            panic!("four releases");
+        };
+        ask(&desk, "stable", four.clone(), 60).unwrap();
+        assert!(ask(&desk, "stable", three.clone(), 60).is_err());
+        drop(desk);
+        let policy = directory.path().join("policy.toml");
+        let before = std::fs::read_to_string(&policy).unwrap();
+        let newer = before.replace("version = 1", "version = 2");
+        let back = "[[moved_back]]\nchannel = \"stable\"\nfrom = 4\nto = 3\n";
+        std::fs::write(&policy, newer + back).unwrap();
+
+        let desk = open_as_is(directory.path());
+        // Again and again, but to this one alone, and in this channel alone.
+        for _ in 0..2 {
+            ask(&desk, "stable", three.clone(), 60).unwrap();
+        }
+        assert!(ask(&desk, "stable", two.clone(), 60).is_err());
+        ask(&desk, "preview", four.clone(), 60).unwrap();
+        assert!(ask(&desk, "preview", three.clone(), 60).is_err());
+        // The channel has moved on: the way back is closed.
+        ask(&desk, "stable", five.clone(), 60).unwrap();
+        let said = ask(&desk, "stable", three.clone(), 60).unwrap_err();
+        assert!(said.contains("release 3 is older than 5"), "{said}");
     }
 
     #[test]
