@@ -10,6 +10,7 @@ MAKEFLAGS += --no-print-directory
 HALLMARK_PROFILE ?= dev
 profile_dir := $(if $(filter dev,$(HALLMARK_PROFILE)),debug,$(HALLMARK_PROFILE))
 export HALLMARK_BIN_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target)/$(profile_dir))
+release_dir := $(abspath $(or $(CARGO_TARGET_DIR),target)/release)
 export HALLMARK_CACHE ?= $(shell . scripts/lib.sh; cache_dir)
 cargo_build := --locked --workspace --profile $(HALLMARK_PROFILE)
 
@@ -18,7 +19,7 @@ export HALLMARK_TEST_SOURCES := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-
 export HALLMARK_TEST_RPMS := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-rpms)
 known_contents := $(abspath $(or $(CARGO_TARGET_DIR),target)/known-contents)
 
-.PHONY: help demo test test-full test-openssl test-systemd lint audit bench bench-log bench-sbom bench-web bench-rebuild docs fmt deps build client-root test-packages clean clean-cache
+.PHONY: help demo test test-full test-openssl test-systemd lint audit bench bench-log bench-mirror bench-metalink bench-sbom bench-web bench-rebuild docs fmt deps build build-release client-root test-packages clean clean-cache
 
 help: ## this list
 	@echo 'Hallmark: signed RPM repositories of packages that others have rebuilt.'
@@ -74,6 +75,15 @@ bench-log: ## entries a second and proofs of the log (HALLMARK_BENCH_LOG=1000000
 bench-web: ## how long each kind of page takes over HTTP with 20,000 packages
 	@cargo test --quiet --locked --release -p repo-server --lib -- --ignored --nocapture pages_answer
 
+bench-mirror: HALLMARK_BIN_DIR := $(release_dir)
+bench-mirror: build-release ## copying 5,000 packages beside dnf5 and dnf (HALLMARK_BENCH_FULL=1: 60,000 too)
+	@scripts/timed.sh 'system packages' scripts/install-deps.sh bench
+	@cargo bench --locked --workspace --bench mirror -- 5000 $(if $(HALLMARK_BENCH_FULL),60000)
+
+bench-metalink: HALLMARK_BIN_DIR := $(release_dir)
+bench-metalink: build-release ## metalinks a second, and the slowest, beside nginx with a file of that size
+	@cargo bench --locked --workspace --bench metalink
+
 bench-sbom: ## what SBOM tools find in a package with known contents, and what that costs
 	@scripts/timed.sh 'system packages' scripts/install-deps.sh bench
 	@$(MAKE) build
@@ -97,6 +107,9 @@ fmt: ## format the Rust code
 deps: ## the system packages for demo and test
 	@scripts/install-deps.sh test
 
+build-release:
+	@$(MAKE) HALLMARK_PROFILE=release build
+
 build:
 	@command -v cargo >/dev/null || { echo 'error: Rust is not installed' >&2; echo 'hint: https://rustup.rs installs it' >&2; exit 1; }
 	@scripts/timed.sh 'build' cargo build $(cargo_build) --bins
@@ -106,6 +119,7 @@ client-root:
 	@scripts/timed.sh 'client root' scripts/make-forky.sh >/dev/null || [ $$? = 3 ]
 	@scripts/timed.sh 'python checkers' tests/lab/make-venv.sh >/dev/null || echo 'test: no Python checkers; the tests that need them are skipped' >&2
 	@scripts/timed.sh 'createrepo_c of PyPI' tests/lab/make-venv.sh createrepo >/dev/null || echo 'test: no createrepo_c of PyPI; the tests that need it are skipped' >&2
+	@scripts/timed.sh 'S3 server' tests/lab/make-venv.sh s3 >/dev/null || echo 'test: no S3 server; the tests that need it are skipped' >&2
 	@scripts/timed.sh 'browser driver' tests/lab/make-browser.sh >/dev/null || echo 'test: nothing drives a browser; the tests that need one are skipped' >&2
 	@scripts/timed.sh 'node checkers' tests/lab/make-node.sh >/dev/null || echo 'test: no Node checkers; the tests that need them are skipped' >&2
 
@@ -120,4 +134,3 @@ clean: ## remove what was built
 
 clean-cache: ## remove the client root, fetched sources and checkers from the cache folder
 	@rm -rf --one-file-system '$(HALLMARK_CACHE)'/{forky,forky.*,openssl-target,sources,venv,venv-*,node,node-bench}
-	@scripts/timed.sh 'S3 server' tests/lab/make-venv.sh s3 >/dev/null || echo 'test: no S3 server; the tests that need it are skipped' >&2
