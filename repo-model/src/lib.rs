@@ -26,6 +26,7 @@ pub mod release;
 pub mod rpm;
 pub mod sbom_facts;
 pub mod sealed;
+pub mod sightings;
 pub mod stage;
 pub mod statement;
 pub mod timestamp;

@@ -66,6 +66,8 @@ fn decided(event: &Event) -> Option<(FileDigest, FileDigest, Outcome)> {
         | Event::CheckpointSigned { .. }
         | Event::FreshnessSigned { .. }
         | Event::FreshnessRefused { .. }
+        | Event::SightingsSigned { .. }
+        | Event::SightingsRefused { .. }
         | Event::CheckpointRefused { .. }
         | Event::Announced { .. }
         | Event::ReleaseSigned { .. }

@@ -7,7 +7,7 @@ use repo_model::policy::Reason;
 use repo_model::policy::logged::LogProofs;
 use repo_model::wire::signer::{
     Base64, CheckpointRequest, FreshnessRequest, Identity, LastRelease, ReleaseFiles, Request,
-    Response, SignedManifest,
+    Response, SightingsRequest, SignedManifest,
 };
 use repo_model::{HeaderDigest, RepoName};
 use std::io::{self, ErrorKind, Read, Write};
@@ -328,6 +328,14 @@ impl Client {
     pub fn sign_freshness(&mut self, request: FreshnessRequest) -> Result<Envelope, ClientError> {
         match self.ask(&Request::SignFreshness(request))? {
             Response::FreshnessSigned { envelope } => Ok(envelope),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has it said what was seen of mirrors.
+    pub fn sign_sightings(&mut self, request: SightingsRequest) -> Result<Envelope, ClientError> {
+        match self.ask(&Request::SignSightings(request))? {
+            Response::SightingsSigned { envelope } => Ok(envelope),
             other => Err(unexpected(&other)),
         }
     }

@@ -119,6 +119,8 @@ impl Index {
             Event::CheckpointRefused { .. }
             | Event::Announced { .. }
             | Event::FreshnessRefused { .. }
+            | Event::SightingsSigned { .. }
+            | Event::SightingsRefused { .. }
             | Event::KeyChanged { .. }
             | Event::PackageRefused { .. }
             | Event::LimitReached { .. }

@@ -1,5 +1,7 @@
 //! `hallmark mirrors`: who mirrors this repository, how each fares, and why clients are not sent to one.
 
+mod seen;
+
 use crate::api::{Client, ServerArgs};
 use crate::failure::Failure;
 use crate::output;
@@ -60,6 +62,8 @@ EXAMPLES:
         #[command(flatten)]
         server: ServerArgs,
     },
+    /// Check what the signer says was seen of mirrors
+    Seen(seen::SeenArgs),
     /// Change how a mirror is described
     #[command(after_help = "EXAMPLES:\n  hallmark mirrors set north --weight 300 --preferred true")]
     Set(SetArgs),
@@ -173,6 +177,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Command::Add(args) => add(args),
         Command::List { json, server } => list(&server.client()?, *json),
         Command::Show { name, json, server } => show(&server.client()?, name, *json),
+        Command::Seen(args) => seen::run(args),
         Command::Set(args) => set(args),
         Command::Approve(args) => act(args, "approve", &serde_json::json!({}), "is let in"),
         Command::Reject { name, reason } => {

@@ -393,6 +393,13 @@ pub struct MirrorStatus {
     pub places: Vec<PlaceStatus>,
 }
 
+impl MirrorStatus {
+    /// Whether everybody may hear of it.
+    pub fn is_open(&self) -> bool {
+        self.standing == Standing::Approved && !self.private
+    }
+}
+
 /// One repository of a channel on a mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlaceStatus {

@@ -12,6 +12,7 @@ use crate::policy::Reason;
 use crate::policy::logged::LogProofs;
 use crate::{ChannelName, FileDigest, HeaderDigest, ReleaseId, RepoName, Timestamp};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use crate::sightings::Sighting;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Largest JSON message. A head has at most some 140 MB, an SBOM can have as much.
@@ -102,6 +103,21 @@ pub enum Request {
     /// Say that a channel is at a release, for a while: only if it never was at a later one. Answered by
     /// [`Response::FreshnessSigned`].
     SignFreshness(FreshnessRequest),
+    /// Say what was seen of mirrors, for a while: only of releases that it signed. Answered by
+    /// [`Response::SightingsSigned`].
+    SignSightings(SightingsRequest),
+}
+
+/// What was seen of mirrors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SightingsRequest {
+    /// Each of them.
+    pub mirrors: Vec<Sighting>,
+    /// The signer's own statements of the releases that they have.
+    pub releases: Vec<Envelope>,
+    /// How long the statement shall hold.
+    pub secs: u64,
 }
 
 /// A channel and where it points.
@@ -201,6 +217,11 @@ pub enum Response {
     /// The channel is at this release.
     FreshnessSigned {
         /// A statement of [`crate::freshness::Freshness`].
+        envelope: Envelope,
+    },
+    /// What was seen of mirrors.
+    SightingsSigned {
+        /// A statement of [`crate::sightings::Sightings`].
         envelope: Envelope,
     },
     /// The policy says no. Asking again with the same evidence gives the same answer.

@@ -6,10 +6,12 @@ mod fresh;
 mod geo;
 mod lag;
 mod look;
+mod said;
 mod snapshot;
 mod status;
 
 pub use geo::Geo;
+pub use said::Said;
 pub use snapshot::{Snapshot, Wish};
 pub use status::{report, statuses};
 
@@ -40,6 +42,8 @@ pub struct Fleet {
     geo: RwLock<Arc<Geo>>,
     /// Size and digests of each `repomd.xml` that metalinks name.
     repomds: Mutex<HashMap<FileDigest, Repomd>>,
+    /// What the signer said of mirrors last.
+    said: RwLock<Option<Arc<Said>>>,
     /// One snapshot is made at a time, so that an older one never takes the place of a newer.
     making: tokio::sync::Mutex<()>,
     /// Rung when a mirror may be due.
@@ -50,6 +54,17 @@ impl Fleet {
     /// What clients are told now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the signer said of mirrors, while it holds.
+    pub fn said(&self) -> Option<Arc<Said>> {
+        let said = self.said.read().unwrap_or_else(PoisonError::into_inner);
+        said.clone().filter(|said| now() < said.expires)
+    }
+
+    fn set_said(&self, said: Option<Said>) {
+        let mut place = self.said.write().unwrap_or_else(PoisonError::into_inner);
+        *place = said.map(Arc::new);
     }
 
     /// Where addresses are.
@@ -88,6 +103,7 @@ pub async fn run(app: App, stop: CancellationToken) {
     let looks = TaskTracker::new();
     let mut ticks = 0_u32;
     let mut refused_at = fresh::Refused::new();
+    let mut say_at = now();
     while !stop.is_cancelled() {
         if ticks.is_multiple_of(TICKS_A_SNAPSHOT) {
             reload_geo(&app).await;
@@ -98,6 +114,7 @@ pub async fn run(app: App, stop: CancellationToken) {
         }
         ticks = ticks.wrapping_add(1);
         refused_at = fresh::renew(&app, refused_at).await;
+        say_at = said::renew(&app, say_at).await;
         match begin(&app, looks.len()).await {
             Ok(due) => {
                 for mirror in due {

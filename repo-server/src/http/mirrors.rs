@@ -9,7 +9,8 @@ use crate::fleet;
 use crate::tokens::{Scope, new_secret, secret_digest};
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use repo_model::MirrorName;
 use repo_model::wire::mirrors::{
     MAX_TEXT_CHARS, MirrorReport, MirrorStatus, Registered, Registration, RegistrationError,
@@ -26,13 +27,21 @@ pub async fn list(
         .db
         .read(|connection| fleet::statuses(connection, now()))
         .await?;
-    all.retain(|status| all_of_them || is_open(status));
+    all.retain(|status| all_of_them || status.is_open());
     Ok(Json(all))
 }
 
-/// Whether everybody may hear of it.
-pub fn is_open(status: &MirrorStatus) -> bool {
-    status.standing == Standing::Approved && !status.private
+/// `GET /mirrors/seen.json`: what was seen of them, signed.
+pub async fn seen(State(app): State<App>) -> Result<impl IntoResponse, ApiError> {
+    let said = app.fleet.said().ok_or_else(|| {
+        ApiError::not_found("nothing is said about mirrors now".to_owned())
+            .hint("it is said within minutes of a start, while a mirror is registered and the signer can be reached")
+    })?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    Ok((headers, said.envelope.clone()))
 }
 
 /// `GET /api/v1/mirrors/{name}`.
@@ -48,7 +57,7 @@ pub async fn one(
         .read(move |connection| fleet::report(connection, &asked, now()))
         .await?;
     let mut report = report
-        .filter(|report| whole || is_open(&report.status))
+        .filter(|report| whole || report.status.is_open())
         .ok_or_else(|| unknown(&name))?;
     if !whole {
         (report.registration, report.rejected_because) = (None, None);

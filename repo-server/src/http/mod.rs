@@ -79,6 +79,7 @@ pub fn router(app: App) -> Router {
         .route("/releases/{release}/licences", get(pages::licences))
         .route("/rebuilders", get(pages::rebuilders))
         .route("/mirrors", get(pages::mirrors))
+        .route("/mirrors/seen.json", get(mirrors::seen))
         .route("/feeds/releases.atom", get(pages::releases_feed))
         .route("/feeds/held.atom", get(pages::held_feed))
         .route("/badge/{file}", get(pages::badge))

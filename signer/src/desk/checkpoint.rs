@@ -30,7 +30,8 @@ pub(super) fn answer(
         | Request::AnnounceMove(_)
         | Request::AnnounceKeys
         | Request::AnnounceRebuilder(_)
-        | Request::SignFreshness(_) => Ok(None),
+        | Request::SignFreshness(_)
+        | Request::SignSightings(_) => Ok(None),
     }
 }
 

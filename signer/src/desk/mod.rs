@@ -11,6 +11,7 @@ mod limits;
 mod logged;
 mod package;
 mod release;
+mod sightings;
 pub mod summary;
 
 use self::limits::{Key, Limits};
@@ -324,6 +325,7 @@ impl Desk {
                 release::sign(self, &rules, digest, &document.0, &repos, now)
             }
             Request::SignFreshness(wanted) => freshness::sign(self, digest, &wanted, now),
+            Request::SignSightings(wanted) => sightings::sign(self, digest, wanted, now),
             // Answered before the policy was asked for.
             Request::LastCheckpoint | Request::SignCheckpoint(_) => {
                 Ok(bad_request("the log has its own desk"))
@@ -457,6 +459,7 @@ fn bytes_after(request: &Request) -> u64 {
         | Request::AnnounceKeys
         | Request::AnnounceRebuilder(_)
         | Request::SignFreshness(_)
+        | Request::SignSightings(_)
         | Request::SignPackage { .. }
         | Request::SignRelease { .. } => 0,
     }
@@ -470,6 +473,7 @@ fn key_of(request: &Request) -> Option<Key> {
         Request::SignRelease { .. }
         | Request::SignCheckpoint(_)
         | Request::SignFreshness(_)
+        | Request::SignSightings(_)
         | Request::AnnounceMove(_)
         | Request::AnnounceKeys
         | Request::AnnounceRebuilder(_) => Some(Key::Metadata),

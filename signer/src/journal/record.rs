@@ -250,6 +250,20 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// What was seen of mirrors was said.
+    SightingsSigned {
+        /// How many mirrors.
+        mirrors: u64,
+        /// From when on nothing is said any more.
+        expires: Timestamp,
+    },
+    /// Nothing was said about mirrors.
+    SightingsRefused {
+        /// The request.
+        request: FileDigest,
+        /// Why.
+        reason: String,
+    },
     /// A release was not fit to be signed.
     ReleaseRefused {
         /// The request.

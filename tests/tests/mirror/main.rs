@@ -7,6 +7,7 @@ mod exported;
 mod fronted;
 mod killed;
 mod memory;
+mod said;
 mod truth;
 
 use hallmark_tests::clients::{Client, Installation, Outcome};
@@ -133,7 +134,6 @@ fn clients_install_from_a_copy_of_our_server_with_every_check_on() {
     std::fs::remove_file(&lost).expect("it was there");
     story.sync(&[&keys[..], &[&url, text(&copy)]].concat());
     assert!(lost.is_file(), "a lost proof comes again");
-    story.world.hallmark_ok(&[
     // The signed manifest came along, and says the same.
     let verified =
         story
@@ -143,6 +143,7 @@ fn clients_install_from_a_copy_of_our_server_with_every_check_on() {
         verified.contains("  manifest: ") && verified.contains(", signature good"),
         "{verified}"
     );
+    story.world.hallmark_ok(&[
         "repo",
         "check",
         "--packages",

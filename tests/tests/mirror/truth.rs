@@ -13,13 +13,13 @@ use repo_model::wire::mirrors::{Health, MirrorReport, MirrorStatus, Trouble};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-const PLACE: &str = "preview/base/x86_64";
+pub const PLACE: &str = "preview/base/x86_64";
 const PACKAGE: &str = "sought";
 
 /// Mirrors are looked at only when the story says so.
 const SETTINGS: &str = "\n[mirrors]\nprobe_secs = 86400\nallow_private_addresses = true\nslowest_bytes_per_sec = 0\nfreshness_secs = 3600\n";
 
-fn start() -> (World, PathBuf) {
+pub fn start() -> (World, PathBuf) {
     let world = World::start(&Options {
         server_settings: SETTINGS,
         ..Options::no_rebuilds()
@@ -35,18 +35,18 @@ fn start() -> (World, PathBuf) {
     (world, keys)
 }
 
-fn publish(world: &World, version: &str) {
+pub fn publish(world: &World, version: &str) {
     let build = Crafted::new(PACKAGE, version).publish(&world.http).build;
     world.until_published(build);
 }
 
 /// Copies the channel's repository into a tree of the server's shape.
-fn copy(world: &World, keys: &Path, tree: &Path) {
+pub fn copy(world: &World, keys: &Path, tree: &Path) {
     let (from, to) = (format!("{}/{PLACE}", world.url()), tree.join(PLACE));
     world.hallmark_ok(&["mirror", "sync", "--key", text(keys), &from, text(&to)]);
 }
 
-fn register(world: &World, name: &str, url: &str, more: &[&str]) -> String {
+pub fn register(world: &World, name: &str, url: &str, more: &[&str]) -> String {
     let mut arguments = vec![
         "mirrors",
         "add",
@@ -66,7 +66,7 @@ fn status(world: &World, name: &str) -> MirrorStatus {
 }
 
 /// Has a mirror looked at, and waits for what comes out.
-fn look(world: &World, name: &str) -> MirrorStatus {
+pub fn look(world: &World, name: &str) -> MirrorStatus {
     let path = format!("/api/v1/mirrors/{name}");
     let looks = || world.http.get_json::<MirrorReport>(&path).probes.len();
     let before = looks();

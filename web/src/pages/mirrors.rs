@@ -22,6 +22,8 @@ pub struct MirrorsView<'a> {
     pub mirrors: &'a [MirrorStatus],
     /// When releases were first seen on them; those of other mirrors are left out.
     pub arrivals: &'a [Arrival],
+    /// When the signer said of them what is shown, and until when that holds; none: it has said nothing.
+    pub said: Option<(Timestamp, Timestamp)>,
     /// The time now.
     pub now: Timestamp,
 }
@@ -36,7 +38,15 @@ struct Page<'a> {
     spreads: Vec<SpreadRow>,
     map: String,
     countries: Vec<CountryRow>,
+    said: Option<Said>,
     join: Command,
+}
+
+/// That the signer has said it, and how to check that.
+struct Said {
+    at: When,
+    until: When,
+    check: Command,
 }
 
 struct Row<'a> {
@@ -93,6 +103,14 @@ pub fn mirrors(view: &MirrorsView<'_>) -> Result<String, RenderError> {
         spreads: spreads.iter().rev().map(spread_row).collect(),
         map: world::svg(view.mirrors),
         countries: countries(view.mirrors),
+        said: view.said.map(|(at, until)| Said {
+            at: When::from(at),
+            until: When::from(until),
+            check: Command {
+                label: "Check what is said of them".to_owned(),
+                text: format!("hallmark mirrors seen --server {url} --key statement.pub"),
+            },
+        }),
         join: Command {
             label: "Ask to be listed".to_owned(),
             text: format!(

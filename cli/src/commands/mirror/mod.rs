@@ -10,6 +10,7 @@ mod sync_all;
 mod verify;
 
 use crate::failure::Failure;
+pub(super) use fresh::keys as statement_keys;
 
 /// Arguments of `hallmark mirror`.
 #[derive(Debug, clap::Args)]

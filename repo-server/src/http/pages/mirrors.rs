@@ -5,10 +5,10 @@ use crate::app::{App, now};
 use crate::db::{self, DbError};
 use crate::fleet;
 use crate::http::error::ApiError;
-use crate::http::mirrors::is_open;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use repo_model::wire::mirrors::MirrorStatus;
 use web::MirrorsView;
 
 /// Arrivals that are read for the plot.
@@ -32,11 +32,13 @@ async fn mirrors_page(app: &App) -> Result<Response, ApiError> {
             ))
         })
         .await?;
-    mirrors.retain(is_open);
+    mirrors.retain(MirrorStatus::is_open);
+    let said = app.fleet.said();
     html(web::mirrors(&MirrorsView {
         site: &site(app),
         mirrors: &mirrors,
         arrivals: &arrivals,
+        said: said.map(|said| (said.issued, said.expires)),
         now: at,
     }))
 }

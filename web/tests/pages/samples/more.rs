@@ -102,6 +102,7 @@ fn mirrors_page(words: Words, site: &Site<'_>) -> String {
         secs,
     };
     mirrors(&MirrorsView {
+        said: Some((at(-600), at(3_000))),
         site,
         mirrors: &mirror_list(words),
         arrivals: &[
