@@ -5,7 +5,6 @@ use super::rebuilders;
 use crate::app::{App, now};
 use crate::db::DbError;
 use crate::fleet;
-use crate::http::mirrors::is_open;
 use repo_model::wire::mirrors::MirrorStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,7 +39,7 @@ pub async fn glance(app: &App) -> Result<Arc<Glance>, DbError> {
         .db
         .read(move |connection| fleet::statuses(connection, at))
         .await?;
-    mirrors.retain(is_open);
+    mirrors.retain(MirrorStatus::is_open);
     let (rebuilders, pairs) = rebuilders::lines(app).await?;
     let glance = Arc::new(Glance {
         mirrors,
