@@ -270,9 +270,8 @@ impl Policy {
 
     /// Whether a channel of which `from` was the newest current release may be called current at an older one.
     pub fn allows_back(&self, channel: &ChannelName, from: ReleaseId, to: ReleaseId) -> bool {
-        let is_it = |back: &MovedBack| {
-            back.channel == *channel && back.from == from && back.to == to
-        };
+        let is_it =
+            |back: &MovedBack| back.channel == *channel && back.from == from && back.to == to;
         self.moved_back.iter().any(is_it)
     }
 

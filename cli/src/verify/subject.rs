@@ -216,7 +216,7 @@ impl Verifier<'_> {
                 some.len()
             );
             for ((item, subject), found) in some.iter().zip(subjects).zip(found) {
-                done(item, subject.and_then(|_| found));
+                done(item, subject.and(found));
             }
         }
     }

@@ -119,8 +119,8 @@ fn ask(
         wanted += u64::from(state.files.contains_key(&item.path));
         survey.add(state, item, there, watch);
     }
-    let is_served = |(path, row): &(&Box<str>, &Row)| row.dropped_at.is_none() && !is_beside(path);
-    let served = state.files.iter().filter(is_served);
+    let files = state.files.iter();
+    let served = files.filter(|(path, row)| row.dropped_at.is_none() && !is_beside(path));
     survey.dropped = (served.count() as u64).saturating_sub(wanted);
     Ok(survey)
 }

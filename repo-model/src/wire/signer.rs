@@ -10,9 +10,9 @@ use crate::dsse::Envelope;
 use crate::log::NodeHash;
 use crate::policy::Reason;
 use crate::policy::logged::LogProofs;
+use crate::sightings::Sighting;
 use crate::{ChannelName, FileDigest, HeaderDigest, ReleaseId, RepoName, Timestamp};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use crate::sightings::Sighting;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Largest JSON message. A head has at most some 140 MB, an SBOM can have as much.

@@ -98,6 +98,7 @@ fn enrolment_of(
 /// is to speak of both.
 ///
 /// * `actor`: who decided.
+///
 /// `None`: nobody asks with this name and key.
 pub fn decide(
     tx: &Transaction<'_>,

@@ -201,9 +201,9 @@ impl Copy<'_> {
     /// metadata would be wrong.
     fn remove_pointers_but(&self, pointers: &[Beside]) -> Result<(), SyncError> {
         let stays = |path: &str| pointers.iter().any(|(other, _)| other == path);
-        let belongs = |path: &&Box<str>| path.starts_with(REPOMD) || path.starts_with(MANIFEST);
-        for path in self.there.keys().filter(belongs) {
-            if !stays(path) {
+        let belongs = |path: &str| path.starts_with(REPOMD) || path.starts_with(MANIFEST);
+        for path in self.there.keys() {
+            if belongs(path) && !stays(path) {
                 self.bucket.delete(path)?;
             }
         }
