@@ -280,7 +280,8 @@ pub(crate) fn execute(
     let macros = plan::write_macros(plan, run.scratch)?;
     let inputs = [
         (srpm.to_owned(), plan::SRPM_INSIDE.to_owned()),
-        (macros, plan::MACROS_INSIDE.to_owned()),
+        (macros.clone(), plan::MACROS_INSIDE.to_owned()),
+        (macros, plan::MACROS_OF_USER.to_owned()),
     ];
     let started = now();
     let ended = (sandbox::chosen_backend().run)(&Job {

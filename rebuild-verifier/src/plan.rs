@@ -26,6 +26,9 @@ pub const BUILD_PATH: &str = "/builddir/build";
 pub const SRPM_INSIDE: &str = "/builddir/in.src.rpm";
 /// The macro file inside.
 pub const MACROS_INSIDE: &str = "/builddir/in.macros";
+/// The same file once more, as the user's own macros: where `BuildArch` makes rpm 6 read its configuration again, it
+/// forgets what was loaded by name, and a package without an architecture would carry the clock.
+pub const MACROS_OF_USER: &str = "/builddir/.rpmmacros";
 /// rpm before 4.20 clamps with one macro, later ones with another.
 const MTIME_POLICY_SINCE: (u32, u32) = (4, 20);
 
@@ -240,8 +243,8 @@ pub(crate) fn identity() -> Identity {
     }
 }
 
-/// The macro file. It is loaded with `--load`, which rpm reads before the command line's defines;
-/// paths are given as defines because those survive when rpm reads its configuration again.
+/// The macro file. It is loaded with `--load`, which rpm reads before the command line's defines, and lies where
+/// rpm finds it again ([`MACROS_OF_USER`]); paths are given as defines, which survive that too.
 fn macros(rpm_version: &str) -> String {
     let mut parts = rpm_version
         .split('.')
