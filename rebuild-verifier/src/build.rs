@@ -104,10 +104,10 @@ pub enum BuildError {
         /// The end of it.
         tail: String,
     },
-    /// rpmbuild failed where it could not write into its root, which it could when it was recorded. A
-    /// machine whose kernel mounts overlays tells more.
+    /// The build failed or gave something else where it could not write into its root, which it could when it
+    /// was recorded. Never a mismatch. A machine whose kernel mounts overlays tells more.
     #[error(
-        "rpmbuild ended with status {exit_code} in a root that is read-only; the recorded build could write into its root"
+        "rpmbuild ended with status {exit_code} and the build is not confirmed, which says nothing: its root is read-only here, and the recorded build could write into its root"
     )]
     NarrowRoot {
         /// Its exit status.

@@ -340,6 +340,9 @@ pub(crate) fn rebuild(
             compare_all(bench, job, &rebuilt, &context, scratch, cancel, &mut diffs)?
         }
     };
+    let mut verdicts = comparisons.iter().map(|(_, found)| found.verdict);
+    let confirms = verdicts.all(Verdict::confirms);
+    rebuilt.tells(confirms).map_err(|error| infra(&error))?;
     Ok(OneRun {
         info,
         root: ready.root,

@@ -264,6 +264,9 @@ pub struct Rebuilt {
     pub failure: Option<String>,
     /// The packages, sorted by NEVRA, below the scratch directory.
     pub packages: Vec<BuiltPackage>,
+    /// Its root was read-only, that of the recorded build was not: only what confirms the build counts, see
+    /// [`Rebuilt::tells`].
+    pub narrow: bool,
     /// How limits were enforced: `cgroup` or `weak`.
     pub limits: &'static str,
     /// Start of rpmbuild.
@@ -272,10 +275,26 @@ pub struct Rebuilt {
     pub finished: Timestamp,
 }
 
+impl Rebuilt {
+    /// Whether a verdict on the build may be told: a build that could not write into its root, as the recorded
+    /// one could, may have come out otherwise for that alone.
+    ///
+    /// * `confirms`: all of its packages confirm the recorded ones.
+    pub fn tells(&self, confirms: bool) -> Result<(), BuildError> {
+        match self.narrow && !confirms {
+            true => Err(BuildError::NarrowRoot {
+                exit_code: self.exit_code,
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
 /// Carries out what [`check`] gave, on the same `srpm`, which must lie in the run's scratch space.
 ///
 /// A failing rpmbuild is a result, and so is one that leaves no usable packages; but not one that fails
-/// in a root that is read-only here and was not when the build was recorded.
+/// in a root that is read-only here and was not when the build was recorded. Whether a result of such a root may
+/// be told is known after the comparison: ask [`Rebuilt::tells`].
 pub fn replay(
     ready: &Ready,
     srpm: &Path,
@@ -306,8 +325,40 @@ pub fn replay(
         exit_code,
         failure,
         packages,
+        narrow,
         limits: executed.ended.limits,
         started: executed.started,
         finished: executed.finished,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_in_a_narrower_root_only_ever_confirms() {
+        for (narrow, confirms, tells) in [
+            (false, false, true),
+            (false, true, true),
+            (true, true, true),
+            (true, false, false),
+        ] {
+            let rebuilt = Rebuilt {
+                exit_code: 0,
+                failure: None,
+                packages: Vec::new(),
+                narrow,
+                limits: "weak",
+                started: Timestamp::from_unix_secs(0),
+                finished: Timestamp::from_unix_secs(1),
+            };
+            let told = rebuilt.tells(confirms);
+            assert_eq!(told.is_ok(), tells, "{narrow} {confirms}");
+            assert!(matches!(
+                told,
+                Ok(()) | Err(BuildError::NarrowRoot { exit_code: 0 })
+            ));
+        }
+    }
 }

@@ -202,11 +202,13 @@ pub fn check(request: &CheckRequest) -> Result<Verified, CheckError> {
     for package in published {
         packages.push(compare_one(request, package, &info, &rebuilt, &context)?);
     }
+    let confirmed = packages
+        .iter()
+        .all(|package| package.comparison.verdict.confirms());
+    rebuilt.tells(confirmed)?;
     Ok(Verified {
         schema: SCHEMA,
-        confirmed: packages
-            .iter()
-            .all(|package| package.comparison.verdict.confirms()),
+        confirmed,
         source: info.source.nevra,
         source_sha256: info.source.sha256,
         buildinfo_sha256: FileDigest::of(&json),

@@ -113,7 +113,11 @@ fn every_file_is_named_by_its_digest_and_described_truly() {
     use repo_model::FileDigest;
     for codec in [Codec::ZSTD, Codec::Gzip, Codec::Xz, Codec::None] {
         let (entries, packages) = listed((0..60).map(numbered));
-        for file in built(&entries, &packages, &options(codec)).files {
+        let options = Options {
+            open_checksums: true,
+            ..options(codec)
+        };
+        for file in built(&entries, &packages, &options).files {
             let (record, bytes) = (&file.record, &file.bytes);
             assert_eq!(record.digest, FileDigest::of(bytes));
             assert_eq!(record.size_bytes, bytes.len() as u64);

@@ -23,7 +23,7 @@ pub struct S3Server {
 }
 
 impl S3Server {
-    /// Starts one on a free port, and makes the bucket.
+    /// Starts one on a free port, and makes the bucket, which is open to all.
     ///
     /// # Panics
     /// When it does not start, with its log.
@@ -56,6 +56,20 @@ impl S3Server {
             address,
         };
         server.curl(&["--request", "PUT", &server.url("")]);
+        // Anybody may read, as clients do, and write, as curl does here: permissions are not what is tried.
+        let policy = format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::{BUCKET}/*"}}]}}"#
+        );
+        let policies = format!("http://{}/{BUCKET}?policy", server.address);
+        // Else moto takes it for a form.
+        let json = ["--header", "Content-Type: application/json"];
+        server.curl(
+            &[
+                &json[..],
+                &["--request", "PUT", "--data", &policy, &policies],
+            ]
+            .concat(),
+        );
         server
     }
 

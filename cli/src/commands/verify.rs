@@ -101,7 +101,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let mut found = Found::default();
     for together in of_one_source(args, &targets) {
-        look(args, &trust, together, &mut found)?;
+        if let Err(failure) = look(args, &trust, together, &mut found) {
+            found.fail(failure);
+        }
+    }
+    if let Some(failure) = found.failure.take() {
+        return Err(partly(args, &found, failure));
     }
     let Err(failure) = remembered(args, &trust) else {
         return report(args, &found);
@@ -124,6 +129,9 @@ struct Found {
     broken: u64,
     /// Installed, and of somebody else.
     strangers: u64,
+    /// Why the first that could not be looked at was not.
+    failure: Option<Failure>,
+    is_partial: bool,
 }
 
 impl Found {
@@ -132,6 +140,25 @@ impl Found {
         self.broken += u64::from(!chain.holds());
         if args.json || !chain.holds() || self.packages == 1 {
             self.chains.push(chain);
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.is_partial = true;
+        self.failure.get_or_insert(failure);
+    }
+}
+
+/// The end of a run that could not look at everything: a broken chain that was found ends it before that does.
+fn partly(args: &Args, found: &Found, failure: Failure) -> Failure {
+    if found.packages == 0 {
+        return failure;
+    }
+    match report(args, found) {
+        Ok(()) => failure,
+        Err(broken) => {
+            output::note(failure.message());
+            broken
         }
     }
 }
@@ -149,12 +176,14 @@ fn of_one_source<'t>(args: &Args, targets: &'t [String]) -> Vec<&'t [String]> {
 }
 
 /// One package to look at; a file is read when its turn comes.
+#[derive(Debug)]
 enum Target {
     File(PathBuf),
     Subject(Subject),
 }
 
-/// Looks at targets of one source; the first that cannot be judged is told after all were looked at.
+/// Looks at targets of one source. A target that cannot be looked at is kept in `found`, and the others are looked
+/// at; an error is that none can be.
 fn look(
     args: &Args,
     trust: &TrustDir,
@@ -174,27 +203,25 @@ fn look(
     };
     let mut packages = Vec::new();
     for target in targets {
-        packages.extend(subjects(args, target)?);
+        match subjects(args, target) {
+            Ok(subjects) => packages.extend(subjects),
+            Err(failure) => found.fail(failure),
+        }
     }
     let read = |target: &Target| match target {
         Target::File(path) => Subject::of_file(path),
         Target::Subject(subject) => Ok(subject.clone()),
     };
-    let mut failure = None;
     verifier.chains(&packages, read, |target, chain| {
         let is_installed = matches!(target, Target::Subject(Subject::Installed { .. }));
         match chain {
             Ok(Some(chain)) => found.add(args, chain),
             Ok(None) if is_installed && !args.strict => found.strangers += 1,
-            Ok(None) => {
-                failure.get_or_insert_with(|| unknown(target));
-            }
-            Err(error) => {
-                failure.get_or_insert_with(|| unjudged(error));
-            }
+            Ok(None) => found.fail(unknown(target)),
+            Err(error) => found.fail(unjudged(error)),
         }
     });
-    failure.map_or(Ok(()), Err)
+    Ok(())
 }
 
 /// After the packages: a head that is older than their proofs would look as if the log had shrunk.
@@ -246,6 +273,8 @@ fn report(args: &Args, found: &Found) -> Result<(), Failure> {
         packages,
         broken,
         strangers,
+        is_partial,
+        failure: _,
     } = found;
     if args.json {
         output::json(chains)?;
@@ -258,8 +287,12 @@ fn report(args: &Args, found: &Found) -> Result<(), Failure> {
             output::raw(chain.to_string().as_bytes())?;
         }
         let good = packages - broken;
+        let rest = match is_partial {
+            true => "; not all could be looked at",
+            false => "",
+        };
         output::line(format!(
-            "the policy holds for {good} of {packages} packages"
+            "the policy holds for {good} of {packages} packages{rest}"
         ))?;
     }
     if *strangers > 0 {
@@ -350,7 +383,8 @@ fn subjects(args: &Args, target: &str) -> Result<Vec<Target>, Failure> {
     }
 }
 
-/// Every package in a directory and those below it: a repository's packages, or a mirror's.
+/// Every package in a directory and those below it: a repository's packages, or a mirror's. Links to files are
+/// followed; one to a directory might lead back, and is not passed over in silence either.
 fn packages_below(directory: &Path) -> Result<Vec<Target>, Failure> {
     let unreadable = |path: &Path, error: std::io::Error| {
         Failure::usage(format!("cannot read {}: {error}", path.display()))
@@ -363,9 +397,21 @@ fn packages_below(directory: &Path) -> Result<Vec<Target>, Failure> {
             let entry = entry.map_err(|error| unreadable(&directory, error))?;
             let (kind, path) = (entry.file_type(), entry.path());
             let kind = kind.map_err(|error| unreadable(&path, error))?;
-            if kind.is_dir() {
+            let is_package = path.extension().is_some_and(|ending| ending == "rpm");
+            if kind.is_symlink() {
+                match std::fs::metadata(&path) {
+                    Ok(of) if of.is_dir() => return Err(link_to_directory(&path)),
+                    Ok(of) if of.is_file() && is_package => files.push(path),
+                    // Why it cannot be read is told when its turn comes.
+                    Err(_) if is_package => files.push(path),
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(unreadable(&path, error));
+                    }
+                    Ok(_) | Err(_) => {}
+                }
+            } else if kind.is_dir() {
                 open.push(path);
-            } else if kind.is_file() && path.extension().is_some_and(|ending| ending == "rpm") {
+            } else if kind.is_file() && is_package {
                 files.push(path);
             }
         }
@@ -376,6 +422,16 @@ fn packages_below(directory: &Path) -> Result<Vec<Target>, Failure> {
     }
     files.sort();
     Ok(files.into_iter().map(Target::File).collect())
+}
+
+fn link_to_directory(path: &Path) -> Failure {
+    let path = path.display();
+    Failure::usage(format!(
+        "{path} is a link to a directory, which is not followed"
+    ))
+    .with_hint(format!(
+        "name it itself: `hallmark verify {path}`; or take the link away"
+    ))
 }
 
 /// The packages of a pack, by their heads.
@@ -422,5 +478,96 @@ fn unjudged(error: SubjectError) -> Failure {
         SubjectError::Source(error) => unanswered(error),
         SubjectError::Read { .. } | SubjectError::NoPackage { .. } => Failure::usage(error),
         SubjectError::NotServed(_) | SubjectError::OtherHeader { .. } => Failure::failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+    use repo_model::HeaderDigest;
+    use repo_model::verify::{Link, Outcome};
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_broken_chain_ends_the_run_before_what_could_not_be_looked_at() {
+        let args = Line::parse_from(["verify", "a.rpm", "b.rpm"]).args;
+        let end = |outcomes: &[Outcome]| {
+            let mut found = Found::default();
+            for outcome in outcomes {
+                let link = Link {
+                    name: "file",
+                    outcome: *outcome,
+                    says: String::new(),
+                    details: Vec::new(),
+                    hint: None,
+                };
+                let chain = Chain {
+                    package: "p".to_owned(),
+                    header: HeaderDigest::of(b""),
+                    links: vec![link],
+                };
+                found.add(&args, chain);
+            }
+            found.is_partial = true;
+            let failure = Failure::new(Exit::Unreachable, "nobody answers");
+            partly(&args, &found, failure).exit
+        };
+        assert_eq!(end(&[]), Exit::Unreachable);
+        assert_eq!(end(&[Outcome::Holds]), Exit::Unreachable);
+        assert_eq!(end(&[Outcome::Broken]), Exit::Failed);
+        assert_eq!(end(&[Outcome::Holds, Outcome::Broken]), Exit::Failed);
+    }
+
+    #[test]
+    fn links_to_packages_are_followed_and_one_to_a_directory_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, elsewhere) = (dir.path().join("root"), dir.path().join("elsewhere"));
+        fs::create_dir_all(root.join("below")).unwrap();
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(elsewhere.join("pool"), "").unwrap();
+        fs::write(root.join("below/a.rpm"), "").unwrap();
+        fs::write(root.join("README"), "").unwrap();
+        symlink(elsewhere.join("pool"), root.join("below/b.rpm")).unwrap();
+        symlink(elsewhere.join("pool"), root.join("notes")).unwrap();
+        symlink("gone", root.join("c.rpm")).unwrap();
+        symlink("gone", root.join("latest")).unwrap();
+        let files: Vec<PathBuf> = packages_below(&root)
+            .unwrap()
+            .into_iter()
+            .filter_map(|target| match target {
+                Target::File(path) => Some(path),
+                Target::Subject(_) => None,
+            })
+            .collect();
+        let names = ["below/a.rpm", "below/b.rpm", "c.rpm"];
+        assert_eq!(files, names.map(|name| root.join(name)));
+        for to in [elsewhere.as_path(), &root] {
+            let link = root.join("below/link");
+            symlink(to, &link).unwrap();
+            let failure = packages_below(&root).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            let said = failure.message();
+            assert!(said.contains(&link.display().to_string()), "{said}");
+            assert!(said.contains("name it itself"), "{said}");
+            fs::remove_file(&link).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_fails_first_is_told_when_nothing_else_is_found() {
+        let mut found = Found::default();
+        found.fail(Failure::usage("first"));
+        found.fail(Failure::failed("second"));
+        assert!(found.is_partial);
+        let first = found.failure.map(|failure| failure.message());
+        assert_eq!(first.as_deref(), Some("error: first"));
     }
 }

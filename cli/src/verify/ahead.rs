@@ -3,7 +3,7 @@
 //!
 //! What a source cannot give so, or leaves out, is asked for one by one as ever, so nothing here decides anything.
 
-use super::gather::wanted;
+use super::gather::{MAX_DOCUMENTS, wanted};
 use super::source::{Item, Source, SourceError};
 use super::subject::Subject;
 use repo_model::rpm::Package;
@@ -11,6 +11,10 @@ use repo_model::wire::status::{BuildStatus, PackageStatus};
 use repo_model::{HeaderDigest, Nevra};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{Cursor, Read};
+
+/// Most bytes of all builds that are kept: each package has its own copy of what it shares with others. What is
+/// beyond is asked for one by one.
+const MAX_BUILDS_BYTES: usize = 64 << 20;
 
 /// A source, and what it has answered ahead of time.
 pub struct Ahead<'s> {
@@ -47,16 +51,21 @@ impl<'s> Ahead<'s> {
             return Ok(ahead);
         };
         let mut items: BTreeMap<String, Item> = BTreeMap::new();
+        let mut left = MAX_BUILDS_BYTES;
         for asked in &packages {
-            let known = about(&builds, &asked.nevra);
-            for (build, package) in &known {
-                if package.header == asked.header {
-                    let all = wanted(build, package).into_iter();
-                    items.extend(all.map(|item| (item.name(), item)));
-                    items.extend(asked.head(package).map(|item| (item.name(), item)));
-                }
+            let known = builds_of(&builds, &asked.nevra);
+            // The first counts, as for whoever asks for one.
+            let found = known.iter().find_map(|build| {
+                let mut packages = build.packages.iter();
+                let package = packages.find(|package| package.header == asked.header)?;
+                Some((build, package))
+            });
+            if let Some((build, package)) = found {
+                let all = wanted(build, package).into_iter().take(MAX_DOCUMENTS);
+                items.extend(all.map(|item| (item.name(), item)));
+                items.extend(asked.head(package).map(|item| (item.name(), item)));
             }
-            ahead.keep_builds(&asked.nevra, known);
+            ahead.keep_builds(&asked.nevra, &known, &mut left);
         }
         let items: Vec<Item> = items.into_values().collect();
         ahead.kept.extend(source.many(&items)?);
@@ -65,16 +74,16 @@ impl<'s> Ahead<'s> {
     }
 
     /// As the answer about one package would be, with nothing about others in it.
-    fn keep_builds(&mut self, nevra: &Nevra, known: Vec<(&BuildStatus, &PackageStatus)>) {
-        let alone: Vec<BuildStatus> = known
-            .into_iter()
-            .map(|(build, package)| BuildStatus {
-                packages: vec![package.clone()],
-                ..without_packages(build)
-            })
-            .collect();
-        if let Ok(json) = serde_json::to_vec(&alone) {
-            self.kept.insert(Item::Builds(nevra.clone()).name(), json);
+    fn keep_builds(&mut self, nevra: &Nevra, alone: &[BuildStatus], left: &mut usize) {
+        let name = Item::Builds(nevra.clone()).name();
+        if self.kept.contains_key(&name) {
+            return;
+        }
+        if let Ok(json) = serde_json::to_vec(alone)
+            && let Some(rest) = left.checked_sub(json.len())
+        {
+            *left = rest;
+            self.kept.insert(name, json);
         }
     }
 
@@ -147,21 +156,24 @@ impl Asked {
     }
 }
 
-/// The packages of this name, with their builds: as many as there are repositories that have it.
-fn about<'b>(
-    builds: &'b [BuildStatus],
-    nevra: &Nevra,
-) -> Vec<(&'b BuildStatus, &'b PackageStatus)> {
-    let mut known = Vec::new();
+/// What the server would answer about this name alone: as many builds as there are repositories that have it.
+pub(super) fn builds_of(builds: &[BuildStatus], nevra: &Nevra) -> Vec<BuildStatus> {
+    let mut found = Vec::new();
     for build in builds {
         let of_name = build.packages.iter().filter(|one| one.nevra == *nevra);
-        known.extend(of_name.map(|package| (build, package)));
+        let packages: Vec<_> = of_name.cloned().collect();
+        if !packages.is_empty() {
+            found.push(BuildStatus {
+                packages,
+                ..without_packages(build)
+            });
+        }
     }
-    known
+    found
 }
 
 /// A build without what fills most of its status and is about others.
-pub(super) fn without_packages(build: &BuildStatus) -> BuildStatus {
+fn without_packages(build: &BuildStatus) -> BuildStatus {
     BuildStatus {
         packages: Vec::new(),
         source: build.source.clone(),
@@ -182,6 +194,8 @@ mod tests {
     use crate::verify::{Cached, Server};
     use mirrors::tar;
     use repo_model::FileDigest;
+    use repo_model::wire::evidence::AskDocuments;
+    use std::sync::atomic::AtomicU64;
 
     const SBOM: &str = "{\"sbom\":1}";
     const LIE: &str = "{\"sbom\":2}";
@@ -297,6 +311,112 @@ mod tests {
                 .keys()
                 .any(|name| name.contains("..") || name == "unasked")
         );
+    }
+
+    #[test]
+    fn a_package_with_too_many_documents_has_some_of_them_asked_for() {
+        let mut all: serde_json::Value = serde_json::from_str(&builds()).unwrap();
+        let link = |number| serde_json::json!({"kind": "sbom", "label": "", "digest": digest(&format!("{number}"))});
+        all[0]["packages"][0]["evidence"] = (0..MAX_DOCUMENTS + 10).map(link).collect();
+        let all = all.to_string();
+        let server = testing::Server::start(move |request| match &*request.path {
+            "/api/v1/evidence/packages" => Answer::json(200, &all),
+            _ => Answer::json(200, &"\0".repeat(1024)),
+        });
+        let source = connect(&server);
+        let subjects = subjects(1);
+        // The same twice: what is wanted of it does not add up.
+        Ahead::of(&source, [&subjects[0], &subjects[0]].into_iter()).unwrap();
+        let requests = server.requests().into_iter();
+        let documents = requests.filter(|one| one.path.ends_with("/documents"));
+        let asked = documents.map(|one| {
+            serde_json::from_slice::<AskDocuments>(&one.body)
+                .unwrap()
+                .documents
+        });
+        assert_eq!(asked.flatten().count(), MAX_DOCUMENTS);
+    }
+
+    #[test]
+    fn requests_for_many_share_one_limit() {
+        let server = server(SBOM);
+        let source = connect(&server);
+        let items = [Item::Document(digest(SBOM))];
+        let left = AtomicU64::new(10_000);
+        assert_eq!(source.many_within(&items, &left).unwrap().len(), 1);
+        assert!(left.into_inner() < 10_000);
+        let before = server.requests().len();
+        let left = AtomicU64::new(500);
+        assert!(source.many_within(&items, &left).unwrap().is_empty());
+        // Nothing is left, so nothing is asked for.
+        assert!(source.many_within(&items, &left).unwrap().is_empty());
+        assert_eq!(server.requests().len(), before + 1);
+    }
+
+    #[test]
+    fn a_stranger_of_the_same_name_does_not_take_the_kept_answer_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let nevra: Nevra = "p0-1-1.noarch".parse().unwrap();
+        let (good, stranger) = (HeaderDigest::of(b"0"), HeaderDigest::of(b"stranger"));
+        let ask = |server: &testing::Server, header| {
+            let cached = Cached::new(dir.path().to_owned(), Some(connect(server)));
+            cached.packages(&[(nevra.clone(), header)]).unwrap();
+        };
+        let kept = || {
+            let alone = Cached::new(dir.path().to_owned(), None);
+            let json = alone.fetch(&builds_item(0)).unwrap().unwrap();
+            let builds: Vec<BuildStatus> = serde_json::from_slice(&json).unwrap();
+            let packages = builds.into_iter().flat_map(|build| build.packages);
+            packages.map(|package| package.header).collect::<Vec<_>>()
+        };
+        let knows = server(SBOM);
+        let knows_nothing = testing::Server::start(|_| Answer::json(200, "[]"));
+        ask(&knows, good);
+        assert_eq!(kept(), [good]);
+        ask(&knows_nothing, stranger);
+        assert_eq!(kept(), [good], "it was not asked about");
+        ask(&knows, good);
+        assert_eq!(kept(), [good], "once");
+        ask(&knows_nothing, good);
+        assert!(kept().is_empty(), "it was withdrawn");
+    }
+
+    #[test]
+    fn a_bad_answer_about_many_is_no_server_that_is_away() {
+        let cut = {
+            let mut packed = Vec::new();
+            let name = Item::Document(digest(SBOM)).name();
+            tar::write_file(&mut packed, &name, SBOM.as_bytes()).unwrap();
+            String::from_utf8(packed[..515].to_vec()).unwrap()
+        };
+        let subjects = subjects(2);
+        let asked: Vec<_> = subjects.iter().filter_map(Asked::of).collect();
+        let asked: Vec<_> = asked.into_iter().map(|a| (a.nevra, a.header)).collect();
+        let items = [Item::Document(digest(SBOM))];
+        for (status, answer) in [
+            (500, ""),
+            (503, "busy"),
+            (429, ""),
+            (200, "<html>"),
+            (200, &*cut),
+        ] {
+            let answer = answer.to_owned();
+            let server = testing::Server::start(move |request| match &*request.method {
+                "POST" => Answer::json(status, &answer),
+                _ => Answer::json(200, SBOM),
+            });
+            let dir = tempfile::tempdir().unwrap();
+            let cached = Cached::new(dir.path().to_owned(), Some(connect(&server)));
+            assert_eq!(cached.packages(&asked).unwrap(), None, "{status}");
+            assert!(cached.many(&items).unwrap().is_empty(), "{status}");
+            assert_eq!(cached.away(), None, "{status}");
+            assert!(cached.fetch(&items[0]).unwrap().is_some(), "{status}");
+        }
+        let server = testing::Server::start(|_| Answer::hang_up());
+        let dir = tempfile::tempdir().unwrap();
+        let cached = Cached::new(dir.path().to_owned(), Some(connect(&server)));
+        assert!(cached.many(&items).unwrap().is_empty());
+        assert!(cached.away().is_some());
     }
 
     #[test]

@@ -4,24 +4,34 @@
 //! What is named by digest is taken from the folder, whoever can be asked. What changes is asked for anew,
 //! and taken from the folder only when nobody answers. Files are named as in an evidence pack.
 
-use super::ahead::without_packages;
-use super::server::{Server, is_transient};
+use super::ahead::builds_of;
+use super::server::{MAX_MANY_BYTES, Server, is_transient, is_unreachable, take};
 use super::source::{Item, Source, SourceError, in_memory};
 use super::subject::each;
 use crate::failure::chain;
 use repo_model::bundle::Bundle;
 use repo_model::rpm::{Head, HeadLimits};
+use repo_model::wire::evidence::MAX_FILE_BYTES;
 use repo_model::wire::status::BuildStatus;
 use repo_model::{FileDigest, HeaderDigest, Nevra};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::io::{self, Cursor, Read};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 
 /// Most bytes of one file of the folder that are read.
 const MAX_BYTES: u64 = 256 << 20;
+
+/// What the folder has of one of many files.
+enum Kept {
+    Here(Vec<u8>),
+    /// It is too large to be held with the others.
+    Alone,
+    Missing,
+}
 
 /// A server and the folder.
 #[derive(Debug)]
@@ -54,7 +64,7 @@ impl Cached {
         &self,
         question: impl FnOnce(&Server) -> Result<T, SourceError>,
     ) -> Result<T, Option<SourceError>> {
-        let Some(server) = self.server.as_ref().filter(|_| self.away().is_none()) else {
+        let Some(server) = self.reachable() else {
             return Err(None);
         };
         match question(server) {
@@ -68,6 +78,28 @@ impl Cached {
             }
             answer => answer.map_err(Some),
         }
+    }
+
+    /// Asks the server about many; none when there is none that answers, or not as it should. Only one that
+    /// cannot be reached is away: what it did not say here may well be had one by one.
+    fn ask_together<T>(
+        &self,
+        question: impl FnOnce(&Server) -> Result<T, SourceError>,
+    ) -> Option<T> {
+        match question(self.reachable()?) {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                if is_unreachable(&error) {
+                    self.give_up(&error);
+                }
+                tracing::debug!("evidence is asked for one by one: {}", chain(&error));
+                None
+            }
+        }
+    }
+
+    fn reachable(&self) -> Option<&Server> {
+        self.server.as_ref().filter(|_| self.away().is_none())
     }
 
     fn give_up(&self, error: &(dyn std::error::Error + 'static)) {
@@ -84,6 +116,39 @@ impl Cached {
                 source,
             }),
         }
+    }
+
+    /// One of many files, as long as they fit into what is left.
+    fn kept_small(&self, item: &Item, left: &AtomicU64) -> Result<Kept, SourceError> {
+        // Why it cannot be read, if so, is told by reading it.
+        let size = fs::metadata(self.dir.join(item.name())).map_or(0, |metadata| metadata.len());
+        if size > MAX_FILE_BYTES || !take(left, size) {
+            return Ok(Kept::Alone);
+        }
+        let bytes = self.kept(item)?;
+        Ok(match bytes.filter(|bytes| is_right(item, bytes)) {
+            Some(bytes) => Kept::Here(bytes),
+            None => Kept::Missing,
+        })
+    }
+
+    /// What was kept of a name about packages that were not asked about now: the answer does not speak of them.
+    fn unasked(
+        &self,
+        nevra: &Nevra,
+        asked: &BTreeSet<HeaderDigest>,
+    ) -> Result<Vec<BuildStatus>, SourceError> {
+        let kept = self.kept(&Item::Builds(nevra.clone()))?;
+        // What does not read is kept no longer.
+        let kept: Vec<BuildStatus> =
+            serde_json::from_slice(&kept.unwrap_or_default()).unwrap_or_default();
+        let mut builds = builds_of(&kept, nevra);
+        for build in &mut builds {
+            let packages = &mut build.packages;
+            packages.retain(|package| !asked.contains(&package.header));
+        }
+        builds.retain(|build| !build.packages.is_empty());
+        Ok(builds)
     }
 
     fn keep(&self, item: &Item, bytes: &[u8]) -> Result<(), SourceError> {
@@ -109,58 +174,59 @@ impl Source for Cached {
         &self,
         asked: &[(Nevra, HeaderDigest)],
     ) -> Result<Option<Vec<BuildStatus>>, SourceError> {
-        match self.ask(|server| server.packages(asked)) {
-            Ok(Some(builds)) => {
-                let names: BTreeSet<&Nevra> = asked.iter().map(|(nevra, _)| nevra).collect();
-                let names: Vec<_> = names.into_iter().collect();
-                let kept = each(&names, |nevra| {
-                    let item = Item::Builds((*nevra).clone());
-                    let alone = builds_of(&builds, nevra);
-                    match serde_json::to_vec(&alone) {
-                        Ok(json) => self.keep(&item, &json),
-                        // It came as JSON.
-                        Err(_) => Ok(()),
-                    }
-                });
-                kept.into_iter().collect::<Result<(), _>>()?;
-                Ok(Some(builds))
-            }
-            Ok(None) | Err(None) => Ok(None),
-            Err(Some(error)) => Err(error),
+        let Some(Some(builds)) = self.ask_together(|server| server.packages(asked)) else {
+            return Ok(None);
+        };
+        let mut names: BTreeMap<String, (&Nevra, BTreeSet<HeaderDigest>)> = BTreeMap::new();
+        for (nevra, header) in asked {
+            let name = names.entry(nevra.to_string());
+            let (_, headers) = name.or_insert_with(|| (nevra, BTreeSet::new()));
+            headers.insert(*header);
         }
+        let names: Vec<_> = names.into_values().collect();
+        let kept = each(&names, |(nevra, headers)| {
+            let mut alone = builds_of(&builds, nevra);
+            // A file may bear another's name: what is known of that one stays.
+            let told = alone.iter().flat_map(|build| &build.packages);
+            let told = told.map(|package| package.header);
+            let told = told.chain(headers.iter().copied()).collect();
+            alone.extend(self.unasked(nevra, &told)?);
+            match serde_json::to_vec(&alone) {
+                Ok(json) => self.keep(&Item::Builds((*nevra).clone()), &json),
+                // It came as JSON.
+                Err(_) => Ok(()),
+            }
+        });
+        kept.into_iter().collect::<Result<(), _>>()?;
+        Ok(Some(builds))
     }
 
     fn many(&self, items: &[Item]) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
-        let here = each(items, |item| {
-            let kept = self.kept(item)?;
-            Ok::<_, SourceError>(kept.filter(|bytes| is_right(item, bytes)))
-        });
+        let left = AtomicU64::new(MAX_MANY_BYTES);
+        let here = each(items, |item| self.kept_small(item, &left));
         let (mut files, mut missing) = (Vec::new(), Vec::new());
         for (item, kept) in items.iter().zip(here) {
             match kept? {
-                Some(bytes) => files.push((item.name(), bytes)),
-                None => missing.push(item.clone()),
+                Kept::Here(bytes) => files.push((item.name(), bytes)),
+                Kept::Alone => {}
+                Kept::Missing => missing.push(item.clone()),
             }
         }
         if missing.is_empty() {
             return Ok(files);
         }
-        let came = match self.ask(|server| server.many(&missing)) {
-            Ok(came) => came,
-            Err(None) => Vec::new(),
-            Err(Some(error)) => return Err(error),
-        };
-        let came: HashMap<String, Vec<u8>> = came.into_iter().collect();
-        let taken = each(&missing, |item| {
-            let name = item.name();
-            let Some(bytes) = came.get(&name).filter(|bytes| is_right(item, bytes)) else {
-                return Ok(None);
-            };
-            self.keep(item, bytes)?;
-            Ok::<_, SourceError>(Some((name, bytes.clone())))
+        let came = self.ask_together(|server| server.many_within(&missing, &left));
+        let came = came.unwrap_or_default();
+        let names = missing.iter().map(|item| (item.name(), item));
+        let by_name: HashMap<String, &Item> = names.collect();
+        let kept = each(&came, |(name, bytes)| match by_name.get(name) {
+            Some(item) if is_right(item, bytes) => self.keep(item, bytes).map(|()| true),
+            _ => Ok(false),
         });
-        for one in taken {
-            files.extend(one?);
+        for (file, kept) in came.into_iter().zip(kept) {
+            if kept? {
+                files.push(file);
+            }
         }
         Ok(files)
     }
@@ -204,22 +270,6 @@ impl Source for Cached {
             },
         }
     }
-}
-
-/// What the server would answer about this name alone.
-fn builds_of(builds: &[BuildStatus], nevra: &Nevra) -> Vec<BuildStatus> {
-    let mut found = Vec::new();
-    for build in builds {
-        let of_name = build.packages.iter().filter(|one| one.nevra == *nevra);
-        let packages: Vec<_> = of_name.cloned().collect();
-        if !packages.is_empty() {
-            found.push(BuildStatus {
-                packages,
-                ..without_packages(build)
-            });
-        }
-    }
-    found
 }
 
 fn is_immutable(item: &Item) -> bool {
@@ -303,6 +353,21 @@ mod tests {
         assert!(cached.fetch(&item()).unwrap().is_some());
         assert_eq!(server.requests().len(), 2);
         assert_eq!(cached.away(), None);
+    }
+
+    #[test]
+    fn of_what_is_kept_no_more_is_held_than_fits() {
+        let dir = tempfile::tempdir().unwrap();
+        let cached = Cached::new(dir.path().to_owned(), None);
+        let left = AtomicU64::new(10);
+        let kept = |left| cached.kept_small(&item(), left).unwrap();
+        assert!(matches!(kept(&left), Kept::Missing));
+        cached.keep(&item(), DOCUMENT.as_bytes()).unwrap();
+        assert!(matches!(kept(&left), Kept::Here(_)));
+        assert!(matches!(kept(&left), Kept::Alone));
+        let large = vec![b' '; MAX_FILE_BYTES as usize + 1];
+        cached.keep(&item(), &large).unwrap();
+        assert!(matches!(kept(&AtomicU64::new(u64::MAX)), Kept::Alone));
     }
 
     #[test]

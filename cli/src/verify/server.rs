@@ -11,9 +11,16 @@ use repo_model::{FileDigest, HeaderDigest, Nevra};
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Most bytes of files that one request brings; a server has no reason to send more.
 const MAX_TOGETHER_BYTES: u64 = 64 << 20;
+/// Most bytes of files that all requests for many bring; what is beyond is asked for one by one.
+pub(super) const MAX_MANY_BYTES: u64 = 512 << 20;
+/// What a file counts beside its content: a server that sends empty ones without end is left, too.
+const FILE_BYTES: u64 = 512;
+/// Longest answer about the builds of packages, bytes.
+const MAX_BUILDS_BYTES: u64 = 256 << 20;
 /// Files of one request: few enough that some requests are under way side by side.
 const AT_ONCE: usize = 400;
 
@@ -22,9 +29,33 @@ const AT_ONCE: usize = 400;
 pub struct Server(pub Client);
 
 impl Server {
+    /// Those of the files that can be had together, as far as they fit into what is left.
+    pub(super) fn many_within(
+        &self,
+        items: &[Item],
+        left: &AtomicU64,
+    ) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+        let requests: Vec<&[Item]> = items.chunks(AT_ONCE).collect();
+        let answers = each(&requests, |items| self.some(items, left));
+        let mut files = Vec::new();
+        for answer in answers {
+            files.extend(answer?);
+        }
+        Ok(files)
+    }
+
     /// Files of one request, as far as they fit into what is held in memory.
-    fn some(&self, items: &[Item]) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
+    ///
+    /// * `left`: for all requests.
+    fn some(
+        &self,
+        items: &[Item],
+        left: &AtomicU64,
+    ) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
         const PATH: &str = "/api/v1/evidence/documents";
+        if left.load(Ordering::Relaxed) == 0 {
+            return Ok(Vec::new());
+        }
         let answer = match self.0.post(PATH, &asked(items)) {
             Ok(answer) => answer,
             Err(error) if answers_one_by_one(&error) => return Ok(Vec::new()),
@@ -41,15 +72,18 @@ impl Server {
         };
         let by_name: HashMap<String, &Item> =
             items.iter().map(|item| (item.name(), item)).collect();
-        let (mut files, mut left) = (Vec::new(), MAX_TOGETHER_BYTES);
+        let (mut files, mut here) = (Vec::new(), MAX_TOGETHER_BYTES);
         while let Some((name, size)) = tar::next_file(&mut body).map_err(failed)? {
             let is_small = size <= evidence::MAX_FILE_BYTES;
-            let Some(rest) = left.checked_sub(size).filter(|_| is_small) else {
+            let counted = size.saturating_add(FILE_BYTES);
+            let rest = here.checked_sub(counted).filter(|_| is_small);
+            let Some(rest) = rest.filter(|_| take(left, counted)) else {
                 // The others are asked for one by one.
                 break;
             };
-            left = rest;
-            let mut content = Vec::new();
+            here = rest;
+            // No more than it needs: that is what is counted.
+            let mut content = Vec::with_capacity(size as usize);
             let read = (&mut body).take(size).read_to_end(&mut content);
             if read.map_err(failed)? as u64 != size {
                 return Err(failed(io::ErrorKind::UnexpectedEof.into()));
@@ -67,6 +101,17 @@ impl Server {
         }
         Ok(files)
     }
+}
+
+/// Takes so many bytes of what is left; once some do not fit, nothing is left.
+pub(super) fn take(left: &AtomicU64, bytes: u64) -> bool {
+    let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+        left.checked_sub(bytes)
+    });
+    if taken.is_err() {
+        left.store(0, Ordering::Relaxed);
+    }
+    taken.is_ok()
 }
 
 fn asked(items: &[Item]) -> AskDocuments {
@@ -92,27 +137,34 @@ impl Source for Server {
         &self,
         asked: &[(Nevra, HeaderDigest)],
     ) -> Result<Option<Vec<BuildStatus>>, SourceError> {
+        const PATH: &str = "/api/v1/evidence/packages";
         let mut all = Vec::new();
         for some in asked.chunks(evidence::MAX_ASKED) {
             let headers = some.iter().map(|(_, header)| *header).collect();
             let ask = AskPackages { headers };
-            match self.0.post_json("/api/v1/evidence/packages", &ask) {
-                Ok::<Vec<BuildStatus>, _>(builds) => all.extend(builds),
+            let mut answer = match self.0.post(PATH, &ask) {
+                Ok(answer) => answer,
                 Err(error) if answers_one_by_one(&error) => return Ok(None),
                 Err(error) => return Err(refused(error)),
-            }
+            };
+            // Read here: an answer that breaks off is not the same as that nobody answers.
+            let body = answer.body_mut().with_config().limit(MAX_BUILDS_BYTES);
+            let json = body.read_to_vec().map_err(|error| SourceError::Read {
+                path: PATH.to_owned(),
+                source: io::Error::other(error),
+            })?;
+            let builds: Vec<BuildStatus> =
+                serde_json::from_slice(&json).map_err(|error| SourceError::Shape {
+                    path: PATH.to_owned(),
+                    why: error.to_string(),
+                })?;
+            all.extend(builds);
         }
         Ok(Some(all))
     }
 
     fn many(&self, items: &[Item]) -> Result<Vec<(String, Vec<u8>)>, SourceError> {
-        let requests: Vec<&[Item]> = items.chunks(AT_ONCE).collect();
-        let answers = each(&requests, |items| self.some(items));
-        let mut files = Vec::new();
-        for answer in answers {
-            files.extend(answer?);
-        }
-        Ok(files)
+        self.many_within(items, &AtomicU64::new(MAX_MANY_BYTES))
     }
 
     fn open(&self, item: &Item) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
@@ -138,6 +190,17 @@ pub fn is_transient(error: &SourceError) -> bool {
         SourceError::Asked(error) => error
             .downcast_ref::<ApiError>()
             .is_some_and(ApiError::is_transient),
+        _ => false,
+    }
+}
+
+/// Whether nobody answered at all.
+pub fn is_unreachable(error: &SourceError) -> bool {
+    match error {
+        SourceError::Asked(error) => matches!(
+            error.downcast_ref::<ApiError>(),
+            Some(ApiError::Unreachable { .. })
+        ),
         _ => false,
     }
 }

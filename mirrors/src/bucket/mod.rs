@@ -93,9 +93,25 @@ pub enum BucketError {
         #[source]
         source: StoreError,
     },
+    /// The fault of who keeps files there: an object has a name that no file can have.
+    #[error("an object below {url} has a name that cannot be used: remove or rename it")]
+    Name {
+        /// Below where.
+        url: String,
+        /// Which object, and what is wrong with its name.
+        #[source]
+        source: StoreError,
+    },
     /// This machine's fault.
     #[error("cannot use this machine's threads or files for the bucket")]
-    Local(#[from] io::Error),
+    Local(#[source] io::Error),
+}
+
+/// What reading a file of the bucket ended with is the bucket's again; all else is this machine's.
+impl From<io::Error> for BucketError {
+    fn from(error: io::Error) -> Self {
+        error.downcast::<Self>().unwrap_or_else(Self::Local)
+    }
 }
 
 /// A file as the bucket lists it.
@@ -214,6 +230,7 @@ impl Bucket {
                 BucketError::Changed { url }
             }
             StoreError::NotFound { .. } => BucketError::Missing { url, source },
+            StoreError::InvalidPath { .. } => BucketError::Name { url, source },
             StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. } => {
                 BucketError::Refused { what, url, source }
             }
@@ -222,6 +239,13 @@ impl Bucket {
                 Some(404) => BucketError::Missing { url, source },
                 _ => BucketError::Unreachable { what, url, source },
             },
+        }
+    }
+
+    /// Somebody else has changed a file.
+    pub(crate) fn changed(&self, path: &str) -> BucketError {
+        BucketError::Changed {
+            url: self.url_of(path),
         }
     }
 
@@ -474,6 +498,22 @@ mod tests {
         let kept = Bucket::new("s3://b").unwrap();
         let odd = "Packages/c/libstdc++~1^2-%.rpm";
         assert_eq!(kept.key(odd).unwrap().as_ref(), odd);
+    }
+
+    #[test]
+    fn what_went_wrong_is_put_down_to_whose_fault_it_is() {
+        let bucket = Bucket::new("s3://b/x").unwrap();
+        let source = Key::parse("x/Packages//a.rpm").unwrap_err();
+        let error = bucket.failed("list", "")(StoreError::InvalidPath { source });
+        assert!(!error.is_unreachable());
+        let BucketError::Name { source, .. } = &error else {
+            panic!("{error}");
+        };
+        assert!(source.to_string().contains("Packages//a.rpm"), "{source}");
+        let read = io::Error::other(bucket.changed("a"));
+        assert!(BucketError::from(read).is_unreachable());
+        let local = BucketError::from(io::Error::other("disk"));
+        assert!(matches!(local, BucketError::Local(_)));
     }
 
     #[test]

@@ -80,7 +80,13 @@ impl Read for Reader<'_> {
             }
             self.next_piece().map_err(io::Error::other)?;
             if self.piece.is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                let source = "the answer is empty".into();
+                let error = StoreError::Generic {
+                    store: "S3",
+                    source,
+                };
+                let failed = self.bucket.failed("read", &self.path);
+                return Err(io::Error::other(failed(error)));
             }
         }
         let count = into.len().min(self.piece.len());
@@ -100,10 +106,7 @@ fn as_source(error: BucketError) -> SourceError {
 }
 
 fn is_local(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::InvalidPath { .. } | StoreError::NotSupported { .. }
-    )
+    matches!(error, StoreError::NotSupported { .. })
 }
 
 impl Source for Bucket {

@@ -25,7 +25,7 @@ const JUDGED: [&str; 6] = [
     "sbom",
 ];
 /// Most documents that are fetched for one package.
-const MAX_DOCUMENTS: usize = 2_000;
+pub const MAX_DOCUMENTS: usize = 2_000;
 /// Most bytes of all of them. A run looks at a few packages at once, so a server that lies can make it hold
 /// so many times this much, and no more.
 const MAX_DOCUMENTS_BYTES: usize = 128 << 20;

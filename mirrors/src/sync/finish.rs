@@ -104,8 +104,10 @@ impl Job<'_> {
         rows: Vec<(Box<str>, Row)>,
         summary: &mut Summary,
     ) -> Result<(), SyncError> {
+        proofs::drop_superseded(site, &rows).map_err(SyncError::local(site.directory.clone()))?;
         site.state = self.state(site, pointer, rows, summary);
         drop_strays(site, self.request)?;
+        proofs::mark_due(site).map_err(SyncError::local(site.own.clone()))?;
         save(site)?;
         summary.deleted = delete(site, self.request, self.watch)?;
         Ok(())

@@ -1,5 +1,5 @@
 //! The statement that says that a copy is current (`repo_model::freshness`), kept beside `repodata`: upstream's is
-//! taken with each change, and again when half of its life is over. A copy that has none does not ask for one
+//! taken with each change, and again when half of its life is over or it is about another state. A copy that has none does not ask for one
 //! while nothing changes, so that looking for news stays one request.
 //!
 //! It is not believed here, only handed on: whoever reads it checks its signature and its end.
@@ -45,10 +45,7 @@ pub(super) fn newer(
     now: Timestamp,
     watch: &dyn Watch,
 ) -> Option<Vec<u8>> {
-    let is_due = match known {
-        None => changed,
-        Some(json) => changed || read(json).is_none_or(|said| half_over(&said.predicate, now)),
-    };
+    let is_due = changed || known.is_some_and(|json| is_due(json, repomd, now));
     if !is_due {
         return None;
     }
@@ -70,6 +67,11 @@ pub(super) fn newer(
             }
         });
     found.filter(|json| known != Some(json.as_slice()))
+}
+
+/// Whether it is time to ask for another statement: this one is about another state, or half over.
+fn is_due(json: &[u8], repomd: FileDigest, now: Timestamp) -> bool {
+    read(json).is_none_or(|said| !names(&said, repomd) || half_over(&said.predicate, now))
 }
 
 /// Reads without believing.
@@ -106,4 +108,35 @@ fn put(site: &Site, json: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     file.persist(site.directory.join(FILE))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use repo_model::ReleaseId;
+    use repo_model::dsse::StatementKey;
+    use repo_model::freshness::SCHEMA;
+    use repo_model::statement::Subject;
+
+    #[test]
+    fn a_statement_about_another_state_is_due_at_once_and_a_good_one_when_half_over() {
+        let at = Timestamp::from_unix_secs;
+        let (ours, other) = (FileDigest::of(b"ours"), FileDigest::of(b"other"));
+        let said = Freshness {
+            schema: SCHEMA.to_owned(),
+            channel: "stable".parse().unwrap(),
+            release: ReleaseId(12),
+            release_sha256: FileDigest::of(b"envelope"),
+            issued: at(1_000),
+            expires: at(2_000),
+        };
+        let subject = vec![Subject::file("repomd.xml", ours)];
+        let key = StatementKey::from_seed(&[1; 32]).unwrap();
+        let signed = Statement::new(FRESHNESS, subject, said).sign(&key);
+        let json = signed.unwrap().to_json();
+        assert!(!is_due(&json, ours, at(1_499)));
+        assert!(is_due(&json, ours, at(1_500)));
+        assert!(is_due(&json, other, at(1_000)));
+        assert!(is_due(b"{}", ours, at(1_000)));
+    }
 }

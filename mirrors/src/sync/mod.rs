@@ -174,7 +174,7 @@ fn listed(problems: &[UpstreamProblem]) -> String {
 /// What a sync did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
-    /// Whether there was anything to do.
+    /// Whether there was anything to do, but for proofs that came late.
     pub changed: bool,
     /// `<revision>` of `repomd.xml`.
     pub revision: String,
@@ -195,6 +195,8 @@ pub struct Summary {
     pub fetched_bytes: u64,
     /// Proofs beside packages that were fetched.
     pub proofs: u64,
+    /// Whether proofs are still to be asked for, since upstream failed; the next sync does.
+    pub proofs_incomplete: bool,
     /// Files that were removed.
     pub deleted: u64,
     /// Packages on other sites, where clients fetch them.
@@ -247,8 +249,7 @@ pub fn sync(
         (Said::New(pointer), _) => *pointer,
         (Said::Same, Some(known)) => {
             if is_whole(&job, &site) {
-                job.renew_freshness(&site, known.digest, false);
-                return unchanged(request, site, &known, watch);
+                return unchanged(&job, site, &known);
             }
             known
         }
@@ -262,10 +263,11 @@ pub fn sync(
     for _ in 0..ROUNDS_MAX {
         match job.round(&mut site, pointer)? {
             Ended::Done(mut summary) => {
-                summary.proofs = proofs::fetch(&mut site, request, &peers, watch)?;
+                // It belongs to the new `repomd.xml`, and proofs may take long.
                 if let Some(repomd) = summary.repomd_sha256 {
                     job.renew_freshness(&site, repomd, true);
                 }
+                proofs::fetch(&mut site, request, &peers, watch)?.add_to(&mut summary);
                 let path = site.own.join("journal");
                 site.journal.finish().map_err(SyncError::local(path))?;
                 return Ok(*summary);
@@ -292,21 +294,24 @@ fn is_whole(job: &Job<'_>, site: &Site) -> bool {
         && site.state.all_there(&site.directory)
 }
 
-fn unchanged(
-    request: &Request,
-    mut site: Site,
-    known: &Pointer,
-    watch: &dyn Watch,
-) -> Result<Summary, SyncError> {
+/// The end of a sync that found nothing new; what the sync before was cut off from is made up for.
+fn unchanged(job: &Job<'_>, mut site: Site, known: &Pointer) -> Result<Summary, SyncError> {
+    let (request, watch) = (job.request, job.watch);
+    let was_cut_off = proofs::are_due(&site);
+    job.renew_freshness(&site, known.digest, was_cut_off);
     if finish::drop_strays(&mut site, request)? {
         finish::save(&site)?;
     }
     let deleted = finish::delete(&mut site, request, watch)?;
-    let path = site.own.join("journal");
-    site.journal.finish().map_err(SyncError::local(path))?;
-    Ok(Summary {
+    let mut summary = Summary {
         changed: deleted > 0,
         deleted,
         ..Summary::of(known)
-    })
+    };
+    if was_cut_off {
+        proofs::fetch(&mut site, request, job.peers, watch)?.add_to(&mut summary);
+    }
+    let path = site.own.join("journal");
+    site.journal.finish().map_err(SyncError::local(path))?;
+    Ok(summary)
 }

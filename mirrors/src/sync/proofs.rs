@@ -3,7 +3,9 @@
 //! is whole, and only where the first package's is there: repositories of others are asked for one name more.
 //!
 //! They are not believed here, only handed on, but must be what they say they are: proofs that read, and of the very
-//! file that is here. What cannot be had is left out and asked for again when the repository changes.
+//! file that is here. What upstream lacks is left out and asked for again when the repository changes. What could not be
+//! asked for, because the sync was cut off or upstream failed, the next sync asks for: `.hallmark/proofs-due` is there
+//! from before the state is written down until all was asked for.
 
 use super::claim::Claim;
 use super::finish::save;
@@ -11,16 +13,20 @@ use super::peer::{Peer, Problem};
 use super::request::{Request, Watch};
 use super::site::Site;
 use super::state::{Row, State};
+use super::store::remove_if_there;
 use super::workers::each;
-use super::{SyncError, tree};
+use super::{Summary, SyncError, tree};
 use repo_model::FileDigest;
-use repo_model::bundle::{self, Bundle};
+use repo_model::bundle::Bundle;
 use repo_model::log::LogProof;
 use repo_model::statement::{PACKAGE_RELEASE, PackageRelease, Statement};
+use std::collections::HashSet;
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What lies beside each package, behind its name; the first is there where any is.
 const SUFFIXES: [&str; 4] = [
@@ -30,6 +36,13 @@ const SUFFIXES: [&str; 4] = [
     ".vsa.sigstore.json",
 ];
 
+/// Largest proof, bytes: no metadata tells their sizes.
+const MAX_PROOF_BYTES: u64 = 1 << 20;
+/// Proofs in a row that no upstream answers for, for each worker, until no more are asked for.
+const FAILURES_MAX: usize = 3;
+/// In the mark: upstream has proofs, and they are being fetched.
+const BEGUN: &[u8] = b"begun\n";
+
 /// A proof that is still to be had.
 struct Wanted {
     path: Box<str>,
@@ -37,23 +50,142 @@ struct Wanted {
     package: FileDigest,
 }
 
-/// Fetches the proofs that the copy lacks, and counts them to its files; how many came.
+/// What upstreams say of a proof.
+enum Answer {
+    Here(Vec<u8>),
+    /// None that can be used.
+    Nothing,
+    /// None gave it, and one or more could not be asked.
+    Failed {
+        why: String,
+        /// Whether another one could.
+        another_lacks: bool,
+    },
+}
+
+/// Whether a repository has proofs at all.
+enum Any {
+    Yes,
+    No,
+    Unknown(String),
+}
+
+/// What became of the proofs that the copy lacked.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Outcome {
+    fetched: u64,
+    incomplete: bool,
+}
+
+impl Outcome {
+    pub fn add_to(self, summary: &mut Summary) {
+        summary.proofs = self.fetched;
+        summary.proofs_incomplete = self.incomplete;
+    }
+}
+
+/// Counts across workers.
+#[derive(Default)]
+struct Failures {
+    in_a_row: AtomicUsize,
+    all: AtomicUsize,
+    last: Mutex<String>,
+}
+
+impl Failures {
+    fn is_enough(&self, workers: usize) -> bool {
+        self.in_a_row.load(Ordering::Relaxed) >= FAILURES_MAX.saturating_mul(workers)
+    }
+
+    fn add(&self, why: String) {
+        self.in_a_row.fetch_add(1, Ordering::Relaxed);
+        self.all.fetch_add(1, Ordering::Relaxed);
+        if let Ok(mut last) = self.last.lock() {
+            *last = why;
+        }
+    }
+
+    /// What to tell; none: there were none.
+    fn told(self, gave_up: bool) -> Option<String> {
+        let count = self.all.into_inner();
+        let last = self.last.into_inner().unwrap_or_default();
+        match (count, gave_up) {
+            (0, _) => None,
+            (_, true) => Some(format!("gave up after {count} failures: {last}")),
+            (_, false) => Some(format!("{count} could not be asked for: {last}")),
+        }
+    }
+}
+
+fn mark(site: &Site) -> PathBuf {
+    site.own.join("proofs-due")
+}
+
+/// Notes that proofs are to be asked for; it is on the disk with the state that is written next.
+pub(super) fn mark_due(site: &Site) -> io::Result<()> {
+    let made = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(mark(site));
+    match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
+}
+
+/// Whether the sync before was cut off before it had asked for all proofs.
+pub(super) fn are_due(site: &Site) -> bool {
+    mark(site).exists()
+}
+
+/// Fetches the proofs that the copy lacks, and counts them to its files.
 pub(super) fn fetch(
     site: &mut Site,
     request: &Request,
     peers: &[Peer],
     watch: &dyn Watch,
-) -> Result<u64, SyncError> {
+) -> Result<Outcome, SyncError> {
     let wanted = missing(site);
-    if !are_there(peers, &wanted) {
-        return Ok(0);
+    let mark = mark(site);
+    let was_begun = fs::read(&mark).is_ok_and(|text| text == BEGUN);
+    let any = match was_begun && !wanted.is_empty() {
+        true => Any::Yes,
+        false => are_there(peers, &wanted),
+    };
+    match any {
+        Any::Yes => {}
+        Any::No => {
+            remove_if_there(&mark).map_err(SyncError::local(mark))?;
+            return Ok(Outcome::default());
+        }
+        Any::Unknown(why) => {
+            watch.note(&format!("proofs are incomplete: {why}"));
+            return Ok(Outcome {
+                fetched: 0,
+                incomplete: true,
+            });
+        }
     }
+    fs::write(&mark, BEGUN).map_err(SyncError::local(mark.clone()))?;
     watch.step("proofs");
+    let (failures, workers) = (Failures::default(), request.workers.get());
     let came = each(request.workers, wanted.len(), |number, _| {
         let one = &wanted[number];
-        let Some(bytes) = get(peers, one) else {
+        if failures.is_enough(workers) {
             return Ok(None);
+        }
+        let bytes = match get(peers, one) {
+            Answer::Here(bytes) => bytes,
+            Answer::Nothing => {
+                failures.in_a_row.store(0, Ordering::Relaxed);
+                return Ok(None);
+            }
+            Answer::Failed { why, .. } => {
+                failures.add(why);
+                return Ok(None);
+            }
         };
+        failures.in_a_row.store(0, Ordering::Relaxed);
         let target = site.place(&one.path);
         put(site, &target, &bytes)
             .map(|data| {
@@ -70,18 +202,65 @@ pub(super) fn fetch(
         }
     }
     save(site)?;
-    Ok(fetched)
+    let gave_up = failures.is_enough(workers);
+    let told = failures.told(gave_up);
+    let incomplete = told.is_some();
+    match told {
+        Some(why) => watch.note(&format!("proofs are incomplete: {why}")),
+        None => remove_if_there(&mark).map_err(SyncError::local(mark))?,
+    }
+    Ok(Outcome {
+        fetched,
+        incomplete,
+    })
+}
+
+/// The package that a file of this name is a proof of; none: it is named as none.
+pub(super) fn package_of(path: &str) -> Option<&str> {
+    let suffixes = SUFFIXES.iter();
+    let packages = suffixes.filter_map(|suffix| path.strip_suffix(suffix));
+    // `.vsa.sigstore.json` ends in `.sigstore.json`, too.
+    packages.min_by_key(|package| package.len())
 }
 
 /// Whether a file is a proof beside a package that is served: it stays as long as that does.
 pub(super) fn stays(state: &State, path: &str) -> bool {
-    let mut packages = SUFFIXES
-        .iter()
-        .filter_map(|suffix| path.strip_suffix(suffix));
-    packages.any(|package| {
+    package_of(path).is_some_and(|package| {
         let row = state.files.get(package);
         row.is_some_and(|row| row.dropped_at.is_none())
     })
+}
+
+/// Removes the proofs of packages that have other content than before, so that they are fetched anew. One that
+/// somebody has touched since is not ours any more, and stays.
+///
+/// * `rows`: what the copy consists of now; the site's state is the one before.
+pub(super) fn drop_superseded(site: &mut Site, rows: &[(Box<str>, Row)]) -> io::Result<()> {
+    let before = &site.state.files;
+    let is_replaced = |path: &str, row: &Row| {
+        let known = before.get(path);
+        known.is_some_and(|known| known.sha256 != row.sha256)
+    };
+    let replaced = rows.iter().filter(|(path, row)| is_replaced(path, row));
+    let beside = |path: &str| SUFFIXES.map(|suffix| format!("{path}{suffix}").into_boxed_str());
+    let mut stale: HashSet<Box<str>> = replaced.flat_map(|(path, _)| beside(path)).collect();
+    if stale.is_empty() {
+        return Ok(());
+    }
+    // Metadata may give a package such a name.
+    for (path, _) in rows {
+        stale.remove(path);
+    }
+    for path in stale {
+        let Some(row) = site.state.files.remove(&path) else {
+            continue;
+        };
+        let target = site.place(&path);
+        if fs::symlink_metadata(&target).is_ok_and(|data| row.is_untouched(&data)) {
+            fs::remove_file(&target)?;
+        }
+    }
+    Ok(())
 }
 
 /// The proofs of packages that are served and that are not here, in the order of their names.
@@ -111,28 +290,47 @@ fn missing(site: &Site) -> Vec<Wanted> {
 }
 
 /// Whether a repository has proofs at all, told by the first that is wanted.
-fn are_there(peers: &[Peer], wanted: &[Wanted]) -> bool {
-    let mut first = wanted.iter().filter(|one| one.path.ends_with(SUFFIXES[0]));
-    first.next().is_some_and(|one| get(peers, one).is_some())
-        // It may be that the first package alone has none.
-        || first.next_back().is_some_and(|one| get(peers, one).is_some())
+fn are_there(peers: &[Peer], wanted: &[Wanted]) -> Any {
+    let mut firsts = wanted.iter().filter(|one| one.path.ends_with(SUFFIXES[0]));
+    // It may be that the first package alone has none.
+    for one in [firsts.next(), firsts.next_back()].into_iter().flatten() {
+        match get(peers, one) {
+            Answer::Here(_) => return Any::Yes,
+            Answer::Failed {
+                why,
+                another_lacks: false,
+            } => return Any::Unknown(why),
+            // Most repositories have none, also those of which one upstream is away for long.
+            Answer::Nothing | Answer::Failed { .. } => {}
+        }
+    }
+    Any::No
 }
 
-fn get(peers: &[Peer], one: &Wanted) -> Option<Vec<u8>> {
-    peers.iter().find_map(
-        |peer| match peer.read_small(&one.path, bundle::MAX_BYTES as u64) {
-            Ok(bytes) if is_right(one, &bytes) => Some(bytes),
+fn get(peers: &[Peer], one: &Wanted) -> Answer {
+    let (mut failed, mut another_lacks) = (None, false);
+    for peer in peers {
+        match peer.read_small(&one.path, MAX_PROOF_BYTES) {
+            Ok(bytes) if is_right(one, &bytes) => return Answer::Here(bytes),
             Ok(_) => {
                 tracing::debug!("{}: {} is no proof of this package", peer.label(), one.path);
-                None
+                another_lacks = true;
             }
-            Err(Problem::Missing) => None,
+            Err(Problem::Missing) => another_lacks = true,
             Err(problem) => {
-                tracing::debug!("{}: {}: {problem}", peer.label(), one.path);
-                None
+                let why = format!("{}: {}: {problem}", peer.label(), one.path);
+                tracing::debug!("{why}");
+                match problem.may_pass() {
+                    true => failed = Some(why),
+                    false => another_lacks = true,
+                }
             }
-        },
-    )
+        }
+    }
+    match failed {
+        Some(why) => Answer::Failed { why, another_lacks },
+        None => Answer::Nothing,
+    }
 }
 
 /// Whether it is what its name says; nobody's word is verified.
@@ -168,28 +366,111 @@ fn put(site: &Site, target: &Path, bytes: &[u8]) -> io::Result<fs::Metadata> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::filter::Filters;
+    use super::super::request::{FilteredMetadata, Patience, Unwatched, Upstream};
     use super::*;
+    use repo_model::Timestamp;
+    use repo_model::bundle;
     use repo_model::dsse::StatementKey;
     use repo_model::statement::Subject;
+    use std::num::NonZeroUsize;
+    use std::time::Duration;
+
+    const PACKAGE: &str = "p.rpm";
+
+    fn bundle_about(file: FileDigest) -> Vec<u8> {
+        let said = PackageRelease {
+            purl: "pkg:rpm/p".to_owned(),
+        };
+        let subject = vec![Subject::file(PACKAGE, file)];
+        let key = StatementKey::from_seed(&[1; 32]).unwrap();
+        let signed = Statement::new(PACKAGE_RELEASE, subject, said).sign(&key);
+        bundle::of(&signed.unwrap())
+    }
+
+    fn request(upstream: &str, directory: &Path) -> Request {
+        let upstream = Upstream::new(upstream, Duration::from_secs(1)).unwrap();
+        Request {
+            upstreams: vec![upstream],
+            directory: directory.to_owned(),
+            store: None,
+            filters: Filters::default(),
+            filtered_metadata: FilteredMetadata::Keep,
+            workers: NonZeroUsize::MIN,
+            bytes_per_sec: None,
+            patience: Patience::default(),
+            delete_after: None,
+            allow_older: false,
+            skip_missing: false,
+            unclaimed_max_bytes: 1 << 20,
+            now: Timestamp::from_unix_secs(1_800_000_000),
+        }
+    }
+
+    fn row_of(path: &Path) -> Row {
+        let digest = FileDigest::of(&fs::read(path).unwrap());
+        Row::of(&fs::metadata(path).unwrap(), digest, &Claim::of(digest))
+    }
+
+    #[test]
+    fn proofs_that_a_sync_was_cut_off_from_are_fetched_later_and_go_with_what_they_are_about() {
+        let root = tempfile::tempdir().unwrap();
+        let (copy, origin) = (root.path().join("copy"), root.path().join("origin"));
+        fs::create_dir_all(&copy).unwrap();
+        fs::create_dir_all(&origin).unwrap();
+        fs::write(copy.join(PACKAGE), b"package").unwrap();
+        let bundle = bundle_about(FileDigest::of(b"package"));
+        fs::write(origin.join("p.rpm.sigstore.json"), bundle).unwrap();
+
+        let away = request("http://127.0.0.1:1/", &copy);
+        let mut site = Site::open(&away).unwrap();
+        let row = row_of(&copy.join(PACKAGE));
+        site.state.files.insert(PACKAGE.into(), row.clone());
+        assert!(!are_due(&site));
+        mark_due(&site).unwrap();
+        let outcome = fetch(&mut site, &away, &Peer::all(&away), &Unwatched).unwrap();
+        assert!(outcome.incomplete && are_due(&site));
+
+        // That there are proofs at all was found out before.
+        fs::write(mark(&site), BEGUN).unwrap();
+        let outcome = fetch(&mut site, &away, &Peer::all(&away), &Unwatched).unwrap();
+        assert!(outcome.incomplete && outcome.fetched == 0 && are_due(&site));
+        mark_due(&site).unwrap();
+        let there = request(&format!("file://{}", origin.display()), &copy);
+        let outcome = fetch(&mut site, &there, &Peer::all(&there), &Unwatched).unwrap();
+        assert!(outcome.fetched == 1 && !outcome.incomplete && !are_due(&site));
+        let proof = copy.join("p.rpm.sigstore.json");
+        assert!(proof.is_file() && stays(&site.state, "p.rpm.sigstore.json"));
+
+        drop_superseded(&mut site, &[(PACKAGE.into(), row)]).unwrap();
+        assert!(proof.is_file());
+        fs::write(copy.join(PACKAGE), b"anew").unwrap();
+        let anew = row_of(&copy.join(PACKAGE));
+        drop_superseded(&mut site, &[(PACKAGE.into(), anew)]).unwrap();
+        assert!(!proof.exists() && site.state.files.len() == 1);
+    }
+
+    #[test]
+    fn a_proof_is_of_the_package_before_its_longest_suffix() {
+        for (path, package) in [
+            ("a.rpm.sigstore.json", Some("a.rpm")),
+            ("a.rpm.vsa.sigstore.json", Some("a.rpm")),
+            ("P/a.rpm.vsa.tlog-proof", Some("P/a.rpm")),
+            ("a.rpm", None),
+        ] {
+            assert_eq!(package_of(path), package);
+        }
+    }
 
     #[test]
     fn only_a_bundle_about_the_very_file_is_taken_and_only_proofs_that_read() {
         let package = FileDigest::of(b"package");
-        let about = |file: FileDigest| {
-            let said = PackageRelease {
-                purl: "pkg:rpm/p".to_owned(),
-            };
-            let subject = vec![Subject::file("p.rpm", file)];
-            let key = StatementKey::from_seed(&[1; 32]).unwrap();
-            let signed = Statement::new(PACKAGE_RELEASE, subject, said).sign(&key);
-            bundle::of(&signed.unwrap())
-        };
         let wanted = |suffix: &str| Wanted {
             path: format!("Packages/p/p.rpm{suffix}").into(),
             package,
         };
-        assert!(is_right(&wanted(".sigstore.json"), &about(package)));
-        let other = about(FileDigest::of(b"other"));
+        assert!(is_right(&wanted(".sigstore.json"), &bundle_about(package)));
+        let other = bundle_about(FileDigest::of(b"other"));
         assert!(!is_right(&wanted(".sigstore.json"), &other));
         assert!(
             is_right(&wanted(".vsa.sigstore.json"), &other),

@@ -5,6 +5,7 @@
 //! DIR/.hallmark/state             what the copy is (see `state`)
 //! DIR/.hallmark/journal           what the sync under way has done (see `journal`)
 //! DIR/.hallmark/upstream/         upstream's repomd.xml and its signature, as they came
+//! DIR/.hallmark/proofs-due        there while proofs of packages are still to be asked for (see `proofs`)
 //! DIR/.hallmark/store/            files by digest (see `store`), unless that is elsewhere
 //! DIR/.hallmark/stage/            new metadata, before it takes the old one's place
 //! DIR/.hallmark/lock              held by the sync under way

@@ -10,9 +10,10 @@ use super::request::{Action, FileReport, Request, Verify, Watch};
 use super::site::Known;
 use super::state::{Row, State};
 use super::tree::below_repodata;
-use super::{OWN_DIRECTORY, SyncError};
+use super::{OWN_DIRECTORY, SyncError, proofs};
 use crate::bucket::Bucket;
 use crate::reading::{Packed, RecordClaim};
+use std::collections::HashSet;
 use std::fs;
 use std::io::BufRead;
 use std::path::Path;
@@ -114,15 +115,24 @@ fn ask(
         taken: (packages.items.len() + packages.twins.len()) as u64,
         ..Survey::default()
     };
-    let mut wanted = 0;
     for item in metadata.iter().chain(&packages.items) {
-        wanted += u64::from(state.files.contains_key(&item.path));
         survey.add(state, item, there, watch);
     }
+    let items = metadata.iter().chain(&packages.items);
+    let twins = packages.twins.iter().map(|(path, _)| &**path);
+    survey.dropped = dropped(state, &items.map(|item| &*item.path).chain(twins).collect());
+    Ok(survey)
+}
+
+/// How many files of the copy nothing upstream names. Proofs are as their packages.
+fn dropped(state: &State, wanted: &HashSet<&str>) -> u64 {
+    let is_wanted = |path: &str| {
+        let package = proofs::package_of(path);
+        wanted.contains(path) || package.is_some_and(|package| wanted.contains(package))
+    };
     let files = state.files.iter();
     let served = files.filter(|(path, row)| row.dropped_at.is_none() && !is_beside(path));
-    survey.dropped = (served.count() as u64).saturating_sub(wanted);
-    Ok(survey)
+    served.filter(|(path, _)| !is_wanted(path)).count() as u64
 }
 
 impl Survey {
@@ -202,5 +212,36 @@ fn packages_of(
         false => Err(wrong(
             "its checksum is not the one in repomd.xml".to_owned(),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use repo_model::FileDigest;
+
+    #[test]
+    fn proofs_of_packages_that_stay_are_not_dropped_nor_are_twins() {
+        let row = Row {
+            size_bytes: 0,
+            sha256: FileDigest::of(b""),
+            claim: None,
+            modified_ns: 0,
+            etag: None,
+            dropped_at: None,
+        };
+        let mut state = State::default();
+        for path in [
+            "a.rpm",
+            "a.rpm.vsa.sigstore.json",
+            "twin.rpm",
+            "gone.rpm",
+            "gone.rpm.tlog-proof",
+            "repodata/repomd.xml",
+        ] {
+            state.files.insert(path.into(), row.clone());
+        }
+        let wanted = HashSet::from(["a.rpm", "twin.rpm"]);
+        assert_eq!(dropped(&state, &wanted), 2);
     }
 }

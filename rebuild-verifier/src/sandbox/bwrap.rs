@@ -11,7 +11,6 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The row of this backend.
 pub const BACKEND: RebuildBackend = RebuildBackend {
@@ -98,14 +97,12 @@ fn version(_: &[String]) -> Result<String, SandboxError> {
 }
 
 fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
-    // The kernel's answer does not change, so it is asked once.
-    static REFUSED: AtomicBool = AtomicBool::new(false);
-    if job.extras.overlay && job.root != Path::new("/") && !REFUSED.load(Ordering::Relaxed) {
+    // Asked for each job: one refusal, for want of memory perhaps, must not narrow all later ones.
+    if job.extras.overlay && job.root != Path::new("/") {
         match attempt(job, true)? {
             End::Itself(ended) => return Ok(ended),
             End::NoOverlay => {
-                REFUSED.store(true, Ordering::Relaxed);
-                tracing::info!("this kernel mounts no overlay for us: build roots are read-only");
+                tracing::info!("no overlay could be mounted: the root of this job is read-only");
             }
         }
     }

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 impl Memory {
     /// Clears up, by what a release lists, which names are of two packages in two repositories; the others are
     /// alarms: at once when one repository lists both, else when a release should have listed them by now. Each is
-    /// told once.
+    /// told once. Names that were cleared up go on being looked at: a package that comes into the repository of another
+    /// one of its name is an alarm at once.
     ///
     /// * `listed`: every repository's packages. A repository may stand there once for each architecture.
     pub fn doubts(
@@ -17,16 +18,22 @@ impl Memory {
         listed: &[(RepoName, Vec<ListedPackage>)],
         now: Timestamp,
     ) -> Vec<Finding> {
+        let mut told = std::mem::take(&mut self.told);
+        let mut findings = self.in_one_repository(&mut told, listed);
+        self.told = told;
         let mut doubtful = std::mem::take(&mut self.doubtful);
-        let mut findings = self.in_one_repository(&mut doubtful, listed);
+        findings.extend(self.in_one_repository(&mut doubtful, listed));
         for (name, places) in doubtful {
             let headers = self.names.get(&name).cloned().unwrap_or_default();
             let is_clear = headers.iter().all(|header| places.contains_key(header));
             let waits_since = format!("name {name}");
             if is_clear {
                 self.unlogged.remove(&waits_since);
-                let repos = places.into_values().collect();
-                findings.push(Finding::OneName { name, repos });
+                findings.push(Finding::OneName {
+                    name: name.clone(),
+                    repos: places.values().cloned().collect(),
+                });
+                self.told.insert(name, places);
             } else if self.is_overdue_here(waits_since.clone(), now) {
                 self.unlogged.remove(&waits_since);
                 findings.push(two_packages(name, &headers));
@@ -37,20 +44,21 @@ impl Memory {
         findings
     }
 
-    /// Notes where the doubtful ones are listed; those of which one repository has two are taken out and told.
+    /// Notes where the packages of these names are listed; names of which one repository has two are taken out and
+    /// told.
     fn in_one_repository(
         &mut self,
-        doubtful: &mut BTreeMap<String, BTreeMap<HeaderDigest, RepoName>>,
+        names: &mut BTreeMap<String, BTreeMap<HeaderDigest, RepoName>>,
         listed: &[(RepoName, Vec<ListedPackage>)],
     ) -> Vec<Finding> {
         let mut twice = BTreeSet::new();
-        if doubtful.is_empty() {
+        if names.is_empty() {
             return Vec::new();
         }
         for (repo, packages) in listed {
             for package in packages {
                 let name = package.nevra.file_name();
-                let Some(places) = doubtful.get_mut(&name) else {
+                let Some(places) = names.get_mut(&name) else {
                     continue;
                 };
                 let mut others = places
@@ -65,7 +73,7 @@ impl Memory {
         }
         let mut findings = Vec::new();
         for name in twice {
-            doubtful.remove(&name);
+            names.remove(&name);
             self.unlogged.remove(&format!("name {name}"));
             let headers = self.names.get(&name).cloned().unwrap_or_default();
             findings.push(two_packages(name, &headers));
@@ -126,6 +134,23 @@ mod tests {
         assert_eq!(repos.len(), 2);
         assert!(!found[0].is_alarm());
         assert_eq!(memory.doubts(&lists, at(10_000)), []);
+    }
+
+    #[test]
+    fn a_package_that_comes_later_into_the_repository_of_the_other_is_an_alarm() {
+        let mut memory = memory(&[b"one", b"two"]);
+        let found = memory.doubts(&[list("base", b"one"), list("extra", b"two")], at(0));
+        assert!(matches!(&found[..], [Finding::OneName { .. }]), "{found:?}");
+        // It is remembered across runs of the command.
+        let json = serde_json::to_string(&memory).unwrap();
+        let mut memory: Memory = serde_json::from_str(&json).unwrap();
+        let swapped = [list("base", b"two"), list("extra", b"two")];
+        let found = memory.doubts(&swapped, at(10_000));
+        assert!(
+            matches!(&found[..], [Finding::TwoPackages { headers, .. }] if headers.len() == 2),
+            "{found:?}"
+        );
+        assert_eq!(memory.doubts(&swapped, at(10_001)), [], "once");
     }
 
     #[test]

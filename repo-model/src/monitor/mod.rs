@@ -48,6 +48,10 @@ pub struct Memory {
     /// repository the headers were seen.
     #[serde(default)]
     pub doubtful: BTreeMap<String, BTreeMap<HeaderDigest, RepoName>>,
+    /// File names of more than one header that were found to be of different repositories, and of which each is: it
+    /// must stay so.
+    #[serde(default)]
+    pub told: BTreeMap<String, BTreeMap<HeaderDigest, RepoName>>,
     /// By header: the summaries that are in the log.
     pub summaries: BTreeMap<HeaderDigest, BTreeSet<FileDigest>>,
     /// Releases that are in the log.
@@ -218,7 +222,9 @@ impl Memory {
             summaries.insert(FileDigest::of(&envelope.to_json()));
             let headers = self.names.entry(subject.name.clone()).or_default();
             if headers.insert(header) && headers.len() > 1 {
-                self.doubtful.entry(subject.name).or_default();
+                // What is known of the others still holds.
+                let told = self.told.remove(&subject.name).unwrap_or_default();
+                self.doubtful.entry(subject.name).or_default().extend(told);
             }
         }
     }

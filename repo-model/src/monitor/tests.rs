@@ -92,6 +92,37 @@ fn a_log_that_tells_the_truth_gives_no_alarm_and_every_lie_does() {
     assert_eq!(serde_json::from_str::<Memory>(&json).unwrap(), memory);
 }
 
+#[test]
+fn where_packages_of_one_name_were_found_is_known_when_one_more_comes() {
+    let signer = [key(1).public()];
+    let mut memory = Memory::default();
+    let take = |memory: &mut Memory, header: &[u8]| {
+        let (entry, envelope) = summary("a-1-1.noarch.rpm", header, 1);
+        assert_eq!(memory.take(&entry, Some(&envelope), &signer), []);
+    };
+    let list = |repo: &str, header: &[u8]| {
+        let package = ListedPackage {
+            header: HeaderDigest::of(header),
+            signed_file: FileDigest::of(b"signed"),
+            summary: FileDigest::of(b"summary"),
+            nevra: "a-1-1.noarch".parse().unwrap(),
+        };
+        (repo.parse::<RepoName>().unwrap(), vec![package])
+    };
+    let now = Timestamp::from_unix_secs(0);
+    take(&mut memory, b"a");
+    take(&mut memory, b"b");
+    let found = memory.doubts(&[list("base", b"a"), list("extra", b"b")], now);
+    assert!(matches!(&found[..], [Finding::OneName { .. }]), "{found:?}");
+    take(&mut memory, b"c");
+    assert!(memory.told.is_empty() && memory.doubtful.len() == 1);
+    let found = memory.doubts(&[list("base", b"c")], now);
+    assert!(
+        matches!(&found[..], [Finding::TwoPackages { headers, .. }] if headers.len() == 3),
+        "{found:?}"
+    );
+}
+
 /// A statement of the signer as the log has it.
 fn signed<P>(kind: &'static str, said: P) -> (Vec<u8>, Envelope)
 where

@@ -7,13 +7,18 @@
 //!
 //! Statements that do not count may be missing from the log: nobody listens to them. They cannot be left out
 //! of the log and count.
+//!
+//! An entry shows one signature. An envelope that several keys of the policy signed would count for each of them
+//! while the log shows it of one, so it is refused. Waivers are not: they take two signatures, and the log shows one.
 
+use super::waivers::WAIVER;
 use super::{Policy, Reason};
 use crate::dsse::{Envelope, KeyId, StatementPublicKey};
 use crate::log::{
     Checkpoint, CheckpointError, NoQuorum, NodeHash, Note, WitnessPolicy, entry, leaf_hash,
     verify_inclusion,
 };
+use crate::statement::claimed_predicate_type;
 use crate::{FileDigest, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -186,6 +191,9 @@ fn is_missing(
     if place.index >= head.size {
         return Some("its place is not under the head");
     }
+    if has_several_voices(envelope, keys) {
+        return Some("keys signed it of which the log shows only one");
+    }
     // The hint only says whose key to try first.
     let hinted = |(id, _): &&(KeyId, &StatementPublicKey)| {
         let mut signatures = envelope.signatures.iter();
@@ -199,6 +207,17 @@ fn is_missing(
         })
     });
     (!proven).then_some("the log has something else in its place")
+}
+
+/// Whether several keys of the policy signed the envelope, of which an entry shows one. Waivers are passed over.
+fn has_several_voices(envelope: &Envelope, keys: &[(KeyId, &StatementPublicKey)]) -> bool {
+    // Most have one signature: no need to try all keys.
+    if envelope.signatures.len() < 2 || claimed_predicate_type(envelope).as_deref() == Some(WAIVER)
+    {
+        return false;
+    }
+    let signed = |(_, key): &&(KeyId, &StatementPublicKey)| envelope.signature_of(key).is_ok();
+    keys.iter().filter(signed).nth(1).is_some()
 }
 
 #[cfg(test)]

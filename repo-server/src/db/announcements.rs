@@ -102,19 +102,15 @@ pub fn waiting_decisions(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Records what the signer said of a decision; `None`: that it refused to, so that it is not asked again.
+/// Records what the signer said of a decision.
 pub fn insert_decision(
     tx: &Transaction<'_>,
     number: u64,
-    statement: Option<FileDigest>,
+    statement: FileDigest,
 ) -> Result<(), DbError> {
     tx.execute(
-        "UPDATE rebuilder_decisions SET waits = 0, statement = ?2, logged = ?3 WHERE decision_id = ?1",
-        params![
-            number,
-            statement.map(|digest| digest.to_hex()),
-            statement.is_none()
-        ],
+        "UPDATE rebuilder_decisions SET waits = 0, statement = ?2, logged = 0 WHERE decision_id = ?1",
+        params![number, statement.to_hex()],
     )?;
     Ok(())
 }

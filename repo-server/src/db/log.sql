@@ -63,3 +63,5 @@ INSERT INTO rebuilder_decisions (name, request_key, operator, statement_key, sta
 SELECT name, request_key, operator, statement_key, standing, decided_at, 'server' FROM enrolments e
 WHERE standing = 'approved' AND NOT EXISTS (
     SELECT 1 FROM rebuilder_decisions d WHERE d.name = e.name AND d.request_key = e.request_key);
+-- From when a refusal was final.
+UPDATE rebuilder_decisions SET waits = 1, logged = 0 WHERE waits = 0 AND statement IS NULL;

@@ -5,6 +5,7 @@ use crate::app::{App, now};
 use crate::db::{self, DbError};
 use crate::jobs::{JobError, chain};
 use crate::signer_link;
+use crate::store::StoreError;
 use repo_model::dsse::Envelope;
 use repo_model::sightings::{MAX_AGE_SECS, SeenPlace, Sighting};
 use repo_model::wire::mirrors::{Health, MirrorStatus};
@@ -18,6 +19,8 @@ const EACH_SECS: i64 = 900;
 const RETRY_SECS: i64 = 120;
 /// How long it holds, seconds.
 const LIFE_SECS: u64 = 3_600;
+/// Most releases that are spoken of: the signer takes no more.
+const RELEASES_MAX: usize = 200;
 /// Largest statement of a release, bytes.
 const MAX_RELEASE_BYTES: u64 = 16 << 20;
 
@@ -66,7 +69,12 @@ async fn say(app: &App, at: Timestamp) -> Result<Option<Said>, JobError> {
     }
     let mut envelopes = Vec::with_capacity(releases.len());
     for release in releases {
-        let json = app.store.get(release, MAX_RELEASE_BYTES).await?;
+        let json = match app.store.get(release, MAX_RELEASE_BYTES).await {
+            Ok(json) => json,
+            // Of a release that it is not shown the signer says nothing; of the others it does.
+            Err(StoreError::Missing { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
         let envelope = Envelope::from_json(&json).map_err(|error| {
             JobError::Broken(format!(
                 "the statement of a release does not read back: {error}"
@@ -103,7 +111,6 @@ fn seen(
     at: Timestamp,
 ) -> Result<(Vec<Sighting>, Vec<FileDigest>), DbError> {
     let mut known: BTreeMap<ReleaseId, (FileDigest, Repomds)> = BTreeMap::new();
-    let mut spoken_of = BTreeSet::new();
     let mut mirrors = Vec::new();
     for status in super::statuses(connection, at)?
         .iter()
@@ -120,15 +127,27 @@ fn seen(
         }
         mirrors.push(sighting(status, at, &known));
     }
-    for place in mirrors.iter().flat_map(|mirror: &Sighting| &mirror.places) {
-        spoken_of.insert(place.release);
-    }
+    let newest = keep_newest(&mut mirrors, RELEASES_MAX);
     let releases = known.into_iter();
-    let releases = releases.filter(|(release, _)| spoken_of.contains(release));
+    let releases = releases.filter(|(release, _)| newest.contains(release));
     Ok((
         mirrors,
         releases.map(|(_, (envelope, _))| envelope).collect(),
     ))
+}
+
+/// Leaves nothing but the newest releases that are spoken of: somebody who keeps hundreds of old ones must not silence
+/// all the others.
+fn keep_newest(mirrors: &mut [Sighting], most: usize) -> BTreeSet<ReleaseId> {
+    let places = mirrors.iter().flat_map(|mirror| &mirror.places);
+    let all: BTreeSet<ReleaseId> = places.map(|place| place.release).collect();
+    let newest: BTreeSet<ReleaseId> = all.into_iter().rev().take(most).collect();
+    for mirror in mirrors {
+        mirror
+            .places
+            .retain(|place| newest.contains(&place.release));
+    }
+    newest
 }
 
 fn sighting(
@@ -160,5 +179,36 @@ fn sighting(
         urls: status.urls.clone(),
         listed: status.health == Health::Listed,
         places: places.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mirror(name: &str, releases: &[u64]) -> Sighting {
+        let place = |release: &u64| SeenPlace {
+            channel: "stable".parse().unwrap(),
+            repo: "base".parse().unwrap(),
+            arch: "x86_64".parse().unwrap(),
+            release: ReleaseId(*release),
+            repomd: FileDigest::of(&release.to_be_bytes()),
+            checked: Timestamp::from_unix_secs(0),
+            trouble: None,
+        };
+        Sighting {
+            name: name.parse().unwrap(),
+            urls: Vec::new(),
+            listed: true,
+            places: releases.iter().map(place).collect(),
+        }
+    }
+
+    #[test]
+    fn of_too_many_releases_the_newest_are_spoken_of() {
+        let mut mirrors = [mirror("hoarder", &[1, 2, 3, 4]), mirror("oslo", &[4, 5])];
+        let newest = keep_newest(&mut mirrors, 2);
+        assert_eq!(newest, BTreeSet::from([ReleaseId(4), ReleaseId(5)]));
+        assert_eq!(mirrors, [mirror("hoarder", &[4]), mirror("oslo", &[4, 5])]);
     }
 }

@@ -23,9 +23,17 @@ use repo_model::{FileDigest, HeaderDigest};
 use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::io;
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Files of one answer that are read side by side: so many times [`MAX_FILE_BYTES`] is what it holds in memory.
 const AT_ONCE: usize = 8;
+/// Such answers under way at once, all together.
+static ANSWERING: Semaphore = Semaphore::const_new(32);
+/// A further request waits this long for its turn.
+const TURN_MAX: Duration = Duration::from_secs(5);
+/// Seconds after which a client that had no turn may ask again.
+const RETRY_AFTER: &str = "5";
 
 /// `POST /api/v1/evidence/packages`: the builds of packages, with those packages alone.
 pub async fn packages(
@@ -47,6 +55,7 @@ pub async fn documents(
     Json(asked): Json<AskDocuments>,
 ) -> Result<Response, ApiError> {
     demand(asked.count())?;
+    let place = place().await?;
     let files = app
         .db
         .read(move |connection| known(connection, &asked))
@@ -54,7 +63,11 @@ pub async fn documents(
     let packed = stream::iter(files)
         .map(move |file| pack(app.clone(), file))
         .buffered(AT_ONCE)
-        .chain(stream::once(async { end() }))
+        .chain(stream::once(async move {
+            // Until here the answer has its place.
+            let _place = place;
+            end()
+        }))
         .try_filter(|bytes| std::future::ready(!bytes.is_empty()));
     let body = Body::from_stream(packed);
     Ok(([(header::CONTENT_TYPE, TAR)], body).into_response())
@@ -72,6 +85,20 @@ fn demand(count: usize) -> Result<(), ApiError> {
     ))
 }
 
+/// A turn to answer. Who gets none asks for its files one by one: so do all clients after a 4xx, but not after a 503.
+async fn place() -> Result<SemaphorePermit<'static>, ApiError> {
+    match tokio::time::timeout(TURN_MAX, ANSWERING.acquire()).await {
+        Ok(Ok(place)) => Ok(place),
+        _ => {
+            let message = "too many such answers are under way";
+            let refused = ApiError::client(StatusCode::TOO_MANY_REQUESTS, "busy", message);
+            Err(refused
+                .hint("ask again in a few seconds, or for each file by itself")
+                .header(header::RETRY_AFTER, RETRY_AFTER))
+        }
+    }
+}
+
 /// One file of an answer.
 enum File {
     Document(FileDigest),
@@ -84,25 +111,25 @@ enum File {
     },
 }
 
-/// What is public of what is asked for.
+/// What is public of what is asked for, each once.
 fn known(connection: &Connection, asked: &AskDocuments) -> Result<Vec<File>, DbError> {
     let mut files = Vec::with_capacity(asked.count());
-    for digest in &asked.documents {
-        if media_type(connection, *digest)?.is_some() {
-            files.push(File::Document(*digest));
+    for digest in once(&asked.documents) {
+        if media_type(connection, digest)?.is_some() {
+            files.push(File::Document(digest));
         }
     }
-    for digest in &asked.bundles {
-        if media_type(connection, *digest)?.is_some() {
-            files.push(File::Bundle(*digest));
+    for digest in once(&asked.bundles) {
+        if media_type(connection, digest)?.is_some() {
+            files.push(File::Bundle(digest));
         }
     }
-    for header in &asked.heads {
-        let mut packages = db::builds::with_header(connection, *header)?.into_iter();
+    for header in once(&asked.heads) {
+        let mut packages = db::builds::with_header(connection, header)?.into_iter();
         let released = packages.find(|package| package.added_at.is_some());
         if let Some(signed) = released.and_then(|package| package.signed) {
             files.push(File::Head {
-                header: *header,
+                header,
                 signed: signed.file,
                 size_bytes: signed.head_bytes,
             });
@@ -111,27 +138,24 @@ fn known(connection: &Connection, asked: &AskDocuments) -> Result<Vec<File>, DbE
     Ok(files)
 }
 
+fn once<T: Ord + Copy>(names: &[T]) -> BTreeSet<T> {
+    names.iter().copied().collect()
+}
+
 /// A file as it stands in the tar; nothing when it cannot be had that way.
 async fn pack(app: App, file: File) -> io::Result<Bytes> {
     let (name, content) = match file {
         File::Document(digest) => (document_name(digest), small(&app, digest).await?),
-        File::Bundle(digest) => {
-            let made = bundle_of(&app, digest).await;
-            // Whoever asks for it alone is told what is wrong.
-            let bytes = made.ok().flatten().map(Bytes::from);
-            (bundle_name(digest), bytes)
-        }
+        File::Bundle(digest) => (bundle_name(digest), bundle(&app, digest).await?),
         File::Head {
             header,
             signed,
             size_bytes,
         } => {
-            let is_small = size_bytes <= MAX_FILE_BYTES;
-            let start = match is_small {
-                true => Some(app.store.get_start(signed, size_bytes).await),
+            let bytes = match size_bytes <= MAX_FILE_BYTES {
+                true => there(app.store.get_start(signed, size_bytes).await)?,
                 false => None,
             };
-            let bytes = start.transpose().map_err(io::Error::other)?;
             (head_name(header), bytes)
         }
     };
@@ -143,7 +167,24 @@ async fn pack(app: App, file: File) -> io::Result<Bytes> {
 }
 
 async fn small(app: &App, digest: FileDigest) -> io::Result<Option<Bytes>> {
-    match app.store.get(digest, MAX_FILE_BYTES).await {
+    there(app.store.get(digest, MAX_FILE_BYTES).await)
+}
+
+/// What is made of a small statement; a bundle is never smaller than its statement.
+async fn bundle(app: &App, digest: FileDigest) -> io::Result<Option<Bytes>> {
+    let size_bytes = app.store.size_bytes(digest).await;
+    let size_bytes = size_bytes.map_err(io::Error::other)?;
+    if size_bytes.is_none_or(|bytes| bytes > MAX_FILE_BYTES) {
+        return Ok(None);
+    }
+    let made = bundle_of(app, digest).await;
+    // Whoever asks for it alone is told what is wrong.
+    Ok(made.ok().flatten().map(Bytes::from))
+}
+
+/// What is lost or too large is left out.
+fn there(read: Result<Bytes, StoreError>) -> io::Result<Option<Bytes>> {
+    match read {
         Ok(bytes) => Ok(Some(bytes)),
         Err(StoreError::Missing { .. } | StoreError::TooLarge { .. }) => Ok(None),
         Err(error) => Err(io::Error::other(error)),

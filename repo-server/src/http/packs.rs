@@ -1,7 +1,7 @@
 //! `/api/v1/releases/{release}/evidence.tar.zst`: all evidence about a release in one file, made while it is sent, by
 //! the same code and of the same answers as `hallmark evidence RELEASE -o FILE.tar.zst` makes it.
 //!
-//! A pack is made by a thread that waits for its client, so only a few are made at once.
+//! A pack is made by a thread that waits for its client, so only a few are made at once, and none waits for long.
 
 mod here;
 
@@ -15,14 +15,18 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use here::Here;
 use mirrors::evidence::pack::{PackError, write_release};
 use repo_model::wire::status::ReleaseStatus;
 use repo_model::{FileDigest, ReleaseId};
+use std::cell::Cell;
 use std::io::{self, BufWriter, Write};
+use std::rc::Rc;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 
 /// Most packs that are made at once: each costs a processor and a compressor's window.
 pub const PACKING: usize = 2;
@@ -32,6 +36,8 @@ const RETRY_AFTER: &str = "30";
 const PIECE_BYTES: usize = 64 << 10;
 /// Pieces that may wait for a slow client.
 const PIECES: usize = 4;
+/// Longest that a client may let a piece wait.
+const PATIENCE: Duration = Duration::from_secs(30);
 const MEDIA_TYPE: &str = "application/zstd";
 
 /// `GET /api/v1/releases/{release}/evidence.tar.zst`; `newest` is a release too.
@@ -100,27 +106,51 @@ fn packed(app: &App, release: ReleaseStatus) -> Result<Body, ApiError> {
         .try_acquire_owned()
         .map_err(|_| no_place())?;
     let (sender, pieces) = mpsc::channel(PIECES);
+    let (whole, is_whole) = oneshot::channel();
     let here = Here::new(app.clone(), release);
+    let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
         let _place = place;
         let id = here.release();
-        let out = BufWriter::with_capacity(PIECE_BYTES, Sending(sender.clone()));
-        if let Err(error) = write(&here, id, out) {
-            if !sender.is_closed() {
+        let sending = Sending::new(sender, runtime, PATIENCE);
+        let is_left = Rc::clone(&sending.is_left);
+        match write(&here, id, BufWriter::with_capacity(PIECE_BYTES, sending)) {
+            // Who has gone needs no answer.
+            Ok(()) => {
+                let _ = whole.send(Whole);
+            }
+            Err(_) if is_left.get() => {
+                tracing::debug!(
+                    "the client of the pack of release {id} has gone, or takes too long"
+                );
+            }
+            Err(error) => {
                 let why = chain(&error);
                 tracing::error!(error = why, "the pack of release {id} broke off: {why}");
             }
-            // Without this, what was sent would look whole.
-            let _ = sender.blocking_send(Err(io::Error::other("the pack broke off")));
         }
     });
-    Ok(Body::from_stream(stream::unfold(
-        pieces,
-        |mut pieces| async {
-            let piece = pieces.recv().await?;
-            Some((piece, pieces))
-        },
-    )))
+    Ok(Body::from_stream(sent(pieces, is_whole)))
+}
+
+/// Said after the last piece: without it, what was sent must not look whole.
+struct Whole;
+
+/// The pieces, and an error at the end when they are not the whole pack. Who makes it need not wait until the client
+/// comes to that.
+fn sent(
+    pieces: mpsc::Receiver<Bytes>,
+    is_whole: oneshot::Receiver<Whole>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    stream::try_unfold((pieces, is_whole), |(mut pieces, is_whole)| async move {
+        if let Some(piece) = pieces.recv().await {
+            return Ok(Some((piece, (pieces, is_whole))));
+        }
+        match is_whole.await {
+            Ok(Whole) => Ok(None),
+            Err(_) => Err(io::Error::other("the pack broke off")),
+        }
+    })
 }
 
 fn write(here: &Here, id: ReleaseId, out: BufWriter<Sending>) -> Result<(), PackError> {
@@ -135,16 +165,37 @@ fn no_place() -> ApiError {
         .header(header::RETRY_AFTER, RETRY_AFTER)
 }
 
-/// What is written becomes pieces of an answer. Blocking.
-struct Sending(mpsc::Sender<io::Result<Bytes>>);
+/// What is written becomes pieces of an answer. Blocking, but never for longer than its patience.
+struct Sending {
+    pieces: mpsc::Sender<Bytes>,
+    runtime: Handle,
+    patience: Duration,
+    /// Whether the client has gone or did not take a piece in time: it is not waited for again.
+    is_left: Rc<Cell<bool>>,
+}
+
+impl Sending {
+    fn new(pieces: mpsc::Sender<Bytes>, runtime: Handle, patience: Duration) -> Self {
+        Self {
+            pieces,
+            runtime,
+            patience,
+            is_left: Rc::default(),
+        }
+    }
+}
 
 impl Write for Sending {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let piece = Bytes::copy_from_slice(bytes);
-        match self.0.blocking_send(Ok(piece)) {
-            Ok(()) => Ok(bytes.len()),
-            Err(_) => Err(io::ErrorKind::BrokenPipe.into()),
+        if !self.is_left.get() {
+            let piece = Bytes::copy_from_slice(bytes);
+            let sending = self.pieces.send_timeout(piece, self.patience);
+            match self.runtime.block_on(sending) {
+                Ok(()) => return Ok(bytes.len()),
+                Err(_) => self.is_left.set(true),
+            }
         }
+        Err(io::ErrorKind::BrokenPipe.into())
     }
 
     fn flush(&mut self) -> io::Result<()> {

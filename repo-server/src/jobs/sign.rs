@@ -117,6 +117,7 @@ async fn sign_all(
         for outcome in outcomes {
             match outcome {
                 Ok(()) => {}
+                Err(error) if waits_for_log(&error) => return Err(error),
                 Err(JobError::Signer(ClientError::Refused { held, reasons })) => {
                     return Ok(Some(Outcome::Refused { held, reasons }));
                 }
@@ -125,6 +126,27 @@ async fn sign_all(
         }
     }
     Ok(Some(Outcome::Signed))
+}
+
+/// Whether the signer has nothing against the packages, only against the head of the log that it was shown: the log
+/// goes on by itself, and so does the job that is tried again.
+fn waits_for_log(error: &JobError) -> bool {
+    let JobError::Signer(ClientError::Refused {
+        held: true,
+        reasons,
+    }) = error
+    else {
+        return false;
+    };
+    let is_of_head = |reason: &Reason| {
+        matches!(
+            reason,
+            Reason::LogHeadUnknown { .. }
+                | Reason::LogNotWitnessed { .. }
+                | Reason::LogProofsMissing
+        )
+    };
+    !reasons.is_empty() && reasons.iter().all(is_of_head)
 }
 
 /// That the evidence is in the log; none when the policy does not ask for it, or there is none.
@@ -313,4 +335,33 @@ async fn store(
         })
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_is_held_for_what_is_wrong_with_it_and_not_for_the_state_of_the_log() {
+        let unknown = || Reason::LogHeadUnknown {
+            why: "it is newer".to_owned(),
+        };
+        let not_logged = Reason::NotInLog {
+            statement: FileDigest::of(b"rebuild"),
+            why: "it has no place".to_owned(),
+        };
+        let unseen = Reason::LogNotWitnessed {
+            why: "one of two".to_owned(),
+        };
+        for (held, reasons, waits) in [
+            (true, vec![unknown()], true),
+            (true, vec![unseen, Reason::LogProofsMissing], true),
+            (true, vec![unknown(), not_logged], false),
+            (false, vec![unknown()], false),
+            (true, Vec::new(), false),
+        ] {
+            let error = JobError::Signer(ClientError::Refused { held, reasons });
+            assert_eq!(waits_for_log(&error), waits, "{error:?}");
+        }
+    }
 }

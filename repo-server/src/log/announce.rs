@@ -37,17 +37,10 @@ async fn decisions(app: &App) -> Result<(), JobError> {
             return Ok(());
         }
         for decision in waiting {
-            let (number, name) = (decision.number, decision.name.clone());
-            let said = ask(app, move |signer| signer.announce_rebuilder(decision)).await;
-            let statement = match said {
-                Err(JobError::Signer(ClientError::BadRequest { message })) => {
-                    tracing::warn!(
-                        "a decision about rebuilder {name} is not in the log: {message}"
-                    );
-                    None
-                }
-                said => Some(app.store.put(said?.to_json()).await?),
-            };
+            let number = decision.number;
+            // No refusal is final: a signer that is older than this server does not know the request yet.
+            let said = ask(app, move |signer| signer.announce_rebuilder(decision)).await?;
+            let statement = app.store.put(said.to_json()).await?;
             app.db
                 .write(move |tx| db::announcements::insert_decision(tx, number, statement))
                 .await?;

@@ -6,11 +6,13 @@
 
 use super::tiles::Tiles;
 use super::witnesses::{demand_quorum, head_for};
-use super::{LogError, advance, directory, key, open};
+use super::{LogError, advance, check_root, directory, key, open, sign_head};
 use crate::app::App;
 use crate::db::{self, DbError};
 use crate::jobs::JobError;
+use crate::signer_link;
 use repo_model::FileDigest;
+use repo_model::config::ServerConfig;
 use repo_model::log::{HashSource as _, VerifierKey, inclusion_proof, verify_inclusion};
 use repo_model::policy::logged::{LogPlace, LogProofs};
 use std::collections::HashMap;
@@ -56,7 +58,13 @@ pub async fn show(app: &App, statements: Vec<FileDigest>) -> Result<Option<Shown
         JobError::Broken("the log has entries, but no head that covers them".to_owned())
     })?;
     let (directory, key) = (directory(&app.config.server.data_dir), key(app).await?);
-    let proven = tokio::task::spawn_blocking(move || prove(&directory, head, &key, &places));
+    let server = app.config.server.clone();
+    // The signer is led on from where it stands: nobody else may move it meanwhile.
+    let _one_at_a_time = app.sequencer.lock().await;
+    let proven = tokio::task::spawn_blocking(move || {
+        remind(&server, &directory, &head, &key)?;
+        prove(&directory, head, &key, &places)
+    });
     Ok(Some(proven.await??))
 }
 
@@ -75,6 +83,30 @@ async fn indexes(
             Ok(places)
         })
         .await
+}
+
+/// Leads a signer that was put back from an older copy on to the head, which it signed but does not remember: it would
+/// hold every build until the log has something new.
+fn remind(
+    server: &ServerConfig,
+    directory: &Path,
+    head: &str,
+    key: &VerifierKey,
+) -> Result<(), LogError> {
+    let size = open(head, key)?.size;
+    let known = signer_link::connect(server)?.last_checkpoint()?;
+    if known >= size {
+        return Ok(());
+    }
+    let mut tree = Tiles::open(directory, size);
+    // It would sign a fork of the log just as well.
+    check_root(&mut tree, Some(head), key)?;
+    sign_head(server, &mut tree, key)?;
+    tracing::warn!(
+        log.size = size,
+        "the signer knew {known} entries of the log, {size} are published: its state is older than the log"
+    );
+    Ok(())
 }
 
 /// Proofs from the files of the log, each checked before it is given out: the signer would hold the build for

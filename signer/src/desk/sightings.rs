@@ -2,7 +2,7 @@
 //!
 //! The signer sees nothing itself. It says what the server saw, of releases that it signed, with their own digests, and no
 //! look that is older than a day: so a server in wrong hands can praise or blame a mirror, but not by a release that
-//! never was. Whoever doubts the server looks at the mirror.
+//! never was: what is said of other releases is left out. Whoever doubts the server looks at the mirror.
 
 use super::freshness::own_release;
 use super::{Desk, DeskError, bad_request};
@@ -10,6 +10,7 @@ use crate::journal::{Event, clipped};
 use repo_model::sightings::{SCHEMA, Sightings};
 use repo_model::wire::signer::{Response, SightingsRequest};
 use repo_model::{FileDigest, Timestamp};
+use std::collections::BTreeSet;
 
 /// Statements of releases that come with a request.
 const RELEASES_MAX: usize = 200;
@@ -46,7 +47,7 @@ pub(super) fn sign(
 
 fn check(desk: &Desk, wanted: SightingsRequest, now: Timestamp) -> Result<Sightings, String> {
     let SightingsRequest {
-        mirrors,
+        mut mirrors,
         releases,
         secs,
     } = wanted;
@@ -61,8 +62,22 @@ fn check(desk: &Desk, wanted: SightingsRequest, now: Timestamp) -> Result<Sighti
             releases.len()
         ));
     }
-    let own = releases.iter().map(|release| own_release(desk, release));
-    let own: Vec<_> = own.collect::<Result<_, _>>()?;
+    let shown = releases.len();
+    let own = releases.iter();
+    let own = own.filter_map(|release| own_release(desk, release).ok());
+    let own: Vec<_> = own.collect();
+    if own.len() < shown {
+        let others = shown - own.len();
+        tracing::warn!(
+            "{others} of {shown} releases that mirrors have were not signed here, or with a revoked key: nothing is \
+             said of them"
+        );
+    }
+    let ids: BTreeSet<_> = own.iter().map(|release| release.id).collect();
+    for mirror in &mut mirrors {
+        // One mirror that still has such a release must not silence what is said of the others.
+        mirror.places.retain(|place| ids.contains(&place.release));
+    }
     let said = Sightings {
         schema: SCHEMA.to_owned(),
         issued: now,
@@ -82,6 +97,10 @@ mod tests {
     use repo_model::sightings::{self, SeenPlace, Sighting};
 
     fn seen(repomd: &[u8]) -> Sighting {
+        seen_at(3, repomd)
+    }
+
+    fn seen_at(release: u64, repomd: &[u8]) -> Sighting {
         Sighting {
             name: "oslo".parse().unwrap(),
             urls: vec!["https://oslo.example/".to_owned()],
@@ -90,7 +109,7 @@ mod tests {
                 channel: "stable".parse().unwrap(),
                 repo: "base".parse().unwrap(),
                 arch: "x86_64".parse().unwrap(),
-                release: ReleaseId(3),
+                release: ReleaseId(release),
                 repomd: FileDigest::of(repomd),
                 checked: now(),
                 trouble: None,
@@ -99,9 +118,18 @@ mod tests {
     }
 
     fn ask(desk: &Desk, repomd: &[u8], release: Envelope, secs: u64) -> Result<Envelope, String> {
+        ask_all(desk, vec![seen(repomd)], vec![release], secs)
+    }
+
+    fn ask_all(
+        desk: &Desk,
+        mirrors: Vec<Sighting>,
+        releases: Vec<Envelope>,
+        secs: u64,
+    ) -> Result<Envelope, String> {
         let wanted = SightingsRequest {
-            mirrors: vec![seen(repomd)],
-            releases: vec![release],
+            mirrors,
+            releases,
             secs,
         };
         match sign(desk, FileDigest::of(b""), wanted, now()).unwrap() {
@@ -120,14 +148,8 @@ mod tests {
         let public = desk.keys.statement.public();
         let said = sightings::open(&envelope, &[public], now().plus_secs(3_599)).unwrap();
         assert_eq!(said.mirrors, [seen(b"three")]);
-        let stranger = StatementKey::from_seed(&[7; 32]).unwrap();
-        let theirs = release_with(&stranger, 3, b"three");
         for (outcome, words) in [
             (ask(&desk, b"other", ours(), 60), "has another repomd.xml"),
-            (
-                ask(&desk, b"three", theirs, 60),
-                "not one that was signed here",
-            ),
             (ask(&desk, b"three", ours(), 0), "want 1 to 86400"),
             (
                 ask(&desk, b"three", ours(), SECS_MAX + 1),
@@ -137,5 +159,31 @@ mod tests {
             let said = outcome.unwrap_err();
             assert!(said.contains(words), "{said}");
         }
+    }
+
+    #[test]
+    fn a_release_that_is_not_ours_is_left_out_and_silences_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let desk = open(directory.path());
+        let ours = release_with(&*desk.keys.statement, 3, b"three");
+        let stranger = StatementKey::from_seed(&[7; 32]).unwrap();
+        let theirs = |id, repomd: &[u8]| release_with(&stranger, id, repomd);
+        let nothing = |seen: Sighting| Sighting {
+            places: Vec::new(),
+            ..seen
+        };
+        let four = || seen_at(4, b"four");
+        // Theirs, and one that is not shown at all.
+        for releases in [vec![ours.clone(), theirs(4, b"four")], vec![ours.clone()]] {
+            let mirrors = vec![seen(b"three"), four()];
+            let envelope = ask_all(&desk, mirrors, releases, 60).unwrap();
+            let public = desk.keys.statement.public();
+            let said = sightings::open(&envelope, &[public], now()).unwrap();
+            assert_eq!(said.mirrors, [seen(b"three"), nothing(four())]);
+        }
+        // By another's word ours does not become another release.
+        let both = vec![ours, theirs(3, b"other")];
+        let said = ask_all(&desk, vec![seen(b"other")], both, 60).unwrap_err();
+        assert!(said.contains("has another repomd.xml"), "{said}");
     }
 }

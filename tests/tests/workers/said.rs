@@ -68,10 +68,10 @@ fn good_and_bad_results_moves_of_channels_and_decisions_about_rebuilders_are_in_
     let verdicts = all("/rpm-rebuild/v0.1", "verdict");
     assert!(verdicts.contains(&"identical".into()), "{verdicts:?}");
     assert!(verdicts.contains(&"differs".into()), "{verdicts:?}");
-    assert_eq!(
-        all("/rebuilder-decision/v0.1", "standing"),
-        ["approved", "rejected"]
-    );
+    // What is logged together has no order.
+    let decided = all("/rebuilder-decision/v0.1", "standing");
+    assert!(decided.contains(&"approved".into()), "{decided:?}");
+    assert!(decided.contains(&"rejected".into()), "{decided:?}");
     let moves = said.iter().filter_map(|one| {
         let moved = &one["predicate"];
         let is_stable = moved["channel"] == "stable" && !moved["movedAt"].is_null();

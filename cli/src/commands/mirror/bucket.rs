@@ -26,7 +26,7 @@ pub fn failure(error: BucketError) -> Failure {
 /// What to do about it.
 pub fn hint(error: &BucketError) -> Option<&'static str> {
     match error {
-        BucketError::Place { .. } | BucketError::Local(_) => None,
+        BucketError::Place { .. } | BucketError::Name { .. } | BucketError::Local(_) => None,
         BucketError::Settings { .. } | BucketError::Refused { .. } => Some(
             "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION say who asks; they must be allowed to list, read, \
              put and delete below the place",

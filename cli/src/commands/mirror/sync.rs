@@ -319,7 +319,11 @@ fn foretold(survey: &Survey) -> String {
 /// The end of a sync, for people.
 fn told(request: &Request, summary: &Summary) -> String {
     if !summary.changed {
-        return format!("nothing new: revision {}\n", summary.revision);
+        let late = match summary.proofs {
+            0 => String::new(),
+            count => format!("; {count} proofs fetched that were lacking"),
+        };
+        return format!("nothing new: revision {}{late}\n", summary.revision);
     }
     let mut out = format!(
         "revision {}: {} packages; {} files fetched ({}), {} linked, {} here before, {} removed\n",

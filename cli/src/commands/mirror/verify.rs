@@ -40,7 +40,8 @@ EXAMPLES:
   hallmark mirror verify --key KEY --json /srv/mirror | jq '.[] | select(.passed | not)'
 
 Each repository is checked from the signature of its repomd.xml down to the last package, and by its signed manifest
-(repodata/SHA256SUMS) where it has one; files that the manifest does not list are named and do no harm. Exit code 0: all are whole; 1: not all.")]
+(repodata/SHA256SUMS) where it has one; files that the manifest does not list are named and do no harm. In a bucket the
+manifest is not checked, only signed metadata and packages. Exit code 0: all are whole; 1: not all.")]
 pub struct Args {
     /// A directory with one repository or many below it, or a place in a bucket: s3://BUCKET/PREFIX
     #[arg(value_name = "DIR|s3://…")]

@@ -3,7 +3,7 @@
 
 use super::{Copy, KEPT, STATE, marks};
 use crate::bucket::{BucketError, Listed, Marks, When};
-use crate::reading::REPOMD;
+use crate::reading::{REPOMD, SIGNATURE_MAX_BYTES};
 use crate::sync::beside::Beside;
 use crate::sync::claim::Claim;
 use crate::sync::plan::{Item, Packages};
@@ -78,11 +78,62 @@ impl Copy<'_> {
         self.put_twins(site, packages, &mut rows)?;
         // The last one is `repomd.xml`, which names all the rest.
         pointers.sort_by_key(|(path, _)| path == REPOMD);
+        self.put_pointers(pointers, &mut rows)?;
+        Ok(rows)
+    }
+
+    /// Puts the names that move. One that cannot be put leaves the old `repomd.xml` with its signature.
+    fn put_pointers(&self, pointers: Vec<Beside>, rows: &mut Rows) -> Result<(), SyncError> {
+        let signature = format!("{REPOMD}.asc");
+        let before = match self.there.contains_key(signature.as_str()) {
+            true => self.bucket.read_small(&signature, SIGNATURE_MAX_BYTES)?,
+            false => None,
+        };
+        let put = self.put_in_order(pointers, rows);
+        if put.is_err() {
+            self.put_signature_back(&signature, before, rows);
+        }
+        put
+    }
+
+    fn put_in_order(&self, pointers: Vec<Beside>, rows: &mut Rows) -> Result<(), SyncError> {
         self.remove_pointers_but(&pointers)?;
         for (path, bytes) in pointers {
             rows.push(self.put_pointer(path, bytes)?);
         }
-        Ok(rows)
+        Ok(())
+    }
+
+    /// Undoes what was done to the signature, as far as that goes, where the `repomd.xml` that it belongs to is in
+    /// place still.
+    fn put_signature_back(&self, path: &str, before: Option<Vec<u8>>, rows: &[(Box<str>, Row)]) {
+        // That it was put, and its answer alone was lost, looks the same from here.
+        let is_old = match (self.there.get(REPOMD), self.bucket.marks(REPOMD)) {
+            (Some(old), Ok((now, _))) => old.etag.is_some() && *old == now,
+            (None, Err(BucketError::Missing { .. })) => true,
+            _ => false,
+        };
+        let ours = rows.iter().find(|(other, _)| &**other == path);
+        let ours = ours.map(|(_, row)| Listed {
+            size_bytes: row.size_bytes,
+            etag: row.etag.clone(),
+        });
+        let undone = match (before, ours) {
+            _ if !is_old => return,
+            (Some(before), ours) => {
+                let when = ours.map_or(When::Absent, When::Still);
+                self.bucket.put(path, before, None, &when).map(drop)
+            }
+            (None, Some(_)) => self.bucket.delete(path),
+            (None, None) => return,
+        };
+        match undone {
+            // It was not reached yet, or is somebody else's by now.
+            Ok(()) | Err(BucketError::Changed { .. }) => {}
+            Err(error) => self.job.watch.note(&format!(
+                "{path} in the bucket is not that of the repomd.xml there until the next sync: {error}"
+            )),
+        }
     }
 
     fn put(&self, file: Bound, when: &When) -> Result<(Box<str>, Row), SyncError> {
@@ -266,7 +317,9 @@ impl Copy<'_> {
             Some(listed) => When::Still(listed.clone()),
             None => When::Absent,
         };
-        self.bucket.put_file(STATE, &path, None, &when)?;
+        // In one request, however large: files that come in parts have no conditions.
+        let bytes = fs::read(&path).map_err(SyncError::local(path))?;
+        self.bucket.put(STATE, bytes, None, &when)?;
         Ok(())
     }
 

@@ -33,7 +33,7 @@ use repo_model::FileDigest;
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Files that the sync remembers, below the copy.
 const STATE: &str = ".hallmark/state";
@@ -48,7 +48,7 @@ const STATE_MAX_BYTES: u64 = 1 << 30;
 struct Copy<'a> {
     job: Job<'a>,
     bucket: &'a Bucket,
-    /// What was there when the sync began, by path.
+    /// What was there when the round began, by path.
     there: HashMap<Box<str>, Listed>,
 }
 
@@ -75,7 +75,7 @@ pub fn sync_to_bucket(
         watch,
     };
     watch.step("looking at the bucket");
-    let copy = Copy {
+    let mut copy = Copy {
         job,
         bucket,
         there: bucket.list()?,
@@ -110,6 +110,7 @@ pub fn sync_to_bucket(
             }
             Ended::Republished(newer) => {
                 watch.note("upstream has published anew; going on with what it has now");
+                copy.list_anew()?;
                 pointer = *newer;
             }
         }
@@ -142,10 +143,18 @@ fn bring(bucket: &Bucket, there: &HashMap<Box<str>, Listed>, own: &Path) -> Resu
         }
         let (reader, _) = bucket.open_file(path)?;
         let mut file = fs::File::create(&target).map_err(fail())?;
-        // What the bucket says stands in the error behind the file's name.
-        io::copy(&mut reader.take(STATE_MAX_BYTES), &mut file).map_err(fail())?;
+        let copied = io::copy(&mut reader.take(STATE_MAX_BYTES), &mut file);
+        copied.map_err(|error| whose(error, target.clone()))?;
     }
     Ok(())
+}
+
+/// A failure between the bucket, which is read, and a file of this machine, which is written.
+fn whose(error: io::Error, file: PathBuf) -> SyncError {
+    match error.downcast::<BucketError>() {
+        Ok(error) => SyncError::Bucket(error),
+        Err(error) => SyncError::local(file)(error),
+    }
 }
 
 impl Copy<'_> {
@@ -154,6 +163,19 @@ impl Copy<'_> {
         bring(self.bucket, &self.there, &site.own)?;
         let path = site.own.join("state");
         site.state = State::load(&path).map_err(SyncError::local(path))?;
+        Ok(())
+    }
+
+    /// Looks at the bucket again, for one round more: what the last one has put there is there now. Nobody else may
+    /// have made another copy of it meanwhile.
+    fn list_anew(&mut self) -> Result<(), SyncError> {
+        let there = self.bucket.list()?;
+        for path in [STATE, REPOMD] {
+            if there.get(path) != self.there.get(path) {
+                return Err(self.bucket.changed(path).into());
+            }
+        }
+        self.there = there;
         Ok(())
     }
 
@@ -426,5 +448,25 @@ fn marks(row: &Row, claim: &Claim) -> Marks {
     Marks {
         claim: claim.clone(),
         sha256: row.sha256,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_bucket_did_is_not_put_down_to_a_file_here() {
+        let url = "s3://b/x".to_owned();
+        let theirs = io::Error::other(BucketError::Changed { url });
+        assert!(matches!(
+            whose(theirs, PathBuf::from("f")),
+            SyncError::Bucket(BucketError::Changed { .. })
+        ));
+        let ours = io::Error::from(io::ErrorKind::StorageFull);
+        assert!(matches!(
+            whose(ours, PathBuf::from("f")),
+            SyncError::Local { .. }
+        ));
     }
 }

@@ -306,23 +306,49 @@ fn a_head_without_its_quorum_of_witnesses_is_refused() {
     assert_eq!(case.judged(&demanded("quorum none\n"), &seen), []);
 }
 
+/// One envelope that counts and is in the log, by the key of this seed.
+fn alone(envelope: Envelope, by: u8) -> Case {
+    let log = log(0, &[(envelope.clone(), by)]);
+    Case {
+        inputs: vec![FileDigest::of(&envelope.to_json())],
+        envelopes: vec![envelope],
+        proofs: LogProofs {
+            head: head(&log).to_string(),
+            places: places(&log, 0, 1),
+        },
+        log,
+    }
+}
+
 #[test]
 fn a_waiver_is_found_by_whichever_of_its_signers_the_log_has() {
-    let mut waiver = envelope(3, "{\"waived\":1}");
+    let said =
+        format!("{{\"_type\":\"https://in-toto.io/Statement/v1\",\"predicateType\":\"{WAIVER}\"}}");
+    let mut waiver = envelope(3, &said);
     waiver.add_signature(&key(4)).unwrap();
     for by in [3, 4] {
-        let log = log(0, &[(waiver.clone(), by)]);
-        let case = Case {
-            inputs: vec![FileDigest::of(&waiver.to_json())],
-            envelopes: vec![waiver.clone()],
-            proofs: LogProofs {
-                head: head(&log).to_string(),
-                places: places(&log, 0, 1),
-            },
-            log,
-        };
+        let case = alone(waiver.clone(), by);
         let seen = Signed::of(&[&case.log]);
         assert_eq!(case.judged(&policy(""), &seen), [], "{by}");
+    }
+}
+
+#[test]
+fn two_voices_in_one_envelope_are_not_in_the_log_by_the_entry_of_one() {
+    // Who is not in the policy says nothing, so the entry shows all that counts.
+    for (other, by, is_there) in [(2, 1, false), (2, 2, false), (9, 1, true)] {
+        let mut both = envelope(1, "{\"a\":1}");
+        both.add_signature(&key(other)).unwrap();
+        let case = alone(both, by);
+        let reasons = case.judged(&policy(""), &Signed::of(&[&case.log]));
+        if is_there {
+            assert_eq!(reasons, [], "{other} {by}");
+            continue;
+        }
+        let [Reason::NotInLog { why, .. }] = reasons.as_slice() else {
+            panic!("{other} {by}: {reasons:?}")
+        };
+        assert_eq!(why, "keys signed it of which the log shows only one");
     }
 }
 

@@ -66,3 +66,41 @@ async fn a_pack_that_breaks_off_does_not_end_as_a_whole_one_does() {
     let places = app.packing.acquire_many(PACKING as u32).await.unwrap();
     drop(places);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_is_waited_for_once_and_gets_no_clean_end() {
+    let (sender, pieces) = mpsc::channel(1);
+    let (whole, is_whole) = oneshot::channel::<Whole>();
+    let runtime = Handle::current();
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut sending = Sending::new(sender, runtime, Duration::from_millis(20));
+        let mut write = || sending.write(b"piece").map_err(|error| error.kind());
+        let written = [write(), write()];
+        let begun = std::time::Instant::now();
+        drop(whole);
+        sending.patience = Duration::from_secs(3_600);
+        let again = sending.write(b"piece").map_err(|error| error.kind());
+        (written, again, begun.elapsed())
+    });
+    let (written, again, waited) = writing.await.unwrap();
+    let left: Result<usize, _> = Err(io::ErrorKind::BrokenPipe);
+    assert_eq!(written, [Ok(5), left]);
+    assert_eq!(again, left);
+    assert!(waited < Duration::from_secs(60));
+    assert!(
+        to_bytes(Body::from_stream(sent(pieces, is_whole)), usize::MAX)
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn a_whole_pack_ends_cleanly() {
+    let (sender, pieces) = mpsc::channel(1);
+    let (whole, is_whole) = oneshot::channel();
+    sender.send(Bytes::from_static(b"piece")).await.unwrap();
+    assert!(whole.send(Whole).is_ok());
+    drop(sender);
+    let body = Body::from_stream(sent(pieces, is_whole));
+    assert_eq!(to_bytes(body, usize::MAX).await.unwrap(), "piece");
+}

@@ -1,14 +1,17 @@
-//! What the first page says of mirrors and rebuilders: the same rows as their own pages, asked for once in a short time,
-//! because everybody who comes sees the first page.
+//! What pages say of mirrors and rebuilders, asked for once in a short time: everybody who comes sees the first page,
+//! and each answer counts over thousands of builds and looks.
 
 use super::rebuilders;
 use crate::app::{App, now};
-use crate::db::DbError;
+use crate::db::{self, DbError};
 use crate::fleet;
-use repo_model::wire::mirrors::MirrorStatus;
+use repo_model::wire::mirrors::{Arrival, MirrorStatus};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use web::{PairLine, RebuilderLine};
+
+/// Arrivals that are read for the plot.
+const ARRIVALS: u32 = 5_000;
 
 /// How long an answer serves.
 const LIFE: Duration = Duration::from_secs(5);
@@ -17,6 +20,8 @@ const LIFE: Duration = Duration::from_secs(5);
 pub struct Glance {
     /// Those that everybody may hear of.
     pub mirrors: Vec<MirrorStatus>,
+    /// When releases came to mirrors, for the plot.
+    pub arrivals: Vec<Arrival>,
     /// By name.
     pub rebuilders: Vec<RebuilderLine>,
     /// Every two who answered about the same builds.
@@ -35,14 +40,20 @@ pub async fn glance(app: &App) -> Result<Arc<Glance>, DbError> {
         return Ok(Arc::clone(glance));
     }
     let at = now();
-    let mut mirrors = app
+    let (mut mirrors, arrivals) = app
         .db
-        .read(move |connection| fleet::statuses(connection, at))
+        .read(move |connection| {
+            Ok::<_, DbError>((
+                fleet::statuses(connection, at)?,
+                db::mirrors::arrivals(connection, ARRIVALS)?,
+            ))
+        })
         .await?;
     mirrors.retain(MirrorStatus::is_open);
     let (rebuilders, pairs) = rebuilders::lines(app).await?;
     let glance = Arc::new(Glance {
         mirrors,
+        arrivals,
         rebuilders,
         pairs,
     });

@@ -1,5 +1,6 @@
 //! `/rebuilders`.
 
+use super::glance::glance;
 use super::{error_page, html, site};
 use crate::app::{App, now};
 use crate::db::{self, DbError, overview};
@@ -20,11 +21,11 @@ pub async fn rebuilders(State(app): State<App>, headers: HeaderMap) -> Response 
 }
 
 async fn rebuilders_page(app: &App) -> Result<Response, ApiError> {
-    let (lines, pairs) = lines(app).await?;
+    let glance = glance(app).await?;
     html(web::rebuilders(&RebuildersView {
         site: &site(app),
-        rebuilders: &lines,
-        pairs: &pairs,
+        rebuilders: &glance.rebuilders,
+        pairs: &glance.pairs,
         builds: BUILDS,
         now: now(),
     }))

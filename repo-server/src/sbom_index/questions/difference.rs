@@ -15,9 +15,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Pairs of releases whose differences are kept.
-const KEPT: usize = 4;
-/// Longest list that is kept, of packages or of versions of components; some 20 megabytes.
-const MOST_KEPT: usize = 100_000;
+const KEPT: usize = 10;
+/// Longest list that is kept, of packages or of versions of components: as long as all of a distribution; some 14
+/// megabytes.
+const MOST_KEPT: usize = 70_000;
 
 /// What differs between releases that were compared lately.
 pub struct Differences {
