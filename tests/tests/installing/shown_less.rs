@@ -166,7 +166,8 @@ fn a_mirror_that_shows_old_metadata_is_noticed_though_every_byte_of_it_is_signed
         let served = world.dir().join("served");
         std::fs::rename(&mirror, &served).expect("renamed");
         copy(&stale, &mirror);
-        machine.dnf(&["install", "first"]).refuses(&[
+        // What came within this second, dnf 4 takes for new.
+        machine.dnf(&["install", "--refresh", "first"]).refuses(&[
             "first-1.0-1.noarch (world): the repository's metadata is of release ",
             "somebody rolled the repository back",
         ]);
@@ -175,12 +176,14 @@ fn a_mirror_that_shows_old_metadata_is_noticed_though_every_byte_of_it_is_signed
         std::fs::remove_dir_all(machine.dir().join("evidence")).expect("it is there");
         machine.configure(world, "", &format!("{known}\nmax_age_days = 0"));
         machine
-            .dnf(&["install", "first"])
+            .dnf(&["install", "--refresh", "first"])
             .refuses(&["first-1.0-1.noarch (world): "]);
         std::fs::remove_dir_all(&mirror).expect("it is there");
         std::fs::rename(&served, &mirror).expect("renamed");
         machine.configure(world, "", &known);
-        machine.dnf(&["install", "first"]).succeeds(&[]);
+        machine
+            .dnf(&["install", "--refresh", "first"])
+            .succeeds(&[]);
     }
     drop(watch);
 }
