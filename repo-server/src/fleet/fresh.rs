@@ -6,17 +6,20 @@ use crate::db::channels::FreshnessRow;
 use crate::db::{self, DbError};
 use crate::jobs::{JobError, chain};
 use crate::signer_link;
+use hallmark_signer::client::ClientError;
 use repo_model::dsse::Envelope;
 use repo_model::wire::signer::FreshnessRequest;
 use repo_model::{ChannelName, ReleaseId, Timestamp};
 use std::collections::HashMap;
 
-/// After the signer did not say it, it is asked again this many seconds later, or when the channel moves.
+/// After the signer refused to say it, it is asked again this many seconds later, or when the channel moves.
 const RETRY_SECS: i64 = 300;
+/// The same, when it was away or in trouble.
+const RETRY_SOON_SECS: i64 = 5;
 /// Largest statement of a release, bytes.
 const MAX_RELEASE_BYTES: u64 = 16 << 20;
 
-/// What was asked for in vain, and when.
+/// What was asked for in vain, and when to ask again.
 pub type Refused = HashMap<ChannelName, (ReleaseId, Timestamp)>;
 
 /// Has the signer say where channels point, as far as it has to be said anew.
@@ -36,7 +39,7 @@ pub async fn renew(app: &App, mut refused: Refused) -> Refused {
     for (channel, release) in wanted {
         let again = refused
             .get(&channel)
-            .is_none_or(|(last, when)| *last != release || when.plus_secs(RETRY_SECS) <= at);
+            .is_none_or(|(last, due)| *last != release || *due <= at);
         if !again {
             continue;
         }
@@ -45,13 +48,19 @@ pub async fn renew(app: &App, mut refused: Refused) -> Refused {
                 refused.remove(&channel);
             }
             Err(error) => {
+                let wait = match &error {
+                    JobError::Signer(
+                        ClientError::Unreachable { .. } | ClientError::Failed { .. },
+                    ) => RETRY_SOON_SECS,
+                    _ => RETRY_SECS,
+                };
                 let error = chain(&error);
                 tracing::warn!(
                     error,
                     channel = %channel,
                     "nothing new is said about the freshness of {channel} at release {release}: {error}"
                 );
-                refused.insert(channel, (release, at));
+                refused.insert(channel, (release, at.plus_secs(wait)));
             }
         }
     }
