@@ -170,7 +170,7 @@ fn newest_of(
     besides: &[Nevra],
 ) -> Result<Option<Nevra>, AskError> {
     let mut statement = connection.prepare_cached(
-        "SELECT DISTINCT p.nevra FROM server.packages p CROSS JOIN server.members m ON m.package_id = p.package_id
+        "SELECT p.nevra FROM server.packages p CROSS JOIN server.members m ON m.package_id = p.package_id
          WHERE p.name = ?1 AND p.repo = ?2 AND p.arch = ?3 AND m.added_release <= ?4
            AND (m.removed_release IS NULL OR m.removed_release > ?4)",
     )?;
