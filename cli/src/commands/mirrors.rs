@@ -328,18 +328,10 @@ fn state(mirror: &MirrorStatus) -> &'static str {
 }
 
 fn behind(mirror: &MirrorStatus) -> String {
-    let worst = mirror
-        .places
-        .iter()
-        .max_by_key(|place| (place.behind_secs, place.releases_behind));
-    match worst {
+    match mirror.lag() {
         None => "-".to_owned(),
-        Some(place) if place.releases_behind == 0 => "no".to_owned(),
-        Some(place) => format!(
-            "{} releases, {}",
-            place.releases_behind,
-            span(place.behind_secs)
-        ),
+        Some((_, 0)) => "no".to_owned(),
+        Some((secs, releases)) => format!("{releases} releases, {}", span(secs)),
     }
 }
 

@@ -394,6 +394,13 @@ pub struct MirrorStatus {
 }
 
 impl MirrorStatus {
+    /// How far the worst of its repositories lags: seconds, and releases. Of what was never seen there nothing is known.
+    pub fn lag(&self) -> Option<(u64, u64)> {
+        let seen = self.places.iter().filter(|place| place.release.is_some());
+        seen.map(|place| (place.behind_secs, place.releases_behind))
+            .max()
+    }
+
     /// Whether everybody may hear of it.
     pub fn is_open(&self) -> bool {
         self.standing == Standing::Approved && !self.private

@@ -122,11 +122,6 @@ pub fn mirrors(view: &MirrorsView<'_>) -> Result<String, RenderError> {
 }
 
 fn row(one: &MirrorStatus, now: Timestamp) -> Row<'_> {
-    let worst = one
-        .places
-        .iter()
-        .map(|place| (place.behind_secs, place.releases_behind))
-        .max();
     Row {
         name: one.name.as_str(),
         url: one.urls.first().map_or("", String::as_str),
@@ -135,7 +130,7 @@ fn row(one: &MirrorStatus, now: Timestamp) -> Row<'_> {
         preferred: one.preferred,
         since: one.since.map(When::from),
         why: one.why.as_deref(),
-        behind: match worst {
+        behind: match one.lag() {
             None => "nothing seen".to_owned(),
             Some((_, 0)) => "up to date".to_owned(),
             Some((secs, releases)) => {
