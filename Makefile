@@ -80,9 +80,11 @@ bench-mirror: build-release ## copying 5,000 packages beside dnf5 and dnf (HALLM
 	@scripts/timed.sh 'system packages' scripts/install-deps.sh bench
 	@cargo bench --locked --workspace --bench mirror -- 5000 $(if $(HALLMARK_BENCH_FULL),60000)
 
+# HALLMARK_BENCH_MIRRORBITS: a file of a mirrorbits that runs already, to be measured beside ours; HALLMARK_BENCH_GEOIP: the
+# folder of the GeoLite2 City and ASN files that both look clients up in; HALLMARK_BENCH_MIRRORS: how many mirrors ours has.
 bench-metalink: HALLMARK_BIN_DIR := $(release_dir)
-bench-metalink: build-release ## metalinks a second, and the slowest, beside nginx with a file of that size
-	@cargo bench --locked --workspace --bench metalink
+bench-metalink: build-release ## metalinks a second beside nginx with a file (HALLMARK_BENCH_MIRRORBITS=http://…/file: and mirrorbits)
+	@cargo bench --locked --workspace --bench metalink -- $(HALLMARK_BENCH_MIRRORS)
 
 bench-sbom: ## what SBOM tools find in a package with known contents, and what that costs
 	@scripts/timed.sh 'system packages' scripts/install-deps.sh bench
