@@ -31,6 +31,11 @@ impl Country {
         // Only capitals come in.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
+
+    /// Its two letters, each of `A` to `Z`.
+    pub fn letters(self) -> [u8; 2] {
+        self.0
+    }
 }
 
 impl FromStr for Country {

@@ -54,15 +54,35 @@ const TABLE: &[(Continent, &str)] = &[
     ),
 ];
 
+/// [`TABLE`] by the two letters of the code: this is asked of every mirror for every client.
+const BY_LETTERS: [Option<Continent>; LETTERS * LETTERS] = by_letters();
+
+const LETTERS: usize = 26;
+
+const fn by_letters() -> [Option<Continent>; LETTERS * LETTERS] {
+    let mut continents = [None; LETTERS * LETTERS];
+    let mut row = 0;
+    while row < TABLE.len() {
+        let (continent, codes) = TABLE[row];
+        let codes = codes.as_bytes();
+        let mut at = 0;
+        while at < codes.len() {
+            continents[place(codes[at], codes[at + 1])] = Some(continent);
+            at += 3;
+        }
+        row += 1;
+    }
+    continents
+}
+
+const fn place(first: u8, second: u8) -> usize {
+    (first - b'A') as usize * LETTERS + (second - b'A') as usize
+}
+
 /// The continent of a country; none for letters that are no country's.
 pub fn continent_of(country: Country) -> Option<Continent> {
-    let is_in = |(_, codes): &&(Continent, &str)| {
-        codes
-            .as_bytes()
-            .chunks(3)
-            .any(|code| &code[..2] == country.as_str().as_bytes())
-    };
-    TABLE.iter().find(is_in).map(|(continent, _)| *continent)
+    let [first, second] = country.letters();
+    BY_LETTERS[place(first, second)]
 }
 
 #[cfg(test)]
