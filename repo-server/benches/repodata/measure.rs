@@ -4,6 +4,7 @@
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use std::fs;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Cost of one run.
@@ -17,8 +18,13 @@ pub struct Cost {
     pub peak_mb: f64,
 }
 
+/// How often a process is asked for its peak: asking costs it time, and what it has reached is forgotten only at its end.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// Runs a command that must succeed and that becomes the measured program by `exec`.
 pub fn run(command: &mut Command) -> Cost {
+    // What another program has written must not be waited for at this one's expense.
+    rustix::fs::sync();
     let begun = Instant::now();
     let child = command
         .stdin(Stdio::null())
@@ -27,13 +33,14 @@ pub fn run(command: &mut Command) -> Cost {
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let process = format!("/proc/{}", child.id());
-    let mut peak_kb = 0.0_f64;
-    while !has_ended(&child) {
-        let status = fs::read_to_string(format!("{process}/status")).unwrap_or_default();
-        peak_kb = peak_kb.max(peak_of(&status).unwrap_or_default());
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let wall = begun.elapsed().as_secs_f64();
+    let ended = AtomicBool::new(false);
+    let (wall, peak_kb) = std::thread::scope(|scope| {
+        let looking = scope.spawn(|| peak_until(&ended, &process));
+        wait_without_reaping(&child);
+        let wall = begun.elapsed().as_secs_f64();
+        ended.store(true, Ordering::Relaxed);
+        (wall, looking.join().expect("no panic"))
+    });
     // The process is a zombie now, and its times are final.
     let cpu = cpu_of(&fs::read_to_string(format!("{process}/stat")).unwrap_or_default());
     let output = child.wait_with_output().expect("a child");
@@ -49,15 +56,23 @@ pub fn run(command: &mut Command) -> Cost {
     }
 }
 
-fn has_ended(child: &Child) -> bool {
+fn peak_until(ended: &AtomicBool, process: &str) -> f64 {
+    let mut peak_kb = 0.0_f64;
+    while !ended.load(Ordering::Relaxed) {
+        let status = fs::read_to_string(format!("{process}/status")).unwrap_or_default();
+        peak_kb = peak_kb.max(peak_of(&status).unwrap_or_default());
+        std::thread::sleep(LOOK);
+    }
+    peak_kb
+}
+
+fn wait_without_reaping(child: &Child) {
     let pid = i32::try_from(child.id())
         .ok()
         .and_then(Pid::from_raw)
         .expect("a process");
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    waitid(WaitId::Pid(pid), options)
-        .expect("own child")
-        .is_some()
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid), options).expect("own child");
 }
 
 /// proc(5): `VmHWM:     5432 kB`, of the program that runs since the last `exec`.

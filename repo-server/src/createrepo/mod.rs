@@ -16,6 +16,7 @@ mod old;
 mod read;
 mod repomd_edit;
 mod scan;
+mod shares;
 mod state;
 mod state_form;
 mod switch;
@@ -43,6 +44,7 @@ use old::Old;
 use read::{Headers, Outcome, Reading};
 use repo_model::Timestamp;
 use scan::Scanned;
+use shares::in_shares;
 use state::{Known, KnownFiles, State};
 use std::fs;
 use std::num::NonZeroUsize;
@@ -177,7 +179,7 @@ pub fn createrepo(request: &Request, watch: &dyn Watch) -> Result<Summary, Creat
     let frames = OldFrames::open(&live, &state.files, saved, &request.output);
     let (outcome, resolved) = packages(request, scanned, state, &frames, watch)?;
     let listed = resolved.listed.iter().map(|number| &outcome.files[*number]);
-    let entries = entries(request, listed)?;
+    let entries = entries(request, listed.collect())?;
 
     watch.writing();
     let stamp = request.stamp_files.then_some(request.at);
@@ -330,20 +332,26 @@ fn recycled_list(request: &Request, old: Option<&Old>) -> Result<Vec<String>, Cr
     Ok(list)
 }
 
-fn entries<'a>(
-    request: &Request,
-    listed: impl Iterator<Item = &'a Known>,
-) -> Result<Vec<Entry>, CreaterepoError> {
+fn entries(request: &Request, listed: Vec<&Known>) -> Result<Vec<Entry>, CreaterepoError> {
     let mut bad = Vec::new();
-    let mut entries = Vec::new();
-    for known in listed {
-        match entry(request, known) {
-            Ok(entry) => entries.push(entry),
-            Err(error) => bad.push(BadPackage {
-                path: known.path.clone(),
-                error,
-            }),
+    let mut entries = Vec::with_capacity(listed.len());
+    let shares = in_shares(listed, request.workers, |share| {
+        let (mut entries, mut bad) = (Vec::with_capacity(share.len()), Vec::new());
+        for known in share {
+            match entry(request, known) {
+                Ok(entry) => entries.push(entry),
+                Err(error) => bad.push(BadPackage {
+                    path: known.path.clone(),
+                    error,
+                }),
+            }
         }
+        sort(&mut entries);
+        (entries, bad)
+    });
+    for (mut sorted, mut more_bad) in shares {
+        entries.append(&mut sorted);
+        bad.append(&mut more_bad);
     }
     if !bad.is_empty() {
         return Err(CreaterepoError::BadPackages(bad));

@@ -2,6 +2,7 @@
 //! tells without reading it.
 
 use super::error::{BadPackage, CreaterepoError, PackageError};
+use super::shares::in_shares;
 use mirrors::pattern::matches;
 use std::collections::HashSet;
 use std::fs::{self, DirEntry};
@@ -86,7 +87,8 @@ pub(super) fn scan(
         None => scan.walk(root, b"")?,
     }
     let Scan { mut found, bad, .. } = scan;
-    found.sort_unstable_by(|a, b| a.relative.cmp(&b.relative));
+    // Of sorted runs, which this sort puts together in one pass.
+    found.sort_by(|a, b| a.relative.cmp(&b.relative));
     Ok((found, bad))
 }
 
@@ -119,9 +121,6 @@ impl Named {
         }
     }
 }
-
-/// Files for which another thread is worth its start.
-const LOOKS_PER_THREAD_MIN: usize = 500;
 
 impl Scan<'_> {
     /// `below`: the directory's path below the root, with a `/` at its end unless it is empty.
@@ -180,35 +179,32 @@ impl Scan<'_> {
     }
 
     fn look_at(&mut self, named: Vec<Named>) {
-        let look = |named: &Named| named.look(self.root);
-        let threads = self
-            .workers
-            .get()
-            .min(1 + named.len() / LOOKS_PER_THREAD_MIN);
-        let mut shares = named.chunks(named.len().div_ceil(threads).max(1));
-        let own = shares.next().unwrap_or_default();
-        let looks: Vec<io::Result<Look>> = std::thread::scope(|scope| {
-            let others: Vec<_> = shares
-                .map(|share| scope.spawn(move || share.iter().map(look).collect::<Vec<_>>()))
-                .collect();
-            let mut looks: Vec<_> = own.iter().map(look).collect();
-            for thread in others {
-                // A panic is a fault of ours and goes on as one.
-                let more = thread.join();
-                looks.extend(more.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            }
-            looks
-        });
-        for (Named { relative, .. }, look) in named.into_iter().zip(looks) {
-            match look {
-                Ok(look) => self.found.push(Found { relative, look }),
-                Err(source) => self.bad.push(BadPackage {
-                    path: relative,
-                    error: PackageError::Read(source),
-                }),
-            }
+        let root = self.root;
+        for (mut found, mut bad) in
+            in_shares(named, self.workers, |share| look_at_share(root, share))
+        {
+            self.found.append(&mut found);
+            self.bad.append(&mut bad);
         }
     }
+}
+
+/// Those of a share that are packages, sorted, and the others.
+fn look_at_share(root: &Path, named: Vec<Named>) -> Scanned {
+    let (mut found, mut bad) = (Vec::with_capacity(named.len()), Vec::new());
+    for named in named {
+        let look = named.look(root);
+        let relative = named.relative;
+        match look {
+            Ok(look) => found.push(Found { relative, look }),
+            Err(source) => bad.push(BadPackage {
+                path: relative,
+                error: PackageError::Read(source),
+            }),
+        }
+    }
+    found.sort_unstable_by(|a: &Found, b| a.relative.cmp(&b.relative));
+    (found, bad)
 }
 
 /// Reads a package list: a path a line; empty lines do not count.
@@ -248,7 +244,7 @@ mod tests {
     #[test]
     fn several_threads_see_what_one_sees() {
         let root = tempfile::tempdir().unwrap();
-        for number in 0..2 * LOOKS_PER_THREAD_MIN + 7 {
+        for number in 0..1_007 {
             let path = root.path().join(format!("{number:04}.rpm"));
             fs::write(path, number.to_string()).unwrap();
         }
@@ -258,7 +254,7 @@ mod tests {
             scan(root.path(), &Selection::default(), threads).unwrap().0
         };
         let found = by(1);
-        assert_eq!(found.len(), 2 * LOOKS_PER_THREAD_MIN + 7);
+        assert_eq!(found.len(), 1_007);
         assert!(found.is_sorted_by_key(|found| &found.relative));
         for threads in [2, 3, 64] {
             assert_eq!(by(threads), found, "{threads} threads");

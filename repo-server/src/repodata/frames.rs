@@ -28,21 +28,30 @@ pub(super) struct Made {
 /// So many missing groups are begun before their turn: their frames wait in memory.
 const BEGUN_EARLY_MAX: usize = 8;
 
+/// A group of the list.
+#[derive(Clone)]
+struct Group {
+    entries: Range<usize>,
+    /// Its frame of the first kind.
+    first_key: [u8; 32],
+}
+
 /// The groups, and those to begin with.
 struct Groups {
-    list: Vec<Range<usize>>,
+    list: Vec<Group>,
     /// Numbers of groups that must be rendered, so that they are not what everything waits for at the end.
     first: Vec<usize>,
 }
 
 /// Looks which groups are missing, when only few are.
 fn in_working_order(inputs: &Inputs<'_>, options: &Options) -> Groups {
-    let list = groups(inputs.entries);
     let kind = &kinds(options)[0];
-    let is_missing = |number: &usize| {
-        let entries = &inputs.entries[list[*number].clone()];
-        !inputs.cache.holds(&kind.frame_key(entries, options))
+    let group = |entries: Range<usize>| Group {
+        first_key: kind.frame_key(&inputs.entries[entries.clone()], options),
+        entries,
     };
+    let list: Vec<Group> = groups(inputs.entries).into_iter().map(group).collect();
+    let is_missing = |number: &usize| !inputs.cache.holds(&list[*number].first_key);
     let mut first: Vec<usize> = Vec::new();
     for number in (0..list.len()).filter(is_missing) {
         first.push(number);
@@ -57,7 +66,7 @@ fn in_working_order(inputs: &Inputs<'_>, options: &Options) -> Groups {
 
 impl Groups {
     /// The group to begin as number `turn` of all: its number and its packages.
-    fn begin(&self, turn: usize) -> Option<(usize, Range<usize>)> {
+    fn begin(&self, turn: usize) -> Option<(usize, Group)> {
         let number = match self.first.get(turn) {
             Some(number) => *number,
             None => self.nth_other(turn - self.first.len()),
@@ -207,11 +216,11 @@ impl<'a> Maker<'a> {
     }
 
     /// The group's frame for each kind, in the order of `kinds`.
-    fn make(&mut self, group: Range<usize>) -> GroupResult {
-        let entries = &self.inputs.entries[group];
-        let kinds = self.kinds.iter();
-        let keys: Vec<[u8; 32]> = kinds
-            .map(|kind| kind.frame_key(entries, self.options))
+    fn make(&mut self, group: Group) -> GroupResult {
+        let entries = &self.inputs.entries[group.entries];
+        let others = self.kinds.iter().skip(1);
+        let keys: Vec<[u8; 32]> = std::iter::once(group.first_key)
+            .chain(others.map(|kind| kind.frame_key(entries, self.options)))
             .collect();
         let mut made: Vec<Option<Made>> = keys.iter().map(|key| self.cached(*key)).collect();
         let missing: Vec<usize> = (0..made.len())
