@@ -5,7 +5,9 @@ use crate::dsse::StatementPublicKey;
 use crate::wire::rebuilders::Standing;
 use crate::wire::signer::{Identity, KeyRole, KeyState};
 use crate::wire::worker::RequestPublicKey;
-use crate::{ChannelName, FileDigest, OperatorName, ReleaseId, Timestamp, WorkerName};
+use crate::{
+    ChannelName, FileDigest, HeaderDigest, Nevra, OperatorName, ReleaseId, Timestamp, WorkerName,
+};
 use serde::{Deserialize, Serialize};
 
 /// Predicate type of [`ChannelMove`].
@@ -14,6 +16,10 @@ pub const CHANNEL_MOVE: &str = "https://hallmark.example/attestation/channel-mov
 pub const KEY_SET: &str = "https://hallmark.example/attestation/key-set/v0.1";
 /// Predicate type of [`RebuilderDecision`].
 pub const REBUILDER_DECISION: &str = "https://hallmark.example/attestation/rebuilder-decision/v0.1";
+/// Predicate type of [`Signatures`].
+pub const SIGNATURES: &str = "https://hallmark.example/attestation/signatures/v0.1";
+/// Most packages in one [`Signatures`].
+pub const MAX_SIGNATURES: usize = 2_000;
 /// Longest name of who moved a channel or decided about a rebuilder, bytes.
 pub const MAX_ACTOR_BYTES: usize = 255;
 
@@ -102,6 +108,36 @@ impl RebuilderDecision {
             Standing::Rejected | Standing::Pending => "was turned away",
         }
     }
+}
+
+/// Records of the signer's journal, for the log: which packages it has signed, and the journal that says so. Whoever has
+/// the log can tell a signature that the journal does not hold, and a journal that was cut or written anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Signatures {
+    /// When it was said, by the signer's clock.
+    pub said_at: Timestamp,
+    /// URI that names the signer in its summaries.
+    pub verifier: String,
+    /// SHA-256 of the journal's last line then: `audit verify --holds` finds it for ever after.
+    pub journal: FileDigest,
+    /// What was signed since the last statement that was shown to be in the log, oldest first; at most
+    /// [`MAX_SIGNATURES`].
+    pub packages: Vec<SignedHeader>,
+}
+
+/// One record of a signature over a package's header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SignedHeader {
+    /// Number of the record.
+    pub record: u64,
+    /// When.
+    pub signed_at: Timestamp,
+    /// The package.
+    pub header: HeaderDigest,
+    /// Its name for people.
+    pub nevra: Nevra,
 }
 
 /// All keys that the signer shows, and the policy that it judges by.

@@ -79,6 +79,11 @@ pub struct Policy {
     /// signed (see [`logged`]). The signer, which has seen the log, applies it; [`judge`] cannot.
     #[serde(default = "default_require_log")]
     pub require_log: bool,
+    /// So many minutes after a package was signed it must have been shown to the signer that its record is in the log:
+    /// until then nothing more is signed. 0: no limit. Only together with `require_log`; the signer, which
+    /// remembers, applies it.
+    #[serde(default = "default_log_within_minutes")]
+    pub log_within_minutes: u32,
     /// Witnesses of the transparency log, and how many of them must have seen what is published: the text of
     /// a C2SP `tlog-policy`. None: nothing waits for a witness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,6 +110,10 @@ pub struct Policy {
 
 fn default_require_log() -> bool {
     true
+}
+
+fn default_log_within_minutes() -> u32 {
+    60
 }
 
 fn default_waiver_days() -> u32 {

@@ -136,6 +136,12 @@ impl<P: Serialize + DeserializeOwned> Statement<P> {
         Ok(key.envelope(IN_TOTO_PAYLOAD_TYPE, &json)?)
     }
 
+    /// The same statement, signed by nobody.
+    pub fn unsigned(&self) -> Result<Envelope, StatementError> {
+        let json = serde_json::to_vec(self).map_err(StatementError::Json)?;
+        Ok(Envelope::unsigned(IN_TOTO_PAYLOAD_TYPE, &json))
+    }
+
     /// Verifies `envelope` with `key` and reads a statement with predicate `wanted` out of it.
     pub fn open(
         envelope: &Envelope,

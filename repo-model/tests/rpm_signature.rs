@@ -343,6 +343,24 @@ fn what_rpmbuild_makes_is_restored_and_rpm_reads_what_we_splice() {
     }
 }
 
+#[test]
+fn with_the_reserved_space_grown_a_post_quantum_signature_too_is_made_in_place() {
+    let name = "with_the_reserved_space_grown_a_post_quantum_signature_too_is_made_in_place";
+    if !has_tool(name, "rpmbuild") {
+        return;
+    }
+    let both = [fake(118, Some(LegacySlot::Dsa)), fake(3464, None)];
+    for (define, in_place) in [("__gpg_reserved_space 16384", true), ("a b", false)] {
+        let folder = tempfile::tempdir().unwrap();
+        for path in built(folder.path(), &[define]) {
+            let (_, head) = read(&path);
+            let grown = with_openpgp(&head, &both).unwrap();
+            let same_size = grown.len() == head.signature_bytes().len();
+            assert_eq!(same_size, in_place, "{define}: {}", path.display());
+        }
+    }
+}
+
 fn rpm_reads_what_we_splice(path: &Path) {
     let (bytes, head) = read(path);
     for set in signature_sets() {

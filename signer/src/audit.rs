@@ -70,6 +70,8 @@ fn decided(event: &Event) -> Option<(FileDigest, FileDigest, Outcome)> {
         | Event::SightingsRefused { .. }
         | Event::CheckpointRefused { .. }
         | Event::Announced { .. }
+        | Event::SignaturesSaid { .. }
+        | Event::SignaturesShown { .. }
         | Event::ReleaseSigned { .. }
         | Event::ReleaseRefused { .. } => None,
     }
@@ -255,6 +257,7 @@ impl Asked {
                     time,
                 ));
             }
+            hold.extend(index.unlogged().overdue(policy, time));
             if !hold.is_empty() {
                 judgement.decision = Decision::Hold(hold);
             }

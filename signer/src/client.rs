@@ -7,7 +7,7 @@ use repo_model::policy::Reason;
 use repo_model::policy::logged::LogProofs;
 use repo_model::wire::signer::{
     Base64, CheckpointRequest, FreshnessRequest, Identity, LastRelease, ReleaseFiles, Request,
-    Response, SightingsRequest, SignedManifest,
+    Response, ShownSignatures, SightingsRequest, SignedManifest,
 };
 use repo_model::{HeaderDigest, RepoName};
 use std::io::{self, ErrorKind, Read, Write};
@@ -320,6 +320,22 @@ impl Client {
     fn announced(&mut self, request: &Request) -> Result<Envelope, ClientError> {
         match self.ask(request)? {
             Response::Announced { envelope } => Ok(envelope),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has it said what it signed that was not shown to be in the log yet; `None`: there is nothing.
+    pub fn say_signatures(&mut self) -> Result<Option<Envelope>, ClientError> {
+        match self.ask(&Request::SaySignatures)? {
+            Response::SignaturesSaid { envelope } => Ok(envelope),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Shows it that such a statement is in the log; returns how many signatures wait still.
+    pub fn show_signatures(&mut self, shown: ShownSignatures) -> Result<u64, ClientError> {
+        match self.ask(&Request::ShowSignatures(Box::new(shown)))? {
+            Response::SignaturesShown { left } => Ok(left),
             other => Err(unexpected(&other)),
         }
     }

@@ -5,6 +5,8 @@
 //! all of them: an update of the signer must not make it forget what is out.
 
 use crate::journal::{Event, PolicyInUse, Record};
+use crate::unlogged::Unlogged;
+use repo_model::dsse::EnvelopeSignature;
 use repo_model::log::NodeHash;
 use repo_model::policy::{OlderVersions, Policy, Reason};
 use repo_model::wire::signer::LastRelease;
@@ -62,12 +64,16 @@ pub struct Index {
     /// The last header signed under each NEVRA for each scope.
     nevras: HashMap<String, Vec<(Scope, HeaderDigest)>>,
     last_release: Option<LastRelease>,
+    /// Of its envelope; none in records from before they were kept.
+    release_signatures: Vec<EnvelopeSignature>,
     /// Root by entries of the log's heads that were signed last, at most [`MAX_HEADS`].
     heads: BTreeMap<u64, NodeHash>,
     /// The newest release that each channel was said to be at.
     freshest: BTreeMap<ChannelName, ReleaseId>,
     /// The policy that was used last: none that goes back is ever used.
     policy: Option<PolicyInUse>,
+    /// What was signed and not shown to be in the log yet.
+    unlogged: Unlogged,
     /// The latest time of a record since the last start.
     latest: Option<Timestamp>,
 }
@@ -80,6 +86,7 @@ impl Index {
             Event::Started { .. } => Some(record.time),
             _ => self.latest.max(Some(record.time)),
         };
+        self.unlogged.note(record);
         match &record.event {
             Event::Started { policy, .. } | Event::PolicyRead { policy } => {
                 self.policy = Some(policy.clone());
@@ -95,8 +102,10 @@ impl Index {
                 issued,
                 document,
                 envelope,
+                signatures,
                 ..
             } => {
+                self.release_signatures.clone_from(signatures);
                 self.last_release = Some(LastRelease {
                     id: *id,
                     issued: *issued,
@@ -118,6 +127,8 @@ impl Index {
             }
             Event::CheckpointRefused { .. }
             | Event::Announced { .. }
+            | Event::SignaturesSaid { .. }
+            | Event::SignaturesShown { .. }
             | Event::FreshnessRefused { .. }
             | Event::SightingsSigned { .. }
             | Event::SightingsRefused { .. }
@@ -193,6 +204,15 @@ impl Index {
         self.last_release
     }
 
+    /// The signatures of the last release's envelope, with its digest, if that is the one with this document.
+    pub fn release_again(
+        &self,
+        document: FileDigest,
+    ) -> Option<(FileDigest, &[EnvelopeSignature])> {
+        let last = self.last_release.filter(|last| last.document == document)?;
+        Some((last.envelope, &self.release_signatures))
+    }
+
     /// Entries and root of the last checkpoint signed; none when none was.
     pub fn last_checkpoint(&self) -> Option<(u64, NodeHash)> {
         let last = self.heads.last_key_value();
@@ -207,6 +227,11 @@ impl Index {
     /// The newest release that a channel was said to be at; none when nothing was said of it.
     pub fn freshest(&self, channel: &ChannelName) -> Option<ReleaseId> {
         self.freshest.get(channel).copied()
+    }
+
+    /// What was signed and not shown to be in the log yet.
+    pub fn unlogged(&self) -> &Unlogged {
+        &self.unlogged
     }
 
     /// The policy that was used last, which is the newest that was ever used.

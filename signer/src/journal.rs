@@ -174,6 +174,11 @@ impl Journal {
         })
     }
 
+    /// SHA-256 of the last line; 64 zeros when there is none.
+    pub fn last(&self) -> FileDigest {
+        self.last
+    }
+
     /// Appends one record and returns when it is on the disk.
     pub fn append(&mut self, time: Timestamp, event: Event) -> Result<Record, JournalError> {
         let (record, written) = self.write(time, event)?;

@@ -24,4 +24,5 @@ pub mod protect;
 pub mod rules;
 pub mod sandbox;
 pub mod server;
+pub mod unlogged;
 pub mod verify;

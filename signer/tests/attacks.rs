@@ -4,12 +4,13 @@
 //! | what it tries | refused in |
 //! |---|---|
 //! | forged evidence, in a stranger's or another's name | [`forged_evidence_does_not_count`] |
-//! | evidence replayed from before the age limit, or dated ahead | [`stale_and_future_evidence_does_not_count`] |
+//! | evidence replayed: for other bytes of the same name, or after its key was taken out of the policy | [`replayed_evidence_does_not_count`] |
+//! | stale evidence, or evidence dated ahead | [`stale_and_future_evidence_does_not_count`] |
 //! | payload and signature of two statements swapped | [`swapped_evidence_does_not_count`] |
 //! | evidence cut at any length | [`truncated_evidence_does_not_count`] |
 //! | another package's evidence | [`another_package_s_evidence_does_not_count`] |
 //! | one voice many times | [`one_voice_a_thousand_times_is_one_voice`] |
-//! | a header without a digest of the payload, or with a weak one only | [`a_header_that_does_not_pin_its_payload_is_rejected`] |
+//! | header-only tricks: no digest of the payload in the header, or a weak one only | [`a_header_that_does_not_pin_its_payload_is_rejected`] |
 //! | a tag twice | [`a_duplicated_tag_is_rejected`] |
 //! | a signature planted in the request's signature header | [`a_planted_signature_is_gone`] |
 //! | two requests for one NEVRA with different bytes | [`one_name_and_version_is_one_set_of_bytes`] |
@@ -19,6 +20,7 @@
 //! | a request that makes a journal line nobody can read | [`no_request_makes_a_line_that_the_journal_cannot_read`] |
 //! | a release that lists a file which was not signed | [`a_release_lists_the_very_files_that_were_signed`] |
 //! | a release replayed, skipped, forked, back-dated | `releases_and_files.rs`: `a_release_is_signed_with_the_metadata_key_and_follows_the_last_one` |
+//! | signatures kept out of the log | `signatures.rs`: `signatures_that_are_not_shown_in_the_log_in_time_stop_all_signing` |
 //! | the clock set back | [`a_clock_set_back_stops_all_signing`] |
 //! | the journal cut at its end | [`a_journal_cut_at_its_end_is_told_from_a_whole_one`] |
 //! | the journal edited, lines dropped, swapped, put in | `journal.rs`: `every_changed_dropped_or_inserted_line_is_found` |
@@ -87,6 +89,26 @@ fn forged_evidence_does_not_count() {
         counts_for_nothing(&world, &rpm, &[good.clone(), forged], 1);
     }
     world.ask(&rpm, &rebuilds(&rpm)).unwrap();
+}
+
+#[test]
+fn replayed_evidence_does_not_count() {
+    let mut world = World::start();
+    let (first, rebuilt) = (Rpm::probe("probe"), rebuilds(&Rpm::probe("probe")));
+    // The same name and version from another host: what was said of the one says nothing of the other.
+    let second = testkit::Rpm::binary("probe").set(tag::BUILDHOST, Field::str("evil.example"));
+    let second = Rpm::new(second.bytes());
+    counts_for_nothing(&world, &second, &rebuilt, 0);
+    // Good evidence, replayed when one of its keys is not the rebuilder's any more.
+    world.ask(&first, &rebuilt).unwrap();
+    world.halt();
+    let pem = |party: common::Party| party.key().public().to_pem();
+    let text = policy_text(2, "").replace(&pem(B), &pem(STRANGER));
+    std::fs::write(&world.config.policy_file, text).unwrap();
+    world.serve();
+    counts_for_nothing(&world, &first, &rebuilt, 1);
+    let other = Rpm::probe("other");
+    counts_for_nothing(&world, &other, &rebuilds(&other), 1);
 }
 
 #[test]

@@ -9,13 +9,14 @@ use hallmark_tests::tools::Need;
 use hallmark_tests::world::{SERVER, SIGNER};
 use hallmark_tests::{Options, World, require};
 use repo_model::FileDigest;
+use repo_model::announcement::{SIGNATURES, Signatures};
 use repo_model::bundle::Bundle;
 use repo_model::dsse::{Envelope, StatementPublicKey};
 use repo_model::log::{
     Checkpoint, HashSource, LogProof, NodeHash, Note, Tile, VerifierKey, entry, inclusion_proof,
     leaf_hash, node_hash, read_bundle, root, tiles_of, verify_inclusion,
 };
-use repo_model::statement::PACKAGE_RELEASE;
+use repo_model::statement::{PACKAGE_RELEASE, Statement};
 use repo_model::wire::status::BuildStatus;
 
 const BASE: &str = "/preview/base/x86_64";
@@ -288,4 +289,45 @@ fn killed_at_any_moment_the_log_goes_on_where_it_was() {
         before.entries.iter().all(|entry| seen.insert(entry)),
         "nothing is logged twice"
     );
+}
+
+#[test]
+fn the_signer_is_shown_that_what_it_signed_is_in_the_log() {
+    let owned = World::start(&Options::no_rebuilds());
+    let world = owned.watch();
+    let build = publish(&world, "watched", "1.0");
+    // A server that starts asks at once, and then every minute.
+    world.process(SERVER).kill_9();
+    world.start_process(SERVER);
+    world.until_ready();
+    let journal = world.dir().join("signer-state/journal.jsonl");
+    let event = |kind: &str| {
+        let text = std::fs::read_to_string(&journal).expect("the journal");
+        let mut events = text.lines().filter_map(|line| {
+            let record: serde_json::Value = serde_json::from_str(line).ok()?;
+            Some(record["event"].clone())
+        });
+        let found = events.find(|event| event["kind"] == kind);
+        found.ok_or_else(|| format!("the journal has no {kind}"))
+    };
+    let shown = world.until("the signer is shown its signatures", || {
+        event("signatures-shown")
+    });
+    let said = event("signatures-said").expect("it said them before");
+    assert_eq!(shown["envelope"], said["envelope"]);
+    let anonymous = world.http.with_token(None);
+    let envelope = envelope(&anonymous, said["envelope"].as_str().expect("a digest"));
+    let key = statement_key(&anonymous);
+    let statement = Statement::<Signatures>::open(&envelope, &key, SIGNATURES).expect("its word");
+    let headers: Vec<_> = statement
+        .predicate
+        .packages
+        .iter()
+        .map(|one| one.header)
+        .collect();
+    for package in &build.packages {
+        assert!(headers.contains(&package.header), "{headers:?}");
+    }
+    let wanted = entry(&envelope, &key).expect("the signer's");
+    assert!(Log::read(&anonymous).entries.contains(&wanted));
 }

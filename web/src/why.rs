@@ -178,6 +178,14 @@ fn plain(reason: &Reason) -> Why {
             reason.to_string(),
             "See which witnesses do not answer on the page of the log, and try the build again.".to_owned(),
         ),
+        Reason::SignaturesUnlogged { .. } => (
+            "signatures-unlogged",
+            "The signer waits to see its own signatures in the log".to_owned(),
+            reason.to_string(),
+            "The server shows them every minute; the build goes on by itself. If it stays, see whether the log \
+             advances and its witnesses answer, and whether the server is older than the signer."
+                .to_owned(),
+        ),
         Reason::RejectedByOperator { reason } => (
             "rejected-by-operator",
             "An operator turned it away".to_owned(),

@@ -10,7 +10,8 @@ mod changed;
 use changed::{bombs, mutated};
 
 use crate::announcement::{
-    CHANNEL_MOVE, ChannelMove, KEY_SET, KeySet, REBUILDER_DECISION, RebuilderDecision,
+    CHANNEL_MOVE, ChannelMove, KEY_SET, KeySet, REBUILDER_DECISION, RebuilderDecision, SIGNATURES,
+    Signatures,
 };
 use crate::bundle::{self, Bundle};
 use crate::dsse::{Envelope, IN_TOTO_PAYLOAD_TYPE, StatementKey};
@@ -110,6 +111,11 @@ static READERS: &[Reader] = &[
         name: "rebuilder decision",
         sample: || said(REBUILDER_DECISION, "{}"),
         read: |b| statement::<RebuilderDecision>(b, REBUILDER_DECISION),
+    },
+    Reader {
+        name: "signatures",
+        sample: || said(SIGNATURES, "{}"),
+        read: |b| statement::<Signatures>(b, SIGNATURES),
     },
     Reader {
         name: "package list",

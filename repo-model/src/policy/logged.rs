@@ -102,7 +102,7 @@ pub fn objections(
     let Some(proofs) = counted.proofs else {
         return vec![Reason::LogProofsMissing];
     };
-    let head = match opened(policy, &proofs.head, heads, now) {
+    let head = match known_head(policy, &proofs.head, heads, now) {
         Ok(head) => head,
         Err(reason) => return vec![reason],
     };
@@ -125,8 +125,8 @@ pub fn objections(
     reasons
 }
 
-/// The head, if it is one of the signer's own and has its quorum.
-fn opened(
+/// The head that a note says, if it is one of the signer's own and has its quorum; why not, otherwise.
+pub fn known_head(
     policy: &Policy,
     text: &str,
     heads: &impl Heads,
@@ -200,13 +200,22 @@ fn is_missing(
         signatures.any(|one| one.keyid == *id)
     };
     let (first, others): (Vec<_>, Vec<_>) = keys.iter().partition(hinted);
-    let proven = first.into_iter().chain(others).any(|(_, key)| {
-        entry(envelope, key).is_ok_and(|entry| {
-            let leaf = leaf_hash(&entry);
-            verify_inclusion(place.index, head.size, leaf, &place.hashes, head.root).is_ok()
-        })
-    });
+    let mut all = first.into_iter().chain(others);
+    let proven = all.any(|(_, key)| is_under(envelope, key, place, head));
     (!proven).then_some("the log has something else in its place")
+}
+
+/// Whether the place under the head is that of the envelope as this key signed it.
+pub fn is_under(
+    envelope: &Envelope,
+    key: &StatementPublicKey,
+    place: &LogPlace,
+    head: &Checkpoint,
+) -> bool {
+    entry(envelope, key).is_ok_and(|entry| {
+        let leaf = leaf_hash(&entry);
+        verify_inclusion(place.index, head.size, leaf, &place.hashes, head.root).is_ok()
+    })
 }
 
 /// Whether several keys of the policy signed the envelope, of which an entry shows one. Waivers are passed over.

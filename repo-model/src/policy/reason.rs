@@ -1,7 +1,7 @@
 //! Why a package is not signed: codes with their values, and the sentence for each.
 
 use crate::verdict::{Cause, Verdict};
-use crate::{FileDigest, HeaderDigest, OperatorName, WorkerName};
+use crate::{FileDigest, HeaderDigest, OperatorName, Timestamp, WorkerName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -111,6 +111,15 @@ pub enum Reason {
         /// Who has.
         why: String,
     },
+    /// What the signer signed before was not shown to it to be in the log in time: it signs nothing more until it is.
+    SignaturesUnlogged {
+        /// When the first of them was made.
+        since: Timestamp,
+        /// How many wait.
+        count: u64,
+        /// The policy's limit.
+        minutes: u32,
+    },
     /// An operator turned the build away. The server applies it; the policy never does.
     RejectedByOperator {
         /// The operator's words; shown to everybody.
@@ -150,6 +159,7 @@ impl Reason {
             | Self::NotInLog { .. }
             | Self::LogHeadUnknown { .. }
             | Self::LogNotWitnessed { .. }
+            | Self::SignaturesUnlogged { .. }
             | Self::RejectedByOperator { .. } => false,
         }
     }
@@ -225,6 +235,15 @@ impl fmt::Display for Reason {
             Self::LogNotWitnessed { why } => {
                 write!(f, "the head of the log that the proofs lead to: {why}")
             }
+            Self::SignaturesUnlogged {
+                since,
+                count,
+                minutes,
+            } => write!(
+                f,
+                "the signer signs nothing more: {count} signatures, the first of {since}, were not shown to be in the log \
+                 within {minutes} minutes"
+            ),
             Self::RejectedByOperator { reason } => {
                 write!(f, "an operator turned it away: {reason}")
             }

@@ -289,6 +289,7 @@ impl Reason {
             Self::NotInLog { .. } => "not-in-log",
             Self::LogHeadUnknown { .. } => "log-head-unknown",
             Self::LogNotWitnessed { .. } => "log-not-witnessed",
+            Self::SignaturesUnlogged { .. } => "signatures-unlogged",
             Self::RejectedByOperator { .. } => "rejected-by-operator",
         }
     }

@@ -9,7 +9,7 @@ use crate::announcement::{ChannelMove, RebuilderDecision};
 use crate::dsse::Envelope;
 use crate::log::NodeHash;
 use crate::policy::Reason;
-use crate::policy::logged::LogProofs;
+use crate::policy::logged::{LogPlace, LogProofs};
 use crate::sightings::Sighting;
 use crate::{ChannelName, FileDigest, HeaderDigest, ReleaseId, RepoName, Timestamp};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -100,12 +100,29 @@ pub enum Request {
     AnnounceKeys,
     /// Say, for the log, that a rebuilder was let in or turned away. Answered by [`Response::Announced`].
     AnnounceRebuilder(Box<RebuilderDecision>),
+    /// Say, for the log, which packages were signed that were not shown to be in the log yet. Answered by
+    /// [`Response::SignaturesSaid`].
+    SaySignatures,
+    /// See that such a statement is in the log. Answered by [`Response::SignaturesShown`].
+    ShowSignatures(Box<ShownSignatures>),
     /// Say that a channel is at a release, for a while: only if it never was at a later one. Answered by
     /// [`Response::FreshnessSigned`].
     SignFreshness(FreshnessRequest),
     /// Say what was seen of mirrors, for a while: only of releases that it signed. Answered by
     /// [`Response::SightingsSigned`].
     SignSightings(SightingsRequest),
+}
+
+/// A statement of [`crate::announcement::Signatures`] and its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShownSignatures {
+    /// As it was signed.
+    pub envelope: Envelope,
+    /// The signed head with its cosignatures.
+    pub head: String,
+    /// Where the statement is under it.
+    pub place: LogPlace,
 }
 
 /// What was seen of mirrors.
@@ -213,6 +230,16 @@ pub enum Response {
     Announced {
         /// The statement, signed with the statement key.
         envelope: Envelope,
+    },
+    /// What was signed and not shown to be in the log yet.
+    SignaturesSaid {
+        /// A statement of [`crate::announcement::Signatures`]; none: there is nothing to say.
+        envelope: Option<Envelope>,
+    },
+    /// The signatures are in the log.
+    SignaturesShown {
+        /// How many were signed since, or did not fit into the statement: say those, too.
+        left: u64,
     },
     /// The channel is at this release.
     FreshnessSigned {

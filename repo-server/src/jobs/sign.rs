@@ -144,6 +144,7 @@ fn waits_for_log(error: &JobError) -> bool {
             Reason::LogHeadUnknown { .. }
                 | Reason::LogNotWitnessed { .. }
                 | Reason::LogProofsMissing
+                | Reason::SignaturesUnlogged { .. }
         )
     };
     !reasons.is_empty() && reasons.iter().all(is_of_head)

@@ -11,6 +11,7 @@ mod entries;
 mod proofs;
 mod restored;
 mod shown;
+mod signatures;
 mod tiles;
 mod witnesses;
 
@@ -126,6 +127,7 @@ pub async fn run(app: App, stop: CancellationToken) {
     let mut pause = PAUSE;
     let mut caught_up = false;
     let mut keys_asked: Option<Instant> = None;
+    let mut signatures = signatures::HandOver::default();
     while tokio::time::timeout(pause, stop.cancelled()).await.is_err() {
         let done = match caught_up {
             false => catch_up(&app).await,
@@ -134,7 +136,7 @@ pub async fn run(app: App, stop: CancellationToken) {
                 if anew {
                     keys_asked = Some(Instant::now());
                 }
-                go_on(&app, anew).await
+                go_on(&app, &mut signatures, anew).await
             }
         };
         caught_up |= done.is_ok();
@@ -152,13 +154,22 @@ pub async fn run(app: App, stop: CancellationToken) {
     }
 }
 
-/// * `anew`: ask the signer after its keys.
-async fn go_on(app: &App, anew: bool) -> Result<(), JobError> {
+/// * `anew`: ask the signer after its keys, and what it has signed.
+async fn go_on(
+    app: &App,
+    signatures: &mut signatures::HandOver,
+    anew: bool,
+) -> Result<(), JobError> {
     advance(app, &[]).await?;
     // What fails here holds up nothing that others have said.
     let announced = announce::announce(app, anew).await;
     let fresh = witnesses::keep_fresh(app).await;
-    announced.and(fresh)
+    // Last: without witnesses it waits for them.
+    let handed_over = match anew {
+        true => signatures.go_on(app).await,
+        false => Ok(()),
+    };
+    announced.and(fresh).and(handed_over)
 }
 
 /// What was published before there was a log, or before a crash: its releases and proofs.

@@ -31,7 +31,9 @@ pub(super) fn answer(
         | Request::AnnounceKeys
         | Request::AnnounceRebuilder(_)
         | Request::SignFreshness(_)
-        | Request::SignSightings(_) => Ok(None),
+        | Request::SignSightings(_)
+        | Request::SaySignatures
+        | Request::ShowSignatures(_) => Ok(None),
     }
 }
 

@@ -3,10 +3,11 @@
 use super::{Desk, DeskError};
 use crate::index::Index;
 use crate::journal::recorded;
+use repo_model::log::Checkpoint;
 use repo_model::log::{NoQuorum, NodeHash, Note, WitnessPolicy};
 use repo_model::policy::Policy;
 use repo_model::policy::Reason;
-use repo_model::policy::logged::{Counted, Heads, LogProofs, objections};
+use repo_model::policy::logged::{Counted, Heads, LogProofs, known_head, objections};
 use repo_model::{FileDigest, Timestamp};
 use std::sync::{Mutex, PoisonError};
 
@@ -95,6 +96,22 @@ pub(super) fn against(
         );
     }
     Ok(reasons)
+}
+
+/// The head that a note says, if it was signed here and has the quorum that the policy wants.
+pub(super) fn head(
+    desk: &Desk,
+    policy: (&Policy, FileDigest),
+    note: &str,
+    now: Timestamp,
+) -> Result<Result<Checkpoint, Reason>, DeskError> {
+    let seen = Seen {
+        desk,
+        policy: policy.1,
+    };
+    let head = known_head(policy.0, note, &seen, now);
+    drop(desk.ledger()?);
+    Ok(head)
 }
 
 /// Entries of the head that the proofs lead to, when the policy demanded them; for the journal.

@@ -12,6 +12,7 @@ mod logged;
 mod package;
 mod release;
 mod sightings;
+mod signatures;
 pub mod summary;
 
 use self::limits::{Key, Limits};
@@ -179,6 +180,7 @@ impl Desk {
             package_key: keys.package.fingerprint(),
             metadata_key: keys.metadata.fingerprint(),
             statement_key: keys.statement.public().key_id(),
+            asks_for_log: true,
         };
         ledger.record(now, started)?.durable()?;
         let mut package_certificates = vec![Certificate::of(keys.package.certificate())];
@@ -326,6 +328,8 @@ impl Desk {
             }
             Request::SignFreshness(wanted) => freshness::sign(self, digest, &wanted, now),
             Request::SignSightings(wanted) => sightings::sign(self, digest, wanted, now),
+            Request::SaySignatures => signatures::say(self, &rules, digest, now),
+            Request::ShowSignatures(shown) => signatures::show(self, &rules, digest, &shown, now),
             // Answered before the policy was asked for.
             Request::LastCheckpoint | Request::SignCheckpoint(_) => {
                 Ok(bad_request("the log has its own desk"))
@@ -460,6 +464,8 @@ fn bytes_after(request: &Request) -> u64 {
         | Request::AnnounceRebuilder(_)
         | Request::SignFreshness(_)
         | Request::SignSightings(_)
+        | Request::SaySignatures
+        | Request::ShowSignatures(_)
         | Request::SignPackage { .. }
         | Request::SignRelease { .. } => 0,
     }
@@ -474,6 +480,8 @@ fn key_of(request: &Request) -> Option<Key> {
         | Request::SignCheckpoint(_)
         | Request::SignFreshness(_)
         | Request::SignSightings(_)
+        | Request::SaySignatures
+        | Request::ShowSignatures(_)
         | Request::AnnounceMove(_)
         | Request::AnnounceKeys
         | Request::AnnounceRebuilder(_) => Some(Key::Metadata),

@@ -1,7 +1,7 @@
 //! Judging one package and signing its header.
 
 use super::summary::{self, Judge};
-use super::{Desk, DeskError, bad_request, logged};
+use super::{Desk, DeskError, bad_request, logged, signatures};
 use crate::index::Index;
 use crate::journal::{Event, HeaderSignature, Written, recorded};
 use crate::rules::Rules;
@@ -120,6 +120,7 @@ fn release(
     loop {
         let mut hold = case.objections(&desk.ledger()?.index);
         hold.extend(case.unlogged(desk)?);
+        hold.extend(signatures::overdue(desk, &rules.policy, now)?);
         if !hold.is_empty() {
             return refuse(desk, rules, request, head, true, hold, now);
         }

@@ -17,12 +17,13 @@ use crate::journal::{Event, clipped};
 use crate::keys::PostQuantumKeys;
 use crate::keys::openpgp::{SignatureHasher, armored_signatures};
 use crate::rules::Rules;
+use repo_model::dsse::Envelope;
 use repo_model::manifest::{Manifest, ManifestOf};
 use repo_model::policy::{Policy, Reason};
 use repo_model::release::{
     ListedPackage, PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA, read_package_list,
 };
-use repo_model::statement::{RELEASE, Statement, Subject};
+use repo_model::statement::{RELEASE, Statement, StatementError, Subject};
 use repo_model::wire::signer::{LastRelease, ReleaseFiles, Response, SignedManifest};
 use repo_model::{FileDigest, RepoName, Timestamp};
 use std::collections::BTreeMap;
@@ -94,14 +95,18 @@ pub(super) fn sign(
         repomd_post_quantum.extend(signatures.post_quantum);
     }
     let (id, issued) = (document.id, document.issued);
-    let envelope =
-        Statement::new(RELEASE, subjects(&document), document).sign(&*desk.keys.statement)?;
+    let statement = Statement::new(RELEASE, subjects(&document), document);
+    let envelope = match signed_before(&ledger.index, document_json, &statement)? {
+        Some(envelope) => envelope,
+        None => statement.sign(&*desk.keys.statement)?,
+    };
     let event = Event::ReleaseSigned {
         request,
         id,
         issued,
         document: FileDigest::of(document_json),
         envelope: FileDigest::of(&envelope.to_json()),
+        signatures: envelope.signatures.clone(),
     };
     let written = ledger.record(now, event)?;
     drop(ledger);
@@ -113,6 +118,21 @@ pub(super) fn sign(
         envelope,
         manifests,
     })
+}
+
+/// The very envelope that was signed for this document: its answer may have been lost, or been kept, and the next release
+/// names it by digest. A key in a token would make another one.
+fn signed_before(
+    index: &Index,
+    document_json: &[u8],
+    statement: &Statement<ReleaseDocument>,
+) -> Result<Option<Envelope>, StatementError> {
+    let Some((digest, signatures)) = index.release_again(FileDigest::of(document_json)) else {
+        return Ok(None);
+    };
+    let mut envelope = statement.unsigned()?;
+    envelope.signatures = signatures.to_vec();
+    Ok((FileDigest::of(&envelope.to_json()) == digest).then_some(envelope))
 }
 
 /// Signatures over one file of metadata.

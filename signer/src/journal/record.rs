@@ -1,5 +1,6 @@
 //! What a line of the journal says.
 
+use repo_model::dsse::EnvelopeSignature;
 use repo_model::log::NodeHash;
 use repo_model::policy::Reason;
 use repo_model::policy::waivers::Waived;
@@ -104,6 +105,10 @@ pub enum Event {
         metadata_key: String,
         /// Key id of the statement key.
         statement_key: String,
+        /// Whether what is signed from here on must be shown to be in the log; not in records of signers that
+        /// did not ask.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        asks_for_log: bool,
     },
     /// The policy was read again.
     PolicyRead {
@@ -208,6 +213,10 @@ pub enum Event {
         document: FileDigest,
         /// The signed envelope.
         envelope: FileDigest,
+        /// Its signature, so that the same request gets the same envelope again from a key that cannot repeat
+        /// itself; none in records from before it was kept.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        signatures: Vec<EnvelopeSignature>,
     },
     /// A head of the log was signed.
     CheckpointSigned {
@@ -224,6 +233,26 @@ pub enum Event {
         what: String,
         /// The signed envelope.
         envelope: FileDigest,
+    },
+    /// What was signed was said for the log.
+    SignaturesSaid {
+        /// The request.
+        request: FileDigest,
+        /// The last record that it speaks of.
+        through: u64,
+        /// How many it speaks of.
+        packages: u64,
+        /// The signed envelope.
+        envelope: FileDigest,
+    },
+    /// That statement was shown to be in the log.
+    SignaturesShown {
+        /// The request.
+        request: FileDigest,
+        /// The statement's envelope.
+        envelope: FileDigest,
+        /// Entries of the log's head that it was found under.
+        log_size: u64,
     },
     /// A head of the log did not go on from the last one.
     CheckpointRefused {

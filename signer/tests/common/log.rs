@@ -2,7 +2,7 @@
 
 use super::{Party, World};
 use hallmark_signer::client::Client;
-use repo_model::dsse::Envelope;
+use repo_model::dsse::{Envelope, StatementPublicKey};
 use repo_model::log::testkit::Leaves;
 use repo_model::log::{consistency_proof, entry, inclusion_proof, leaf_hash};
 use repo_model::policy::logged::{LogPlace, LogProofs};
@@ -25,13 +25,23 @@ impl Log {
 
     /// Adds what `party` signed; returns its index.
     pub fn add(&mut self, envelope: &Envelope, party: Party) -> u64 {
-        let entry = entry(envelope, &party.key().public()).unwrap();
+        self.add_by(envelope, &party.key().public())
+    }
+
+    /// The same for any key.
+    pub fn add_by(&mut self, envelope: &Envelope, key: &StatementPublicKey) -> u64 {
+        let entry = entry(envelope, key).unwrap();
         self.leaves.0.push(leaf_hash(&entry));
         self.size() - 1
     }
 
     /// Has the signer sign the head over all that was added.
     pub fn sign(&mut self, client: &mut Client) -> String {
+        self.sign_by(|request| client.sign_checkpoint(request).unwrap())
+    }
+
+    /// The same, however the signer is asked.
+    pub fn sign_by(&mut self, ask: impl FnOnce(CheckpointRequest) -> String) -> String {
         let size = self.size();
         let Ok(proof) = consistency_proof(self.signed, size, &mut self.leaves);
         let request = CheckpointRequest {
@@ -40,7 +50,7 @@ impl Log {
             before: self.signed,
             proof,
         };
-        self.head = client.sign_checkpoint(request).unwrap();
+        self.head = ask(request);
         self.signed = size;
         self.head.clone()
     }
