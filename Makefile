@@ -19,7 +19,7 @@ export HALLMARK_TEST_SOURCES := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-
 export HALLMARK_TEST_RPMS := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-rpms)
 known_contents := $(abspath $(or $(CARGO_TARGET_DIR),target)/known-contents)
 
-.PHONY: help demo test test-full test-openssl test-systemd lint audit bench bench-log bench-mirror bench-metalink bench-sbom bench-web bench-rebuild docs fmt deps build build-release client-root test-packages clean clean-cache
+.PHONY: help demo test test-full test-openssl test-siguldry test-systemd lint audit bench bench-log bench-mirror bench-metalink bench-sbom bench-web bench-rebuild docs fmt deps build build-release client-root test-packages clean clean-cache
 
 help: ## this list
 	@echo 'Hallmark: signed RPM repositories of packages that others have rebuilt.'
@@ -44,6 +44,13 @@ test-full: test ## `test` and all that is too slow for each change
 # Not part of `test`: the first run compiles for minutes. Exit 3: cannot be done here; it has said why.
 test-openssl: client-root ## the signer built with OpenSSL 3.5 or later, and its tests, in the client root (as root)
 	@scripts/timed.sh 'signer with OpenSSL' tests/lab/signer-openssl.sh test || [ $$? = 3 ]
+
+# Not part of `test`: the first run compiles another project for minutes. Exit 3: as above.
+test-siguldry: client-root ## keys in siguldry, signed with through its PKCS #11 module; builds siguldry first
+	@code=0; scripts/timed.sh 'siguldry' tests/lab/make-siguldry.sh >/dev/null || code=$$?; \
+	  case $$code in \
+	    0) scripts/timed.sh 'keys in siguldry' cargo test $(cargo_build) --test siguldry -- --ignored --show-output ;; \
+	    3) ;; *) exit $$code ;; esac
 
 # Not part of `test`: process 1 of its own takes more rights than a container has. Exit 3: as above.
 test-systemd: build test-packages ## the shipped signer unit under a real systemd, and what its sandbox refuses (as root)

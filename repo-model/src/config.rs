@@ -14,6 +14,7 @@ pub use upstream::UpstreamConfig;
 
 use crate::{Arch, ChannelName, FileDigest, OperatorName, RepoName, WorkerName};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -354,6 +355,8 @@ pub enum KeyAlgorithm {
     /// Small and fast; rpm 4.16 and later.
     #[default]
     Ed25519,
+    /// For every client, and the longest that TPMs have, if they have it.
+    Rsa3072,
     /// For every client.
     Rsa4096,
 }
@@ -394,10 +397,17 @@ pub enum KeyBackendName {
 pub struct Pkcs11Config {
     /// The token's module, a shared library that is loaded into the signer.
     pub module: PathBuf,
-    /// Label of the token.
-    pub token: String,
-    /// File with the user PIN; readable by the signer's user only.
-    pub pin_file: PathBuf,
+    /// Label of the token that holds all keys. None: each key is a token of its own, called like the key, as
+    /// siguldry's module shows them.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// File with the user PIN; readable by the signer's user only. None: the token has a way of its own, as a keypad
+    /// or a proxy that unlocks it.
+    #[serde(default)]
+    pub pin_file: Option<PathBuf>,
+    /// What keys are called in the token, by the label that they have here, where that is another name.
+    #[serde(default)]
+    pub names: BTreeMap<String, String>,
     /// Directories in which the module keeps its state: the sandbox leaves them open to it.
     #[serde(default)]
     pub paths: Vec<PathBuf>,

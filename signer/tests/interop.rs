@@ -2,13 +2,13 @@
 
 mod common;
 
+use common::judges::gpg_and_sqv_agree;
 use common::tools::{self, RpmKeys};
-use common::{Rpm, World, laid_out, now};
+use common::{Rpm, World, now};
 use hallmark_signer::keys::openpgp::SigningKey;
 use hallmark_signer::keys::{self, METADATA_CERTIFICATE, PACKAGE_CERTIFICATE, PACKAGE_KEY};
 use repo_model::config::KeyAlgorithm;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 /// Signs all and shows them to every rpm, with the right key, without one, and damaged.
 fn every_rpm_agrees(world: &World, rpms: &[(String, Rpm)]) {
@@ -109,50 +109,5 @@ fn gpg_and_sqv_accept_the_detached_signatures_and_nothing_changed() {
     let Some(rpms) = tools::built(world.dir.path(), &["assayed"]) else {
         return;
     };
-    let made = world.one_of_each(&rpms[0]);
-    let (package, repomd) = (&made.of_file.armored, &made.release.repomd_signatures[0]);
-    for (what, bytes, signature, certificate) in [
-        ("package", &made.file, package, PACKAGE_CERTIFICATE),
-        ("repomd.xml", &made.repomd, repomd, METADATA_CERTIFICATE),
-    ] {
-        let dir = laid_out(&world, what, bytes, signature);
-        let at = |name: &str| dir.join(name).display().to_string();
-        let certificate = world.config.state_dir.join(certificate);
-        check_with_gpg(&at, &certificate, what);
-        check_with_sqv(&at, &certificate, what);
-    }
-}
-
-fn check_with_gpg(at: &dyn Fn(&str) -> String, certificate: &Path, what: &str) {
-    if !tools::have("gpg") {
-        return;
-    }
-    let (home, signature) = (at(""), at("sig.asc"));
-    let gpg = ["--batch", "--no-autostart", "--homedir", &home];
-    let with = |more: &[&str]| tools::run("gpg", &[&gpg, more].concat());
-    let imported = with(&["--import", certificate.to_str().unwrap()]);
-    assert!(
-        imported.status.success(),
-        "{what}: {}",
-        tools::text(&imported)
-    );
-    let good = with(&["--verify", &signature, &at("good")]);
-    assert!(good.status.success(), "{what}: {}", tools::text(&good));
-    assert!(
-        !with(&["--verify", &signature, &at("changed")])
-            .status
-            .success(),
-        "{what}"
-    );
-}
-
-fn check_with_sqv(at: &dyn Fn(&str) -> String, certificate: &Path, what: &str) {
-    if !tools::have("sqv") {
-        return;
-    }
-    let (keyring, signature) = (certificate.to_str().unwrap(), at("sig.asc"));
-    let verify = |file: &str| tools::run("sqv", &["--keyring", keyring, &signature, &at(file)]);
-    let good = verify("good");
-    assert!(good.status.success(), "{what}: {}", tools::text(&good));
-    assert!(!verify("changed").status.success(), "{what}");
+    gpg_and_sqv_agree(&world, &world.one_of_each(&rpms[0]));
 }

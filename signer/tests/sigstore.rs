@@ -2,17 +2,16 @@
 
 mod common;
 
+use common::judges::Cosign;
 use common::{World, tools};
-use hallmark_signer::keys::STATEMENT_PUBLIC;
 use repo_model::bundle;
 use repo_model::statement::{PACKAGE_RELEASE, SBOM_REFERENCE, VSA};
-use std::process::Output;
 
 #[test]
 fn cosign_accepts_a_package_with_its_statements_and_refuses_a_tampered_one() {
     let world = World::start();
     let dir = world.dir.path();
-    let Some(cosign) = tools::in_forky(dir, "cosign") else {
+    let Some(cosign) = Cosign::of(&world) else {
         return;
     };
     let Some(rpms) = tools::built(dir, &["assayed", "other"]) else {
@@ -24,8 +23,6 @@ fn cosign_accepts_a_package_with_its_statements_and_refuses_a_tampered_one() {
         .client()
         .sign_file(rpms[0].header(), file.len() as u64, file.as_slice())
         .unwrap();
-    let public = world.config.state_dir.join(STATEMENT_PUBLIC);
-    std::fs::copy(public, dir.join("statement.pub")).unwrap();
     let stranger = common::STRANGER.key().public().to_pem();
     let mut tampered = file.clone();
     *tampered.last_mut().unwrap() ^= 1;
@@ -43,24 +40,8 @@ fn cosign_accepts_a_package_with_its_statements_and_refuses_a_tampered_one() {
     ] {
         std::fs::write(dir.join(name), bytes).unwrap();
     }
-    let verify = |key: &str, bundle: &str, kind: &str, subject: &[&str]| -> Output {
-        let mut words = cosign.clone();
-        let options = [
-            "cosign",
-            "verify-blob-attestation",
-            "--insecure-ignore-tlog=true",
-            "--key",
-        ];
-        words.extend(options.map(str::to_owned));
-        words.extend([
-            format!("/mnt/{key}"),
-            "--bundle".to_owned(),
-            format!("/mnt/{bundle}"),
-            "--type".to_owned(),
-            kind.to_owned(),
-        ]);
-        words.extend(subject.iter().map(|word| (*word).to_owned()));
-        tools::run(&words[0], &words[1..])
+    let verify = |key: &str, bundle: &str, kind: &str, subject: &[&str]| {
+        cosign.verify(key, bundle, kind, subject)
     };
     let header = rpms[0].header().to_hex();
     let by_header = ["--digestAlg", "rpmHeaderSha256", "--digest", &header];

@@ -5,7 +5,8 @@ use crate::failure::Failure;
 use crate::output;
 use repo_model::FileDigest;
 use repo_model::config::{
-    Config, KeyAlgorithm, KeyBackendName, MetadataCodec, MirrorsConfig, PostQuantum, UpstreamConfig,
+    Config, KeyAlgorithm, KeyBackendName, MetadataCodec, MirrorsConfig, Pkcs11Config, PostQuantum,
+    UpstreamConfig,
 };
 use repo_model::policy::Policy;
 use std::path::{Path, PathBuf};
@@ -269,6 +270,7 @@ fn signer(config: &Config) -> Table {
     let signer = &config.signer;
     let algorithm = match signer.key_algorithm {
         KeyAlgorithm::Ed25519 => "ed25519",
+        KeyAlgorithm::Rsa3072 => "rsa3072",
         KeyAlgorithm::Rsa4096 => "rsa4096",
     };
     let post_quantum = match signer.post_quantum {
@@ -317,21 +319,27 @@ fn signer(config: &Config) -> Table {
         out.insert("passphrase_file".to_owned(), path(file));
     }
     if let Some(token) = &signer.pkcs11 {
-        let token = table([
-            ("module", path(&token.module)),
-            ("token", text(&token.token)),
-            ("pin_file", path(&token.pin_file)),
-            (
-                "paths",
-                token
-                    .paths
-                    .iter()
-                    .map(|dir| path(dir))
-                    .collect::<Vec<_>>()
-                    .into(),
-            ),
-        ]);
-        out.insert("pkcs11".to_owned(), token.into());
+        out.insert("pkcs11".to_owned(), pkcs11(token).into());
+    }
+    out
+}
+
+fn pkcs11(token: &Pkcs11Config) -> Table {
+    let paths = token.paths.iter().map(|dir| path(dir));
+    let mut out = table([
+        ("module", path(&token.module)),
+        ("paths", paths.collect::<Vec<_>>().into()),
+    ]);
+    if let Some(label) = &token.token {
+        out.insert("token".to_owned(), text(label));
+    }
+    if let Some(file) = &token.pin_file {
+        out.insert("pin_file".to_owned(), path(file));
+    }
+    if !token.names.is_empty() {
+        let names = token.names.iter();
+        let names = names.map(|(label, name)| (label.clone(), text(name)));
+        out.insert("names".to_owned(), names.collect::<Table>().into());
     }
     out
 }
@@ -453,6 +461,7 @@ mod tests {
             module = "/m.so"
             token = "t"
             pin_file = "/pin"
+            names = { package-key = "p" }
             paths = ["/t"]
             [gate]
             listen = "h:2"

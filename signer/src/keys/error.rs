@@ -75,6 +75,32 @@ pub enum KeyError {
         #[source]
         source: cryptoki::error::Error,
     },
+    /// The token asks for a PIN. Set one, or have whatever stands before the token unlock it (siguldry's client proxy
+    /// does for the keys in its configuration).
+    #[error(
+        "the token {name} wants a PIN and has no way of its own to take one: set `signer.pkcs11.pin_file`, or have \
+         the module's service unlock it"
+    )]
+    NoPin {
+        /// The token's label.
+        name: String,
+    },
+    /// The token does not make such keys, or none for others. Make one with its own tools, or choose another
+    /// `signer.key_algorithm`; then do it again.
+    #[error(
+        "the token {name} makes no {kind} key: {why}; make one called `{label}` with the token's own tools, or set \
+         another `signer.key_algorithm`, and run this again"
+    )]
+    TokenMakesNone {
+        /// The token's label.
+        name: String,
+        /// What the key must be called.
+        label: String,
+        /// `P-256`, `Ed25519`, `RSA-4096`.
+        kind: String,
+        /// What it makes, or lacks.
+        why: String,
+    },
     /// No such key, or several of which we would have to choose one.
     #[error("the token {name} holds {found} keys `{label}`: want one")]
     TokenKeys {

@@ -28,7 +28,6 @@ pub mod lint;
 mod log;
 pub mod openpgp;
 mod pkcs11;
-mod pkcs11_signing;
 pub mod pqc;
 mod public;
 mod quick;

@@ -133,6 +133,7 @@ impl SigningKey {
     ) -> Result<Self, OpenPgpError> {
         let mut key: Key4<SecretParts, PrimaryRole> = match algorithm {
             KeyAlgorithm::Ed25519 => Key4::generate_ecc(true, Curve::Ed25519),
+            KeyAlgorithm::Rsa3072 => Key4::generate_rsa(3072),
             KeyAlgorithm::Rsa4096 => Key4::generate_rsa(4096),
         }
         .map_err(library("make a key"))?;

@@ -1,6 +1,9 @@
 //! A signer with a policy of two rebuilders, evidence to order, and real packages.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod backends;
+pub mod children;
+pub mod judges;
 pub mod log;
 pub mod serving;
 pub mod tools;

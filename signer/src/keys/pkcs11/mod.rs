@@ -1,34 +1,36 @@
 //! Keys in a PKCS #11 token: made inside it, never extractable; only digests go in.
 //!
 //! The token holds a key pair under the key's label: `package-key`, `metadata-key`, `statement-key`, and
-//! later ones. A token knows no creation time, and an OpenPGP certificate is nothing without one: so the
+//! later ones, or under the name that `signer.pkcs11.names` gives it. A key that is there already is taken as it is;
+//! so a module that makes no keys for others (siguldry's) serves as well, with keys made by its own tools. A token
+//! knows no creation time, and an OpenPGP certificate is nothing without one: so the
 //! certificate is made once and kept in `state_dir` as `<label>.certificate.asc`. Back it up; without it
 //! the same key would get another fingerprint. A statement key needs none.
 //!
-//! Post-quantum keys are files beside it (see [`super::file`]): no token makes such signatures yet.
-//!
-//! One session serves all threads, one signature at a time: PKCS #11 sessions are not to be shared.
+//! Post-quantum keys are files beside it (see [`super::file`]): tokens that make such signatures are few, and none is asked
+//! for them yet.
 
+mod making;
+mod module;
+mod signing;
+
+use self::making::{Kind, generate};
+use self::module::{Module, OpenToken};
+use self::signing::{StatementTokenKey, TokenKey};
 use super::backend::{KeyBackend, KeyStore, Slot};
-use super::files::{create, exists, read_private, read_public};
+use super::files::{create, exists, read_public};
 use super::openpgp::{PrivateHalf as _, SigningKey, bind, library, system_time};
-use super::pkcs11_signing::{StatementTokenKey, TokenKey};
 use super::pqc::PqcKey;
 use super::{KeyError, file};
-use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
-use cryptoki::error::{Error as TokenFault, RvError};
-use cryptoki::mechanism::Mechanism;
-use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
-use cryptoki::session::{Session, UserType};
-use cryptoki::types::AuthPin;
+use cryptoki::object::{Attribute, AttributeType, ObjectClass};
 use repo_model::Timestamp;
-use repo_model::config::{KeyAlgorithm, KeyBackendName, SignerConfig};
+use repo_model::config::{KeyBackendName, SignerConfig};
 use repo_model::dsse::{StatementPublicKey, StatementSigner};
 use repo_model::log::LogKey;
 use repo_model::wire::signer::KeyRole;
 use sequoia_openpgp as openpgp;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use openpgp::cert::Cert;
 use openpgp::packet::Key;
@@ -37,143 +39,76 @@ use openpgp::parse::Parse as _;
 
 pub(super) static BACKEND: KeyBackend = KeyBackend {
     name: KeyBackendName::Pkcs11,
-    open: |config| Ok(Box::new(Token::open(config)?)),
+    open: |config| Ok(Box::new(Tokens::open(config)?)),
 };
 
-/// `edwards25519` as a PrintableString in DER (PKCS #11 3.0, section 2.3.10).
-const EDWARDS25519: &[u8] = b"\x13\x0cedwards25519";
-/// `prime256v1` as an OBJECT IDENTIFIER in DER.
-const P256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
-/// Bytes of an uncompressed point on that curve.
+/// Bytes of an uncompressed point on the curve P-256.
 const P256_POINT_BYTES: usize = 65;
 /// Bytes of an Ed25519 public key, and of each half of a signature.
-pub(super) const ED25519_BYTES: usize = 32;
+const ED25519_BYTES: usize = 32;
 
-struct Token {
-    session: Arc<Mutex<Session>>,
-    name: String,
+struct Tokens {
+    module: Module,
     state_dir: PathBuf,
 }
 
-impl Token {
+impl Tokens {
     fn open(config: &SignerConfig) -> Result<Self, KeyError> {
         let wanted = config.pkcs11.as_ref().ok_or(KeyError::NoTokenSettings)?;
-        let name = wanted.token.clone();
-        let fault = |task: &'static str| {
-            let name = name.clone();
-            move |source| KeyError::Token { task, name, source }
-        };
-        let module = Pkcs11::new(&wanted.module).map_err(fault("load the module for"))?;
-        match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-            Ok(()) | Err(TokenFault::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
-            Err(source) => return Err(fault("start the module for")(source)),
-        }
-        let mut found = None;
-        for slot in module
-            .get_slots_with_initialized_token()
-            .map_err(fault("look for"))?
-        {
-            let info = module.get_token_info(slot).map_err(fault("look for"))?;
-            if info.label() == name {
-                found = Some(slot);
-                break;
-            }
-        }
-        let slot = found.ok_or_else(|| KeyError::NoToken { name: name.clone() })?;
-        let session = module.open_rw_session(slot).map_err(fault("open"))?;
-        let pin = read_private(&wanted.pin_file)?;
-        let pin = AuthPin::from(String::from_utf8_lossy(&pin).trim());
-        match session.login(UserType::User, Some(&pin)) {
-            Ok(()) | Err(TokenFault::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
-            Err(source) => return Err(fault("log in to")(source)),
-        }
         Ok(Self {
-            session: Arc::new(Mutex::new(session)),
-            name,
+            module: Module::load(wanted)?,
             state_dir: config.state_dir.clone(),
         })
     }
 
-    /// Does something with the session, alone.
-    fn with<T>(
-        &self,
-        task: &'static str,
-        what: impl FnOnce(&Session) -> Result<T, TokenFault>,
-    ) -> Result<T, KeyError> {
-        let session = self.session.lock().map_err(|_| KeyError::TokenPoisoned)?;
-        what(&session).map_err(|source| KeyError::Token {
-            task,
-            name: self.name.clone(),
-            source,
-        })
-    }
-
-    /// The objects of this class under the key's label.
-    fn find(&self, slot: &Slot, class: ObjectClass) -> Result<Vec<ObjectHandle>, KeyError> {
-        let label = Attribute::Label(slot.label.as_bytes().to_vec());
-        self.with("look for a key in", |session| {
-            session.find_objects(&[Attribute::Class(class), label])
-        })
-    }
-
-    /// The one object of this class under the key's label.
-    fn one(&self, slot: &Slot, class: ObjectClass) -> Result<ObjectHandle, KeyError> {
-        match self.find(slot, class)?.as_slice() {
-            [one] => Ok(*one),
-            all => Err(KeyError::TokenKeys {
-                name: self.name.clone(),
-                label: slot.label.clone(),
-                found: all.len(),
-            }),
-        }
-    }
-
-    fn generate(&self, slot: &Slot, algorithm: KeyAlgorithm) -> Result<(), KeyError> {
-        let label = Attribute::Label(slot.label.as_bytes().to_vec());
-        let mut public = vec![
-            Attribute::Token(true),
-            Attribute::Private(false),
-            Attribute::Verify(true),
-            label.clone(),
-        ];
-        let mechanism = match (slot.role, algorithm) {
-            (KeyRole::Statement, _) => {
-                public.push(Attribute::EcParams(P256.to_vec()));
-                Mechanism::EccKeyPairGen
+    /// Makes the key in its token unless it is there; whether it was made now.
+    fn made_in_token(&self, slot: &Slot, config: &SignerConfig) -> Result<bool, KeyError> {
+        let (label, kind) = (
+            self.module.key_name(slot),
+            Kind::of(slot.role, config.key_algorithm),
+        );
+        let token = match self.module.token_of(slot) {
+            // There is nothing to make it in: the key is the token.
+            Err(KeyError::NoToken { name }) if self.module.is_one_token_a_key() => {
+                return Err(KeyError::TokenMakesNone {
+                    name,
+                    label: label.to_owned(),
+                    kind: kind.to_string(),
+                    why: "the module has no token of that name".to_owned(),
+                });
             }
-            (_, KeyAlgorithm::Ed25519) => {
-                public.push(Attribute::EcParams(EDWARDS25519.to_vec()));
-                Mechanism::EccEdwardsKeyPairGen
-            }
-            (_, KeyAlgorithm::Rsa4096) => {
-                public.push(Attribute::ModulusBits(4096.into()));
-                public.push(Attribute::PublicExponent(vec![1, 0, 1]));
-                Mechanism::RsaPkcsKeyPairGen
-            }
+            other => other?,
         };
-        let private = [
-            Attribute::Token(true),
-            Attribute::Private(true),
-            Attribute::Sensitive(true),
-            Attribute::Extractable(false),
-            Attribute::Sign(true),
-            label,
-        ];
-        self.with("make a key in", |session| {
-            session.generate_key_pair(&mechanism, &public, &private)
-        })?;
-        Ok(())
+        if !token.find(label, ObjectClass::PRIVATE_KEY)?.is_empty() {
+            return Ok(false);
+        }
+        generate(&token, label, kind)?;
+        Ok(true)
+    }
+
+    fn token_key(
+        &self,
+        slot: &Slot,
+        public: Key<PublicParts, openpgp::packet::key::UnspecifiedRole>,
+    ) -> Result<TokenKey, KeyError> {
+        let token = self.module.token_of(slot)?;
+        Ok(TokenKey {
+            handle: token.one(self.module.key_name(slot), ObjectClass::PRIVATE_KEY)?,
+            token,
+            public,
+        })
     }
 
     /// The public half's attributes, as far as the token has them: point, modulus, exponent.
     fn public_parts(&self, slot: &Slot) -> Result<PublicHalf, KeyError> {
-        let handle = self.one(slot, ObjectClass::PUBLIC_KEY)?;
+        let token = self.module.token_of(slot)?;
+        let handle = token.one(self.module.key_name(slot), ObjectClass::PUBLIC_KEY)?;
         let wanted = [
             AttributeType::EcPoint,
             AttributeType::Modulus,
             AttributeType::PublicExponent,
         ];
-        let attributes = self.with("read a key of", |session| {
+        let attributes = token.with("read a key of", |session| {
             session.get_attributes(handle, &wanted)
         })?;
         let mut parts = PublicHalf::default();
@@ -232,11 +167,7 @@ impl Token {
         now: Timestamp,
     ) -> Result<bool, KeyError> {
         let public = self.open_pgp_public(slot, now)?;
-        let private = TokenKey {
-            session: Arc::clone(&self.session),
-            handle: self.one(slot, ObjectClass::PRIVATE_KEY)?,
-            public: public.clone().role_into_unspecified(),
-        };
+        let private = self.token_key(slot, public.clone().role_into_unspecified())?;
         let certificate = bind(public.into(), &mut *private.signer(), &config.user_id, now)
             .map_err(slot.open_pgp())?;
         let key = SigningKey::new(certificate, Arc::new(private)).map_err(slot.open_pgp())?;
@@ -263,7 +194,7 @@ fn last(bytes: &[u8], count: usize) -> &[u8] {
     &bytes[bytes.len().saturating_sub(count)..]
 }
 
-impl KeyStore for Token {
+impl KeyStore for Tokens {
     fn make(&self, slot: &Slot, config: &SignerConfig, now: Timestamp) -> Result<bool, KeyError> {
         if slot.role.is_post_quantum() {
             return file::store(&self.state_dir).make(slot, config, now);
@@ -272,11 +203,9 @@ impl KeyStore for Token {
         if !is_statement && exists(&self.state_dir.join(Self::certificate_file(slot)))? {
             return Ok(false);
         }
-        // After an earlier run that was cut short, the key is there and only its certificate is not.
-        let is_new = self.find(slot, ObjectClass::PRIVATE_KEY)?.is_empty();
-        if is_new {
-            self.generate(slot, config.key_algorithm)?;
-        }
+        // After an earlier run that was cut short, or when somebody made it for us, the key is there and only its
+        // certificate is not.
+        let is_new = self.made_in_token(slot, config)?;
         match is_statement {
             true => Ok(is_new),
             false => self.make_certificate(slot, config, now),
@@ -292,18 +221,15 @@ impl KeyStore for Token {
         if self.open_pgp_public(slot, at_any_time)?.mpis() != public.mpis() {
             return Err(KeyError::TokenMismatch { path });
         }
-        let private = TokenKey {
-            session: Arc::clone(&self.session),
-            handle: self.one(slot, ObjectClass::PRIVATE_KEY)?,
-            public: public.clone().role_into_unspecified(),
-        };
+        let private = self.token_key(slot, public.clone().role_into_unspecified())?;
         SigningKey::new(certificate, Arc::new(private)).map_err(slot.open_pgp())
     }
 
     fn statement(&self, slot: &Slot) -> Result<Arc<dyn StatementSigner>, KeyError> {
+        let token = self.module.token_of(slot)?;
         Ok(Arc::new(StatementTokenKey {
-            session: Arc::clone(&self.session),
-            handle: self.one(slot, ObjectClass::PRIVATE_KEY)?,
+            handle: token.one(self.module.key_name(slot), ObjectClass::PRIVATE_KEY)?,
+            token,
             public: self.statement_public(slot)?,
         }))
     }
