@@ -19,7 +19,7 @@ export HALLMARK_TEST_SOURCES := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-
 export HALLMARK_TEST_RPMS := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-rpms)
 known_contents := $(abspath $(or $(CARGO_TARGET_DIR),target)/known-contents)
 
-.PHONY: help demo test test-full test-openssl test-siguldry test-systemd lint audit bench bench-log bench-mirror bench-metalink bench-sbom bench-web bench-rebuild docs fmt deps build build-release client-root test-packages clean clean-cache
+.PHONY: help demo test test-full test-openssl test-siguldry test-systemd lint audit bench bench-log bench-verify bench-mirror bench-metalink bench-sbom bench-web bench-rebuild docs fmt deps build build-release client-root test-packages clean clean-cache
 
 help: ## this list
 	@echo 'Hallmark: signed RPM repositories of packages that others have rebuilt.'
@@ -72,12 +72,17 @@ bench: ## speed, side by side with the peers (HALLMARK_BENCH_FULL=1: 60,000 pack
 	@$(MAKE) client-root
 	@cargo bench --locked --workspace
 	@$(MAKE) bench-log
+	@$(MAKE) bench-verify
 	@$(MAKE) bench-sbom
 	@$(MAKE) bench-web
 	@$(MAKE) bench-rebuild
 
 bench-log: ## entries a second and proofs of the log (HALLMARK_BENCH_LOG=10000000: so many entries)
 	@cargo test --quiet --locked --release -p repo-server --lib -- --ignored --nocapture measure_the_log
+
+bench-verify: HALLMARK_BIN_DIR := $(release_dir)
+bench-verify: build-release ## verifying a repository of 2,000 packages and a machine that has them installed, beside sha256sum
+	@HALLMARK_BENCH_VERIFY=20 HALLMARK_BENCH_VERIFY_KIB=200 cargo test --quiet --locked --workspace --test installing -- --nocapture a_whole_repository_and_an_installed
 
 bench-web: ## how long each kind of page takes over HTTP with 20,000 packages
 	@cargo test --quiet --locked --release -p repo-server --lib -- --ignored --nocapture pages_answer

@@ -31,7 +31,7 @@ impl Request {
 /// What to answer.
 pub struct Answer {
     status: u16,
-    body: String,
+    body: Vec<u8>,
 }
 
 impl Answer {
@@ -39,15 +39,20 @@ impl Answer {
     pub fn status(status: u16) -> Self {
         Self {
             status,
-            body: String::new(),
+            body: Vec::new(),
         }
+    }
+
+    /// A file.
+    pub fn bytes(body: Vec<u8>) -> Self {
+        Self { status: 200, body }
     }
 
     /// A JSON answer.
     pub fn json(status: u16, body: &str) -> Self {
         Self {
             status,
-            body: body.to_owned(),
+            body: body.as_bytes().to_vec(),
         }
     }
 
@@ -106,12 +111,11 @@ fn serve(stream: TcpStream, handler: &Handler, log: &Mutex<Vec<Request>>) {
             "HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        let body = if request.method == "HEAD" {
-            ""
-        } else {
-            body.as_str()
-        };
-        if writer.write_all((text + body).as_bytes()).is_err() {
+        let mut answer = text.into_bytes();
+        if request.method != "HEAD" {
+            answer.extend(body);
+        }
+        if writer.write_all(&answer).is_err() {
             return;
         }
     }

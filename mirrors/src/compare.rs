@@ -1,5 +1,6 @@
 //! Whether a copy holds what a manifest lists: each file by its SHA-256, and which files are there besides.
 
+use crate::evidence::beside::COMMON;
 use crate::sync::OWN_DIRECTORY;
 use crate::sync::claim::Claim;
 use crate::sync::site::is_absent;
@@ -66,6 +67,7 @@ fn is_beside(manifest: &Manifest, path: &str) -> bool {
         "sbom/",
         "metalink.xml",
         "freshness.json",
+        COMMON,
         "repodata/repomd.xml.key",
     ];
     if about_all.iter().any(|start| path.starts_with(start)) {

@@ -1,6 +1,7 @@
 //! Documents beside a package: the suffix behind the package's name by which each is served and exported.
 
 use crate::db::evidence::Kind;
+use mirrors::evidence::beside as evidence;
 use sbom_gen::SBOM_FORMATS;
 
 /// Suffix, kind and label of all but SBOMs, whose formats say theirs.
@@ -12,7 +13,10 @@ const DOCUMENTS: &[(&str, Kind, &str)] = &[
     (".tlog-proof", Kind::LogProof, RELEASE),
     (".vsa.tlog-proof", Kind::LogProof, "slsa-vsa-v1"),
     (".vsa.sigstore.json", Kind::SigstoreBundle, "slsa-vsa-v1"),
+    (evidence::SUFFIX, Kind::EvidencePack, PACK),
 ];
+/// The form of packs of evidence.
+pub const PACK: &str = "hallmark-1";
 const RELEASE: &str = "in-toto-release-v0.1";
 
 /// All of them.
@@ -41,6 +45,7 @@ pub fn media_type(suffix: &str) -> &'static str {
         ".asc" | ".pqc.asc" => "application/pgp-signature",
         ".sigstore.json" | ".vsa.sigstore.json" => repo_model::bundle::MEDIA_TYPE,
         ".tlog-proof" | ".vsa.tlog-proof" => "text/plain; charset=utf-8",
+        evidence::SUFFIX => evidence::MEDIA_TYPE,
         _ => "application/json",
     }
 }

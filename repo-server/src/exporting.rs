@@ -8,13 +8,16 @@ use crate::db::{self, Db, DbError};
 use crate::http::keys::{KEY_FILES, key_file, remembered, repo_file_text};
 use crate::layout;
 use crate::store::local_path;
+use crate::stored::Stored;
+use mirrors::evidence::beside::{COMMON, write_common};
+use mirrors::evidence::pack::PackError;
 use mirrors::export::{Content, Entry, Switched, Tree};
 use mirrors::metalink::{Metalink, MirrorUrl, Protocol, Repomd, render};
 use mirrors::reading::{REPOMD_MAX_BYTES, XmlError};
 use repo_model::config::Config;
 use repo_model::manifest::MANIFEST;
 use repo_model::wire::signer::{Identity, KeyRole};
-use repo_model::{ChannelName, FileDigest, ReleaseId, Timestamp, freshness};
+use repo_model::{ChannelName, FileDigest, ReleaseId, RepoName, Timestamp, freshness};
 use rusqlite::Connection;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -73,6 +76,15 @@ pub enum ExportingError {
     /// The signer's log key does not read back.
     #[error("the log's key cannot be read")]
     LogKey(#[from] repo_model::log::NoteError),
+    /// The log or the store is damaged, or the disk failed.
+    #[error("the evidence of repository {repo} cannot be packed")]
+    Evidence {
+        /// Which.
+        repo: RepoName,
+        /// Why.
+        #[source]
+        source: PackError,
+    },
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -120,6 +132,7 @@ impl Planner {
         }
         for (channel, release) in &channels {
             self.add_release(connection, &mut tree, channel.as_str(), *release)?;
+            self.add_evidence(connection, &mut tree, channel, *release)?;
             let text = repo_file_text(&self.config, channel, false);
             tree.pointers.push(bytes(format!("{channel}.repo"), text));
             self.add_freshness(connection, &mut tree, channel, *release)?;
@@ -144,6 +157,44 @@ impl Planner {
             let base = format!("{root}/{}/{}", repo.repo, repo.arch);
             self.add_packages(connection, tree, &base, release, repo)?;
             self.add_metadata(connection, tree, &base, &row, repo)?;
+        }
+        Ok(())
+    }
+
+    /// What the evidence of all packages of a repository has in common: with it the export answers for the server.
+    fn add_evidence(
+        &self,
+        connection: &Connection,
+        tree: &mut Tree,
+        channel: &ChannelName,
+        release: ReleaseId,
+    ) -> Result<(), ExportingError> {
+        // A signer from before there was a log.
+        if self.identity.log_key.is_empty() {
+            return Ok(());
+        }
+        let stored = Stored {
+            connection,
+            objects: self.objects.clone(),
+            log: crate::log::directory(&self.config.server.data_dir),
+            key: self.identity.log_key.parse()?,
+        };
+        for repo in db::releases::repos(connection, release)? {
+            let packed = match write_common(&stored, &repo.repo) {
+                Ok(packed) => packed,
+                // The newest release was taken over from the signer and is not here.
+                Err(PackError::Missing(_)) => continue,
+                Err(source) => {
+                    return Err(ExportingError::Evidence {
+                        repo: repo.repo,
+                        source,
+                    });
+                }
+            };
+            tree.pointers.push(Entry {
+                path: format!("{channel}/{}/{}/{COMMON}", repo.repo, repo.arch),
+                content: Content::Bytes(packed),
+            });
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ mod serve;
 pub mod signer_link;
 mod status;
 mod store;
+mod stored;
 pub mod tokens;
 mod upstreams;
 pub mod witness;

@@ -271,6 +271,12 @@ fn check_document(
             let bundle = Bundle::from_json(document).expect("a bundle");
             assert_eq!(bundle.places.len(), 1, "{label}");
         }
+        "evidence-pack" => {
+            let unpacked = zstd::decode_all(document).expect("zstd");
+            let unpacked = String::from_utf8_lossy(&unpacked);
+            let served = package.signed_file.expect("it is signed").to_hex();
+            assert!(unpacked.contains(&served), "{label}");
+        }
         "log-proof" => assert!(document.starts_with(b"c2sp.org/tlog-proof@v1\n"), "{label}"),
         other => panic!("a document of unknown kind {other}"),
     }

@@ -37,12 +37,13 @@ fn received(build: &BuildStatus) -> Step {
             .then(|| format!("provenance {}", link.label))
     }));
     // Kinds this version does not know are shown, not hidden.
-    const KNOWN: [&str; 12] = [
+    const KNOWN: [&str; 13] = [
         "sbom",
         "sbom-statement",
         "release-statement",
         "sigstore-bundle",
         "log-proof",
+        "evidence-pack",
         "provenance",
         "commitment",
         "reveal",
@@ -240,6 +241,7 @@ fn published(build: &BuildStatus) -> Step {
         documents: by_package(build, |link| {
             match (link.kind.as_str(), link.label.as_str()) {
                 ("release-statement", _) => Some("release statement".to_owned()),
+                ("evidence-pack", _) => Some("all evidence in one file".to_owned()),
                 ("sigstore-bundle", label) if label != "slsa-vsa-v1" => {
                     Some("Sigstore bundle of it".to_owned())
                 }

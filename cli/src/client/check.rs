@@ -3,6 +3,7 @@
 
 use super::config::{ClientConfig, Others, VerifiedRepository};
 use super::metadata::{Standing, problem, standing, used};
+use super::origin::{CopyOrKept, Origin, copies, evidence_dir, first_copy};
 use super::report::{PackageReport, Report};
 use super::seen::Seen;
 use super::transaction::{Incoming, Transaction};
@@ -46,7 +47,12 @@ pub fn check(config: &ClientConfig, transaction: &Transaction, now: Timestamp) -
             .iter()
             .map(|index| &transaction.packages[*index])
             .collect();
-        let found = of_repository(config, repository, &packages, now, &mut remarks);
+        let asked = Asked {
+            repository,
+            copies: copies(repository, transaction, &packages),
+            packages,
+        };
+        let found = of_repository(config, &asked, now, &mut remarks);
         for (index, report) in indexes.into_iter().zip(found) {
             reports[index] = Some(report);
         }
@@ -85,16 +91,24 @@ impl Blocked {
     }
 }
 
+/// Packages that one repository vouches for.
+struct Asked<'a> {
+    repository: &'a VerifiedRepository,
+    packages: Vec<&'a Incoming>,
+    /// Copies of it that may answer when its server does not.
+    copies: Vec<String>,
+}
+
 fn of_repository(
     config: &ClientConfig,
-    repository: &VerifiedRepository,
-    packages: &[&Incoming],
+    asked: &Asked<'_>,
     now: Timestamp,
     remarks: &mut Vec<String>,
 ) -> Vec<PackageReport> {
-    match look(config, repository, packages, now, remarks) {
+    match look(config, asked, now, remarks) {
         Ok(reports) => reports,
-        Err(Blocked { why, hint }) => packages
+        Err(Blocked { why, hint }) => asked
+            .packages
             .iter()
             .map(|package| {
                 PackageReport::refused(&package.nevra, &package.repo_id, why.clone(), hint)
@@ -105,16 +119,24 @@ fn of_repository(
 
 fn look(
     config: &ClientConfig,
-    repository: &VerifiedRepository,
-    packages: &[&Incoming],
+    asked: &Asked<'_>,
     now: Timestamp,
     remarks: &mut Vec<String>,
 ) -> Result<Vec<PackageReport>, Blocked> {
-    let looking = Looking::begin(config, repository, now)?;
+    let Asked {
+        repository,
+        packages,
+        copies,
+    } = asked;
+    let looking = Looking::begin(config, repository, copies, now)?;
     let reports = looking.at(&used(packages), |verifier| of_packages(verifier, packages))?;
     if let Some(why) = looking.away() {
+        let of = match looking.copy() {
+            Some(url) => format!("that of {url}"),
+            None => "what was kept before".to_owned(),
+        };
         remarks.push(format!(
-            "{} does not answer ({why}); the evidence is what was kept before",
+            "{} does not answer ({why}); the evidence is {of}",
             repository.server_url
         ));
     }
@@ -125,42 +147,49 @@ fn look(
 pub(super) struct Looking {
     trust: TrustDir,
     evidence: Origin,
+    common: Common,
     now: Timestamp,
 }
 
-/// Where evidence comes from.
-enum Origin {
-    /// The administrator's choice: nothing is remembered of it.
-    Pack(Box<Pack>),
-    /// A server, or what was kept of it.
-    Server { cached: Cached, dir: PathBuf },
-}
-
 impl Looking {
+    /// * `copies`: URLs of copies that may answer when the server does not.
     pub(super) fn begin(
         config: &ClientConfig,
         repository: &VerifiedRepository,
+        copies: &[String],
         now: Timestamp,
     ) -> Result<Self, Blocked> {
         let trust = TrustDir::read(&repository.trust_dir, repository.max_age_days, now)
             .map_err(|error| Blocked::by(&error, CONFIGURE))?;
-        let evidence = match &repository.pack {
+        let ask = |source: &dyn Source| Common::ask(source).map_err(|error| unanswered(&error));
+        let (evidence, common) = match &repository.pack {
             Some(path) => {
                 let pack = Pack::read(path).map_err(|error| Blocked {
                     why: format!("{} is no evidence pack: {error}", path.display()),
                     hint: CONFIGURE,
                 })?;
-                Origin::Pack(Box::new(pack))
+                let common = ask(&pack)?;
+                (Origin::Pack(Box::new(pack)), common)
             }
             None => {
                 let dir = evidence_dir(&config.cache_dir, repository);
                 let cached = Cached::new(dir.clone(), server(repository)?);
-                Origin::Server { cached, dir }
+                let asked = ask(&cached);
+                match cached.away().and_then(|_| first_copy(copies)) {
+                    Some((copy, url)) => {
+                        let kept = cached;
+                        let source = Box::new(CopyOrKept { copy, kept });
+                        let common = ask(&*source)?;
+                        (Origin::Copy { source, url, dir }, common)
+                    }
+                    None => (Origin::Server { cached, dir }, asked?),
+                }
             }
         };
         Ok(Self {
             trust,
             evidence,
+            common,
             now,
         })
     }
@@ -170,6 +199,15 @@ impl Looking {
         match &self.evidence {
             Origin::Pack(_) => None,
             Origin::Server { cached, .. } => cached.away(),
+            Origin::Copy { source, .. } => source.kept.away(),
+        }
+    }
+
+    /// The copy that answers in its place.
+    fn copy(&self) -> Option<&str> {
+        match &self.evidence {
+            Origin::Copy { url, .. } => Some(url),
+            Origin::Pack(_) | Origin::Server { .. } => None,
         }
     }
 
@@ -181,19 +219,15 @@ impl Looking {
         used: &BTreeMap<String, FileDigest>,
         packages: impl FnOnce(&Verifier<'_>) -> T,
     ) -> Result<T, Blocked> {
-        let source: &(dyn Source + Sync) = match &self.evidence {
-            Origin::Pack(pack) => &**pack,
-            Origin::Server { cached, .. } => cached,
-        };
-        let common = Common::ask(source).map_err(|error| unanswered(&error))?;
+        let (source, common) = (self.evidence.source(), &self.common);
         let found = packages(&Verifier {
             trust: &self.trust,
             source,
-            common: &common,
+            common,
             now: self.now,
         });
-        if let Origin::Server { dir, .. } = &self.evidence {
-            self.remember(source, &common, dir, used)?;
+        if let Some(dir) = self.evidence.dir() {
+            self.remember(source, common, dir, used)?;
         }
         Ok(found)
     }
@@ -239,13 +273,6 @@ impl Looking {
         }
         seen.keep(dir).map_err(unusable)
     }
-}
-
-/// Where the evidence of one repository is kept.
-fn evidence_dir(cache_dir: &Path, repository: &VerifiedRepository) -> PathBuf {
-    let url = repository.server_url.trim_end_matches('/');
-    let name = FileDigest::of(url.as_bytes()).to_hex();
-    cache_dir.join(&name[..16])
 }
 
 fn server(repository: &VerifiedRepository) -> Result<Option<Server>, Blocked> {
@@ -358,16 +385,5 @@ mod tests {
         let (report, _) = outcomes("mode = \"warn\"");
         assert_eq!((report.may_go_on, report.mode), (true, Mode::Warn));
         assert!(!report.message.is_empty());
-    }
-
-    #[test]
-    fn evidence_of_two_repositories_is_kept_apart() {
-        let config = parse(
-            "[[repository]]\nserver_url = \"http://a\"\n[[repository]]\nserver_url = \"http://b\"\n",
-        )
-        .unwrap();
-        let dir = |index: usize| evidence_dir(Path::new("/c"), &config.repositories[index]);
-        assert_ne!(dir(0), dir(1));
-        assert_eq!(dir(0).parent(), Some(Path::new("/c")));
     }
 }

@@ -55,7 +55,8 @@ pub struct ClientConfig {
 pub struct VerifiedRepository {
     /// Its server. What the package manager takes from URLs that begin with it is verified.
     pub server_url: String,
-    /// Mirrors: what is taken from URLs that begin with one of these is verified too.
+    /// Mirrors: what is taken from URLs that begin with one of these is verified too, and where one is the root of a
+    /// repository, it is asked for evidence when the server does not answer.
     #[serde(default)]
     pub mirror_urls: Vec<String>,
     /// Names of the package manager's repositories that are verified whatever their URLs; `*` stands for
@@ -166,6 +167,11 @@ impl ClientConfig {
 impl VerifiedRepository {
     fn urls(&self) -> impl Iterator<Item = &String> {
         std::iter::once(&self.server_url).chain(&self.mirror_urls)
+    }
+
+    /// Whether what has this URL comes from the server itself.
+    pub fn is_server(&self, url: &str) -> bool {
+        begins(url, &self.server_url)
     }
 
     fn has(&self, repo_id: &str, urls: &[String]) -> bool {

@@ -6,6 +6,7 @@ mod config;
 pub mod dnf5;
 mod fetch;
 mod metadata;
+mod origin;
 mod report;
 mod seen;
 mod transaction;

@@ -95,6 +95,7 @@ fn no_tree(error: ExportingError) -> Failure {
         ExportingError::Object { .. }
         | ExportingError::Repomd { .. }
         | ExportingError::LogKey(_)
+        | ExportingError::Evidence { .. }
         | ExportingError::Db(_) => Failure::failed(error),
     }
 }

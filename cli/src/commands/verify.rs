@@ -5,9 +5,10 @@ use crate::api::{Client, ServerArgs};
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::verify::{
-    Cached, Common, Pack, RememberError, Server, Source, SourceError, Subject, SubjectError,
-    TrustDir, Verifier, failure, installed, remember,
+    Cached, Common, Pack, RememberError, RepositoryCopy, Server, Source, SourceError, Subject,
+    SubjectError, TrustDir, Verifier, failure, installed, remember,
 };
+use mirrors::evidence::beside::COMMON;
 use repo_model::rpm::Head;
 use repo_model::verify::Chain;
 use std::io::Read as _;
@@ -43,6 +44,9 @@ EXAMPLES:
   # Every package of a repository that lies here
   hallmark verify --server https://packages.example /srv/mirror/stable/base/x86_64
 
+  # The server is down: a mirror alone has the evidence, too, or the copy that lies here
+  hallmark verify --from https://mirror.example/stable/base/x86_64 hello-2.12-1.x86_64.rpm
+
   # Many packages at once
   ls *.rpm | hallmark verify --server https://packages.example --json -
 
@@ -64,14 +68,17 @@ pub struct Args {
     /// Take the evidence from this pack; no server is asked
     #[arg(long, value_name = "PACK")]
     offline: Option<PathBuf>,
+    /// Take the evidence from this copy of a repository, a URL or a directory; no server is asked
+    #[arg(long, value_name = "COPY", conflicts_with = "offline")]
+    from: Option<String>,
     /// Keep the evidence in this folder, and take from it what was kept when nobody can be asked
-    #[arg(long, value_name = "DIR", conflicts_with = "offline")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["offline", "from"])]
     cache: Option<PathBuf>,
     /// The newest release must not be older than this
     #[arg(long, value_name = "DAYS")]
     max_age: Option<u32>,
     /// Keep the newest head of the log in this file, and refuse a log that does not go on from the one in it
-    #[arg(long, value_name = "FILE", conflicts_with = "offline")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["offline", "from"])]
     remember: Option<PathBuf>,
     /// With `installed`: packages that the repository does not know are an error
     #[arg(long)]
@@ -165,10 +172,10 @@ fn partly(args: &Args, found: &Found, failure: Failure) -> Failure {
 
 /// Targets in a row whose evidence comes from one place are looked at together.
 fn of_one_source<'t>(args: &Args, targets: &'t [String]) -> Vec<&'t [String]> {
-    let place = |target: &String| match args.offline {
-        Some(_) => None,
-        None if is_pack(target) => Some(target.clone()),
-        None => origin(target),
+    let place = |target: &String| match is_pack(target) {
+        _ if args.offline.is_some() || args.from.is_some() => None,
+        true => Some(target.clone()),
+        false => repository(target),
     };
     targets
         .chunk_by(|one, next| place(one) == place(next))
@@ -193,8 +200,14 @@ fn look(
     let Some(first) = targets.first() else {
         return Ok(());
     };
-    let source = source(args, first)?;
-    let common = Common::ask(&*source).map_err(unanswered)?;
+    let mut source = source(args, first)?;
+    let mut common = Common::ask(&*source).map_err(unanswered)?;
+    if common.newest().is_none()
+        && let Some(copy) = copy_at(args, first)?
+    {
+        common = Common::ask(&copy).map_err(unanswered)?;
+        source = Box::new(copy);
+    }
     let verifier = Verifier {
         trust,
         source: &*source,
@@ -311,6 +324,15 @@ fn report(args: &Args, found: &Found) -> Result<(), Failure> {
 
 /// A pack that is a target brings its own evidence.
 fn source(args: &Args, target: &str) -> Result<Box<dyn Source + Sync>, Failure> {
+    if let Some(from) = &args.from {
+        let copy = RepositoryCopy::open(from)?.ok_or_else(|| {
+            Failure::failed(format!("{from} has no {COMMON}")).with_hint(
+                "name the root of one repository, where repodata/ is; `hallmark mirror sync` and \
+                 `hallmark export` bring its evidence along",
+            )
+        })?;
+        return Ok(Box::new(copy));
+    }
     let pack = match &args.offline {
         Some(pack) => Some(pack.as_path()),
         None => is_pack(target).then(|| Path::new(target)),
@@ -334,6 +356,23 @@ fn source(args: &Args, target: &str) -> Result<Box<dyn Source + Sync>, Failure> 
         Some(dir) => Box::new(Cached::new(dir.clone(), Some(server))),
         None => Box::new(server),
     })
+}
+
+/// The copy that a package's URL is of, where no Hallmark server answers.
+fn copy_at(args: &Args, target: &str) -> Result<Option<RepositoryCopy>, Failure> {
+    match repository(target) {
+        Some(repository) if args.offline.is_none() && args.from.is_none() => {
+            RepositoryCopy::open(&repository)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The root of the repository that a URL of a package is in.
+fn repository(target: &str) -> Option<String> {
+    origin(target)?;
+    let end = target.rfind("/Packages/").or_else(|| target.rfind('/'))?;
+    Some(target[..end].to_owned())
 }
 
 fn is_pack(target: &str) -> bool {
@@ -524,6 +563,24 @@ mod tests {
         assert_eq!(end(&[Outcome::Holds]), Exit::Unreachable);
         assert_eq!(end(&[Outcome::Broken]), Exit::Failed);
         assert_eq!(end(&[Outcome::Holds, Outcome::Broken]), Exit::Failed);
+    }
+
+    #[test]
+    fn a_package_s_url_is_in_a_repository() {
+        for (url, root) in [
+            (
+                "http://m/stable/base/x86_64/Packages/h/h-1-1.x86_64.rpm",
+                Some("http://m/stable/base/x86_64"),
+            ),
+            (
+                "http://m:80/Packages/h/h-1-1.x86_64.rpm",
+                Some("http://m:80"),
+            ),
+            ("https://m/a/h-1-1.x86_64.rpm", Some("https://m/a")),
+            ("/srv/Packages/h.rpm", None),
+        ] {
+            assert_eq!(repository(url).as_deref(), root);
+        }
     }
 
     #[test]

@@ -23,8 +23,8 @@ const MAX_BYTES: u64 = 8 << 30;
 /// What may follow the last file, bytes: the archive's end.
 const MAX_TRAILER: u64 = 64 << 10;
 /// What says which form it is of.
-const FORM_FILE: &str = "hallmark-evidence-pack";
-const FORM: &[u8] = b"1\n";
+pub(super) const FORM_FILE: &str = "hallmark-evidence-pack";
+pub(super) const FORM: &[u8] = b"1\n";
 /// Folder of the heads.
 const HEADS: &str = "heads/";
 /// zstd's level: packs are written once and kept.
@@ -53,6 +53,35 @@ pub enum PackError {
     },
 }
 
+/// Unpacks a pack, and says whether it is one.
+///
+/// * `limit_bytes`: of all its files together.
+/// * `take`: is given each file.
+pub(super) fn unpack(
+    packed: impl Read,
+    limit_bytes: u64,
+    mut take: impl FnMut(String, Vec<u8>) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut archive = zstd::Decoder::new(packed)?;
+    // Nothing of ours needs more to be unpacked.
+    archive.window_log_max(27)?;
+    let mut is_ours = false;
+    tar::read_files(&mut archive, limit_bytes, |name, content| {
+        is_ours |= name == FORM_FILE && content == FORM;
+        take(name, content)
+    })?;
+    // To its end, where the checksum is.
+    let why = if io::copy(&mut archive.by_ref().take(MAX_TRAILER), &mut io::sink())? == MAX_TRAILER
+    {
+        "something follows the end of the archive".to_owned()
+    } else if !is_ours {
+        format!("it does not say that it is an evidence pack of form 1 ({FORM_FILE})")
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidData, why))
+}
+
 /// A pack that was read: unpacked into a temporary file, which memory need not hold.
 #[derive(Debug)]
 pub struct Pack {
@@ -64,29 +93,15 @@ pub struct Pack {
 impl Pack {
     /// Reads a pack.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let mut archive = zstd::Decoder::new(File::open(path)?)?;
-        // Nothing of ours needs more to be unpacked.
-        archive.window_log_max(27)?;
         let mut spool = tempfile::tempfile()?;
         let (mut places, mut offset) = (BTreeMap::new(), 0);
-        tar::read_files(&mut archive, MAX_BYTES, |name, content| {
+        unpack(File::open(path)?, MAX_BYTES, |name, content| {
             spool.write_all(&content)?;
             places.insert(name, (offset, content.len()));
             offset += content.len() as u64;
             Ok(())
         })?;
-        // To its end, where the checksum is.
-        if io::copy(&mut archive.by_ref().take(MAX_TRAILER), &mut io::sink())? == MAX_TRAILER {
-            let why = "something follows the end of the archive";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-        }
-        let pack = Self { spool, places };
-        if pack.file(FORM_FILE)?.as_deref() != Some(FORM) {
-            let why =
-                format!("it does not say that it is an evidence pack of form 1 ({FORM_FILE})");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-        }
-        Ok(pack)
+        Ok(Self { spool, places })
     }
 
     fn file(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
@@ -366,7 +381,7 @@ fn parsed<T: DeserializeOwned>(item: &Item, bytes: &[u8]) -> Result<T, SourceErr
     serde_json::from_slice(bytes).map_err(|error| shape(item, &error))
 }
 
-fn written(item: &Item, list: &impl serde::Serialize) -> Result<Vec<u8>, SourceError> {
+pub(super) fn written(item: &Item, list: &impl serde::Serialize) -> Result<Vec<u8>, SourceError> {
     serde_json::to_vec(list).map_err(|error| shape(item, &error))
 }
 

@@ -13,6 +13,7 @@
 mod beside;
 mod bucket;
 pub(crate) mod claim;
+mod evidence;
 pub(crate) mod fetch;
 mod filter;
 mod finish;
@@ -268,6 +269,8 @@ pub fn sync(
                     job.renew_freshness(&site, repomd, true);
                 }
                 proofs::fetch(&mut site, request, &peers, watch)?.add_to(&mut summary);
+                // Its head of the log must not be older than they are.
+                evidence::renew(&site, &peers, true, request.now, watch);
                 let path = site.own.join("journal");
                 site.journal.finish().map_err(SyncError::local(path))?;
                 return Ok(*summary);
@@ -311,6 +314,7 @@ fn unchanged(job: &Job<'_>, mut site: Site, known: &Pointer) -> Result<Summary, 
     if was_cut_off {
         proofs::fetch(&mut site, request, job.peers, watch)?.add_to(&mut summary);
     }
+    evidence::renew(&site, job.peers, was_cut_off, request.now, watch);
     let path = site.own.join("journal");
     site.journal.finish().map_err(SyncError::local(path))?;
     Ok(summary)

@@ -1,5 +1,5 @@
-//! Proofs beside packages (`foo.rpm.tlog-proof`, `foo.rpm.sigstore.json`), for who verifies without the origin: a copy
-//! of a repository of ours has them, too. They are not in the metadata, so they are asked for by name once the copy
+//! Proofs beside packages (`foo.rpm.tlog-proof`, `foo.rpm.sigstore.json`), and all evidence about each
+//! (`foo.rpm.evidence.tar.zst`), for who verifies without the origin: a copy of a repository of ours has them, too. They are not in the metadata, so they are asked for by name once the copy
 //! is whole, and only where the first package's is there: repositories of others are asked for one name more.
 //!
 //! They are not believed here, only handed on, but must be what they say they are: proofs that read, and of the very
@@ -16,6 +16,7 @@ use super::state::{Row, State};
 use super::store::remove_if_there;
 use super::workers::each;
 use super::{Summary, SyncError, tree};
+use crate::evidence::beside as evidence;
 use repo_model::FileDigest;
 use repo_model::bundle::Bundle;
 use repo_model::log::LogProof;
@@ -29,11 +30,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What lies beside each package, behind its name; the first is there where any is.
-const SUFFIXES: [&str; 4] = [
+const SUFFIXES: [&str; 5] = [
     ".tlog-proof",
     ".sigstore.json",
     ".vsa.tlog-proof",
     ".vsa.sigstore.json",
+    evidence::SUFFIX,
 ];
 
 /// Largest proof, bytes: no metadata tells their sizes.
@@ -310,7 +312,11 @@ fn are_there(peers: &[Peer], wanted: &[Wanted]) -> Any {
 fn get(peers: &[Peer], one: &Wanted) -> Answer {
     let (mut failed, mut another_lacks) = (None, false);
     for peer in peers {
-        match peer.read_small(&one.path, MAX_PROOF_BYTES) {
+        let limit_bytes = match one.path.ends_with(evidence::SUFFIX) {
+            true => evidence::MAX_PACKAGE_BYTES,
+            false => MAX_PROOF_BYTES,
+        };
+        match peer.read_small(&one.path, limit_bytes) {
             Ok(bytes) if is_right(one, &bytes) => return Answer::Here(bytes),
             Ok(_) => {
                 tracing::debug!("{}: {} is no proof of this package", peer.label(), one.path);
@@ -338,6 +344,9 @@ fn is_right(one: &Wanted, bytes: &[u8]) -> bool {
     if one.path.ends_with(".tlog-proof") {
         let text = std::str::from_utf8(bytes);
         return text.is_ok_and(|text| text.parse::<LogProof>().is_ok());
+    }
+    if one.path.ends_with(evidence::SUFFIX) {
+        return evidence::is_about(bytes, one.package);
     }
     let Ok(bundle) = Bundle::from_json(bytes) else {
         return false;

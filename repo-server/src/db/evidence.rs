@@ -38,6 +38,8 @@ pub enum Kind {
     SigstoreBundle,
     /// That one of the signer's statements is in the log (C2SP `tlog-proof`).
     LogProof,
+    /// All that is said about a package, in one file.
+    EvidencePack,
 }
 
 impl Kind {
@@ -59,6 +61,7 @@ impl Kind {
             Self::Waiver => "waiver",
             Self::SigstoreBundle => "sigstore-bundle",
             Self::LogProof => "log-proof",
+            Self::EvidencePack => "evidence-pack",
         }
     }
 }
@@ -174,11 +177,11 @@ impl ByPackage {
 }
 
 /// The media type of a public document; `None` when this digest is not evidence. A source package and SBOMs,
-/// which hold what packages say about themselves and their files, are public once their build is: a fix may
-/// be under embargo until then.
+/// which hold what packages say about themselves and their files, and packs with SBOMs in them are public once
+/// their build is: a fix may be under embargo until then.
 pub fn media_type(connection: &Connection, digest: FileDigest) -> Result<Option<String>, DbError> {
     let sql = "SELECT e.media_type FROM evidence e JOIN builds b ON b.build_id = e.build_id
-               WHERE e.digest = ?1 AND (e.kind NOT IN ('source', 'sbom') OR b.stage = 'published') LIMIT 1";
+               WHERE e.digest = ?1 AND (e.kind NOT IN ('source', 'sbom', 'evidence-pack') OR b.stage = 'published') LIMIT 1";
     Ok(connection
         .query_row(sql, [digest.to_hex()], |row| row.get(0))
         .optional()?)

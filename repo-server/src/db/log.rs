@@ -184,13 +184,14 @@ pub fn set_published(tx: &Transaction<'_>, size: u64) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Published builds with a package that lacks its proof: those from before there was a log.
+/// Published builds with a package that lacks its proof or its pack of evidence: those from before there were such.
 pub fn builds_without_proof(connection: &Connection) -> Result<Vec<u64>, DbError> {
     let mut statement = connection.prepare_cached(
         "SELECT DISTINCT p.build_id FROM packages p JOIN builds b ON b.build_id = p.build_id
-         WHERE b.stage = 'published' AND p.signed_file IS NOT NULL AND NOT EXISTS
-           (SELECT 1 FROM evidence e WHERE e.build_id = p.build_id AND coalesce(e.package_id, 0) = p.package_id
-            AND e.kind = 'log-proof')
+         WHERE b.stage = 'published' AND p.signed_file IS NOT NULL AND 2 >
+           (SELECT count(DISTINCT e.kind) FROM evidence e
+            WHERE e.build_id = p.build_id AND coalesce(e.package_id, 0) = p.package_id
+              AND e.kind IN ('log-proof', 'evidence-pack'))
          ORDER BY p.build_id",
     )?;
     let rows = statement.query_map([], |row| row.get(0))?;

@@ -104,6 +104,9 @@ impl Db {
         configure(&connection)?;
         // FULL: what was acknowledged survives a power cut, not only a kill.
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // Digests come in no order: a thousand new ones change a thousand pages of an index of millions, and what a
+        // transaction changes should not have to leave memory twice. KiB when negative.
+        connection.pragma_update(None, "cache_size", -16_384)?;
         migrate(&mut connection)?;
         Self::start(connection, path, None)
     }

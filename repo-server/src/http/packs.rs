@@ -3,6 +3,7 @@
 //!
 //! A pack is made by a thread that waits for its client, so only a few are made at once, and none waits for long.
 
+pub mod common;
 mod here;
 
 use super::content::lists;

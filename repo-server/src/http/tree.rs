@@ -16,6 +16,7 @@ use crate::db::{self, DbError};
 use axum::extract::{ConnectInfo, OriginalUri, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use mirrors::evidence::beside::COMMON;
 use repo_model::manifest::MANIFEST;
 use repo_model::{Arch, ChannelName, ReleaseId, RepoName, Timestamp, freshness};
 use rusqlite::Connection;
@@ -214,6 +215,16 @@ async fn in_place(
             }
             let object = manifest(app, place, &found).await?;
             answer(app, method, headers, &object).await
+        }
+        COMMON => {
+            if let Root::Pinned(_) = place.root {
+                return Err(ApiError::not_found(
+                    "a pinned release never changes, and its evidence goes on",
+                )
+                .hint("ask at a channel: /CHANNEL/REPO/ARCH/evidence.tar.zst"));
+            }
+            find(app, place, None).await?;
+            super::packs::common::serve(app, method, &place.repo).await
         }
         "repodata/repomd.xml.key" => super::keys::metadata_key(app).await,
         "metalink.xml" => {

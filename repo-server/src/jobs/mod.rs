@@ -129,6 +129,9 @@ pub enum JobError {
     /// The transparency log did not advance.
     #[error("the log did not advance")]
     Log(#[from] crate::log::LogError),
+    /// What is said about a package could not be packed.
+    #[error("the evidence about a package cannot be packed")]
+    Pack(#[from] mirrors::evidence::pack::PackError),
     /// Another party is away: it is asked again.
     #[error("{0}")]
     Away(String),

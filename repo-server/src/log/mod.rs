@@ -8,6 +8,7 @@
 
 mod announce;
 mod entries;
+mod packs;
 mod proofs;
 mod restored;
 mod shown;
@@ -15,7 +16,7 @@ mod signatures;
 mod tiles;
 mod witnesses;
 
-pub use proofs::{attach, bundle, trusted_root};
+pub use proofs::{attach, bundle, bundle_of_files, trusted_root};
 pub use shown::{Shown, show};
 pub use tiles::{StatementsTile, TilesError, directory, read, read_statements};
 pub(crate) use tiles::{sync_directory, write_file};
@@ -197,7 +198,7 @@ async fn catch_up(app: &App) -> Result<(), JobError> {
 }
 
 /// The log's public key.
-async fn key(app: &App) -> Result<VerifierKey, JobError> {
+pub async fn key(app: &App) -> Result<VerifierKey, JobError> {
     let mut identity = identity(app).await?;
     if identity.log_key.is_empty() {
         // Remembered from a signer that had no log yet.

@@ -5,7 +5,7 @@
 use super::entries::MAX_ENVELOPE_BYTES;
 use super::tiles::{Tiles, read_entry};
 use super::witnesses::head_for;
-use super::{LogError, directory, key, open};
+use super::{LogError, directory, key, open, packs};
 use crate::app::{App, now};
 use crate::db::builds::PackageRow;
 use crate::db::evidence::{Kind, NewEvidence};
@@ -15,14 +15,17 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use repo_model::dsse::Envelope;
 use repo_model::log::{CheckpointError, LogProof, Note, VerifierKey, inclusion_proof};
 use repo_model::{FileDigest, bundle};
+use rusqlite::Connection;
 use serde_json::json;
 use std::path::Path;
 
 /// Statements whose proofs lie beside a package.
 const PROVEN: [(Kind, &str); 2] = [
-    (Kind::ReleaseStatement, "in-toto-release-v0.1"),
+    (Kind::ReleaseStatement, RELEASE),
     (Kind::VerificationSummary, "slsa-vsa-v1"),
 ];
+/// Label of what is about the release statement.
+pub(super) const RELEASE: &str = "in-toto-release-v0.1";
 const TLOG_PROOF: &str = "text/plain; charset=utf-8";
 
 /// One statement about one package, with its place.
@@ -33,7 +36,8 @@ struct Wanted {
     index: u64,
 }
 
-/// Makes and records the documents for every package of these builds that lacks them. Returns the statements
+/// Makes and records the documents for every package of these builds that lacks them, then packs all evidence about
+/// each. Returns the statements
 /// that are not in the log, so that nothing could be proven of them.
 pub async fn attach(app: &App, builds: &[u64]) -> Result<Vec<FileDigest>, JobError> {
     let mut unlogged = Vec::new();
@@ -46,13 +50,14 @@ pub async fn attach(app: &App, builds: &[u64]) -> Result<Vec<FileDigest>, JobErr
         if !wanted.is_empty() {
             attach_to(app, build_id, wanted).await?;
         }
+        packs::attach(app, build_id).await?;
     }
     Ok(unlogged)
 }
 
 /// Statements without a proof, with their places; and those without a place.
 fn wanted(
-    connection: &rusqlite::Connection,
+    connection: &Connection,
     build_id: u64,
 ) -> Result<(Vec<Wanted>, Vec<FileDigest>), DbError> {
     let (mut all, mut unlogged) = (Vec::new(), Vec::new());
@@ -141,6 +146,41 @@ pub async fn bundle(
         }
         (_, _) => Ok(bundle::of(&envelope)),
     }
+}
+
+/// The same for who has database and files at hand, and can block: at the newest head that a quorum has seen and that
+/// covers the statement, or the newest of all. Without a place while it has none.
+pub fn bundle_of_files(
+    connection: &Connection,
+    directory: &Path,
+    key: &VerifierKey,
+    statement: FileDigest,
+    envelope: &Envelope,
+) -> Result<Vec<u8>, BundleError> {
+    let published = db::log::progress(connection)?.published;
+    let index = db::log::index_of(connection, statement)?.filter(|index| *index < published);
+    let witnessed = db::log::witnessed(connection)?.filter(|(size, _)| Some(*size) > index);
+    let note = match witnessed {
+        Some((_, note)) => Some(note),
+        None => db::log::published_checkpoint(connection)?,
+    };
+    let (Some(index), Some(note)) = (index, note) else {
+        return Ok(bundle::of(envelope));
+    };
+    let (proof, entry) = proof(directory, index, &note, key)?;
+    bundle::logged(envelope, &entry, &proof, key)
+        .map_err(|_| BundleError::Log(LogError::NotProven { index }))
+}
+
+/// A bundle could not be made. Ours; trying again may help.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The log's files do not prove it.
+    #[error(transparent)]
+    Log(#[from] LogError),
 }
 
 /// Proof and bundle of the entry at `index`, at the checkpoint `note`.

@@ -164,6 +164,11 @@ fn measure_the_log() {
     assert!(rate >= GOALS.0 && p99 <= GOALS.1, "the goals are not met");
 }
 
+fn file_size(directory: &std::path::Path) -> u64 {
+    let database = std::fs::metadata(directory.join("hallmark.db"));
+    database.map_or(0, |data| data.len())
+}
+
 fn fill(directory: &std::path::Path, files: &std::path::Path, total: u64) {
     use repo_model::log::{LogKey, SignatureKind, testkit::signed};
     let keys = [SignatureKind::Log, SignatureKind::MlDsa44]
@@ -176,8 +181,17 @@ fn fill(directory: &std::path::Path, files: &std::path::Path, total: u64) {
         statement: FileDigest::of(&n.to_be_bytes()),
         entry: format!("{n:0450}").into_bytes(),
     };
+    let started = std::time::Instant::now();
     for from in (0..total).step_by(BATCH as usize) {
         let to = from + BATCH;
+        if from > 0 && from.is_multiple_of(1_000_000) {
+            // A log of tens of millions takes a while: what it has come to is known when it is ended, too.
+            let seconds = started.elapsed().as_secs_f64();
+            let (rate, size) = (from as f64 / seconds, file_size(directory));
+            eprintln!(
+                "log: {from} entries in {seconds:.0} s, {rate:.0} a second; {size} bytes of database"
+            );
+        }
         let new: Vec<_> = (from..to).map(entry).collect();
         let placed: Result<Vec<LogEntry>, crate::db::DbError> =
             runtime.block_on(db.write(move |tx| {

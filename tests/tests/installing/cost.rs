@@ -56,12 +56,7 @@ fn two_hundred_packages_are_judged_in_one_go() {
             .args(["client", "check", "--config"])
             .arg(&config)
             .stdin(Stdio::from(input));
-        let (start, before) = (Instant::now(), children_cpu());
-        let said = process::run(&mut command);
-        let cost = Cost {
-            wall: start.elapsed(),
-            cpu: children_cpu() - before,
-        };
+        let (said, cost) = Cost::of(|| process::run(&mut command));
         let report: serde_json::Value = serde_json::from_str(&said).expect("JSON");
         let judged = report["packages"].as_array().expect("a list");
         assert_eq!(judged.len(), PACKAGES);
@@ -72,21 +67,35 @@ fn two_hundred_packages_are_judged_in_one_go() {
     eprintln!("{PACKAGES} packages: {first} at first, {second} with their evidence here");
     // Of the files of a whole directory, as of a mirror.
     let files = text(&dir).to_owned();
-    let (start, before) = (Instant::now(), children_cpu());
-    let said = world.hallmark_ok(&["verify", "--trust", text(&story.trust), &files]);
-    let cost = Cost {
-        wall: start.elapsed(),
-        cpu: children_cpu() - before,
-    };
+    let (said, cost) =
+        Cost::of(|| world.hallmark_ok(&["verify", "--trust", text(&story.trust), &files]));
     assert!(said.contains("the policy holds for 200 of 200"), "{said}");
     eprintln!("{PACKAGES} files of a directory: {cost}");
     drop(watch);
 }
 
-struct Cost {
+pub(crate) struct Cost {
     wall: Duration,
     /// Of the process, the server's not included.
     cpu: Duration,
+}
+
+impl Cost {
+    /// What work came to, and what it cost; it must end the processes that it starts.
+    pub(crate) fn of<T>(work: impl FnOnce() -> T) -> (T, Self) {
+        let (start, before) = (Instant::now(), children_cpu());
+        let result = work();
+        let cost = Self {
+            wall: start.elapsed(),
+            cpu: children_cpu() - before,
+        };
+        (result, cost)
+    }
+
+    /// So many of them a second.
+    pub(crate) fn rate(&self, count: usize) -> f64 {
+        count as f64 / self.wall.as_secs_f64()
+    }
 }
 
 impl std::fmt::Display for Cost {

@@ -1,8 +1,10 @@
 //! Machines that install nothing without evidence: dnf5 and dnf 4 with our plug-ins, as a user has them.
 
 mod cost;
+mod mirror_alone;
 mod offline;
 mod shown_less;
+mod speed;
 mod zypper;
 
 use hallmark_tests::clients::Client;

@@ -1,0 +1,361 @@
+//! Evidence in a repository itself, as static files, so that a copy of it, behind any web server, answers for the
+//! server that is away:
+//!
+//! ```text
+//! Packages/h/hello-2.12-1.x86_64.rpm
+//! Packages/h/hello-2.12-1.x86_64.rpm.evidence.tar.zst   all that is said about this package alone, as the signer judged it
+//! evidence.tar.zst                                      what is the same for all: the releases, the newest one with
+//!                                                       its lists of this repository, the newest head of the log
+//! ```
+//!
+//! Both are packs ([`super::pack`]), and trusted no more than a server is. A package's never changes; the repository's
+//! moves with each release and with the log.
+
+use super::gather::{Common, find, gather};
+use super::pack::{FORM, FORM_FILE, PackError, unpack, written};
+use super::source::{Item, Source, SourceError};
+use crate::tar;
+use repo_model::bundle::Bundle;
+use repo_model::statement::{PACKAGE_RELEASE, PackageRelease, Statement};
+use repo_model::wire::status::BuildStatus;
+use repo_model::{FileDigest, HeaderDigest, Nevra, RepoName};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+
+/// What follows the name of a package.
+pub const SUFFIX: &str = ".evidence.tar.zst";
+/// What is the same for all packages of a repository, at its root.
+pub const COMMON: &str = "evidence.tar.zst";
+/// Media type of both.
+pub const MEDIA_TYPE: &str = "application/zstd";
+/// Largest of a package, packed and unpacked, bytes: SBOMs are most of it.
+pub const MAX_PACKAGE_BYTES: u64 = 32 << 20;
+const MAX_PACKAGE_UNPACKED: u64 = 160 << 20;
+/// Largest of a repository, packed and unpacked, bytes: lists of some hundred thousand packages.
+pub const MAX_COMMON_BYTES: u64 = 128 << 20;
+const MAX_COMMON_UNPACKED: u64 = 256 << 20;
+/// zstd's level: a few kilobytes each, a release has many of them.
+const LEVEL: i32 = 6;
+/// Folders of what may be said about one package.
+const OF_PACKAGE: [&str; 3] = ["builds/", "bundles/", "documents/"];
+
+/// Files of a pack, by [`Item::name`].
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// Packs what is said about one package; none when the source does not know it.
+pub fn write_package(
+    source: &dyn Source,
+    nevra: &Nevra,
+    header: HeaderDigest,
+) -> Result<Option<Vec<u8>>, PackError> {
+    let Some((build, package)) = find(source, nevra, Some(header))? else {
+        return Ok(None);
+    };
+    let alone = BuildStatus {
+        packages: vec![package.clone()],
+        rebuilds: Vec::new(),
+        jobs: Vec::new(),
+        documents: Vec::new(),
+        ..build
+    };
+    let keeping = Keeping::new(source);
+    gather(&keeping, &Common::default(), &alone, &package)?;
+    let mut files = keeping.files.into_inner();
+    files.retain(|name, _| is_of_package(name));
+    let item = Item::Builds(nevra.clone());
+    let builds = written(&item, &[alone])?;
+    files.insert(item.name(), builds);
+    packed(&files).map(Some).map_err(PackError::Out)
+}
+
+/// Packs what is the same for all packages of a repository.
+pub fn write_common(source: &dyn Source, repo: &RepoName) -> Result<Vec<u8>, PackError> {
+    let keeping = Keeping::new(source);
+    let common = Common::ask(&keeping)?;
+    let newest = common.newest();
+    let newest = newest.ok_or_else(|| PackError::Missing("there is no release".to_owned()))?;
+    for row in newest.repos.iter().filter(|row| row.repo == *repo) {
+        keeping.fetch(&Item::Document(row.package_list))?;
+    }
+    // Last: it must not be older than the place of the release.
+    keeping.fetch(&Item::Checkpoint)?;
+    packed(&keeping.files.into_inner()).map_err(PackError::Out)
+}
+
+/// Unpacks what lies beside a package. Files that belong elsewhere are left out.
+pub fn read_package(packed: impl Read) -> io::Result<Files> {
+    let mut files = Files::new();
+    unpack(packed, MAX_PACKAGE_UNPACKED, |name, content| {
+        if is_of_package(&name) {
+            files.insert(name, content);
+        }
+        Ok(())
+    })?;
+    Ok(files)
+}
+
+/// Unpacks what is the same for all packages of a repository.
+pub fn read_common(packed: impl Read) -> io::Result<Files> {
+    let mut files = Files::new();
+    unpack(packed, MAX_COMMON_UNPACKED, |name, content| {
+        files.insert(name, content);
+        Ok(())
+    })?;
+    Ok(files)
+}
+
+/// Whether a pack has a statement that this very file was let out. Nothing is verified: it is for who hands it on.
+pub fn is_about(packed: &[u8], package: FileDigest) -> bool {
+    let hex = package.to_hex();
+    let names = |content: &[u8]| {
+        let bundle = Bundle::from_json(content).ok()?;
+        let said =
+            Statement::<PackageRelease>::open_unverified(&bundle.envelope, PACKAGE_RELEASE).ok()?;
+        let mut subjects = said.subject.iter();
+        subjects
+            .any(|subject| subject.digest.get("sha256") == Some(&hex))
+            .then_some(())
+    };
+    read_package(packed).is_ok_and(|files| {
+        let mut bundles = files
+            .iter()
+            .filter(|(name, _)| name.starts_with("bundles/"));
+        bundles.any(|(_, content)| names(content).is_some())
+    })
+}
+
+fn is_of_package(name: &str) -> bool {
+    OF_PACKAGE.iter().any(|folder| name.starts_with(folder))
+}
+
+/// Equal files make equal packs.
+fn packed(files: &Files) -> io::Result<Vec<u8>> {
+    let mut out = zstd::Encoder::new(Vec::new(), LEVEL)?;
+    out.include_checksum(true)?;
+    tar::write_file(&mut out, FORM_FILE, FORM)?;
+    for (name, content) in files {
+        tar::write_file(&mut out, name, content)?;
+    }
+    tar::finish(&mut out)?;
+    out.finish()
+}
+
+/// Asks another source, and keeps every answer.
+struct Keeping<'s> {
+    source: &'s dyn Source,
+    files: RefCell<Files>,
+}
+
+impl<'s> Keeping<'s> {
+    fn new(source: &'s dyn Source) -> Self {
+        Self {
+            source,
+            files: RefCell::default(),
+        }
+    }
+}
+
+impl Source for Keeping<'_> {
+    fn open(&self, item: &Item) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
+        self.source.open(item)
+    }
+
+    fn fetch(&self, item: &Item) -> Result<Option<Vec<u8>>, SourceError> {
+        let bytes = self.source.fetch(item)?;
+        if let Some(bytes) = &bytes {
+            self.files.borrow_mut().insert(item.name(), bytes.clone());
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::source::in_memory;
+    use super::*;
+    use repo_model::bundle;
+    use repo_model::dsse::StatementKey;
+    use repo_model::statement::Subject;
+    use std::time::{Duration, Instant};
+
+    /// Answers from files by their names.
+    struct Answers(Files);
+
+    impl Source for Answers {
+        fn open(&self, item: &Item) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
+            Ok(self.0.get(&item.name()).map(|bytes| in_memory(bytes)))
+        }
+    }
+
+    fn nevra(name: &str) -> Nevra {
+        format!("{name}-1-1.noarch").parse().unwrap()
+    }
+
+    fn header(name: &str) -> HeaderDigest {
+        HeaderDigest::of(name.as_bytes())
+    }
+
+    /// One build of two packages that share an SBOM, and the file that `p` is.
+    fn answers(file: FileDigest) -> Answers {
+        let said = PackageRelease {
+            purl: "pkg:rpm/p".to_owned(),
+        };
+        let key = StatementKey::from_seed(&[1; 32]).unwrap();
+        let subject = vec![Subject::file("p.rpm", file)];
+        let signed = Statement::new(PACKAGE_RELEASE, subject, said).sign(&key);
+        let signed = signed.unwrap();
+        let statement = FileDigest::of(&signed.to_json());
+        let sbom = FileDigest::of(b"{}");
+        let package = |name: &str| {
+            serde_json::json!({
+                "nevra": nevra(name).to_string(), "header": header(name), "unsigned_file": sbom, "signed_file": file,
+                "href": "p.rpm", "size_bytes": 1, "summary": "", "evidence": [
+                    {"kind": "sbom", "label": "a", "digest": sbom},
+                    {"kind": "release-statement", "label": "", "digest": statement},
+                    {"kind": "attachment", "label": "log", "digest": FileDigest::of(b"log")},
+                ]
+            })
+        };
+        let builds = serde_json::json!([{
+            "build": 1, "repo": "base", "source": "p-1-1.src", "source_file": sbom, "buildinfo": sbom,
+            "provenance": null, "stage": "received", "received_at": "2026-11-20T10:06:00Z",
+            "changed_at": "2026-11-20T10:06:00Z", "packages": [package("p"), package("q")],
+            "rebuilds": [], "jobs": []
+        }]);
+        let files = [
+            (Item::Builds(nevra("p")), builds.to_string().into_bytes()),
+            (Item::Document(sbom), b"{}".to_vec()),
+            (Item::Document(FileDigest::of(b"log")), b"log".to_vec()),
+            (Item::Bundle(statement), bundle::of(&signed)),
+            (Item::Checkpoint, b"head".to_vec()),
+        ];
+        Answers(
+            files
+                .map(|(item, bytes)| (item.name(), bytes))
+                .into_iter()
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn a_package_s_pack_has_what_is_judged_about_it_and_nothing_about_others() {
+        let file = FileDigest::of(b"file");
+        let source = answers(file);
+        let packed = write_package(&source, &nevra("p"), header("p")).unwrap();
+        let packed = packed.unwrap();
+        let again = write_package(&source, &nevra("p"), header("p")).unwrap();
+        assert_eq!(again.as_ref(), Some(&packed), "the same bytes");
+        let files = read_package(&packed[..]).unwrap();
+        let names: Vec<&str> = files
+            .keys()
+            .map(|name| name.split('/').next().unwrap())
+            .collect();
+        assert_eq!(names, ["builds", "bundles", "documents"]);
+        let builds = &files[&Item::Builds(nevra("p")).name()];
+        let builds: Vec<BuildStatus> = serde_json::from_slice(builds).unwrap();
+        assert_eq!(builds[0].packages.len(), 1);
+        assert_eq!(builds[0].packages[0].header, header("p"));
+        // Asked again of the pack, everything is there.
+        let alone = Answers(files);
+        let (build, package) = find(&alone, &nevra("p"), Some(header("p")))
+            .unwrap()
+            .unwrap();
+        gather(&alone, &Common::default(), &build, &package).unwrap();
+        let unknown = write_package(&source, &nevra("p"), header("other")).unwrap();
+        assert_eq!(unknown, None);
+
+        assert!(is_about(&packed, file));
+        assert!(!is_about(&packed, FileDigest::of(b"other")));
+        assert!(!is_about(&packed[..packed.len() / 2], file));
+    }
+
+    #[test]
+    fn a_package_s_pack_brings_nothing_that_belongs_to_all() {
+        let files = [
+            ("checkpoint", "x"),
+            ("releases.json", "[]"),
+            ("documents/a", "d"),
+        ]
+        .map(|(name, content)| (name.to_owned(), content.as_bytes().to_vec()))
+        .into_iter()
+        .collect();
+        let packed = packed(&files).unwrap();
+        let of_package: Vec<String> = read_package(&packed[..]).unwrap().into_keys().collect();
+        assert_eq!(of_package, ["documents/a"]);
+        assert_eq!(read_common(&packed[..]).unwrap().len(), 4, "and its form");
+    }
+
+    /// Numbers from a seed (xorshift).
+    fn next(state: &mut u64) -> usize {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        usize::try_from(*state >> 33).unwrap_or(0)
+    }
+
+    /// Changed in its packed and in its unpacked bytes, cut short and longer than it may be: a pack reads or is
+    /// refused, soon, in little memory and without a panic. `HALLMARK_FUZZ_SECS` goes on for so long.
+    #[test]
+    fn packs_with_something_wrong_in_them_are_read_or_refused_soon() {
+        let good = write_package(&answers(FileDigest::of(b"f")), &nevra("p"), header("p"));
+        let good = good.unwrap().unwrap();
+        let unpacked = zstd::decode_all(&good[..]).unwrap();
+        let seconds = std::env::var("HALLMARK_FUZZ_SECS").ok();
+        let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let (start, mut seed) = (Instant::now(), 0_u64);
+        while seed < 400 || start.elapsed() < Duration::from_secs(seconds) {
+            seed += 1;
+            let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+            let change = |bytes: &mut Vec<u8>, state: &mut u64| {
+                for _ in 0..=next(state) % 4 {
+                    let at = next(state) % bytes.len().max(1);
+                    match next(state) % 4 {
+                        0 => bytes.truncate(at),
+                        1 => bytes.insert(at.min(bytes.len()), b'7'),
+                        2 => drop(bytes.drain(at..(at + 40).min(bytes.len()))),
+                        _ => {
+                            if let Some(byte) = bytes.get_mut(at) {
+                                *byte = next(state) as u8;
+                            }
+                        }
+                    }
+                }
+            };
+            let (mut inside, mut outside) = (unpacked.clone(), good.clone());
+            change(&mut inside, &mut state);
+            change(&mut outside, &mut state);
+            let inside = zstd::encode_all(&inside[..], 1).unwrap();
+            let begun = Instant::now();
+            for packed in [&inside, &outside] {
+                let read = std::panic::catch_unwind(|| {
+                    let _ = read_common(&packed[..]);
+                    is_about(packed, FileDigest::of(b"f"))
+                });
+                assert!(read.is_ok(), "seed {seed}");
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn small_packs_that_would_fill_memory_are_refused() {
+        // A file that says it has 8 GiB, and one of zeros that is longer than a pack may be.
+        let mut claims = Vec::new();
+        tar::write_header(&mut claims, "documents/a", (8 << 30) - 1).unwrap();
+        let claims = zstd::encode_all(&claims[..], 1).unwrap();
+        assert!(read_package(&claims[..]).is_err());
+        let mut bomb = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        tar::write_file(&mut bomb, FORM_FILE, FORM).unwrap();
+        for number in 0..4 {
+            let name = format!("documents/{number}");
+            tar::write_header(&mut bomb, &name, 50 << 20).unwrap();
+            io::copy(&mut io::repeat(0).take(50 << 20), &mut bomb).unwrap();
+        }
+        tar::finish(&mut bomb).unwrap();
+        let bomb = bomb.finish().unwrap();
+        assert!(bomb.len() < 1 << 20, "small to send");
+        let refused = read_package(&bomb[..]).unwrap_err();
+        assert!(refused.to_string().contains("limit"), "{refused}");
+    }
+}

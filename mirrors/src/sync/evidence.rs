@@ -1,0 +1,99 @@
+//! What the evidence of all packages has in common (`evidence.tar.zst`, [`crate::evidence::beside`]), kept at the root of a
+//! copy so that it answers for an origin that is away. Upstream's moves with every release and with the log: it is taken
+//! with each change, after the proofs, and once an hour. A copy whose packages have no evidence does not ask for it, and one
+//! that has none does not while nothing changes, so that looking for news stays one request.
+//!
+//! It is not believed here, only handed on: whoever reads it checks every signature in it.
+
+use super::peer::{Peer, Problem};
+use super::request::Watch;
+use super::site::Site;
+use crate::evidence::beside::{COMMON, MAX_COMMON_BYTES, SUFFIX, read_common};
+use repo_model::Timestamp;
+use std::fs;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+/// Taken anew after so long.
+const LIFE: Duration = Duration::from_secs(3_600);
+
+/// Brings it up to date. What fails leaves the one that is there.
+///
+/// * `changed`: whether the copy is another one than before.
+pub(super) fn renew(site: &Site, peers: &[Peer], changed: bool, now: Timestamp, watch: &dyn Watch) {
+    let target = site.directory.join(COMMON);
+    let known = fs::symlink_metadata(&target).and_then(|data| data.modified());
+    let is_due = match changed {
+        true => has_evidence(site),
+        false => known.is_ok_and(|written| is_old(written, now)),
+    };
+    if !is_due {
+        return;
+    }
+    let Some(packed) = newest(peers, watch) else {
+        return;
+    };
+    if let Err(error) = put(site, &packed) {
+        watch.note(&format!("cannot write {}: {error}", target.display()));
+    }
+}
+
+/// Whether any package has evidence beside it.
+fn has_evidence(site: &Site) -> bool {
+    let mut files = site.state.files.iter();
+    files.any(|(path, row)| path.ends_with(SUFFIX) && row.dropped_at.is_none())
+}
+
+/// A clock that was set back makes it old, too.
+fn is_old(written: SystemTime, now: Timestamp) -> bool {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now.unix_secs().unsigned_abs());
+    now.duration_since(written).is_ok_and(|age| age >= LIFE)
+        || written.duration_since(now).is_ok_and(|ahead| ahead >= LIFE)
+}
+
+/// The first upstream's that reads. Most repositories have none.
+fn newest(peers: &[Peer], watch: &dyn Watch) -> Option<Vec<u8>> {
+    peers
+        .iter()
+        .find_map(|peer| match peer.read_small(COMMON, MAX_COMMON_BYTES) {
+            Ok(packed) => match read_common(&packed[..]) {
+                Ok(_) => Some(packed),
+                Err(error) => {
+                    let label = peer.label();
+                    watch.note(&format!("{label}: {COMMON} is left out: {error}"));
+                    None
+                }
+            },
+            Err(Problem::Missing) => None,
+            Err(problem) => {
+                tracing::debug!("{}: {COMMON}: {problem}", peer.label());
+                None
+            }
+        })
+}
+
+fn put(site: &Site, packed: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(&site.own)?;
+    io::Write::write_all(&mut file, packed)?;
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    file.as_file().set_permissions(readable)?;
+    file.as_file().sync_all()?;
+    file.persist(site.directory.join(COMMON))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_old_after_an_hour_and_when_it_is_of_the_future() {
+        let at = |secs| SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
+        let now = Timestamp::from_unix_secs(1_800_000_000);
+        assert!(!is_old(at(1_800_000_000), now));
+        assert!(!is_old(at(1_799_996_401), now));
+        assert!(is_old(at(1_799_996_400), now));
+        assert!(!is_old(at(1_800_000_010), now));
+        assert!(is_old(at(1_900_000_000), now));
+    }
+}
