@@ -202,35 +202,54 @@ pub fn record(request: &BuildRequest) -> Result<Recorded, BuildError> {
         said: "the thread that asks has stopped".to_owned(),
     })??;
     let built = collect(&executed.out)?;
-    let info = describe(
-        &source,
-        srpm_digest,
-        &plan,
-        &root,
+    let backend = sandbox::chosen_backend();
+    let confined = Sandbox {
+        kind: sandbox::kind(backend, executed.ended.overlay),
+        version: sandbox::backend_version()?,
+        network: "none".to_owned(),
+        build_path: plan::BUILD_PATH.to_owned(),
+        limits: executed.ended.limits.to_owned(),
+    };
+    let info = Description {
+        source: &source,
+        srpm: srpm_digest,
+        plan: &plan,
+        root: &root,
         evaluated,
-        &executed,
-        &built,
-    )?;
-    let mut packages = Vec::with_capacity(built.len());
-    for package in &built {
-        let path = request.out_dir.join(&package.file_name);
-        scratch::copy_readable(&package.path, &path)
-            .map_err(io(format!("write {}", path.display())))?;
-        packages.push(path);
+        sandbox: confined,
     }
-    let path = request.out_dir.join(format!("{stem}.buildinfo.json"));
-    fs::write(&path, info.to_json()).map_err(io(format!("write {}", path.display())))?;
+    .info(&built);
+    let (packages, buildinfo) = put_out(&request.out_dir, &stem, &built, &info)?;
     let Executed {
         started, finished, ..
     } = executed;
     Ok(Recorded {
         info,
-        buildinfo: path,
+        buildinfo,
         packages,
         log,
         started,
         finished,
     })
+}
+
+/// Copies the packages to `out_dir` and writes the buildinfo beside them; where they are.
+pub(crate) fn put_out(
+    out_dir: &Path,
+    stem: &str,
+    built: &[BuiltPackage],
+    info: &BuildInfo,
+) -> Result<(Vec<PathBuf>, PathBuf), BuildError> {
+    let mut packages = Vec::with_capacity(built.len());
+    for package in built {
+        let path = out_dir.join(&package.file_name);
+        scratch::copy_readable(&package.path, &path)
+            .map_err(io(format!("write {}", path.display())))?;
+        packages.push(path);
+    }
+    let path = out_dir.join(format!("{stem}.buildinfo.json"));
+    fs::write(&path, info.to_json()).map_err(io(format!("write {}", path.display())))?;
+    Ok((packages, path))
 }
 
 pub(crate) fn refuse_future(plan: &Plan) -> Result<(), BuildError> {
@@ -407,7 +426,7 @@ fn read_built(path: PathBuf) -> Result<BuiltPackage, BuildError> {
     })
 }
 
-fn file_stem(nevra: &Nevra) -> Result<String, BuildError> {
+pub(crate) fn file_stem(nevra: &Nevra) -> Result<String, BuildError> {
     let stem = format!("{}-{}-{}", nevra.name, nevra.evr.version, nevra.evr.release);
     if stem.contains(['/', '\0']) || stem.starts_with('.') {
         return Err(BuildError::Output {
@@ -417,68 +436,67 @@ fn file_stem(nevra: &Nevra) -> Result<String, BuildError> {
     Ok(stem)
 }
 
-fn describe(
-    source: &SourcePackage,
-    srpm: FileDigest,
-    plan: &Plan,
-    root: &Root,
-    evaluated: BTreeMap<String, String>,
-    executed: &Executed,
-    built: &[BuiltPackage],
-) -> Result<BuildInfo, BuildError> {
-    let backend = sandbox::chosen_backend();
-    let outputs = built.iter().map(|package| Output {
-        nevra: package.nevra.clone(),
-        file_sha256: package.file,
-        header_sha256: package.header,
-        size_bytes: package.size_bytes,
-        payload_sha256: package.payload.0,
-        payload_alt_sha256: package.payload.1,
-    });
-    Ok(BuildInfo {
-        schema: buildinfo::SCHEMA.to_owned(),
-        source: Source {
-            nevra: source.nevra.clone(),
-            sha256: srpm,
-            header_sha256: source.header,
-            cookie: source.cookie.clone(),
-        },
-        rpmbuild: RpmBuild {
-            version: root.lock.rpm_version.clone(),
-            mode: plan::MODE.to_owned(),
-            argv: plan.argv.clone(),
-            target: evaluated
-                .get("_target_cpu")
-                .cloned()
-                .unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
-        },
-        macros: Macros {
-            file_sha256: FileDigest::of(plan.macros.as_bytes()),
-            text: plan.macros.clone(),
-            evaluated,
-        },
-        time: plan.time.clone(),
-        env: plan.env.clone(),
-        identity: plan.identity.clone(),
-        machine: machine(),
-        buildroot: Buildroot {
-            kind: root.kind.to_owned(),
-            lock_sha256: root.lock.sha256,
-            installer: root.lock.installer.to_owned(),
-            packages: root.lock.packages,
-            toolchain: root.lock.toolchain.clone(),
-            tree_sha256: root.tree,
-            locked: root.lock.locked.clone(),
-        },
-        sandbox: Sandbox {
-            kind: sandbox::kind(backend, executed.ended.overlay),
-            version: sandbox::backend_version()?,
-            network: "none".to_owned(),
-            build_path: plan::BUILD_PATH.to_owned(),
-            limits: executed.ended.limits.to_owned(),
-        },
-        outputs: outputs.collect(),
-    })
+/// What is known of a build that ended well.
+pub(crate) struct Description<'a> {
+    pub source: &'a SourcePackage,
+    pub srpm: FileDigest,
+    pub plan: &'a Plan,
+    pub root: &'a Root,
+    pub evaluated: BTreeMap<String, String>,
+    pub sandbox: Sandbox,
+}
+
+impl Description<'_> {
+    /// Its buildinfo, with what came out.
+    pub fn info(self, built: &[BuiltPackage]) -> BuildInfo {
+        let Self {
+            source, plan, root, ..
+        } = self;
+        let outputs = built.iter().map(|package| Output {
+            nevra: package.nevra.clone(),
+            file_sha256: package.file,
+            header_sha256: package.header,
+            size_bytes: package.size_bytes,
+            payload_sha256: package.payload.0,
+            payload_alt_sha256: package.payload.1,
+        });
+        let target = self.evaluated.get("_target_cpu").cloned();
+        BuildInfo {
+            schema: buildinfo::SCHEMA.to_owned(),
+            source: Source {
+                nevra: source.nevra.clone(),
+                sha256: self.srpm,
+                header_sha256: source.header,
+                cookie: source.cookie.clone(),
+            },
+            rpmbuild: RpmBuild {
+                version: root.lock.rpm_version.clone(),
+                mode: plan.mode.to_owned(),
+                argv: plan.argv.clone(),
+                target: target.unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            },
+            macros: Macros {
+                file_sha256: FileDigest::of(plan.macros.as_bytes()),
+                text: plan.macros.clone(),
+                evaluated: self.evaluated,
+            },
+            time: plan.time.clone(),
+            env: plan.env.clone(),
+            identity: plan.identity.clone(),
+            machine: machine(),
+            buildroot: Buildroot {
+                kind: root.kind.to_owned(),
+                lock_sha256: root.lock.sha256,
+                installer: root.lock.installer.to_owned(),
+                packages: root.lock.packages,
+                toolchain: root.lock.toolchain.clone(),
+                tree_sha256: root.tree,
+                locked: root.lock.locked.clone(),
+            },
+            sandbox: self.sandbox,
+            outputs: outputs.collect(),
+        }
+    }
 }
 
 pub(crate) fn machine() -> Machine {

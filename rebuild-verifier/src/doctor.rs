@@ -1,7 +1,7 @@
 //! `hallmark-rebuilder doctor`: does everything that a rebuild needs once, and says what to do about
 //! what does not work.
 
-use crate::buildroot::{self, Root};
+use crate::buildroot::{self, Root, Store};
 use crate::keys::RebuilderKeys;
 use crate::plan::{MACROS_INSIDE, Plan, SourcePackage};
 use crate::sandbox::{self, Cancel, Extras, Job, Limits};
@@ -70,7 +70,29 @@ static CHECKS: &[CheckRow] = &[
         name: "bwrap",
         failing: Health::Bad,
         remedy: "install bubblewrap 0.8 or later",
-        check: |_| sandbox::backend_version().map_err(|error| error.to_string()),
+        // Packages are compared in it, whatever builds them.
+        check: |_| {
+            let row = &sandbox::REBUILD_BACKENDS[0];
+            (row.version)(&[]).map_err(|error| error.to_string())
+        },
+    },
+    CheckRow {
+        name: "mock",
+        failing: Health::Bad,
+        remedy: "install mock 6, name it in rebuilder.backend_command, and run as root: mock makes its chroots as root \
+                 and drops to the build user for rpmbuild",
+        check: |config| {
+            if config.backend != sandbox::mock::BACKEND.name {
+                return Ok("not the configured backend".to_owned());
+            }
+            sandbox::backend_version().map_err(|error| error.to_string())
+        },
+    },
+    CheckRow {
+        name: "build root",
+        failing: Health::Bad,
+        remedy: "make a layer, which this backend builds in: `hallmark-rebuilder buildroot make LOCK`",
+        check: |config| root_for(config).map(|root| root.dir.display().to_string()),
     },
     CheckRow {
         name: "prlimit",
@@ -117,7 +139,8 @@ static CHECKS: &[CheckRow] = &[
                 Extras::default(),
                 "df -P /builddir | tail -n 1 | cut -d' ' -f1",
             )?;
-            wanted(said.trim() == "tmpfs", &said)
+            // mock's chroot is an overlay whose upper half is a tmpfs.
+            wanted(["tmpfs", "overlay"].contains(&said.trim()), &said)
         },
     },
     CheckRow {
@@ -126,7 +149,7 @@ static CHECKS: &[CheckRow] = &[
         remedy: "check the rpm installation: `rpm --eval %{_arch}`",
         check: |config| {
             let plan = some_plan().map_err(|error| error.to_string())?;
-            let root = Root::host().map_err(|error| error.to_string())?;
+            let root = root_for(config)?;
             let values = plan::evaluate(&plan, &root, &config.work_dir, config.build_uid)
                 .map_err(|error| error.to_string())?;
             let host = values.get("_buildhost").cloned().unwrap_or_default();
@@ -286,6 +309,16 @@ fn some_plan() -> Result<Plan, lock::LockError> {
     Ok(Plan::new(&nothing, &lock::host()?.rpm_version))
 }
 
+/// What builds run in with the configured backend: the machine's own root, or some layer.
+fn root_for(config: &RebuilderConfig) -> Result<Root, String> {
+    if sandbox::chosen_backend().host_root {
+        return Root::host().map_err(|error| error.to_string());
+    }
+    Store::new(&config.layers_dir, config.layers_bytes)
+        .some_layer()
+        .ok_or_else(|| format!("no layer in {}", config.layers_dir.display()))
+}
+
 /// Runs a shell line as a build would run, and returns what it prints.
 fn in_sandbox(config: &RebuilderConfig, extras: Extras, line: &str) -> Result<String, String> {
     let text = |error: std::io::Error| format!("{}: {error}", config.work_dir.display());
@@ -294,9 +327,10 @@ fn in_sandbox(config: &RebuilderConfig, extras: Extras, line: &str) -> Result<St
     let out = scratch.dir_of("out", config.build_uid).map_err(text)?;
     let macros = plan::write_macros(&plan, &scratch).map_err(|error| error.to_string())?;
     let log = scratch.dir().join("log");
+    let root = root_for(config)?;
     let ended = (sandbox::chosen_backend().run)(&Job {
         dir: scratch.dir(),
-        root: std::path::Path::new("/"),
+        root: &root.dir,
         inputs: &[(macros, MACROS_INSIDE.to_owned())],
         out: &out,
         backend_command: sandbox::backend_command(),

@@ -2,6 +2,7 @@
 //! came out with what was built, and signed statements about it.
 //!
 //! * [`build::record`] builds a source package and writes its buildinfo (`hallmark buildinfo`).
+//! * [`mock_build::record`] records a build that mock makes (`hallmark buildinfo --mock`).
 //! * [`replay::check`] and [`replay::replay`] make a recorded build again.
 //! * [`verify::check`] does both for packages that somebody published (`hallmark rebuild`).
 //! * [`compare::compare`] judges two files of one package and names the causes of a difference.
@@ -20,7 +21,9 @@ pub mod enrol;
 pub mod job;
 pub mod keys;
 pub mod lock;
+pub mod mock_build;
 pub mod mock_lock;
+pub mod mock_plan;
 pub mod offer;
 pub mod plan;
 pub mod pledge;

@@ -1,15 +1,17 @@
 //! mock's `buildroot_lock.json` as the `buildroot` part of a buildinfo.
 //!
-//! The lock names each package by name, version and arch, and its bytes by MD5 only; so what is taken
-//! over is *which* packages the root has. The lock's digest is made as [`crate::lock`] makes it of an
+//! The lock names each package by name, version and arch, and its bytes by MD5 only; so what [`buildroot`] takes
+//! over is *which* packages the root has. [`locked`] fetches them from the lock's URLs and names them by digest. The lock's digest is made as [`crate::lock`] makes it of an
 //! RPM-based machine: a machine with the same packages has the same digest.
 //!
 //! `{"version": "1.0.0", "buildroot": {"rpms": [{"name": "bash", "epoch": null, "version": "5.2.26",
 //! "release": "3.fc40", "arch": "x86_64", "sigmd5": "…", …}]}, "config": {"package_manager": "dnf5", …}}`
 //! (mock `plugins/buildroot_lock.py`).
 
-use crate::lock;
-use repo_model::buildinfo::Buildroot;
+use crate::buildroot::{LayerError, Store};
+use crate::{lock, plan};
+use repo_model::buildinfo::{Buildroot, LockedPackage};
+use repo_model::rpm::tag;
 use serde::Deserialize;
 
 /// Value of `buildroot.kind`. A replay in the machine's own root refuses it.
@@ -51,6 +53,31 @@ pub enum MockLockError {
         /// What is wrong.
         what: String,
     },
+    /// mock does not say where it had a package from. Its repositories' metadata were gone; build again.
+    #[error("the lock does not say where {package} can be had")]
+    NoUrl {
+        /// `name [epoch:]version-release arch`.
+        package: String,
+    },
+    /// Another package is at the URL. The repository changed in between; build again.
+    #[error("{url} is {found}, but the lock says {wanted}")]
+    OtherPackage {
+        /// Where it is.
+        url: String,
+        /// What is there: name or MD5.
+        found: String,
+        /// What the lock says.
+        wanted: String,
+    },
+    /// It cannot be fetched or read; see there whether to retry.
+    #[error("{package} cannot be locked")]
+    Fetch {
+        /// `name [epoch:]version-release arch`.
+        package: String,
+        /// Why.
+        #[source]
+        source: LayerError,
+    },
 }
 
 #[derive(Deserialize)]
@@ -78,6 +105,11 @@ struct Rpm {
     version: String,
     release: String,
     arch: String,
+    /// MD5 of header and payload; absent from packages of format 6.
+    #[serde(default)]
+    sigmd5: Option<String>,
+    #[serde(default)]
+    url: Option<String>,
 }
 
 impl Rpm {
@@ -120,6 +152,51 @@ impl Rpm {
         } = self;
         Ok(format!("{name} {epoch}{version}-{release} {arch}"))
     }
+}
+
+/// Fetches the packages of a lock into `store` and locks them by digest: a layer can be made of them.
+///
+/// mock's MD5 is only good for telling that a URL has another package by now.
+pub fn locked(json: &[u8], store: &Store) -> Result<Vec<LockedPackage>, MockLockError> {
+    // Whatever `buildroot` refuses is no lock.
+    buildroot(json)?;
+    let document: Document = serde_json::from_slice(json).map_err(MockLockError::Json)?;
+    let rpms = document.buildroot.rpms.iter();
+    rpms.map(|rpm| lock_one(rpm, store)).collect()
+}
+
+fn lock_one(rpm: &Rpm, store: &Store) -> Result<LockedPackage, MockLockError> {
+    let package = rpm.line()?;
+    let Some(url) = &rpm.url else {
+        return Err(MockLockError::NoUrl { package });
+    };
+    let fetched = store
+        .lock_from(url)
+        .map_err(|source| MockLockError::Fetch {
+            package: package.clone(),
+            source,
+        })?;
+    let other = |found: String, wanted: &str| MockLockError::OtherPackage {
+        url: url.clone(),
+        found,
+        wanted: wanted.to_owned(),
+    };
+    let nevra = &fetched.nevra;
+    let found = format!("{} {} {}", nevra.name, nevra.evr, nevra.arch);
+    // An epoch of 0 may be written or not.
+    if found != package.replacen(" 0:", " ", 1) {
+        return Err(other(found, &package));
+    }
+    if let Some(wanted) = rpm.sigmd5.as_deref().filter(|md5| *md5 != "(none)") {
+        let head = plan::read_head(&store.package_path(fetched.sha256));
+        let head = head.map_err(|error| other(error.to_string(), &package))?;
+        let found = head.signature().bin(tag::SIG_MD5).map(hex::encode);
+        if found.as_deref() != Some(wanted) {
+            let found = found.unwrap_or_else(|| "without an MD5".to_owned());
+            return Err(other(found, wanted));
+        }
+    }
+    Ok(fetched)
 }
 
 /// Reads a lock of mock. `installer` is mock's package manager, `rpm` when the lock does not tell.
@@ -204,6 +281,41 @@ mod tests {
             root.toolchain,
             ["bash 5.2-3.fc40 x86_64", "gcc 2:5.2-3.fc40 x86_64"]
         );
+    }
+
+    #[test]
+    fn packages_are_locked_by_digest_and_another_one_at_the_url_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(&dir.path().join("store"), 1 << 30);
+        let file = dir.path().join("a.rpm");
+        let package = repo_model::rpm::testkit::Rpm::binary("a").set_signature(
+            tag::SIG_MD5,
+            repo_model::rpm::testkit::Field::Bin(vec![0xAB; 16]),
+        );
+        std::fs::write(&file, package.bytes()).unwrap();
+        let head = plan::read_head(&file).unwrap();
+        let nevra = repo_model::rpm::Package::from_head(&head).unwrap().nevra;
+        let lock = |version: &str, md5: &str| {
+            json!({"version": "1.1.0", "buildroot": {"rpms": [{
+                "name": nevra.name, "epoch": null, "version": version, "release": nevra.evr.release,
+                "arch": nevra.arch, "sigmd5": md5, "url": format!("file://{}", file.display()),
+            }]}})
+            .to_string()
+        };
+        let version = nevra.evr.version.clone();
+        let good = lock(&version, &"ab".repeat(16));
+        let found = locked(good.as_bytes(), &store).unwrap();
+        assert_eq!(found[0].sha256, FileDigest::of(&package.bytes()));
+        assert!(store.package_path(found[0].sha256).exists());
+        for (bad, why) in [
+            (lock("9", &"ab".repeat(16)), "but the lock says"),
+            (lock(&version, &"cd".repeat(16)), "abab"),
+            (good.replace("\"url\"", "\"uri\""), "where a"),
+            (good.replace("a.rpm", "b.rpm"), "cannot be locked"),
+        ] {
+            let error = locked(bad.as_bytes(), &store).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use crate::buildroot::Root;
 use crate::lock::LockError;
+use crate::mock_plan;
 use crate::sandbox::{self, Cancel, Extras, HOME_DIR, Job, Limits, OUT_DIR, SandboxError};
 use crate::scratch::Scratch;
 use repo_model::buildinfo::{Identity, TimeRules};
@@ -152,6 +153,8 @@ fn epoch_of_changelog(secs: i64) -> i64 {
 /// One way to build one source package on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
+    /// How rpmbuild is called: [`MODE`], or one of [`crate::mock_plan`].
+    pub mode: &'static str,
     /// The macro file, whole.
     pub macros: String,
     /// Options between `rpmbuild` and the SRPM's path.
@@ -196,6 +199,7 @@ impl Plan {
             env.insert("SOURCE_DATE_EPOCH".to_owned(), epoch.to_string());
         }
         Self {
+            mode: MODE,
             macros: macros(rpm_version),
             argv: words(&[
                 "--nodeps",
@@ -225,10 +229,26 @@ impl Plan {
     /// `rpmbuild` with what starts it and all its arguments.
     pub fn command(&self) -> Vec<String> {
         let mut command = self.before.clone();
+        if self.mode != MODE {
+            command.extend(mock_plan::command(&self.argv));
+            return command;
+        }
         command.push("rpmbuild".to_owned());
         command.extend(self.argv.iter().cloned());
         command.push(SRPM_INSIDE.to_owned());
         command
+    }
+
+    /// The options that shape macros, without those that say what rpmbuild does.
+    fn macro_options(&self) -> Vec<String> {
+        if self.mode == MODE {
+            let shapes = |word: &&String| !["--nodeps", "--rebuild"].contains(&word.as_str());
+            return self.argv.iter().filter(shapes).cloned().collect();
+        }
+        let mut options = ["--load", MACROS_INSIDE].map(str::to_owned).to_vec();
+        let target = self.argv.iter().skip_while(|word| *word != "--target");
+        options.extend(target.take(2).cloned());
+        options
     }
 }
 
@@ -316,13 +336,7 @@ fn evaluate_anew(
         .map_err(io("make a directory"))?;
     let macros = write_macros(plan, &scratch)?;
     let mut command: Vec<String> = vec!["rpm".to_owned()];
-    // The options that shape macros, without `--nodeps` and `--rebuild`.
-    command.extend(
-        plan.argv
-            .iter()
-            .filter(|word| !["--nodeps", "--rebuild"].contains(&word.as_str()))
-            .cloned(),
-    );
+    command.extend(plan.macro_options());
     for name in EVALUATED {
         command.extend(["--eval".to_owned(), format!("={name}=%{{?{name}}}")]);
     }

@@ -2,6 +2,7 @@
 
 use crate::build::{self, BuildError, BuiltPackage, Run};
 use crate::buildroot::{self, LayerError, Root, Store};
+use crate::mock_plan;
 use crate::plan::{self, Plan, RootError, SourceError, SourcePackage};
 use crate::sandbox;
 use crate::scratch;
@@ -119,11 +120,11 @@ pub fn check(info: &BuildInfo, srpm: &Path, site: &Site<'_>) -> Result<Ready, Re
     let root = match info.buildroot.kind.as_str() {
         buildroot::HOST => Root::host().map_err(RootError::from)?,
         _ => {
-            same_plan(info, &Plan::new(&source, &info.rpmbuild.version))?;
+            same_plan(info, &plan_of(info, &source, &info.rpmbuild.version)?)?;
             site.store.layer_of(&info.buildroot)?
         }
     };
-    let mut plan = Plan::new(&source, &root.lock.rpm_version);
+    let mut plan = plan_of(info, &source, &root.lock.rpm_version)?;
     plan.extras.overlay = sandbox::of_kind(&info.sandbox.kind).1;
     same_plan(info, &plan)?;
     same(
@@ -207,17 +208,38 @@ fn toolchain(differing: &[String]) -> String {
     text
 }
 
+/// What this version does with a source package in the way of the recorded build: its own, or mock's.
+fn plan_of(
+    info: &BuildInfo,
+    source: &SourcePackage,
+    rpm_version: &str,
+) -> Result<Plan, ReplayError> {
+    let Some(mode) = mock_plan::mode(&info.rpmbuild.mode) else {
+        return Ok(Plan::new(source, rpm_version));
+    };
+    if let Some(why) = mock_plan::objection(&info.macros.text) {
+        same("macro file", &why, "macros of this version, and names")?;
+    }
+    let target = &info.rpmbuild.target;
+    if !mock_plan::is_target(target) {
+        same("target", target, std::env::consts::ARCH)?;
+    }
+    Ok(mock_plan::plan(source, mode, target, &info.macros.text))
+}
+
 fn same_plan(info: &BuildInfo, plan: &Plan) -> Result<(), ReplayError> {
-    same("mode", &info.rpmbuild.mode, plan::MODE)?;
+    same("mode", &info.rpmbuild.mode, plan.mode)?;
     if ![buildroot::HOST, buildroot::DNF].contains(&info.buildroot.kind.as_str()) {
         let known = format!("{} or {}", buildroot::HOST, buildroot::DNF);
         same("kind of build root", &info.buildroot.kind, &known)?;
     }
-    same(
-        "kind of sandbox",
+    let (kind, backend) = (
         sandbox::of_kind(&info.sandbox.kind).0,
-        sandbox::chosen_backend().name,
-    )?;
+        sandbox::chosen_backend(),
+    );
+    if !backend.replays.contains(&kind) {
+        same("kind of sandbox", kind, backend.name)?;
+    }
     same("network", &info.sandbox.network, "none")?;
     same("build path", &info.sandbox.build_path, plan::BUILD_PATH)?;
     same("macro file", &info.macros.text, &plan.macros)?;

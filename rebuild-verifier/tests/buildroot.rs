@@ -2,19 +2,16 @@
 
 mod common;
 
-use common::Lab;
+use common::{Lab, repository};
 use hallmark_rebuilder::build::{self, Run};
 use hallmark_rebuilder::buildroot::{self, LayerError, LockFile, Root, Store, Wanted, resolve};
-use hallmark_rebuilder::compare::Comparer;
-use hallmark_rebuilder::profile;
 use hallmark_rebuilder::replay::{self, ReplayError, Site};
 use hallmark_rebuilder::sandbox::{Cancel, has_cgroups};
 use hallmark_rebuilder::scratch::{Scratch, copy_readable};
-use hallmark_rebuilder::verify::{self, CheckRequest};
 use repo_model::verdict::Verdict;
 use repo_model::{FileDigest, HeaderDigest};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -45,27 +42,6 @@ install -D -m 0644 installed %{buildroot}/usr/share/inlayer/installed
 * Fri Jan 10 2025 Tester <t@example.invalid> - 1
 - First
 ";
-
-/// The small distribution's repository; without it, or without root and DNF, a test skips by its name.
-fn repository(test: &str) -> Option<PathBuf> {
-    if !common::tools(test) {
-        return None;
-    }
-    let skip = |why: &str| {
-        eprintln!("SKIPPED {test}: {why}");
-        None
-    };
-    if !hallmark_rebuilder::sandbox::is_root() {
-        return skip("making a layer needs root");
-    }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/make-minidistro.sh");
-    let output = Command::new(script).output().unwrap();
-    if output.status.code() == Some(3) {
-        return skip(String::from_utf8_lossy(&output.stderr).trim());
-    }
-    assert!(output.status.success(), "{output:?}");
-    Some(String::from_utf8(output.stdout).unwrap().trim().into())
-}
 
 fn locked(lab: &Lab, repo: &Path, store: &Store) -> LockFile {
     let wanted = Wanted {
@@ -256,24 +232,7 @@ fn refusals(lab: &Lab, info: &repo_model::buildinfo::BuildInfo, srpm: &Path, sit
 
 /// `hallmark rebuild` in the layer, whatever this machine has installed.
 fn published(lab: &Lab, recorded: &build::Recorded, srpm: &Path, store: &Store) {
-    let verified = verify::check(&CheckRequest {
-        files: recorded.packages.clone(),
-        srpm: srpm.to_owned(),
-        buildinfo: recorded.buildinfo.clone(),
-        log: lab.path("check.log"),
-        profile: profile::plain(),
-        limits: lab.limits(),
-        work_dir: lab.path("work"),
-        build_uid: 65_534,
-        store: store.clone(),
-        comparer: Comparer {
-            program: env!("CARGO_BIN_EXE_hallmark-rebuilder").into(),
-            work_dir: lab.path("work"),
-            build_uid: 65_534,
-        },
-        cancel: Cancel::default(),
-    })
-    .unwrap();
+    let verified = common::checked(lab, recorded, srpm, store);
     assert!(verified.confirmed);
     assert_eq!(verified.packages[0].comparison.verdict, Verdict::Identical);
     assert_eq!(verified.limits == "cgroup", has_cgroups());

@@ -81,9 +81,9 @@ pub struct Source {
 pub struct RpmBuild {
     /// `4.18.0`.
     pub version: String,
-    /// `rebuild`; `-bb` and `-ba` give other bytes.
+    /// `rebuild`; or `bb` or `ba`, which give other bytes: what mock calls.
     pub mode: String,
-    /// Options between `rpmbuild` and the SRPM's path.
+    /// Options between `rpmbuild` and the path of the SRPM, or of the spec file.
     pub argv: Vec<String>,
     /// Target architecture.
     pub target: String,
@@ -197,7 +197,7 @@ pub struct LockedPackage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sandbox {
-    /// `bwrap` or `exec`; `bwrap+overlay` when the build could write into its root.
+    /// `bwrap`, `mock` or `exec`; `bwrap+overlay` when the build could write into its root.
     pub kind: String,
     /// Its version.
     pub version: String,

@@ -442,9 +442,11 @@ pub struct RebuilderConfig {
     /// Challenge profiles that it offers; the server chooses one for each rebuild. Empty: all that this
     /// machine can do.
     pub profiles: Vec<String>,
-    /// What runs builds: `bwrap`, or `exec` for a program of your own.
+    /// What runs builds: `bwrap`, `mock` (only builds in layers of locked packages), or `exec` for a program of
+    /// your own.
     pub backend: String,
-    /// That program with its options; it gets the job's directory as its last argument.
+    /// With `mock`: mock with its options, when it is not `mock` in the path. With `exec`: that program with its
+    /// options; it gets the job's directory as its last argument.
     pub backend_command: Vec<String>,
     /// Build roots that are made of locked packages, and these packages.
     pub layers_dir: PathBuf,

@@ -1,4 +1,4 @@
-//! `hallmark buildinfo`: build a source package in the sandbox and record how.
+//! `hallmark buildinfo`: build a source package, in the sandbox or with mock, and record how.
 
 use crate::config_file;
 use crate::failure::Failure;
@@ -6,7 +6,8 @@ use crate::output;
 use crate::progress::Progress;
 use crate::until_signal;
 use hallmark_rebuilder::build::{self, BuildError, BuildRequest, Recorded};
-use hallmark_rebuilder::buildroot::{LockFile, Store};
+use hallmark_rebuilder::buildroot::{LayerError, LockFile, Store};
+use hallmark_rebuilder::mock_build::{self, MockError, MockRequest};
 use hallmark_rebuilder::sandbox::{self, Limits};
 use repo_model::WorkerName;
 use repo_model::config::RebuilderConfig;
@@ -24,6 +25,9 @@ EXAMPLES:
   # In a build root made of locked packages, whatever this machine has installed
   hallmark-rebuilder buildroot lock --repo https://mirror.example/os -o root.lock.json rpm-build gcc make
   hallmark buildinfo hello-2.12-1.src.rpm -o out/ --buildroot root.lock.json
+
+  # With mock, in the root of one of its configurations; what came out is replayed with mock or without
+  hallmark buildinfo hello-2.12-1.src.rpm -o out/ --mock fedora-42-x86_64
 
   # With provenance signed by a builder that the policy lists
   hallmark-rebuilder keygen --builder --name builder-a --operator acme --out builder.key >>policy.toml
@@ -44,6 +48,12 @@ pub struct Args {
     /// Build in a layer of locked packages instead of this machine's own root
     #[arg(long, value_name = "LOCK")]
     buildroot: Option<PathBuf>,
+    /// Have mock build it, with this configuration of mock's: a name, or a .cfg file. Needs root.
+    #[arg(long, value_name = "CONFIG", conflicts_with = "buildroot")]
+    mock: Option<String>,
+    /// mock itself, when it is not in the path
+    #[arg(long, value_name = "FILE", env = "HALLMARK_MOCK")]
+    mock_program: Option<PathBuf>,
     /// Take limits, scratch space and layers from [rebuilder] in this configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -56,8 +66,16 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     // A key that is not usable should not cost a build.
     let key = args.key.as_deref().map(read_key).transpose()?;
-    let request = request(args)?;
-    let recorded = build_until_signal(request)?;
+    let (request, store) = request(args)?;
+    let recorded = match &args.mock {
+        None => build_until_signal(request)?,
+        Some(config) => mock_until_signal(MockRequest {
+            build: request,
+            config: config.clone(),
+            program: mock_program(args),
+            store,
+        })?,
+    };
     let mut files = vec![copy_source(&args.srpm, &args.output)?];
     files.extend(recorded.packages.iter().cloned());
     files.push(recorded.buildinfo.clone());
@@ -75,7 +93,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .try_for_each(|file| output::line(file.display()))
 }
 
-fn request(args: &Args) -> Result<BuildRequest, Failure> {
+fn request(args: &Args) -> Result<(BuildRequest, Store), Failure> {
     let mut request = BuildRequest::new(&args.srpm, &args.output);
     let defaults = RebuilderConfig::default();
     let mut store = Store::new(&defaults.layers_dir, defaults.layers_bytes);
@@ -93,7 +111,7 @@ fn request(args: &Args) -> Result<BuildRequest, Failure> {
             Failure::failed(error).with_hint("`hallmark-rebuilder buildroot lock` makes a lock")
         })?);
     }
-    Ok(request)
+    Ok((request, store))
 }
 
 fn read_key(path: &Path) -> Result<StatementKey, Failure> {
@@ -114,6 +132,39 @@ fn build_until_signal(request: BuildRequest) -> Result<Recorded, Failure> {
     progress.plain(&words);
     let cancel = request.cancel.clone();
     until_signal::run(&cancel, move || build::record(&request), build_failure)
+}
+
+/// The words that start mock: given, or those of the configured backend; none: what is in the path.
+fn mock_program(args: &Args) -> Vec<String> {
+    match &args.mock_program {
+        Some(path) => vec![path.to_string_lossy().into_owned()],
+        None if sandbox::chosen_backend().name == "mock" => sandbox::backend_command().to_vec(),
+        None => Vec::new(),
+    }
+}
+
+/// The same with mock.
+fn mock_until_signal(request: MockRequest) -> Result<Recorded, Failure> {
+    let progress = Progress::spinner();
+    let words = format!("building {} with mock", request.build.srpm.display());
+    progress.message(&words);
+    progress.plain(&words);
+    let cancel = request.build.cancel.clone();
+    until_signal::run(&cancel, move || mock_build::record(&request), mock_failure)
+}
+
+fn mock_failure(error: MockError) -> Failure {
+    let hint = match error {
+        MockError::Build(error) => return build_failure(error),
+        MockError::Mock { .. } => "the .root.log beside the build's tells what mock did",
+        MockError::Lock(_) => {
+            "mock lists where its packages came from; they have to be there still"
+        }
+        MockError::Layer(LayerError::NeedsRoot { .. }) => "run it as root",
+        MockError::Layer(_) => "what mock installed must be a build root with rpm in it",
+        MockError::NotReplayed { .. } => "leave that to the source package, or build with rpmbuild",
+    };
+    Failure::failed(error).with_hint(hint)
 }
 
 fn build_failure(error: BuildError) -> Failure {

@@ -11,6 +11,7 @@ mod tree;
 
 pub use install::tool;
 pub use lockfile::{LockFile, lock_digest};
+pub(crate) use resolve::lock_package;
 pub use resolve::{Wanted, resolve};
 pub use store::Store;
 pub use tree::tree_digest;

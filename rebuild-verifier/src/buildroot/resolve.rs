@@ -48,13 +48,20 @@ pub fn resolve(wanted: &Wanted, store: &Store, work_dir: &Path) -> Result<LockFi
     let mut packages = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.extension().is_some_and(|extension| extension == "rpm") {
-            packages.push(lock_package(&path, wanted, store)?);
+            packages.push(lock_package(&path, urls(&path, wanted), store)?);
         }
     }
     Ok(LockFile::new(packages))
 }
 
-fn lock_package(path: &Path, wanted: &Wanted, store: &Store) -> Result<LockedPackage, LayerError> {
+/// Puts a package into `store` and locks it by what it holds.
+///
+/// * `urls`: where others find it.
+pub(crate) fn lock_package(
+    path: &Path,
+    urls: Vec<String>,
+    store: &Store,
+) -> Result<LockedPackage, LayerError> {
     let bad = |why: String| LayerError::Io {
         action: format!("read {}", path.display()),
         source: std::io::Error::other(why),
@@ -70,7 +77,7 @@ fn lock_package(path: &Path, wanted: &Wanted, store: &Store) -> Result<LockedPac
         sha256,
         header_sha256: package.header_digest,
         size_bytes,
-        urls: urls(path, wanted),
+        urls,
         signer: signer(&head),
     })
 }

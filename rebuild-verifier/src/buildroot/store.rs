@@ -66,6 +66,21 @@ impl Store {
         Ok(sha256)
     }
 
+    /// Fetches a package from where somebody says that it is, and locks what is found there.
+    pub(crate) fn lock_from(&self, url: &str) -> Result<LockedPackage, LayerError> {
+        let packages = self.dir.join("packages");
+        make_dir(&packages)?;
+        let new = packages.join(format!("{UNFINISHED}url-{}", std::process::id()));
+        let locked = download(url, &new)
+            .map_err(|why| LayerError::Io {
+                action: format!("fetch {url}"),
+                source: std::io::Error::other(why),
+            })
+            .and_then(|()| super::lock_package(&new, vec![url.to_owned()], self));
+        let _ = fs::remove_file(&new);
+        locked
+    }
+
     /// The layer of a recorded build root, made when it is not there yet.
     ///
     /// Its tree is compared with the recorded one, when there is one.
@@ -109,6 +124,24 @@ impl Store {
             lock: Arc::new(lockfile::root_lock(locked, rpm_version)),
             tree: Some(layer.tree_sha256),
             _in_use: Some(Arc::new(in_use)),
+        })
+    }
+
+    /// A layer that is there, whichever; nothing of it is known but where it is, and that is enough to try a
+    /// backend in it.
+    pub fn some_layer(&self) -> Option<Root> {
+        let entries = fs::read_dir(self.dir.join("layers")).ok()?;
+        entries.flatten().find_map(|entry| {
+            let sha256 = entry.file_name().to_str()?.parse().ok()?;
+            let (layer, in_use) = open(&entry.path()).ok()??;
+            let lock = lockfile::root_lock(&[], String::new());
+            Some(Root {
+                kind: DNF,
+                dir: entry.path().join("root"),
+                lock: Arc::new(crate::lock::RootLock { sha256, ..lock }),
+                tree: Some(layer.tree_sha256),
+                _in_use: Some(Arc::new(in_use)),
+            })
         })
     }
 

@@ -15,6 +15,9 @@ use std::sync::OnceLock;
 /// The row of this backend.
 pub const BACKEND: RebuildBackend = RebuildBackend {
     name: "bwrap",
+    host_root: true,
+    // What mock ran was one command in the same layer: see `crate::mock_build`.
+    replays: &["bwrap", "mock"],
     version,
     run,
 };
@@ -162,7 +165,7 @@ fn attempt(job: &Job<'_>, overlay: bool) -> Result<End, SandboxError> {
     };
     let ended = process::supervise(command, watch)?;
     let limits = if group.is_some() { "cgroup" } else { "weak" };
-    let exit_code = match judge(job, group.as_ref(), &status) {
+    let exit_code = match judge(job, group.as_ref(), exit_code(&status)) {
         // Nothing ran; was it for want of what was to be mounted before?
         Err(SandboxError::Setup { said }) => match ended.code() {
             Some(stage::NO_OVERLAY) if overlay => return Ok(End::NoOverlay),
@@ -201,7 +204,13 @@ pub fn as_build_user(build_uid: u32) -> Vec<String> {
 }
 
 /// Tells an end by itself from an end by a limit.
-fn judge(job: &Job<'_>, group: Option<&JobCgroup>, status: &Path) -> Result<i32, SandboxError> {
+///
+/// * `ended`: the command's exit status, when it is known to have ended by itself.
+pub fn judge(
+    job: &Job<'_>,
+    group: Option<&JobCgroup>,
+    ended: Option<i32>,
+) -> Result<i32, SandboxError> {
     let limits = job.limits;
     // Whatever the build made of it: something in it was killed, so it is not the build it should be.
     if group.is_some_and(JobCgroup::out_of_memory) {
@@ -210,7 +219,7 @@ fn judge(job: &Job<'_>, group: Option<&JobCgroup>, status: &Path) -> Result<i32,
         });
     }
     let said = log::tail(job.log, TAIL);
-    let Some(exit_code) = exit_code(status) else {
+    let Some(exit_code) = ended else {
         return Err(SandboxError::Setup {
             said: last_lines(&said),
         });

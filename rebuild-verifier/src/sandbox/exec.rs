@@ -32,6 +32,8 @@ use std::process::Command;
 /// The row of this backend.
 pub const BACKEND: RebuildBackend = RebuildBackend {
     name: "exec",
+    host_root: true,
+    replays: &["exec"],
     version,
     run,
 };

@@ -9,10 +9,12 @@ mod cgroup;
 mod exec;
 mod export;
 mod log;
+pub(crate) mod mock;
 mod process;
 mod root;
 mod stage;
 
+pub(crate) use cgroup::JobCgroup;
 pub use cgroup::sweep as sweep_cgroups;
 pub use log::{LogKeeper, tail as log_tail};
 pub use process::Cancel;
@@ -127,7 +129,7 @@ pub enum SandboxError {
     /// A tool is missing. The machine's fault; `hallmark-rebuilder doctor` tells more.
     #[error("{tool} cannot be used: {why}")]
     Tool {
-        /// `bwrap`.
+        /// `bwrap`, `mock`, ...
         tool: &'static str,
         /// What it said.
         why: String,
@@ -187,6 +189,10 @@ impl SandboxError {
 pub struct RebuildBackend {
     /// Name in buildinfo and statements.
     pub name: &'static str,
+    /// Whether it can show builds the machine's own root. Others need a layer.
+    pub host_root: bool,
+    /// Names of the backends whose recorded builds it can make again: what runs in them sees the same.
+    pub replays: &'static [&'static str],
     /// Version of the tool; an error when it cannot be used on this machine. Gets the same words as
     /// [`Job::backend_command`].
     pub version: fn(&[String]) -> Result<String, SandboxError>,
@@ -195,7 +201,7 @@ pub struct RebuildBackend {
 }
 
 /// All backends, the default first. One file and one row each.
-pub static REBUILD_BACKENDS: &[RebuildBackend] = &[bwrap::BACKEND, exec::BACKEND];
+pub static REBUILD_BACKENDS: &[RebuildBackend] = &[bwrap::BACKEND, mock::BACKEND, exec::BACKEND];
 
 /// Added to a backend's name in buildinfos of builds that could write into their root.
 const OVERLAY: &str = "+overlay";

@@ -290,6 +290,11 @@ fn pin(arguments: &mut Vec<String>, dir: &Path, identity: &Identity) -> Result<(
     Ok(())
 }
 
+/// Lets every user read a file, whatever our umask.
+pub fn make_readable(file: &Path) -> std::io::Result<()> {
+    fs::set_permissions(file, fs::Permissions::from_mode(0o644))
+}
+
 /// Makes a directory that every user can pass through, whatever our umask.
 pub fn make_passable_dir(dir: &Path) -> Result<(), SandboxError> {
     fs::create_dir_all(dir)

@@ -1,8 +1,12 @@
 //! Small source packages made with rpmbuild, and a place to build them.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
-use hallmark_rebuilder::build::BuildRequest;
-use hallmark_rebuilder::sandbox::Limits;
+use hallmark_rebuilder::build::{BuildRequest, Recorded};
+use hallmark_rebuilder::buildroot::Store;
+use hallmark_rebuilder::compare::Comparer;
+use hallmark_rebuilder::profile;
+use hallmark_rebuilder::sandbox::{Cancel, Limits, REBUILD_BACKENDS};
+use hallmark_rebuilder::verify::{self, CheckRequest, Verified};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -41,6 +45,99 @@ pub fn tools(test: &str) -> bool {
     );
     eprintln!("SKIPPED {test}: {missing:?} missing");
     false
+}
+
+/// The small distribution's repository; without it, or without root and DNF, a test skips by its name.
+pub fn repository(test: &str) -> Option<PathBuf> {
+    if !tools(test) {
+        return None;
+    }
+    let skip = |why: &str| {
+        eprintln!("SKIPPED {test}: {why}");
+        None
+    };
+    if !hallmark_rebuilder::sandbox::is_root() {
+        return skip("making a layer needs root");
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/make-minidistro.sh");
+    let output = Command::new(script).output().unwrap();
+    if output.status.code() == Some(3) {
+        return skip(String::from_utf8_lossy(&output.stderr).trim());
+    }
+    assert!(output.status.success(), "{output:?}");
+    Some(String::from_utf8(output.stdout).unwrap().trim().into())
+}
+
+/// The words that start mock: HALLMARK_MOCK, or what is in the path. It is no package of Debian, PyPI, npm or
+/// crates.io, so CI cannot have it, and a test skips by its name without it.
+pub fn mock(test: &str) -> Option<Vec<String>> {
+    let named = std::env::var("HALLMARK_MOCK")
+        .ok()
+        .filter(|name| !name.is_empty());
+    let words: Vec<String> = named.into_iter().collect();
+    let row = REBUILD_BACKENDS
+        .iter()
+        .find(|row| row.name == "mock")
+        .unwrap();
+    match (row.version)(&words) {
+        Ok(version) => {
+            eprintln!("{test}: mock {version}");
+            Some(words)
+        }
+        Err(error) => {
+            eprintln!("SKIPPED {test}: {error}");
+            None
+        }
+    }
+}
+
+/// A configuration of mock's for the small distribution.
+pub fn mock_config(lab: &Lab, repo: &Path) -> String {
+    let text = format!(
+        "config_opts['root'] = 'mini'\nconfig_opts['target_arch'] = '{arch}'\n\
+         config_opts['legal_host_arches'] = ('{arch}',)\nconfig_opts['releasever'] = '1'\n\
+         config_opts['chroot_setup_cmd'] = 'install lab-buildroot'\n\
+         config_opts['package_manager'] = 'dnf5'\nconfig_opts['dnf_warning'] = False\n\
+         config_opts['use_bootstrap'] = False\nconfig_opts['use_bootstrap_image'] = False\n\
+         for plugin in list(config_opts['plugins']):\n    config_opts['plugin_conf'][plugin + '_enable'] = False\n\
+         config_opts['dnf.conf'] = '''\n[main]\nreposdir=/dev/null\ngpgcheck=0\nassumeyes=1\ninstall_weak_deps=0\n\
+         [mini]\nname=mini\nbaseurl=file://{repo}\n'''\n",
+        arch = std::env::consts::ARCH,
+        repo = repo.display()
+    );
+    let path = lab.path("mini.cfg");
+    fs::write(&path, text).unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+/// A request that leaves mock the time to install a root.
+pub fn unhurried(lab: &Lab, srpm: &Path, out: &str) -> BuildRequest {
+    let mut request = lab.request(srpm, out);
+    request.limits.build_secs = 600;
+    request.limits.memory_bytes = 2 << 30;
+    request
+}
+
+/// Checks what `recorded` made, as `hallmark rebuild` would in this process.
+pub fn checked(lab: &Lab, recorded: &Recorded, srpm: &Path, store: &Store) -> Verified {
+    verify::check(&CheckRequest {
+        files: recorded.packages.clone(),
+        srpm: srpm.to_owned(),
+        buildinfo: recorded.buildinfo.clone(),
+        log: lab.path("check.log"),
+        profile: profile::plain(),
+        limits: lab.limits(),
+        work_dir: lab.path("work"),
+        build_uid: 65_534,
+        store: store.clone(),
+        comparer: Comparer {
+            program: env!("CARGO_BIN_EXE_hallmark-rebuilder").into(),
+            work_dir: lab.path("work"),
+            build_uid: 65_534,
+        },
+        cancel: Cancel::default(),
+    })
+    .unwrap()
 }
 
 /// A temporary directory that the build user can pass through.
