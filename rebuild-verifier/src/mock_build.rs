@@ -311,7 +311,11 @@ impl<'a> Site<'a> {
         let entries = fs::read_dir(&result).map_err(io(format!("list {}", result.display())))?;
         for path in entries.flatten().map(|entry| entry.path()) {
             // mock's own copy of the source package.
-            if path.to_string_lossy().ends_with(".src.rpm") {
+            let name = path.to_string_lossy();
+            if [".src.rpm", ".nosrc.rpm"]
+                .iter()
+                .any(|end| name.ends_with(end))
+            {
                 fs::remove_file(&path).map_err(io(format!("remove {}", path.display())))?;
             }
         }

@@ -3,15 +3,17 @@
 mod common;
 
 use common::Lab;
+use hallmark_rebuilder::build::Recorded;
 use hallmark_rebuilder::buildroot::{Root, Store, Wanted, resolve};
 use hallmark_rebuilder::mock_build::{self, MockError, MockRequest};
 use hallmark_rebuilder::plan::{Plan, SourcePackage};
+use hallmark_rebuilder::replay::{self, Site};
 use hallmark_rebuilder::sandbox::{
     Cancel, Ended, Extras, Job, Limits, REBUILD_BACKENDS, SandboxError, has_cgroups,
 };
 use hallmark_rebuilder::scratch::Scratch;
-use repo_model::HeaderDigest;
 use repo_model::verdict::Verdict;
+use repo_model::{FileDigest, HeaderDigest};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -263,8 +265,11 @@ fn what_mock_built_comes_out_the_same_with_bubblewrap_and_a_defect_is_found() {
     // Elsewhere: nothing is there but what the buildinfo names.
     let elsewhere = Store::new(&lab.path("elsewhere"), 8 << 30);
     let verified = common::checked(&lab, &recorded, &srpm, &elsewhere);
+    common::tell("recorded in mock, again in bwrap", &verified);
     assert!(verified.confirmed);
     assert_eq!(verified.packages[0].comparison.verdict, Verdict::Identical);
+
+    tampered(&lab, &recorded, &srpm, &store);
 
     let defect = SPEC
         .replace("id -un >who", "date +%s%N >who")
@@ -272,6 +277,7 @@ fn what_mock_built_comes_out_the_same_with_bubblewrap_and_a_defect_is_found() {
     let srpm = lab.srpm("clock", &defect);
     let recorded = mock_build::record(&request(&srpm, "clock", &config)).unwrap();
     let verified = common::checked(&lab, &recorded, &srpm, &store);
+    common::tell("recorded in mock, again in bwrap", &verified);
     assert!(!verified.confirmed);
     let comparison = &verified.packages[0].comparison;
     let cause = comparison
@@ -280,10 +286,38 @@ fn what_mock_built_comes_out_the_same_with_bubblewrap_and_a_defect_is_found() {
         .find(|cause| cause.file.as_deref() == Some("/usr/share/clock/who"));
     assert!(cause.is_some(), "{:?}", comparison.causes);
 
+    let asking = SPEC
+        .replace("%build\n", "%generate_buildrequires\necho make\n%build\n")
+        .replace("inmock", "asking");
+    let srpm = lab.srpm("asking", &asking);
+    let recorded = mock_build::record(&request(&srpm, "asking", &config)).unwrap();
+    assert_eq!(recorded.info.rpmbuild.mode, "ba");
+    let verified = common::checked(&lab, &recorded, &srpm, &store);
+    common::tell("recorded in mock, again in bwrap", &verified);
+    assert!(verified.confirmed);
+
     // A configuration that puts something else into packages is no record.
     let other = lab.path("other.cfg");
     let text = format!("include('{config}')\nconfig_opts['macros']['%_smp_build_ncpus'] = '1'\n");
     fs::write(&other, text).unwrap();
     let error = mock_build::record(&request(&srpm, "other", &other.to_string_lossy())).unwrap_err();
     assert!(matches!(error, MockError::NotReplayed { .. }), "{error}");
+}
+
+/// A builder that records macros which put something into packages is refused before anything is built.
+fn tampered(lab: &Lab, recorded: &Recorded, srpm: &Path, store: &Store) {
+    let mut info = recorded.info.clone();
+    info.macros.text.push_str("%__strip /bin/evil\n");
+    info.macros.file_sha256 = FileDigest::of(info.macros.text.as_bytes());
+    let site = Site {
+        work_dir: &lab.path("work"),
+        build_uid: 65_534,
+        store,
+    };
+    let error = replay::check(&info, srpm, &site).unwrap_err();
+    assert!(error.to_string().contains("%__strip"), "{error}");
+    let mut info = recorded.info.clone();
+    info.rpmbuild.target = "x86_64; evil".to_owned();
+    let error = replay::check(&info, srpm, &site).unwrap_err();
+    assert!(error.to_string().contains("target"), "{error}");
 }

@@ -39,6 +39,7 @@ fn what_was_built_comes_out_the_same_with_mock_whatever_built_it() {
     })
     .unwrap();
     let verified = common::checked(&lab, &recorded, &srpm, &store);
+    common::tell("recorded in mock, again in mock", &verified);
     assert!(verified.confirmed);
     assert_eq!(verified.packages[0].comparison.verdict, Verdict::Identical);
 
@@ -53,14 +54,18 @@ fn what_was_built_comes_out_the_same_with_mock_whatever_built_it() {
         ),
         ("mock", "rebuild")
     );
-    assert!(common::checked(&lab, &own, &srpm, &store).confirmed);
+    let verified = common::checked(&lab, &own, &srpm, &store);
+    common::tell("our own call in mock, again in mock", &verified);
+    assert!(verified.confirmed);
 
     let defect = common::spec("clock", "date +%s%N >data");
     let srpm = lab.srpm("clock", &defect);
     let mut request = lab.request(&srpm, "clock");
     request.root = Some(store.layer_of(&recorded.info.buildroot).unwrap());
     let clock = build::record(&request).unwrap();
-    assert!(!common::checked(&lab, &clock, &srpm, &store).confirmed);
+    let verified = common::checked(&lab, &clock, &srpm, &store);
+    common::tell("our own call in mock, again in mock", &verified);
+    assert!(!verified.confirmed);
     doctor(&lab, &mock);
 }
 

@@ -110,6 +110,25 @@ pub fn mock_config(lab: &Lab, repo: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// A line of the table of verdicts, for whoever runs the test by hand.
+pub fn tell(how: &str, verified: &Verified) {
+    for package in &verified.packages {
+        let comparison = &package.comparison;
+        let causes: Vec<String> = comparison
+            .causes
+            .iter()
+            .map(|cause| {
+                format!(
+                    "{} {}",
+                    cause.code,
+                    cause.file.as_deref().unwrap_or_default()
+                )
+            })
+            .collect();
+        eprintln!("{how}: {} {} {causes:?}", package.nevra, comparison.verdict);
+    }
+}
+
 /// A request that leaves mock the time to install a root.
 pub fn unhurried(lab: &Lab, srpm: &Path, out: &str) -> BuildRequest {
     let mut request = lab.request(srpm, out);
