@@ -194,7 +194,12 @@ fn assert_findings_say_where(report: &Report) {
             !finding.file.is_empty() && !finding.message.is_empty(),
             "{finding:?}"
         );
-        let needs_place = ["file-malformed", "repomd-malformed", "package-location"];
+        let needs_place = [
+            "file-malformed",
+            "file-unreadable",
+            "repomd-malformed",
+            "package-location",
+        ];
         if needs_place.contains(&finding.code) {
             assert!(finding.offset.is_some(), "{finding:?}");
         }
@@ -479,7 +484,7 @@ fn hostile_locations_in_repomd_are_refused() {
 }
 
 #[test]
-fn frames_cut_anywhere_are_refused_with_the_file() {
+fn frames_cut_anywhere_are_refused_with_file_and_place() {
     for files in seeds().into_iter().skip(1) {
         let (name, whole) = files[0].clone();
         for at in 0..whole.len() {
@@ -488,10 +493,9 @@ fn frames_cut_anywhere_are_refused_with_the_file() {
             let report = check(&Files::of(&cut));
             assert!(!report.passed, "{name} cut at {at}");
             let file = format!("repodata/{name}");
-            assert!(
-                report.findings.iter().any(|finding| finding.file == file),
-                "{report:?}"
-            );
+            let found = report.findings.iter().find(|finding| finding.file == file);
+            let found = found.unwrap_or_else(|| panic!("{name} cut at {at}: {report:?}"));
+            assert!(found.offset.is_some(), "{name} cut at {at}: {found:?}");
         }
     }
 }

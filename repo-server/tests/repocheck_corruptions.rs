@@ -21,35 +21,6 @@ fn plain() -> tempfile::TempDir {
     root
 }
 
-/// Edits a metadata file and makes repomd.xml agree with it, so that only its content is wrong.
-fn edit(root: &Path, kind: &str, change: impl Fn(String) -> String) {
-    let path = file(root, &format!("-{kind}.xml"));
-    let before = fs::read_to_string(&path).unwrap();
-    let after = change(before.clone());
-    assert_ne!(before, after, "the edit of {kind} changes nothing");
-    fs::write(&path, &after).unwrap();
-    let sum = |text: &str| repo_model::FileDigest::of(text.as_bytes()).to_hex();
-    let repomd = repomd(root)
-        .replacen(
-            &format!("<checksum type=\"sha256\">{}<", sum(&before)),
-            &format!("<checksum type=\"sha256\">{}<", sum(&after)),
-            1,
-        )
-        .replacen(
-            &format!("<size>{}<", before.len()),
-            &format!("<size>{}<", after.len()),
-            1,
-        );
-    fs::write(root.join("repodata/repomd.xml"), repomd).unwrap();
-}
-
-fn edit_repomd(root: &Path, change: impl Fn(String) -> String) {
-    let before = repomd(root);
-    let after = change(before.clone());
-    assert_ne!(before, after, "the edit of repomd.xml changes nothing");
-    fs::write(root.join("repodata/repomd.xml"), after).unwrap();
-}
-
 /// One kind of damage, what it does, and the codes that must be found; no others may be.
 type Damage = (&'static str, fn(&Path), &'static [&'static str]);
 
@@ -262,6 +233,19 @@ const DAMAGES: &[Damage] = &[
         &["package-header-range"],
     ),
     (
+        "files that are listed twice",
+        |r| {
+            edit(r, "filelists", |t| {
+                t.replacen(
+                    "<file>/usr/bin/p00</file>",
+                    "<file>/usr/bin/p00</file><file>/usr/bin/p00</file>",
+                    1,
+                )
+            })
+        },
+        &["package-repeated-file"],
+    ),
+    (
         "a directory in a package's place",
         |r| {
             fs::remove_file(r.join("p00-1.noarch.rpm")).unwrap();
@@ -285,7 +269,11 @@ fn each_damage_is_found_and_called_by_its_name() {
         let report = checked(root.path());
         let wanted: std::collections::BTreeSet<&str> = wanted.iter().copied().collect();
         assert_eq!(codes(&report), wanted, "{name}: {:#?}", report.findings);
-        let only_warnings = ["timestamp-future", "package-elsewhere"];
+        let only_warnings = [
+            "timestamp-future",
+            "package-elsewhere",
+            "package-repeated-file",
+        ];
         let passes = wanted.iter().all(|code| only_warnings.contains(code));
         assert_eq!(report.passed, passes, "{name}");
     }

@@ -68,6 +68,79 @@ impl PackageClaim {
     pub fn pkgid(&self) -> &str {
         self.checksum.as_ref().map_or("", |sum| &sum.hex)
     }
+
+    /// For readers of their own: a claim whose `<package>` tag was just read. Then
+    /// [`Self::take_child`] for each of its children, [`Self::take_format_child`] for each of those of
+    /// `format` that the reader does not use itself, and [`Self::complete`].
+    pub fn begin<R: BufRead>(xml: &XmlReader<R>) -> Self {
+        Self {
+            offset: xml.start_offset(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes a child of `<package>` in, up to its end.
+    pub fn take_child<R: BufRead>(
+        &mut self,
+        child: &Start,
+        xml: &mut XmlReader<R>,
+    ) -> Result<(), XmlError> {
+        primary_field(self, child, xml)
+    }
+
+    /// Takes a child of `<format>` in, up to its end.
+    pub fn take_format_child<R: BufRead>(
+        &mut self,
+        child: &Start,
+        xml: &mut XmlReader<R>,
+    ) -> Result<(), XmlError> {
+        if child.name() == "header-range" {
+            self.header_range = child.number("start")?.zip(child.number("end")?);
+        }
+        xml.skip()
+    }
+
+    /// The claim, when it has all that every package must have.
+    pub fn complete(self) -> Result<Self, XmlError> {
+        for (what, text) in [
+            ("name", &self.name),
+            ("arch", &self.arch),
+            ("location", &self.href),
+        ] {
+            if text.is_empty() {
+                return Err(XmlError {
+                    offset: self.offset,
+                    problem: super::xml::XmlProblem::Meaning(format!("a package has no {what}")),
+                });
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl ListedPackage {
+    /// The attributes of a `<package>` tag that was just read.
+    pub fn begin<R: BufRead>(start: &Start, xml: &XmlReader<R>) -> Result<Self, XmlError> {
+        Ok(Self {
+            pkgid: start.required("pkgid")?,
+            name: start.required("name")?,
+            arch: start.required("arch")?,
+            version: Version::default(),
+            offset: xml.start_offset(),
+        })
+    }
+
+    /// Takes a child of `<package>` in, up to its end.
+    pub fn take_child<R: BufRead>(
+        &mut self,
+        child: &Start,
+        xml: &mut XmlReader<R>,
+    ) -> Result<(), XmlError> {
+        if child.name() == "version" {
+            self.version = version(child)?;
+        }
+        xml.skip()
+    }
 }
 
 /// What filelists and other say about one package.
@@ -132,21 +205,10 @@ pub fn read_listed_spans(
     mut take: impl FnMut(ListedPackage, Range<u64>),
 ) -> Result<Announced, XmlError> {
     each_package(input, root, |start, xml| {
-        let mut listed = ListedPackage {
-            pkgid: start.required("pkgid")?,
-            name: start.required("name")?,
-            arch: start.required("arch")?,
-            version: Version::default(),
-            offset: xml.start_offset(),
-        };
+        let mut listed = ListedPackage::begin(start, xml)?;
         loop {
             match xml.next()? {
-                Token::Start(child) => {
-                    if child.name() == "version" {
-                        listed.version = version(&child)?;
-                    }
-                    xml.skip()?;
-                }
+                Token::Start(child) => listed.take_child(&child, xml)?,
                 Token::Text(_) => {}
                 Token::End | Token::Eof => break,
             }
@@ -195,30 +257,14 @@ pub fn each_package<R: BufRead>(
 }
 
 fn package_claim<R: BufRead>(xml: &mut XmlReader<R>) -> Result<PackageClaim, XmlError> {
-    let mut claim = PackageClaim {
-        offset: xml.start_offset(),
-        ..PackageClaim::default()
-    };
+    let mut claim = PackageClaim::begin(xml);
     loop {
         match xml.next()? {
-            Token::Start(child) => primary_field(&mut claim, &child, xml)?,
+            Token::Start(child) => claim.take_child(&child, xml)?,
             Token::Text(_) => {}
-            Token::End | Token::Eof => break,
+            Token::End | Token::Eof => return claim.complete(),
         }
     }
-    for (what, text) in [
-        ("name", &claim.name),
-        ("arch", &claim.arch),
-        ("location", &claim.href),
-    ] {
-        if text.is_empty() {
-            return Err(XmlError {
-                offset: claim.offset,
-                problem: super::xml::XmlProblem::Meaning(format!("a package has no {what}")),
-            });
-        }
-    }
-    Ok(claim)
 }
 
 fn primary_field<R: BufRead>(
@@ -254,24 +300,19 @@ fn primary_field<R: BufRead>(
             xml.skip()?;
             claim.location_span = from..xml.end_offset();
         }
-        "format" => header_range(claim, xml)?,
+        "format" => format_children(claim, xml)?,
         _ => xml.skip()?,
     }
     Ok(())
 }
 
-fn header_range<R: BufRead>(
+fn format_children<R: BufRead>(
     claim: &mut PackageClaim,
     xml: &mut XmlReader<R>,
 ) -> Result<(), XmlError> {
     loop {
         match xml.next()? {
-            Token::Start(child) => {
-                if child.name() == "header-range" {
-                    claim.header_range = child.number("start")?.zip(child.number("end")?);
-                }
-                xml.skip()?;
-            }
+            Token::Start(child) => claim.take_format_child(&child, xml)?,
             Token::Text(_) => {}
             Token::End | Token::Eof => return Ok(()),
         }

@@ -117,6 +117,11 @@ impl<'a> Packed<'a> {
         })
     }
 
+    /// Counts the bytes of the content as they are read, to its end or to where it breaks off.
+    pub fn open_meter(&self) -> Meter {
+        self.open_meter.clone()
+    }
+
     /// Reads what is left, compressed and open, and gives the sums.
     pub fn finish(mut self) -> io::Result<Sums> {
         drain(&mut self.open)?;

@@ -1,7 +1,8 @@
 //! Whether primary, filelists and other speak of the same packages.
 
 use super::report::{Finding, Findings, Severity};
-use mirrors::reading::{ListedPackage, PackageClaim};
+use super::telling::Listed;
+use mirrors::reading::PackageClaim;
 use std::collections::HashMap;
 
 /// Reports packages that primary lists twice, and locations that no client may follow.
@@ -76,7 +77,6 @@ pub(super) struct Comparison<'a> {
     by_id: HashMap<&'a str, usize>,
     seen: Vec<bool>,
     file: &'a str,
-    pub count: u64,
 }
 
 impl<'a> Comparison<'a> {
@@ -91,16 +91,22 @@ impl<'a> Comparison<'a> {
             by_id,
             seen: vec![false; claims.len()],
             file,
-            count: 0,
         }
     }
 
-    /// Takes the next package of the file.
-    pub fn take(&mut self, listed: &ListedPackage, findings: &mut Findings) {
-        self.count += 1;
-        let mut add = |code, message: String| {
+    /// Takes the next package of the file; returns its number in primary.
+    pub fn take(
+        &mut self,
+        Listed {
+            package: listed,
+            repeated,
+            ..
+        }: &Listed,
+        findings: &mut Findings,
+    ) -> Option<usize> {
+        let mut add = |severity, code, message: String| {
             findings.add(Finding {
-                severity: Severity::Error,
+                severity,
                 code,
                 file: self.file.to_owned(),
                 offset: Some(listed.offset),
@@ -108,15 +114,25 @@ impl<'a> Comparison<'a> {
                 message,
             });
         };
+        if *repeated > 0 {
+            add(
+                Severity::Warning,
+                "package-repeated-file",
+                format!("{repeated} entries repeat the path of another"),
+            );
+        }
         let Some(number) = self.by_id.get(listed.pkgid.to_ascii_lowercase().as_str()) else {
-            return add(
+            add(
+                Severity::Error,
                 "package-unknown",
                 format!("the pkgid {} is not in primary", listed.pkgid),
             );
+            return None;
         };
         let claim = &self.claims[*number];
         if std::mem::replace(&mut self.seen[*number], true) {
             add(
+                Severity::Error,
                 "package-duplicate-id",
                 format!("the pkgid {} is here twice", listed.pkgid),
             );
@@ -126,6 +142,7 @@ impl<'a> Comparison<'a> {
         {
             let version = &listed.version;
             add(
+                Severity::Error,
                 "package-disagrees",
                 format!(
                     "here it is {} {}:{}-{} {}, in primary {}",
@@ -138,6 +155,7 @@ impl<'a> Comparison<'a> {
                 ),
             );
         }
+        Some(*number)
     }
 
     /// Reports the packages that primary has and this file has not.

@@ -1,7 +1,8 @@
 //! Checking a repository, ours or anybody's: every file that is named exists and is what it is said
 //! to be, the files agree with each other, and the packages agree with them.
 //!
-//! Everything is streamed; in memory stays what primary says of each package (some hundred bytes).
+//! Everything is streamed; in memory stays where each package is and a hash of each field that is said of it (see
+//! `facts`; some hundred bytes).
 //! What is read is not trusted: see `xml` for documents, `packed` for compression.
 //!
 //! | code | meaning |
@@ -18,14 +19,19 @@
 //! | `package-location`, `package-elsewhere` | hostile path; `xml:base` |
 //! | `package-missing`, `package-unreadable`, `package-malformed` | the RPM itself |
 //! | `package-size`, `package-checksum`, `package-identity`, `package-header-range` | it is not what primary says |
+//! | `package-metadata` | its header does not say what primary, filelists or other say of it |
+//! | `package-repeated-file` | filelists name a file of it twice |
 //! | `package-signature` | the key does not vouch for the package |
 
 mod agreement;
+mod facts;
+mod metadata;
 mod packages;
 mod published;
 mod records;
 mod release;
 mod report;
+mod telling;
 
 pub use mirrors::reading::{
     Algorithm, Checksum, Directory, REPOMD, REPOMD_MAX_BYTES, RecordClaim, Repomd, Source,
@@ -144,9 +150,9 @@ fn check_into(
         }
     };
     report.revision.clone_from(&repomd.revision);
-    let claims = records::check_records(source, &repomd, options, watch, findings, report)?;
-    report.packages = claims.len() as u64;
-    let counts = packages::check_packages(source, &claims, options, watch, findings);
+    let listing = records::check_records(source, &repomd, options, watch, findings, report)?;
+    report.packages = listing.claims.len() as u64;
+    let counts = packages::check_packages(source, &listing, options, watch, findings);
     if let Some(why) = counts.unreachable {
         return Err(CheckError::Unreachable(why));
     }

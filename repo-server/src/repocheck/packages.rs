@@ -1,7 +1,9 @@
-//! Packages against what primary says of them: presence, size, checksum, identity, header range,
-//! signature.
+//! Packages against what the metadata says of them: presence, size, checksum, identity, header range,
+//! signature, and what `metadata` compares.
 
+use super::metadata::differences;
 use super::report::{Finding, Findings, Severity};
+use super::telling::Listing;
 use super::{CheckOptions, Packages, Watch, is_safe_href};
 use hallmark_signer::verify::verify_foreign_signature;
 use mirrors::reading::{Algorithm, PackageClaim, Source, SourceError, Tap, drain};
@@ -25,11 +27,12 @@ pub(super) struct Counts {
 /// Looks at the packages as `options.packages` says.
 pub(super) fn check_packages(
     source: &dyn Source,
-    claims: &[PackageClaim],
+    listing: &Listing,
     options: &CheckOptions,
     watch: &dyn Watch,
     findings: &mut Findings,
 ) -> Counts {
+    let claims = &listing.claims;
     let sample_step = sample_step(claims.len());
     let is_read = |number: usize| match options.packages {
         Packages::None => false,
@@ -43,6 +46,7 @@ pub(super) fn check_packages(
         .collect();
     let shared = Shared {
         source,
+        listing,
         options,
         found: AtomicU64::new(0),
         read: AtomicU64::new(0),
@@ -59,7 +63,7 @@ pub(super) fn check_packages(
                     if shared.stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    shared.check(&claims[*number], is_read(*number));
+                    shared.check(*number, is_read(*number));
                     watch.package_done();
                 }
             });
@@ -86,6 +90,7 @@ fn sample_step(packages: usize) -> usize {
 
 struct Shared<'a> {
     source: &'a dyn Source,
+    listing: &'a Listing,
     options: &'a CheckOptions,
     found: AtomicU64,
     read: AtomicU64,
@@ -131,13 +136,14 @@ impl Shared<'_> {
         }
     }
 
-    fn check(&self, claim: &PackageClaim, read: bool) {
+    fn check(&self, number: usize, read: bool) {
+        let claim = &self.listing.claims[number];
         // Both were reported when primary was read.
         if claim.base.is_some() || !is_safe_href(&claim.href) {
             return;
         }
         let outcome = if read {
-            self.read(claim)
+            self.read(number)
         } else {
             self.source.size_bytes(&claim.href).map(|size| {
                 if let Some(size) = size {
@@ -163,7 +169,8 @@ impl Shared<'_> {
         }
     }
 
-    fn read(&self, claim: &PackageClaim) -> Result<(), SourceError> {
+    fn read(&self, number: usize) -> Result<(), SourceError> {
+        let claim = &self.listing.claims[number];
         let stream = self.source.open(&claim.href)?;
         let algorithm = claim
             .checksum
@@ -176,29 +183,38 @@ impl Shared<'_> {
         self.read.fetch_add(1, Ordering::Relaxed);
         self.compare_size(claim, meter.size_bytes());
         let found = meter.take_hex().unwrap_or_default();
-        match &claim.checksum {
-            Some(claimed) if claimed.hex != found => self.error(
+        let is_another = claim.checksum.as_ref().is_some_and(|sum| sum.hex != found);
+        if let (Some(claimed), true) = (&claim.checksum, is_another) {
+            self.error(
                 claim,
                 "package-checksum",
                 format!("its checksum is {found}, primary says {claimed}"),
-            ),
-            _ => {}
+            );
         }
         match head {
-            Ok(head) => self.compare_head(claim, &head),
+            Ok(head) => {
+                if let Some(package) = self.compare_head(claim, &head)
+                    && !is_another
+                {
+                    self.compare_metadata(number, &package);
+                }
+            }
             Err(error) => self.error(claim, "package-malformed", error.to_string()),
         }
         Ok(())
     }
 
-    fn compare_head(&self, claim: &PackageClaim, head: &Head) {
+    /// Compares what primary says of the file; returns the package when it is the one that is meant.
+    fn compare_head(&self, claim: &PackageClaim, head: &Head) -> Option<Package> {
         let package = match Package::from_head(head) {
             Ok(package) => package,
             Err(error) => {
-                return self.error(claim, "package-malformed", error.to_string());
+                self.error(claim, "package-malformed", error.to_string());
+                return None;
             }
         };
-        if !same_identity(claim, &package) {
+        let is_meant = same_identity(claim, &package);
+        if !is_meant {
             let found = &package.nevra;
             self.error(
                 claim,
@@ -222,6 +238,27 @@ impl Shared<'_> {
             && let Err(error) = verify_foreign_signature(head, &self.options.keys)
         {
             self.error(claim, "package-signature", error.to_string());
+        }
+        is_meant.then_some(package)
+    }
+
+    fn compare_metadata(&self, number: usize, package: &Package) {
+        let (claim, told) = (&self.listing.claims[number], self.listing.told.get(number));
+        let Some(told) = told else { return };
+        for difference in differences(told, package, &self.listing.hash) {
+            let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+            let file = self.listing.hrefs.get(difference.list);
+            findings.add(Finding {
+                severity: Severity::Error,
+                code: "package-metadata",
+                file: file.unwrap_or(&claim.href).clone(),
+                offset: Some(difference.offset.unwrap_or(claim.offset)),
+                package: Some(claim.nevra()),
+                message: format!(
+                    "its `{}` is not what the header of `{}` says: {}",
+                    difference.field, claim.href, difference.header
+                ),
+            });
         }
     }
 }

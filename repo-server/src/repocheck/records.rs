@@ -2,10 +2,11 @@
 
 use super::agreement::{Comparison, check_primary};
 use super::report::{FileRead, Finding, Findings, Report, Severity};
-use super::{CheckError, CheckOptions, Watch, is_safe_href};
+use super::telling::{self, Listing, Told};
+use super::{CheckError, CheckOptions, Packages, Watch, is_safe_href};
 use mirrors::reading::{
-    Announced, PackageClaim, Packed, REPOMD, RecordClaim, Repomd, Source, SourceError, Sums,
-    XmlError, XmlProblem, XmlReader, read_listed, read_primary,
+    Announced, Packed, REPOMD, RecordClaim, Repomd, Source, SourceError, Sums, XmlError,
+    XmlProblem, XmlReader,
 };
 use std::io;
 
@@ -19,7 +20,7 @@ const LISTED: [(&str, &str); 3] = [
     ("filelists-ext", "filelists-ext"),
 ];
 
-/// Checks every record; returns the packages of primary.
+/// Checks every record; returns the packages of primary and what is said of them.
 pub(super) fn check_records(
     source: &dyn Source,
     repomd: &Repomd,
@@ -27,7 +28,7 @@ pub(super) fn check_records(
     watch: &dyn Watch,
     findings: &mut Findings,
     report: &mut Report,
-) -> Result<Vec<PackageClaim>, CheckError> {
+) -> Result<Listing, CheckError> {
     let mut reader = RecordReader {
         source,
         watch,
@@ -52,21 +53,25 @@ pub(super) fn check_records(
     for record in &repomd.records {
         promises(record, options, reader.findings);
     }
-    let mut claims = Vec::new();
+    let mut listing = Listing::default();
     let mut have_primary = false;
     if let Some(primary) = repomd.of_type("primary").next() {
-        have_primary = reader.primary(primary, &mut claims)?;
-        check_primary(&claims, &primary.href, reader.findings);
+        listing.hrefs.insert("primary", primary.href.clone());
+        have_primary = reader.primary(primary, &mut listing, options.packages)?;
+        check_primary(&listing.claims, &primary.href, reader.findings);
     }
     for record in &repomd.records {
         let listed = LISTED.iter().find(|(kind, _)| *kind == record.record_type);
         match listed {
-            Some((_, root)) => reader.listed(record, root, have_primary.then_some(&claims))?,
+            Some((kind, root)) => {
+                listing.hrefs.insert(kind, record.href.clone());
+                reader.listed(record, root, &mut listing, have_primary)?;
+            }
             None if record.record_type == "primary" => {}
             None => reader.other(record)?,
         }
     }
-    Ok(claims)
+    Ok(listing)
 }
 
 /// What repomd.xml should say of a file and does not.
@@ -153,7 +158,7 @@ impl<'a> RecordReader<'a> {
         match Packed::new(stream.reader, record) {
             Ok(packed) => Ok(Some(packed)),
             Err(error) => {
-                self.unreadable(record, &error);
+                self.unreadable(record, 0, &error);
                 Ok(None)
             }
         }
@@ -167,17 +172,25 @@ impl<'a> RecordReader<'a> {
         );
     }
 
-    fn unreadable(&mut self, record: &RecordClaim, error: &io::Error) {
+    /// `offset`: how much of the content could be read.
+    fn unreadable(&mut self, record: &RecordClaim, offset: u64, error: &io::Error) {
         let code = match error.kind() {
             io::ErrorKind::FileTooLarge => "file-open-size",
             _ => "file-unreadable",
         };
-        self.findings.error(code, &record.href, error.to_string());
+        self.findings.add(Finding {
+            severity: Severity::Error,
+            code,
+            file: record.href.clone(),
+            offset: Some(offset),
+            package: None,
+            message: error.to_string(),
+        });
     }
 
     fn malformed(&mut self, record: &RecordClaim, error: &XmlError) {
-        if let XmlProblem::Read(error) = &error.problem {
-            return self.unreadable(record, error);
+        if let XmlProblem::Read(source) = &error.problem {
+            return self.unreadable(record, error.offset, source);
         }
         self.findings.add(Finding {
             severity: Severity::Error,
@@ -189,16 +202,29 @@ impl<'a> RecordReader<'a> {
         });
     }
 
-    /// Reads primary into `claims`; whether it could be read to its end.
+    /// Reads primary into `listing`; whether it could be read to its end.
     fn primary(
         &mut self,
         record: &RecordClaim,
-        claims: &mut Vec<PackageClaim>,
+        listing: &mut Listing,
+        packages: Packages,
     ) -> Result<bool, CheckError> {
         let Some(mut packed) = self.open(record)? else {
             return Ok(false);
         };
-        let outcome = read_primary(&mut packed, |claim| claims.push(claim));
+        let Listing {
+            claims, told, hash, ..
+        } = listing;
+        let outcome = telling::read_primary(&mut packed, hash, |claim, facts| {
+            claims.push(claim);
+            if packages != Packages::None {
+                let primary = Some(facts);
+                told.push(Told {
+                    primary,
+                    ..Told::default()
+                });
+            }
+        });
         let complete = outcome.is_ok();
         self.count(record, outcome, claims.len() as u64);
         self.finish(record, packed);
@@ -210,17 +236,24 @@ impl<'a> RecordReader<'a> {
         &mut self,
         record: &RecordClaim,
         root: &str,
-        claims: Option<&Vec<PackageClaim>>,
+        listing: &mut Listing,
+        have_primary: bool,
     ) -> Result<(), CheckError> {
         let Some(mut packed) = self.open(record)? else {
             return Ok(());
         };
-        let mut comparison = claims.map(|claims| Comparison::new(claims, &record.href));
+        let Listing {
+            claims, told, hash, ..
+        } = listing;
+        let mut comparison = have_primary.then(|| Comparison::new(claims, &record.href));
         let mut count = 0;
-        let outcome = read_listed(&mut packed, root, |listed| {
+        let outcome = telling::read_listed(&mut packed, root, hash, |listed| {
             count += 1;
             if let Some(comparison) = &mut comparison {
-                comparison.take(&listed, self.findings);
+                let number = comparison.take(&listed, self.findings);
+                if let Some(told) = number.and_then(|number| told.get_mut(number)) {
+                    told.take(listed.package.offset, listed.said);
+                }
             }
         });
         if let (Some(comparison), Ok(_)) = (comparison, &outcome) {
@@ -260,12 +293,13 @@ impl<'a> RecordReader<'a> {
 
     /// Reads the rest of a file and compares its sums.
     fn finish(&mut self, record: &RecordClaim, packed: Packed<'_>) {
+        let meter = packed.open_meter();
         let sums = match packed.finish() {
             Ok(sums) => sums,
             Err(error) => {
                 let known = self.findings.last_is_about(&record.href);
                 if !known {
-                    self.unreadable(record, &error);
+                    self.unreadable(record, meter.size_bytes(), &error);
                 }
                 return;
             }

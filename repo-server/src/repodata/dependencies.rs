@@ -18,12 +18,12 @@ const MISSING_OK: u32 = 1 << 19;
 ///
 /// `bin/` counts anywhere, so `/usr/share/man/bin/man0p` is in and `/foo/bindir` is not; yum and
 /// its heirs expect it so.
-pub(super) fn is_primary_path(path: &str) -> bool {
+pub(crate) fn is_primary_path(path: &str) -> bool {
     path.starts_with("/etc/") || path == "/usr/lib/sendmail" || path.contains("bin/")
 }
 
 /// `LT`, `GT`, `EQ`, `LE`, `GE`.
-pub(super) fn flags_text(flags: DependencyFlags) -> &'static str {
+pub(crate) fn flags_text(flags: DependencyFlags) -> &'static str {
     match flags {
         DependencyFlags::Lt => "LT",
         DependencyFlags::Gt => "GT",
@@ -34,8 +34,8 @@ pub(super) fn flags_text(flags: DependencyFlags) -> &'static str {
 }
 
 /// The parts of `[epoch:]version[-release]`; empty parts are not written.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct EvrText<'a> {
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct EvrText<'a> {
     /// `0` when a version has none; empty only when all is empty.
     pub epoch: &'a str,
     pub version: &'a str,
@@ -69,7 +69,7 @@ impl<'a> EvrText<'a> {
 }
 
 /// A package's requirements as they are written.
-pub(super) struct Requires<'a> {
+pub(crate) struct Requires<'a> {
     /// `<rpm:requires>`, each with its `pre` mark.
     pub hard: Vec<(&'a Dependency, bool)>,
     /// Requirements that may be missing: the first of `<rpm:recommends>`.
@@ -138,7 +138,7 @@ fn required_own_files(package: &Package) -> HashSet<&str> {
 
 /// Order of `libc.so.6(GLIBC_2.4)(64bit)` names: by the version between the first parentheses;
 /// none, empty and unnumbered come below any version. `Equal` also when they cannot be compared.
-fn libc_order(first: &str, second: &str) -> Ordering {
+pub(crate) fn libc_order(first: &str, second: &str) -> Ordering {
     match (LibcVersion::of(first), LibcVersion::of(second)) {
         (LibcVersion::Numbered(first), LibcVersion::Numbered(second)) => vercmp(first, second),
         (LibcVersion::Unclosed, LibcVersion::Unclosed) => Ordering::Equal,

@@ -56,7 +56,7 @@ fn render(
 }
 
 /// OpenPGP's hash numbers (RFC 9580 §9.5), named as createrepo_c does.
-fn algorithm_name(number: u32) -> &'static str {
+pub(crate) fn algorithm_name(number: u32) -> &'static str {
     match number {
         1 => "md5",
         2 => "sha1",

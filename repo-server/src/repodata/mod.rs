@@ -64,7 +64,9 @@ pub use repomd::{OpenContent, Record};
 pub use zchunk::ZchunkHeader;
 
 pub(crate) use ahead::Ahead;
+pub(crate) use dependencies::{EvrText, Requires, flags_text, is_primary_path, libc_order};
 pub(crate) use extras::{is_another_form, write_zchunk_of};
+pub(crate) use filelists_ext::algorithm_name;
 pub(crate) use fragments::{Fragments, build_fragments_into};
 pub(crate) use groups::groups_of;
 pub(crate) use repomd::rendered;

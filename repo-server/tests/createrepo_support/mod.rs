@@ -1,5 +1,10 @@
 //! Directories of packages, and runs over them, for the tests of createrepo and repo check.
-#![allow(dead_code)] // each test binary uses a part of it
+#![allow(dead_code, unused_imports)] // each test binary uses a part of it
+
+#[path = "../real_packages/mod.rs"]
+mod real;
+
+pub use real::real_packages;
 
 use repo_model::Timestamp;
 use repo_model::rpm::tag;
@@ -113,6 +118,36 @@ pub fn repomd(directory: &Path) -> String {
     fs::read_to_string(directory.join("repodata/repomd.xml")).unwrap()
 }
 
+/// Edits a metadata file and makes repomd.xml agree with it, so that only its content is wrong.
+pub fn edit(root: &Path, kind: &str, change: impl Fn(String) -> String) {
+    let path = file(root, &format!("-{kind}.xml"));
+    let before = fs::read_to_string(&path).unwrap();
+    let after = change(before.clone());
+    assert_ne!(before, after, "the edit of {kind} changes nothing");
+    fs::write(&path, &after).unwrap();
+    let sum = |text: &str| repo_model::FileDigest::of(text.as_bytes()).to_hex();
+    let repomd = repomd(root)
+        .replacen(
+            &format!("<checksum type=\"sha256\">{}<", sum(&before)),
+            &format!("<checksum type=\"sha256\">{}<", sum(&after)),
+            1,
+        )
+        .replacen(
+            &format!("<size>{}<", before.len()),
+            &format!("<size>{}<", after.len()),
+            1,
+        );
+    fs::write(root.join("repodata/repomd.xml"), repomd).unwrap();
+}
+
+/// Edits repomd.xml.
+pub fn edit_repomd(root: &Path, change: impl Fn(String) -> String) {
+    let before = repomd(root);
+    let after = change(before.clone());
+    assert_ne!(before, after, "the edit of repomd.xml changes nothing");
+    fs::write(root.join("repodata/repomd.xml"), after).unwrap();
+}
+
 /// Checks everything, packages too.
 pub fn checked(directory: &Path) -> Report {
     let options = CheckOptions {
@@ -127,14 +162,4 @@ pub fn checked(directory: &Path) -> Report {
 
 pub fn codes(report: &Report) -> BTreeSet<&'static str> {
     report.findings.iter().map(|finding| finding.code).collect()
-}
-
-/// The directory of real packages; none, said loudly, when it is absent.
-pub fn real_packages() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/rpms");
-    if path.is_dir() {
-        return Some(path);
-    }
-    eprintln!("SKIPPED: there are no real packages at ../shared/rpms");
-    None
 }
