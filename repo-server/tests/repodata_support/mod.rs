@@ -1,7 +1,11 @@
 //! Packages made by hand, and small tools, for the tests of repository metadata.
-#![allow(dead_code)] // each test binary uses a part of it
+#![allow(dead_code, unused_imports)] // each test binary uses a part of it
 
+#[path = "../real_packages/mod.rs"]
+mod real;
 pub mod reference;
+
+pub use real::real_packages;
 
 use repo_model::rpm::{
     ChangelogEntry, Dependency, DependencyFlags, FileEntry, FileKind, Package, RpmFormat,
@@ -247,12 +251,14 @@ pub fn has_tool(tool: &str) -> bool {
     if Command::new(tool).arg("--version").output().is_ok() {
         return true;
     }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "CI is set but `{tool}` is missing"
-    );
-    eprintln!("SKIPPED: `{tool}` is not installed");
+    skipped(&format!("`{tool}` is not installed"));
     false
+}
+
+/// Says that a test, or a part of it, lacks something; fails where CI promises that.
+pub fn skipped(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "CI is set but {why}");
+    eprintln!("SKIPPED: {why}");
 }
 
 /// A small deterministic source of choices, so that a failure can be run again.
@@ -283,14 +289,14 @@ pub fn write_repository(root: &Path, repodata: &Repodata) {
 }
 
 /// A command in the client root that `scripts/make-forky.sh` makes, with `directory` at `/mnt/t`;
-/// `None`, said aloud, when there is no such root, or it cannot be entered.
+/// `None`, said aloud, when there is no such root, or it cannot be entered; under CI that is a failure.
 pub fn in_client_root(directory: &Path, arguments: &[&str]) -> Option<Command> {
     let cache = std::env::var_os("HALLMARK_CACHE")
         .map_or_else(|| PathBuf::from("/var/cache/hallmark"), PathBuf::from);
     let root = cache.join("forky");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/lab/in-forky.sh");
     if !root.join("usr/bin").join(arguments[0]).exists() || !script.exists() {
-        eprintln!("SKIPPED: {} has no {}", root.display(), arguments[0]);
+        skipped(&format!("{} has no {}", root.display(), arguments[0]));
         return None;
     }
     let mut command = Command::new("timeout");
@@ -302,11 +308,8 @@ pub fn in_client_root(directory: &Path, arguments: &[&str]) -> Option<Command> {
         .arg(&root);
     let tried = Command::new(&script).arg(&root).arg("true").output().ok()?;
     if !tried.status.success() {
-        eprintln!(
-            "SKIPPED: {} cannot be entered: {}",
-            root.display(),
-            String::from_utf8_lossy(&tried.stderr)
-        );
+        let told = String::from_utf8_lossy(&tried.stderr);
+        skipped(&format!("{} cannot be entered: {told}", root.display()));
         return None;
     }
     command.args(arguments);

@@ -1,6 +1,6 @@
 //! The createrepo_c's that the tests compare with: this machine's, PyPI's, and the client root's.
 
-use super::{has_tool, in_client_root};
+use super::{has_tool, in_client_root, skipped};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,9 +34,7 @@ impl Reference {
                 program: Some(newest),
             });
         } else {
-            eprintln!(
-                "SKIPPED: no createrepo_c of PyPI; tests/lab/make-venv.sh createrepo makes it"
-            );
+            skipped("there is no createrepo_c of PyPI: tests/lab/make-venv.sh createrepo makes it");
         }
         if in_client_root(Path::new("/"), &["createrepo_c"]).is_some() {
             all.push(Self {
@@ -71,6 +69,12 @@ impl Reference {
                 in_client_root(directory, &all).unwrap()
             }
         }
+    }
+
+    /// Those that write as 1.x does.
+    pub fn all_of_1_2() -> Vec<Self> {
+        let all = Self::all().into_iter();
+        all.filter(Self::writes_as_1_2).collect()
     }
 
     /// Whether it writes as 1.x does; 0.x has other forms of empty elements.
