@@ -11,7 +11,7 @@ pub enum Duplicates {
     Refuse,
     /// List them all.
     KeepAll,
-    /// List the one that was built last.
+    /// List the one that was built last; of those built in one second the last by path.
     KeepLast,
 }
 
@@ -56,10 +56,10 @@ pub(super) fn resolve(files: &[Known], rule: Duplicates) -> Result<Resolved, Cre
             }
         }
     }
-    // The newest build of a NEVRA comes first; of builds in one second the one by path.
+    // The newest build of a NEVRA comes first; of builds in one second the last by path, as in createrepo_c.
     resolved.listed.sort_by(|a, b| {
         let (a, b) = (&files[*a], &files[*b]);
-        (&a.nevra, b.built_at, &a.path).cmp(&(&b.nevra, a.built_at, &b.path))
+        (&a.nevra, b.built_at, &b.path).cmp(&(&b.nevra, a.built_at, &a.path))
     });
     for pair in resolved.listed.windows(2) {
         let (first, second) = (&files[pair[0]], &files[pair[1]]);
@@ -132,5 +132,9 @@ mod tests {
         };
         assert_eq!((&*found[0].first, &*found[0].second), ("c.rpm", "a.rpm"));
         assert!(resolve(&files[..2], Duplicates::Refuse).is_ok());
+        // Built in one second: the last path stays.
+        let files = ["a.rpm", "b.rpm", "c.rpm"].map(|path| known(path, "a-1-1.noarch", path, 5));
+        let resolved = resolve(&files, Duplicates::KeepLast).unwrap();
+        assert_eq!(resolved.listed, [2]);
     }
 }

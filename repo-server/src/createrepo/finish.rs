@@ -10,7 +10,7 @@ use super::write::Stage;
 use crate::repodata::{
     Codec, ExtraRecord, Options, Record, is_another_form, rendered, write_zchunk_of,
 };
-use mirrors::reading::Repomd;
+use mirrors::reading::{RecordClaim, Repomd};
 use repo_model::Timestamp;
 
 /// How `repomd.xml` is written.
@@ -52,12 +52,12 @@ impl Ending<'_> {
     pub fn carry(
         &self,
         old: &Old,
-        wanted: impl Fn(&str) -> bool,
+        wanted: impl Fn(&RecordClaim) -> bool,
         records: &mut Vec<Record>,
         stage: &mut Stage,
     ) -> Result<Vec<NewRecord>, CreaterepoError> {
         let mut carried = Vec::new();
-        for record in old.repomd.records.iter().filter(|r| wanted(&r.record_type)) {
+        for record in old.repomd.records.iter().filter(|record| wanted(record)) {
             carried.push(old.carry(record, stage)?);
             if self.options.zchunk
                 && let Some(path) = old.path_of(record)
@@ -84,8 +84,17 @@ impl Ending<'_> {
     }
 }
 
-/// Whether an old record is carried over into metadata that is made anew.
-pub(super) fn is_carried(record_type: &str, groups_replaced: bool) -> bool {
-    let replaced = groups_replaced && old::is_group(record_type);
-    !replaced && !old::is_made_from_packages(record_type)
+/// Whether an old record goes on to exist beside metadata that is made anew; others are made again or replaced.
+pub(super) fn is_additional(record: &RecordClaim, groups_replaced: bool) -> bool {
+    let replaced = groups_replaced && old::is_group(&record.record_type);
+    !replaced && !old::is_made_from_packages(&record.record_type)
+}
+
+/// Lists of delta packages, which nobody makes for the new metadata.
+const OF_DELTAS: [&str; 2] = ["prestodelta", "deltainfo"];
+
+/// Whether an old record sends clients for what this repository does not have: delta packages, or a file at another
+/// place (`xml:base`), which cannot be checked. Such a record is never carried over.
+pub(super) fn leads_away(record: &RecordClaim) -> bool {
+    record.base.is_some() || OF_DELTAS.contains(&record.record_type.as_str())
 }

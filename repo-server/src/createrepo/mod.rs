@@ -37,9 +37,9 @@ use crate::repodata::{
     build_into, sort,
 };
 use duplicates::Resolved;
-use finish::{Ending, is_carried};
+use finish::{Ending, is_additional, leads_away};
 use frames::{MadeAhead, OldFrames};
-use mirrors::reading::read_primary;
+use mirrors::reading::{RecordClaim, read_primary};
 use old::Old;
 use read::{Headers, Outcome, Reading};
 use repo_model::Timestamp;
@@ -155,7 +155,8 @@ pub struct Summary {
     pub same_files: Vec<(String, String)>,
     /// Packages of a NEVRA that another file has too and that are listed or left out as asked.
     pub duplicates: Vec<Duplicate>,
-    /// Types of old records that were not carried over.
+    /// Types of old records that were not carried over: all further ones unless they were to be kept; always those that
+    /// lead away, to delta packages or to files at another place.
     pub dropped_records: Vec<String>,
     /// A signature of the old repomd.xml was left out: sign the new one.
     pub signature_dropped: bool,
@@ -442,18 +443,18 @@ fn finish(
         at: request.at,
         database: request.database,
     };
-    let wanted = |record_type: &str| is_carried(record_type, request.group_file.is_some());
     let mut records = manifest.records;
     let (mut carried, mut dropped) = (Vec::new(), Vec::new());
-    match old {
-        Some(old) if request.keep_additional => {
-            carried = ending.carry(old, wanted, &mut records, stage)?;
-        }
-        Some(old) => {
-            let types = old.repomd.records.iter().map(|record| &record.record_type);
-            dropped.extend(types.filter(|kind| wanted(kind)).cloned());
-        }
-        None => {}
+    if let Some(old) = old {
+        let is_additional =
+            |record: &RecordClaim| is_additional(record, request.group_file.is_some());
+        let is_carried = |record: &RecordClaim| {
+            request.keep_additional && is_additional(record) && !leads_away(record)
+        };
+        carried = ending.carry(old, is_carried, &mut records, stage)?;
+        let rest = old.repomd.records.iter();
+        let rest = rest.filter(|record| is_additional(record) && !is_carried(record));
+        dropped.extend(rest.map(|record| record.record_type.clone()));
     }
     ending.write(records, carried, stage)?;
     Ok(dropped)

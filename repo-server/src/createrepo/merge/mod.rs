@@ -7,6 +7,7 @@
 
 mod choose;
 mod extras;
+mod repeated;
 mod source;
 mod write;
 

@@ -1,5 +1,6 @@
 //! The elements of the chosen packages, as they go into the merged lists.
 
+use super::repeated::without_repeated_files;
 use super::source::{LISTS, Package, Repository};
 use crate::repodata::Fragments;
 use quick_xml::escape::escape;
@@ -56,6 +57,9 @@ impl Fragments for Elements<'_> {
             out.extend_from_slice(before);
             out.extend_from_slice(location(package).as_bytes());
             out.extend_from_slice(after);
+        } else if record_type == "filelists" {
+            let text = without_repeated_files(&text).map_err(io::Error::other)?;
+            out.extend_from_slice(&text);
         } else {
             out.extend_from_slice(&text);
         }
