@@ -28,6 +28,7 @@ demo	ca-certificates	ca-certificates	-
 demo	curl jq	curl jq	-
 test	openssl zstd	openssl zstd	-
 test	gnupg sqv?	gnupg2 sequoia-sqv?	independent checks of our signatures
+test	strace	strace	what a run asks of the disk, and in which order
 test	softhsm2	softhsm	a token for the PKCS #11 backend
 test	swtpm tpm2-abrmd tpm2-tools libtpm2-pkcs11-1 libtpm2-pkcs11-tools libtss2-tcti-swtpm0? libtss2-tcti-swtpm0t64? libtss2-tcti-tabrmd0? dbus-daemon	swtpm tpm2-abrmd tpm2-tools tpm2-pkcs11 tpm2-pkcs11-tools dbus-daemon	a TPM in software, and its PKCS #11 module
 test	dnf zypper?	dnf zypper?	clients of this machine

@@ -148,7 +148,8 @@ fn options_that_cannot_be_kept_are_refused_and_not_ignored() {
         &["--compress-type", "bz2"],
         &["--skip-stat"],
         &["--revision", "one", "--set-timestamp-to-revision"],
-        &["--profile", "el7", "--xz"],
+        &["--profile", "el7", "--general-compress-type", "xz"],
+        &["--xz", "--compress-type", "gz"],
         &["--checksum", "sha512", "--repomd-checksum", "sha256"],
     ] {
         let mut all = vec!["createrepo", directory];

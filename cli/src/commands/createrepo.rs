@@ -23,7 +23,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let bar = PackageBar::new("reading packages");
     let outcome = createrepo(&request, &bar);
     drop(bar);
-    let summary = outcome.map_err(failure)?;
+    let summary = outcome.map_err(|error| {
+        let is_bad = matches!(error, CreaterepoError::BadPackages(_));
+        let mut failure = failure(error);
+        if is_bad {
+            failure.exit = if_any_is_bad(args);
+        }
+        failure
+    })?;
     if let Some(path) = &args.read_pkgs_list {
         let mut list = summary.read.join("\n");
         if !list.is_empty() {
@@ -36,9 +43,18 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     report(args, &summary);
     match summary.skipped.len() {
         0 => Ok(()),
-        count => Err(Failure::failed(format!(
-            "{count} packages are not in the repository; see above"
-        ))),
+        count => Err(Failure::new(
+            if_any_is_bad(args),
+            format!("{count} packages are not in the repository; see above"),
+        )),
+    }
+}
+
+/// The exit code when packages are bad: createrepo_c's for who asks for it.
+fn if_any_is_bad(args: &Args) -> Exit {
+    match args.upstream.error_exit_val {
+        true => Exit::Usage,
+        false => Exit::Failed,
     }
 }
 
@@ -59,11 +75,6 @@ fn request(args: &Args) -> Result<Request, Failure> {
         ));
     }
     let metadata = metadata(args)?;
-    let group_file = args.groupfile.as_ref().map(|path| GroupFile {
-        path: path.clone(),
-        codec: args.compress_type.unwrap_or(metadata.codec),
-        form: profile(args).map_or(GroupForm::Compressed, |profile| profile.groups),
-    });
     let directory = match &args.basedir {
         Some(base) => base.join(&args.directory),
         None => args.directory.clone(),
@@ -74,6 +85,10 @@ fn request(args: &Args) -> Result<Request, Failure> {
             directory.display()
         )));
     }
+    let group_file = args
+        .groupfile
+        .as_ref()
+        .map(|path| group_file(args, path, &directory, metadata.codec));
     let output = args.outputdir.clone().unwrap_or_else(|| directory.clone());
     Ok(Request {
         state: state(args, &directory, &output)?,
@@ -121,6 +136,23 @@ fn request(args: &Args) -> Result<Request, Failure> {
     })
 }
 
+/// The group file and its forms. createrepo_c looks for it below the directory.
+fn group_file(args: &Args, path: &Path, directory: &Path, codec: Codec) -> GroupFile {
+    let below = directory.join(path);
+    GroupFile {
+        path: if below.is_file() {
+            below
+        } else {
+            path.to_owned()
+        },
+        codec: match args.xz {
+            true => Codec::Xz,
+            false => args.compress_type.unwrap_or(codec),
+        },
+        form: profile(args).map_or(GroupForm::Compressed, |profile| profile.groups),
+    }
+}
+
 /// Where the run leaves what the next one can use. The directories are made first, since their real
 /// names are part of it.
 fn state(args: &Args, directory: &Path, output: &Path) -> Result<Option<PathBuf>, Failure> {
@@ -141,13 +173,8 @@ fn profile(args: &Args) -> Option<&'static Profile> {
 
 fn metadata(args: &Args) -> Result<Options, Failure> {
     let base = profile(args).map_or_else(Options::default, Profile::options);
-    let codec = if args.xz {
-        Codec::Xz
-    } else {
-        args.general_compress_type.unwrap_or(base.codec)
-    };
     let options = Options {
-        codec,
+        codec: args.general_compress_type.unwrap_or(base.codec),
         checksum: args.checksum,
         filelists_ext: args.filelists_ext,
         zchunk: args.zck,
@@ -199,9 +226,6 @@ fn report(args: &Args, summary: &Summary) {
     for bad in &summary.skipped {
         output::note(format!("error: {}: {}", bad.path, bad.error));
     }
-    if args.quiet {
-        return;
-    }
     if args.verbose {
         summary
             .read
@@ -213,15 +237,29 @@ fn report(args: &Args, summary: &Summary) {
             "note: {path} is the same file as {first}, which is listed"
         ));
     }
+    let keeps_last = args.duplicated_nevra == Duplicates::KeepLast;
     for duplicate in &summary.duplicates {
-        output::note(format!(
-            "note: {} and {} are different packages called {}",
-            duplicate.first, duplicate.second, duplicate.nevra
-        ));
+        let (first, second, nevra) = (&duplicate.first, &duplicate.second, &duplicate.nevra);
+        match keeps_last {
+            true => output::note(format!(
+                "note: {second} is left out: {first} is called {nevra} too and was built later, or is the last by path"
+            )),
+            false if args.quiet => {}
+            false => output::note(format!(
+                "note: {first} and {second} are different packages called {nevra}"
+            )),
+        }
+    }
+    if args.quiet {
+        return;
     }
     if !summary.dropped_records.is_empty() {
+        let why = match args.update && !args.discard_additional_metadata {
+            true => "they lead to delta packages or to files that are not here",
+            false => "--update carries",
+        };
         output::note(format!(
-            "note: not carried over from the old metadata: {} (--update carries)",
+            "note: not carried over from the old metadata: {} ({why})",
             summary.dropped_records.join(", ")
         ));
     }

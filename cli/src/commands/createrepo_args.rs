@@ -75,10 +75,10 @@ pub struct Args {
     /// Write to this file which packages were really read
     #[arg(long, value_name = "FILE")]
     pub read_pkgs_list: Option<PathBuf>,
-    /// Threads [default: as many as there are processors]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// Threads [default, and for 0: as many as there are processors]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(0..=256))]
     pub workers: Option<u16>,
-    /// Say nothing that is not wrong
+    /// Say nothing that is not wrong; a package that is left out is named all the same
     #[arg(short, long)]
     pub quiet: bool,
     /// Name each package that is read
@@ -103,12 +103,8 @@ pub struct Args {
     /// Compress everything with gz, zstd, xz or none
     #[arg(long, value_name = "CODEC", value_parser = codec, help_heading = "Metadata")]
     pub general_compress_type: Option<Codec>,
-    /// The same as --general-compress-type xz
-    #[arg(
-        long,
-        conflicts_with = "general_compress_type",
-        help_heading = "Metadata"
-    )]
+    /// The same as --compress-type xz: of groups alone, as in createrepo_c 1.x
+    #[arg(long, conflicts_with = "compress_type", help_heading = "Metadata")]
     pub xz: bool,
     /// Also write sqlite databases, which yum reads faster than XML; with gz, or xz if all is xz
     #[arg(short, long, conflicts_with = "no_database", help_heading = "Metadata")]
@@ -129,7 +125,7 @@ pub struct Args {
     /// Do not write it (default, and of profile modern)
     #[arg(long, help_heading = "Metadata")]
     pub no_open_checksum: bool,
-    /// List this comps file
+    /// List this comps file; a relative path is looked for below DIR first, then here
     #[arg(short, long, value_name = "FILE", help_heading = "Metadata")]
     pub groupfile: Option<PathBuf>,
     /// Changelog entries of each package, the newest; -1 for all
@@ -215,8 +211,11 @@ pub struct Args {
 pub struct Upstream {
     #[arg(short, long, hide = true)]
     pretty: bool,
+    /// End with exit code 2 when packages were left out.
     #[arg(long, hide = true)]
-    error_exit_val: bool,
+    pub error_exit_val: bool,
+    #[arg(long, hide = true)]
+    ignore_lock: bool,
     #[arg(long, hide = true)]
     local_sqlite: bool,
     #[arg(short = 'u', long, hide = true)]
