@@ -2,6 +2,7 @@
 
 mod advisories;
 mod filling;
+mod hostile;
 mod kit;
 mod releases;
 mod requirements;
