@@ -70,7 +70,7 @@ audit: ## known vulnerabilities in dependencies (needs cargo-deny and the networ
 bench: ## speed, side by side with the peers (HALLMARK_BENCH_FULL=1: 60,000 packages too)
 	@scripts/timed.sh 'system packages' scripts/install-deps.sh bench
 	@$(MAKE) client-root
-	@cargo bench --locked --workspace
+	@cargo bench --locked --workspace --no-fail-fast
 	@$(MAKE) bench-log
 	@$(MAKE) bench-verify
 	@$(MAKE) bench-sbom
