@@ -240,17 +240,61 @@ pub struct RepoConfig {
     pub name: RepoName,
     /// Architectures; `noarch` packages are in each.
     pub arches: Vec<Arch>,
-    /// Codec of the metadata: `zstd` (default), or `gzip` for clients of EL 7 age.
+    /// Clients to write metadata for; without it, `modern`.
     #[serde(default)]
-    pub metadata_codec: MetadataCodec,
+    pub profile: ClientProfile,
+    /// Codec of the metadata; none is the profile's.
+    pub metadata_codec: Option<MetadataCodec>,
+    /// Also write zchunk files, which dnf fetches in parts.
+    #[serde(default)]
+    pub zchunk: bool,
+    /// comps file to list, read when a release is made.
+    pub groups: Option<PathBuf>,
+    /// Advisories (`updateinfo.xml`) to list, read when a release is made.
+    pub updateinfo: Option<PathBuf>,
+    /// Module documents (`modules.yaml`) to list, read when a release is made.
+    pub modules: Option<PathBuf>,
+}
+
+impl RepoConfig {
+    /// Codec of the metadata.
+    pub fn codec(&self) -> MetadataCodec {
+        self.metadata_codec.unwrap_or(match self.profile {
+            ClientProfile::El7 | ClientProfile::El8 => MetadataCodec::Gzip,
+            ClientProfile::Modern => MetadataCodec::Zstd,
+        })
+    }
+}
+
+/// A family of clients, by which codec, checksums and the form of groups are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientProfile {
+    /// yum 3 and old zypper.
+    El7,
+    /// dnf 4 of EL 8 and its like.
+    El8,
+    /// dnf5, dnf 4.14 and later, zypper 1.14.101 and later.
+    #[default]
+    Modern,
+}
+
+impl ClientProfile {
+    /// As written in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::El7 => "el7",
+            Self::El8 => "el8",
+            Self::Modern => "modern",
+        }
+    }
 }
 
 /// Compression of metadata files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MetadataCodec {
     /// For dnf 4.3+, dnf5, zypper 1.14+.
-    #[default]
     Zstd,
     /// For every client.
     Gzip,
@@ -542,6 +586,13 @@ impl Config {
             if repo.arches.is_empty() {
                 return refuse(format!("`[[repo]]` {} has no arches", repo.name));
             }
+            if repo.profile != ClientProfile::Modern && repo.codec() == MetadataCodec::Zstd {
+                return refuse(format!(
+                    "`[[repo]]` {} has metadata_codec `zstd`, which clients of profile {} cannot read",
+                    repo.name,
+                    repo.profile.name()
+                ));
+            }
         }
         Ok(())
     }
@@ -600,6 +651,30 @@ mod tests {
             };
             assert!(source.to_string().contains("unknown field `x`"), "{source}");
         }
+    }
+
+    #[test]
+    fn a_profile_chooses_the_codec_and_is_not_contradicted() {
+        let codec = |settings: &str| {
+            let text = format!("[[repo]]\nname='a'\narches=['x86_64']\n{settings}");
+            Config::read(&text, []).map(|config| config.repo[0].codec())
+        };
+        for (settings, wanted) in [
+            ("", MetadataCodec::Zstd),
+            (
+                "profile='modern'\nmetadata_codec='gzip'",
+                MetadataCodec::Gzip,
+            ),
+            ("profile='el7'", MetadataCodec::Gzip),
+            ("profile='el8'\nmetadata_codec='gzip'", MetadataCodec::Gzip),
+        ] {
+            assert_eq!(codec(settings).unwrap(), wanted, "{settings}");
+        }
+        let error = codec("profile='el8'\nmetadata_codec='zstd'").unwrap_err();
+        assert!(
+            error.to_string().contains("profile el8 cannot read"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 mod setup;
 
+pub use setup::GROUPS;
+
 use crate::http::Http;
 use crate::process::{self, Process, Reaper};
 use crate::wait;

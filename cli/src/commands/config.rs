@@ -193,15 +193,25 @@ fn server(config: &Config) -> Table {
 }
 
 fn repo_table(repo: &repo_model::config::RepoConfig) -> Table {
-    let codec = match repo.metadata_codec {
+    let codec = match repo.codec() {
         MetadataCodec::Zstd => "zstd",
         MetadataCodec::Gzip => "gzip",
     };
-    table([
+    let mut out = table([
         ("name", text(&repo.name)),
         ("arches", list(&repo.arches)),
+        ("profile", text(repo.profile.name())),
         ("metadata_codec", text(codec)),
-    ])
+        ("zchunk", Value::Boolean(repo.zchunk)),
+    ]);
+    for (name, file) in [
+        ("groups", &repo.groups),
+        ("updateinfo", &repo.updateinfo),
+        ("modules", &repo.modules),
+    ] {
+        out.extend(file.iter().map(|file| (name.to_owned(), path(file))));
+    }
+    out
 }
 
 fn upstream(upstream: &UpstreamConfig) -> Value {

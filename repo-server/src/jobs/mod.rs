@@ -108,6 +108,9 @@ pub enum JobError {
     /// The metadata could not be made.
     #[error("the metadata could not be made")]
     Metadata(#[from] crate::repodata::MetadataError),
+    /// A record that the operator lists by a file cannot be: the operator's fault, and tried again.
+    #[error(transparent)]
+    Further(#[from] crate::publish::further::FurtherError),
     /// The metadata of a release does not read back.
     #[error("the metadata of {place} does not read back")]
     ReleaseMetadata {

@@ -4,8 +4,7 @@ use crate::app::App;
 use crate::db::builds::PackageRow;
 use crate::jobs::JobError;
 use crate::repodata::{
-    Codec, Entry, ExtraRecord, Inputs, Options, PackageSource, Record, Sink, SourceError,
-    build_into, sort,
+    Entry, ExtraRecord, Inputs, Options, PackageSource, Record, Sink, SourceError, build_into, sort,
 };
 use crate::store::Store;
 use repo_model::rpm::{Head, Package};
@@ -37,8 +36,8 @@ pub struct MetadataFile {
 pub async fn make(
     app: &App,
     packages: &[PackageRow],
-    extras: [ExtraRecord; 2],
-    codec: Codec,
+    extras: Vec<ExtraRecord>,
+    options: Options,
     issued: Timestamp,
 ) -> Result<Metadata, JobError> {
     let mut entries = Vec::with_capacity(packages.len());
@@ -53,11 +52,6 @@ pub async fn make(
         directory: crate::layout::scratch(&app.config.server.data_dir),
         open: Vec::new(),
         finished: Vec::new(),
-    };
-    let options = Options {
-        codec,
-        changelog_limit: Some(app.config.server.changelog_limit as usize),
-        ..Options::default()
     };
     let source = StoredHeads {
         store: app.store.clone(),

@@ -4,6 +4,7 @@
 //! What was made is recorded before the signer is asked: a release that may have been signed is those
 //! bytes or none, whatever happens in between.
 
+pub mod further;
 mod metadata;
 mod package_list;
 pub mod release_sboms;
@@ -21,7 +22,7 @@ use crate::jobs::JobError;
 use crate::signer_link;
 use hallmark_signer::client::{ClientError, SignedRelease};
 use hallmark_signer::verify::{Certificate, verify_all_detached};
-use repo_model::config::{MetadataCodec, RepoConfig};
+use repo_model::config::RepoConfig;
 use repo_model::policy::{Reason, Revocation};
 use repo_model::release::{PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA};
 use repo_model::stage::Event;
@@ -258,12 +259,13 @@ async fn make_repo(
         removed,
     } = change(app, plan, config, &arch).await?;
     packages.extend(added.iter().cloned());
-    let codec = match config.metadata_codec {
-        MetadataCodec::Zstd => crate::repodata::Codec::ZSTD,
-        MetadataCodec::Gzip => crate::repodata::Codec::Gzip,
-    };
-    let extras = sbom_listing::records(app, &config.name, &arch, &packages, codec).await?;
-    let metadata = metadata::make(app, &packages, extras, codec, plan.issued).await?;
+    let codec = further::codec(config);
+    let listing = sbom_listing::records(app, &config.name, &arch, &packages, codec).await?;
+    let read = config.clone();
+    let mut extras = tokio::task::spawn_blocking(move || further::records(&read)).await??;
+    extras.extend(listing);
+    let options = further::options(config, app.config.server.changelog_limit);
+    let metadata = metadata::make(app, &packages, extras, options, plan.issued).await?;
     let mut files = Vec::new();
     for file in &metadata.files {
         app.store

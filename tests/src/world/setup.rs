@@ -126,6 +126,13 @@ pub(super) fn watch_log(dir: &Path, options: &Options) {
     }
 }
 
+/// What the repository `old` lists beside its packages.
+pub const GROUPS: &str =
+    "<?xml version=\"1.0\"?>\n<comps><group><id>all</id><name>All</name></group></comps>\n";
+/// And its advisories.
+const ADVISORIES: &str =
+    "<?xml version=\"1.0\"?>\n<updates><update type=\"security\"><id>X-1</id></update></updates>\n";
+
 pub(super) fn write_config(dir: &Path, options: &Options, address: &str) {
     let path = |name: &str| dir.join(name).display().to_string();
     let text = format!(
@@ -133,9 +140,12 @@ pub(super) fn write_config(dir: &Path, options: &Options, address: &str) {
          data_dir = \"{data}\"\nsigner_socket = \"{socket}\"\npolicy_file = \"{policy}\"\n\
          lease_secs = {lease}\npublish_delay_millis = {delay}\n{more}\n\
          [[repo]]\nname = \"base\"\narches = [\"x86_64\"]\n\n\
-         [[repo]]\nname = \"old\"\narches = [\"x86_64\"]\nmetadata_codec = \"gzip\"\n\n\
+         [[repo]]\nname = \"old\"\narches = [\"x86_64\"]\nprofile = \"el7\"\n\
+         groups = \"{groups}\"\nupdateinfo = \"{updateinfo}\"\n\n\
          [signer]\nsocket = \"{socket}\"\nstate_dir = \"{state}\"\npolicy_file = \"{policy}\"\nunsigned_policy = true\n",
         data = path("data"),
+        groups = path("comps.xml"),
+        updateinfo = path("updateinfo.xml"),
         socket = path("signer.sock"),
         policy = path("policy.toml"),
         state = path("signer-state"),
@@ -144,6 +154,9 @@ pub(super) fn write_config(dir: &Path, options: &Options, address: &str) {
         more = options.server_settings,
     );
     std::fs::write(dir.join("hallmark.toml"), text).expect("the configuration is written");
+    for (name, text) in [("comps.xml", GROUPS), ("updateinfo.xml", ADVISORIES)] {
+        std::fs::write(dir.join(name), text).expect("a further record is written");
+    }
 }
 
 pub(super) fn create_token(dir: &Path, name: &str, arguments: &[&str]) -> String {

@@ -258,14 +258,34 @@ fn people_find_their_way_through_pages_and_listings() {
 }
 
 #[test]
-fn an_old_client_gets_gzip_metadata() {
+fn an_old_client_gets_gzip_metadata_with_groups_that_it_can_read_and_advisories() {
     let world = world();
     let repo = Repository::new(&world.http, "/preview/old/x86_64");
     let files = repository::metadata_files(&String::from_utf8_lossy(&repo.repomd()));
+    let (groups, others): (Vec<_>, Vec<_>) =
+        files.iter().partition(|file| file.href.contains("comps"));
     assert!(
-        files.iter().all(|file| file.href.ends_with(".gz")),
+        others.iter().all(|file| file.href.ends_with(".gz")),
         "{files:?}"
     );
+    // yum reads groups only when they are not compressed.
+    let plain = groups.iter().find(|file| file.href.ends_with("-comps.xml"));
+    let plain = plain.unwrap_or_else(|| panic!("{files:?}"));
+    assert!(groups.len() == 2 && groups.iter().any(|file| file.href.ends_with(".xml.gz")));
+    let path = format!("/preview/old/x86_64/{}", plain.href);
+    assert_eq!(
+        world.http.fetch(&path),
+        hallmark_tests::world::GROUPS.as_bytes()
+    );
+    let repomd = String::from_utf8_lossy(&repo.repomd()).into_owned();
+    for wanted in [
+        "\"group_gz\"",
+        "\"updateinfo\"",
+        "-updateinfo.xml.gz\"",
+        "<open-checksum",
+    ] {
+        assert!(repomd.contains(wanted), "{wanted}: {repomd}");
+    }
     assert_eq!(repo.check_everything(), []);
 }
 
