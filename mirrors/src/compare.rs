@@ -1,15 +1,16 @@
 //! Whether a copy holds what a manifest lists: each file by its SHA-256, and which files are there besides.
 
 use crate::evidence::beside::COMMON;
+use crate::reading::{Algorithm, Hasher, Source, SourceError, Stream};
 use crate::sync::OWN_DIRECTORY;
-use crate::sync::claim::Claim;
-use crate::sync::site::is_absent;
-use crate::sync::store::is_file;
 use crate::sync::tree::files_below;
+use repo_model::FileDigest;
 use repo_model::manifest::{MANIFEST, Manifest};
 use serde::Serialize;
-use std::io;
+use std::collections::HashMap;
+use std::io::{self, Read};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// How a copy is not what a manifest lists. Paths are below the repository's root, sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -32,18 +33,116 @@ impl Differences {
     }
 }
 
-/// Reads every file that the manifest lists below `root`.
+/// A copy whose files are read once: what somebody else reads to its end need not be read again to be compared.
+pub struct ReadOnce<'a> {
+    source: &'a dyn Source,
+    read: Mutex<HashMap<Box<str>, FileDigest>>,
+}
+
+impl<'a> ReadOnce<'a> {
+    /// The files of `source`.
+    pub fn new(source: &'a dyn Source) -> Self {
+        Self {
+            source,
+            read: Mutex::default(),
+        }
+    }
+
+    fn is_known(&self, path: &str, digest: FileDigest) -> bool {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.get(path) == Some(&digest)
+    }
+
+    fn digest(&self, path: &str) -> Result<FileDigest, SourceError> {
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let mut reader = self.source.open(path)?.reader;
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(finished(hasher)),
+                Ok(count) => hasher.update(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(SourceError::Read(error)),
+            }
+        }
+    }
+}
+
+fn finished(hasher: Hasher) -> FileDigest {
+    let mut raw = [0; 32];
+    // SHA-256 has 32 bytes.
+    raw.copy_from_slice(&hasher.raw()[..32]);
+    FileDigest::from_bytes(raw)
+}
+
+impl Source for ReadOnce<'_> {
+    fn open(&self, path: &str) -> Result<Stream<'_>, SourceError> {
+        let Stream { reader, size_bytes } = self.source.open(path)?;
+        let noting = Noting {
+            reader,
+            of: self,
+            path: path.into(),
+            hasher: Some(Hasher::new(Algorithm::Sha256)),
+        };
+        Ok(Stream {
+            reader: Box::new(noting),
+            size_bytes,
+        })
+    }
+
+    fn size_bytes(&self, path: &str) -> Result<Option<u64>, SourceError> {
+        self.source.size_bytes(path)
+    }
+
+    fn tells_sizes_cheaply(&self) -> bool {
+        self.source.tells_sizes_cheaply()
+    }
+}
+
+/// A file under way, whose digest is noted at its end.
+struct Noting<'a> {
+    reader: Box<dyn Read + 'a>,
+    of: &'a ReadOnce<'a>,
+    path: Box<str>,
+    hasher: Option<Hasher>,
+}
+
+impl Read for Noting<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(into)?;
+        if count > 0 {
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(&into[..count]);
+            }
+        } else if !into.is_empty()
+            && let Some(hasher) = self.hasher.take()
+        {
+            let mut read = self.of.read.lock().unwrap_or_else(PoisonError::into_inner);
+            read.insert(self.path.clone(), finished(hasher));
+        }
+        Ok(count)
+    }
+}
+
+/// Paths of all files of a copy in a directory.
+pub fn files(root: &Path) -> io::Result<Vec<String>> {
+    files_below(root)
+}
+
+/// Compares every file that the manifest lists, reading those that were not read before or not as listed.
 ///
-/// Fails only when `root` cannot be listed.
-pub fn compare(root: &Path, manifest: &Manifest) -> io::Result<Differences> {
+/// * `there`: paths of all files of the copy.
+pub fn compare(copy: &ReadOnce<'_>, there: Vec<String>, manifest: &Manifest) -> Differences {
     let mut found = Differences::default();
     for (path, digest) in &manifest.files {
-        let name = || path.to_string();
-        match is_file(&root.join(&**path), &Claim::of(*digest)) {
-            Ok(Some(_)) => {}
-            Ok(None) => found.differing.push(name()),
-            Err(error) if is_absent(&error) => found.missing.push(name()),
-            Err(error) => found.unreadable.push((name(), error.to_string())),
+        if copy.is_known(path, *digest) {
+            continue;
+        }
+        match copy.digest(path) {
+            Ok(is) if is == *digest => {}
+            Ok(_) => found.differing.push(path.to_string()),
+            Err(SourceError::Missing) => found.missing.push(path.to_string()),
+            Err(error) => found.unreadable.push((path.to_string(), why(&error))),
         }
     }
     let is_extra = |path: &String| {
@@ -52,8 +151,16 @@ pub fn compare(root: &Path, manifest: &Manifest) -> io::Result<Differences> {
             && !is_ours(path)
             && !is_beside(manifest, path)
     };
-    found.extra = files_below(root)?.into_iter().filter(is_extra).collect();
-    Ok(found)
+    found.extra = there.into_iter().filter(is_extra).collect();
+    found.extra.sort();
+    found
+}
+
+fn why(error: &SourceError) -> String {
+    match error {
+        SourceError::Read(error) => error.to_string(),
+        other => other.to_string(),
+    }
 }
 
 /// Files that a mirror makes for itself.
@@ -80,8 +187,9 @@ fn is_beside(manifest: &Manifest, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reading::Directory;
     use repo_model::manifest::ManifestOf;
-    use repo_model::{FileDigest, ReleaseId, Timestamp};
+    use repo_model::{ReleaseId, Timestamp};
     use std::fs;
 
     #[test]
@@ -92,8 +200,8 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        let files = ["Packages/a.rpm", "Packages/b.rpm", "Packages/c.rpm"];
-        let listed = files.map(|path| (path.into(), FileDigest::of(path.as_bytes())));
+        let packages = ["Packages/a.rpm", "Packages/b.rpm", "Packages/c.rpm"];
+        let listed = packages.map(|path| (path.into(), FileDigest::of(path.as_bytes())));
         let manifest = Manifest {
             of: ManifestOf {
                 release: ReleaseId(1),
@@ -103,7 +211,7 @@ mod tests {
             },
             files: listed.into_iter().collect(),
         };
-        for path in files {
+        for path in packages {
             put(path, path);
         }
         for beside in [
@@ -114,7 +222,17 @@ mod tests {
         ] {
             put(beside, "");
         }
-        let whole = compare(root.path(), &manifest).unwrap();
+        let directory = Directory::new(root.path());
+        let compared = || {
+            let copy = ReadOnce::new(&directory);
+            // As whoever checks the metadata reads one of them.
+            let mut bytes = Vec::new();
+            let read = copy.open("Packages/a.rpm").unwrap();
+            { read.reader }.read_to_end(&mut bytes).unwrap();
+            assert!(copy.is_known("Packages/a.rpm", FileDigest::of(&bytes)));
+            compare(&copy, files(root.path()).unwrap(), &manifest)
+        };
+        let whole = compared();
         assert_eq!(whole, Differences::default());
         assert!(whole.is_whole());
 
@@ -122,7 +240,7 @@ mod tests {
         fs::remove_file(root.path().join("Packages/b.rpm")).unwrap();
         put("Packages/z.rpm", "");
         put("Packages/z.rpm.asc", "");
-        let found = compare(root.path(), &manifest).unwrap();
+        let found = compared();
         assert_eq!(found.differing, ["Packages/a.rpm"]);
         assert_eq!(found.missing, ["Packages/b.rpm"]);
         assert_eq!(found.extra, ["Packages/z.rpm", "Packages/z.rpm.asc"]);

@@ -150,6 +150,19 @@ impl Client {
         }
     }
 
+    /// Asks for the bytes of a file from `from` up to `to`; none: the server gives no ranges.
+    pub fn get_range(&self, path: &str, from: u64, to: u64) -> Result<Option<Answer>, HttpError> {
+        let last = to.saturating_sub(1);
+        let request = self.agent.get(self.url(path));
+        let request = request.header(header::RANGE, format!("bytes={from}-{last}"));
+        let answer = request.call().map_err(problem)?;
+        match answer.status().as_u16() {
+            200 => Ok(None),
+            206 => part(answer, from).map(Some),
+            status => Err(refusal(status)),
+        }
+    }
+
     /// Asks for a file; none when it is still the one that `known` names.
     pub fn get_changed(&self, path: &str, known: &Validators) -> Result<Option<Answer>, HttpError> {
         let mut request = self.agent.get(self.url(path));

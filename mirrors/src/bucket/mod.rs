@@ -16,16 +16,16 @@ use futures_util::StreamExt as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as Key;
 use object_store::{
-    Attribute, Attributes, BackoffConfig, Error as StoreError, GetOptions, MultipartUpload as _,
-    ObjectStore as _, ObjectStoreExt as _, PutMode, PutMultipartOptions, PutOptions, RetryConfig,
-    UpdateVersion,
+    Attribute, Attributes, BackoffConfig, Error as StoreError, GetOptions, GetResult,
+    MultipartUpload as _, ObjectStore as _, ObjectStoreExt as _, PutMode, PutMultipartOptions,
+    PutOptions, RetryConfig, UpdateVersion,
 };
 use repo_model::FileDigest;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
 
 /// What is put at once; larger files come in parts of it. S3 wants 5 MiB at least.
@@ -289,15 +289,31 @@ impl Bucket {
         Ok(found)
     }
 
-    /// What an object says of itself, and how it is listed; no marks: somebody else put it there.
-    pub(crate) fn marks(&self, path: &str) -> Result<(Listed, Option<Marks>), BucketError> {
+    /// Paths of all files at the place.
+    pub fn files(&self) -> Result<Vec<String>, BucketError> {
+        Ok(self.list()?.into_keys().map(String::from).collect())
+    }
+
+    fn head(&self, path: &str) -> Result<GetResult, BucketError> {
         let key = self.key(path)?;
         let options = GetOptions {
             head: true,
             ..GetOptions::default()
         };
         let found = self.runtime.block_on(self.store.get_opts(&key, options));
-        let found = found.map_err(self.failed("look at", path))?;
+        found.map_err(self.failed("look at", path))
+    }
+
+    /// When an object was put, by the server's clock.
+    pub(crate) fn modified(&self, path: &str) -> Result<SystemTime, BucketError> {
+        let secs = self.head(path)?.meta.last_modified.timestamp();
+        let secs = u64::try_from(secs).unwrap_or_default();
+        Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(secs))
+    }
+
+    /// What an object says of itself, and how it is listed; no marks: somebody else put it there.
+    pub(crate) fn marks(&self, path: &str) -> Result<(Listed, Option<Marks>), BucketError> {
+        let found = self.head(path)?;
         let mark = |name: &'static str| found.attributes.get(&Attribute::Metadata(name.into()));
         let marks = mark(CLAIM_MARK).zip(mark(SHA256_MARK));
         let marks = marks.and_then(|(claim, sha256)| {

@@ -84,6 +84,7 @@ pub(super) fn fetch(pull: &Pull, item: &Item) -> Result<(FileDigest, PathBuf, u6
         unclaimed_max_bytes: UNCLAIMED_MAX_BYTES,
         signatures: None,
         watch: &Unwatched,
+        in_ranges: false,
     };
     let outcome = match fetcher.fetch(item, &mut Vec::new()) {
         Ok(fetched) => {

@@ -3,7 +3,6 @@
 use crate::reading::{Algorithm, Checksum, Hasher};
 use repo_model::FileDigest;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 
 /// A checksum that a file must have.
@@ -118,7 +117,7 @@ impl Sum {
 }
 
 /// Adds a file's bytes from its current place to its end; returns how many there were.
-pub(crate) fn hash_rest(file: &mut File, sum: &mut Sum) -> io::Result<u64> {
+pub(crate) fn hash_rest(file: &mut impl Read, sum: &mut Sum) -> io::Result<u64> {
     let mut buffer = vec![0; 128 << 10];
     let mut total = 0;
     loop {

@@ -5,13 +5,15 @@
 //!
 //! It is not believed here, only handed on: whoever reads it checks every signature in it.
 
+use super::SyncError;
+use super::destination::Destination;
 use super::peer::{Peer, Problem};
+use super::pointer::with_causes;
 use super::request::Watch;
+use super::round::Job;
 use super::site::Site;
 use crate::evidence::beside::{COMMON, MAX_COMMON_BYTES, SUFFIX, read_common};
 use repo_model::Timestamp;
-use std::fs;
-use std::io;
 use std::time::{Duration, SystemTime};
 
 /// Taken anew after so long.
@@ -20,22 +22,30 @@ const LIFE: Duration = Duration::from_secs(3_600);
 /// Brings it up to date. What fails leaves the one that is there.
 ///
 /// * `changed`: whether the copy is another one than before.
-pub(super) fn renew(site: &Site, peers: &[Peer], changed: bool, now: Timestamp, watch: &dyn Watch) {
-    let target = site.directory.join(COMMON);
-    let known = fs::symlink_metadata(&target).and_then(|data| data.modified());
+pub(super) fn renew(
+    to: &dyn Destination,
+    site: &Site,
+    job: &Job<'_>,
+    changed: bool,
+) -> Result<(), SyncError> {
     let is_due = match changed {
         true => has_evidence(site),
-        false => known.is_ok_and(|written| is_old(written, now)),
+        false => {
+            let known = to.modified(site, COMMON)?;
+            known.is_some_and(|written| is_old(written, job.request.now))
+        }
     };
     if !is_due {
-        return;
+        return Ok(());
     }
-    let Some(packed) = newest(peers, watch) else {
-        return;
+    let Some(packed) = newest(job.peers, job.watch) else {
+        return Ok(());
     };
-    if let Err(error) = put(site, &packed) {
-        watch.note(&format!("cannot write {}: {error}", target.display()));
+    if let Err(error) = to.put_small(site, COMMON, &packed) {
+        let why = with_causes(&error);
+        job.watch.note(&format!("cannot write {COMMON}: {why}"));
     }
+    Ok(())
 }
 
 /// Whether any package has evidence beside it.
@@ -70,16 +80,6 @@ fn newest(peers: &[Peer], watch: &dyn Watch) -> Option<Vec<u8>> {
                 None
             }
         })
-}
-
-fn put(site: &Site, packed: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(&site.own)?;
-    io::Write::write_all(&mut file, packed)?;
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.as_file().set_permissions(readable)?;
-    file.as_file().sync_all()?;
-    file.persist(site.directory.join(COMMON))?;
-    Ok(())
 }
 
 #[cfg(test)]

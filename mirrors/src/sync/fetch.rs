@@ -1,4 +1,5 @@
-//! Getting one file: from whoever has it, on from where it stopped, checked, into the store.
+//! Getting one file: from whoever has it, on from where it stopped, checked, into the store. Large ones come from
+//! several at once (`ranges`).
 
 use super::claim::{Sum, hash_rest};
 use super::journal::Journal;
@@ -11,7 +12,7 @@ use super::store::{Partial, Store};
 use crate::http::Answer;
 use repo_model::FileDigest;
 use repo_model::rpm::{Head, HeadLimits};
-use std::io::{self, BufReader, ErrorKind, Read as _, Seek as _, Write as _};
+use std::io::{self, BufReader, ErrorKind, Seek as _, Write as _};
 use std::time::Instant;
 
 /// Read at once. Most packages come in one piece.
@@ -27,13 +28,15 @@ pub(crate) struct Fetcher<'a> {
     pub unclaimed_max_bytes: u64,
     pub signatures: Option<&'a dyn Signatures>,
     pub watch: &'a dyn Watch,
+    /// Whether large files may come in ranges: nobody reads them from their start while they come.
+    pub in_ranges: bool,
 }
 
 /// A file that is in the store now.
 pub(crate) struct Fetched<'a> {
     pub digest: FileDigest,
     pub data: std::fs::Metadata,
-    /// Who gave its last byte.
+    /// Who gave its last byte; of a file that came in ranges, most of it.
     pub upstream: &'a str,
     /// Bytes that came now.
     pub came_bytes: u64,
@@ -55,8 +58,14 @@ pub(crate) enum Failure {
     Local(io::Error),
 }
 
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Local(error)
+    }
+}
+
 /// An attempt that did not succeed.
-enum Setback {
+pub(super) enum Setback {
     Upstream(Problem),
     Local(io::Error),
 }
@@ -76,10 +85,14 @@ impl From<io::Error> for Setback {
 impl<'a> Fetcher<'a> {
     /// Gets a file; `buffer` is the worker's own.
     pub fn fetch(&self, item: &Item, buffer: &mut Vec<u8>) -> Result<Fetched<'a>, Failure> {
+        let (mut problems, mut came_bytes) = (Vec::new(), 0);
+        if self.in_ranges
+            && let Some(fetched) = self.fetch_in_ranges(item, &mut problems, &mut came_bytes)?
+        {
+            return Ok(fetched);
+        }
         let mut tries = Tries::new(self.peers, self.patience.attempts);
-        let mut problems = Vec::new();
-        let mut came_bytes = 0;
-        let mut unreachable = true;
+        let mut unreachable = problems.is_empty();
         while let Some(turn) = tries.next(self.peers) {
             std::thread::sleep(self.patience.pause * turn.before);
             let peer = turn.peer;
@@ -196,11 +209,34 @@ impl<'a> Fetcher<'a> {
         have: &mut u64,
         buffer: &mut Vec<u8>,
     ) -> Result<(), Setback> {
+        let poured = self.pour(&mut answer.body, limit, have, buffer, |_, bytes| {
+            partial.file.write_all(bytes)?;
+            sum.update(bytes);
+            self.watch.came(bytes.len() as u64);
+            Ok(())
+        });
+        if let Err(Setback::Upstream(Problem::TooLarge(_))) = &poured {
+            partial.restart()?;
+            self.watch.take_back(*have);
+        }
+        poured
+    }
+
+    /// Hands on what comes, a piece and its place at a time, and counts it in `have`; what is more than `limit` or comes
+    /// too slowly ends it.
+    pub(super) fn pour(
+        &self,
+        body: &mut dyn io::Read,
+        limit: u64,
+        have: &mut u64,
+        buffer: &mut Vec<u8>,
+        mut into: impl FnMut(u64, &[u8]) -> io::Result<()>,
+    ) -> Result<(), Setback> {
         buffer.resize(self.limit.piece_bytes(PIECE_BYTES), 0);
         let mut pace = Pace::new(self.patience);
         loop {
             let start = Instant::now();
-            let count = match answer.body.read(buffer) {
+            let count = match body.read(buffer) {
                 Ok(0) => return Ok(()),
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -212,14 +248,10 @@ impl<'a> Fetcher<'a> {
             };
             let took = start.elapsed();
             if *have + count as u64 > limit {
-                partial.restart()?;
-                self.watch.take_back(*have);
                 return Err(Problem::TooLarge(limit).into());
             }
-            partial.file.write_all(&buffer[..count])?;
-            sum.update(&buffer[..count]);
+            into(*have, &buffer[..count])?;
             *have += count as u64;
-            self.watch.came(count as u64);
             self.limit.pass(count);
             if *have < limit {
                 pace.read(count, took).map_err(Problem::TooSlow)?;
@@ -227,7 +259,11 @@ impl<'a> Fetcher<'a> {
         }
     }
 
-    fn check_signature(&self, partial: &mut Partial, item: &Item) -> Result<(), Problem> {
+    pub(super) fn check_signature(
+        &self,
+        partial: &mut Partial,
+        item: &Item,
+    ) -> Result<(), Problem> {
         match (self.signatures, item.kind) {
             (Some(signatures), Kind::Package) => {
                 partial

@@ -4,69 +4,57 @@
 //!
 //! It is not believed here, only handed on: whoever reads it checks its signature and its end.
 
+use super::SyncError;
+use super::destination::Destination;
 use super::peer::{Peer, Problem};
-use super::request::Watch;
+use super::pointer::with_causes;
+use super::round::Job;
 use super::site::Site;
 use repo_model::dsse::Envelope;
 use repo_model::freshness::{FILE, FRESHNESS, Freshness, MAX_BYTES};
 use repo_model::statement::Statement;
 use repo_model::{FileDigest, Timestamp};
-use std::fs;
-use std::io;
 
 /// Brings the statement up to date. What fails leaves the one that is there: it ends by itself.
 ///
 /// * `repomd`: the copy's.
 /// * `changed`: whether it is another one than before.
 pub(super) fn renew(
+    to: &dyn Destination,
     site: &Site,
-    peers: &[Peer],
+    job: &Job<'_>,
     repomd: FileDigest,
     changed: bool,
-    now: Timestamp,
-    watch: &dyn Watch,
-) {
-    let target = site.directory.join(FILE);
-    let known = fs::read(&target).ok();
-    let Some(json) = newer(known.as_deref(), peers, repomd, changed, now, watch) else {
-        return;
-    };
-    if let Err(error) = put(site, &json) {
-        watch.note(&format!("cannot write {}: {error}", target.display()));
+) -> Result<(), SyncError> {
+    let known = to.read_small(site, FILE, MAX_BYTES)?;
+    let is_due = |json: &[u8]| is_due(json, repomd, job.request.now);
+    if !changed && !known.as_deref().is_some_and(is_due) {
+        return Ok(());
     }
+    let found = job.peers.iter().find_map(|peer| theirs(job, peer, repomd));
+    if let Some(json) = found.filter(|json| known.as_ref() != Some(json))
+        && let Err(error) = to.put_small(site, FILE, &json)
+    {
+        let why = with_causes(&error);
+        job.watch.note(&format!("cannot write {FILE}: {why}"));
+    }
+    Ok(())
 }
 
-/// Upstream's statement, when it is time for one and it is another one than is known.
-pub(super) fn newer(
-    known: Option<&[u8]>,
-    peers: &[Peer],
-    repomd: FileDigest,
-    changed: bool,
-    now: Timestamp,
-    watch: &dyn Watch,
-) -> Option<Vec<u8>> {
-    let is_due = changed || known.is_some_and(|json| is_due(json, repomd, now));
-    if !is_due {
-        return None;
+/// What an upstream says about this state.
+fn theirs(job: &Job<'_>, peer: &Peer, repomd: FileDigest) -> Option<Vec<u8>> {
+    match peer.read_small(FILE, MAX_BYTES) {
+        Ok(json) if read(&json).is_some_and(|said| names(&said, repomd)) => return Some(json),
+        Ok(_) => {
+            let label = peer.label();
+            job.watch.note(&format!(
+                "{label}: {FILE} is about another state than the copy's, and is left out"
+            ));
+        }
+        Err(Problem::Missing) => {}
+        Err(problem) => tracing::debug!("{}: {FILE}: {problem}", peer.label()),
     }
-    let found = peers
-        .iter()
-        .find_map(|peer| match peer.read_small(FILE, MAX_BYTES) {
-            Ok(json) if is_about(&json, repomd) => Some(json),
-            Ok(_) => {
-                let label = peer.label();
-                watch.note(&format!(
-                    "{label}: {FILE} is about another state than the copy's, and is left out"
-                ));
-                None
-            }
-            Err(Problem::Missing) => None,
-            Err(problem) => {
-                tracing::debug!("{}: {FILE}: {problem}", peer.label());
-                None
-            }
-        });
-    found.filter(|json| known != Some(json.as_slice()))
+    None
 }
 
 /// Whether it is time to ask for another statement: this one is about another state, or half over.
@@ -87,27 +75,12 @@ fn names(said: &Statement<Freshness>, repomd: FileDigest) -> bool {
         .any(|subject| subject.digest.get("sha256") == Some(&hex))
 }
 
-/// Whether a statement says that this `repomd.xml` is current. It is not believed here.
-pub(super) fn is_about(json: &[u8], repomd: FileDigest) -> bool {
-    read(json).is_some_and(|said| names(&said, repomd))
-}
-
 fn half_over(said: &Freshness, now: Timestamp) -> bool {
     let life = said
         .expires
         .unix_secs()
         .saturating_sub(said.issued.unix_secs());
     now >= said.issued.plus_secs(life / 2)
-}
-
-fn put(site: &Site, json: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(&site.own)?;
-    io::Write::write_all(&mut file, json)?;
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.as_file().set_permissions(readable)?;
-    file.as_file().sync_all()?;
-    file.persist(site.directory.join(FILE))?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Copies a repository, ours or anybody's, so that its copy is whole at every moment and can be served by any
-//! static web server.
+//! static web server; in a directory or in a bucket (`destination`).
 //!
 //! Content comes first, names last: packages go to their places, then new metadata is put together aside
 //! and takes the old one's place in one step (`tree`). Everything is checked by digest from `repomd.xml`
@@ -13,6 +13,8 @@
 mod beside;
 mod bucket;
 pub(crate) mod claim;
+mod destination;
+mod directory;
 mod evidence;
 pub(crate) mod fetch;
 mod filter;
@@ -24,6 +26,7 @@ pub(crate) mod peer;
 pub(crate) mod plan;
 pub(crate) mod pointer;
 mod proofs;
+mod ranges;
 mod request;
 mod round;
 pub(crate) mod site;
@@ -33,7 +36,6 @@ mod survey;
 pub(crate) mod tree;
 pub(crate) mod workers;
 
-pub use bucket::sync_to_bucket;
 pub use filter::Filters;
 pub use request::{
     Action, BoxError, FileReport, FilteredMetadata, Patience, Request, Rewrite, Signatures,
@@ -41,7 +43,10 @@ pub use request::{
 };
 pub use survey::{Survey, survey, survey_bucket};
 
-use crate::bucket::BucketError;
+use crate::bucket::{Bucket, BucketError};
+use bucket::InBucket;
+use destination::Destination;
+use directory::Directory;
 use peer::Peer;
 use pointer::{Pointer, Said};
 use repo_model::FileDigest;
@@ -219,13 +224,36 @@ impl Summary {
     }
 }
 
-/// Brings a copy up to date.
+/// Brings a copy in a directory up to date.
 ///
 /// * `rewrite`: writes metadata for a part of the packages; needed where filters are active and the
 ///   request wants it so.
 ///
 /// An error leaves what was served before in its place.
 pub fn sync(
+    request: &Request,
+    verify: Verify<'_>,
+    rewrite: Option<&dyn Rewrite>,
+    watch: &dyn Watch,
+) -> Result<Summary, SyncError> {
+    sync_to(&mut Directory, request, verify, rewrite, watch)
+}
+
+/// Brings a copy in a bucket up to date. The request's directory is where files lie on their way; all else is as for
+/// [`sync`].
+pub fn sync_to_bucket(
+    request: &Request,
+    bucket: &Bucket,
+    verify: Verify<'_>,
+    rewrite: Option<&dyn Rewrite>,
+    watch: &dyn Watch,
+) -> Result<Summary, SyncError> {
+    let mut to = InBucket::new(bucket);
+    sync_to(&mut to, request, verify, rewrite, watch)
+}
+
+fn sync_to(
+    to: &mut dyn Destination,
     request: &Request,
     verify: Verify<'_>,
     rewrite: Option<&dyn Rewrite>,
@@ -240,17 +268,19 @@ pub fn sync(
         rewrite,
         watch,
     };
+    to.recall(&mut site)?;
     watch.step("asking upstream");
     let Known {
         pointer: known,
         newest,
     } = site.known(verify);
     let said = pointer::ask(request, &peers, verify, known.as_ref(), newest, watch)?;
-    let mut pointer = match (said, known) {
+    let pointer = match (said, known) {
         (Said::New(pointer), _) => *pointer,
         (Said::Same, Some(known)) => {
-            if is_whole(&job, &site) {
-                return unchanged(&job, site, &known);
+            if is_whole(&job, to, &site) {
+                let summary = unchanged(&job, to, &mut site, &known)?;
+                return ended(to, site, summary);
             }
             known
         }
@@ -261,22 +291,38 @@ pub fn sync(
             });
         }
     };
+    let summary = rounds(&job, to, &mut site, pointer)?;
+    ended(to, site, summary)
+}
+
+fn is_whole(job: &Job<'_>, to: &dyn Destination, site: &Site) -> bool {
+    let head = &site.state.head;
+    let verified = job
+        .verify
+        .packages()
+        .is_none_or(|signatures| head.verified_by.as_deref() == Some(signatures.id()));
+    let mut files = site.state.files.iter();
+    verified
+        && !head.incomplete
+        && head.scope == job.scope()
+        && to.has_pointer(site)
+        && files.all(|(path, row)| row.dropped_at.is_some() || to.is_untouched(site, path, row))
+}
+
+/// Rounds until upstream stays as it is for one.
+fn rounds(
+    job: &Job<'_>,
+    to: &mut dyn Destination,
+    site: &mut Site,
+    mut pointer: Pointer,
+) -> Result<Summary, SyncError> {
     for _ in 0..ROUNDS_MAX {
-        match job.round(&mut site, pointer)? {
-            Ended::Done(mut summary) => {
-                // It belongs to the new `repomd.xml`, and proofs may take long.
-                if let Some(repomd) = summary.repomd_sha256 {
-                    job.renew_freshness(&site, repomd, true);
-                }
-                proofs::fetch(&mut site, request, &peers, watch)?.add_to(&mut summary);
-                // Its head of the log must not be older than they are.
-                evidence::renew(&site, &peers, true, request.now, watch);
-                let path = site.own.join("journal");
-                site.journal.finish().map_err(SyncError::local(path))?;
-                return Ok(*summary);
-            }
+        match job.round(to, site, pointer)? {
+            Ended::Done(summary) => return Ok(*summary),
             Ended::Republished(newer) => {
-                watch.note("upstream has published anew; going on with what it has now");
+                job.watch
+                    .note("upstream has published anew; going on with what it has now");
+                to.look_anew()?;
                 pointer = *newer;
             }
         }
@@ -284,37 +330,34 @@ pub fn sync(
     Err(SyncError::Restless)
 }
 
-fn is_whole(job: &Job<'_>, site: &Site) -> bool {
-    let head = &site.state.head;
-    let verified = job
-        .verify
-        .packages()
-        .is_none_or(|signatures| head.verified_by.as_deref() == Some(signatures.id()));
-    verified
-        && !head.incomplete
-        && head.scope == job.scope()
-        && site.place(crate::reading::REPOMD).is_file()
-        && site.state.all_there(&site.directory)
-}
-
 /// The end of a sync that found nothing new; what the sync before was cut off from is made up for.
-fn unchanged(job: &Job<'_>, mut site: Site, known: &Pointer) -> Result<Summary, SyncError> {
+fn unchanged(
+    job: &Job<'_>,
+    to: &mut dyn Destination,
+    site: &mut Site,
+    known: &Pointer,
+) -> Result<Summary, SyncError> {
     let (request, watch) = (job.request, job.watch);
-    let was_cut_off = proofs::are_due(&site);
-    job.renew_freshness(&site, known.digest, was_cut_off);
-    if finish::drop_strays(&mut site, request)? {
-        finish::save(&site)?;
+    let proofs_due = site.state.head.proofs_due;
+    job.renew_freshness(to, site, known.digest, proofs_due)?;
+    if finish::drop_strays(to, site, request)? {
+        to.save(site)?;
     }
-    let deleted = finish::delete(&mut site, request, watch)?;
+    let deleted = finish::delete(to, site, request, watch)?;
     let mut summary = Summary {
         changed: deleted > 0,
         deleted,
         ..Summary::of(known)
     };
-    if was_cut_off {
-        proofs::fetch(&mut site, request, job.peers, watch)?.add_to(&mut summary);
+    if proofs_due {
+        proofs::fetch_late(to, site, job)?.add_to(&mut summary);
     }
-    evidence::renew(&site, job.peers, was_cut_off, request.now, watch);
+    evidence::renew(to, site, job, proofs_due)?;
+    Ok(summary)
+}
+
+fn ended(to: &dyn Destination, site: Site, summary: Summary) -> Result<Summary, SyncError> {
+    to.tidy(&site, summary.deleted)?;
     let path = site.own.join("journal");
     site.journal.finish().map_err(SyncError::local(path))?;
     Ok(summary)

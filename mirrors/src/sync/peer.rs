@@ -36,6 +36,10 @@ pub(crate) enum Problem {
     TooLarge(u64),
     #[error("its checksum is {found}, want {want}")]
     Checksum { found: String, want: String },
+    #[error("it gives no ranges of files")]
+    NoRanges,
+    #[error("its bytes {0} are wrong")]
+    WrongRanges(String),
     #[error("its signature: {0}")]
     Signature(String),
 }
@@ -54,7 +58,7 @@ impl Problem {
     fn is_wrong_content(&self) -> bool {
         matches!(
             self,
-            Self::Size { .. } | Self::TooLarge(_) | Self::Checksum { .. }
+            Self::Size { .. } | Self::TooLarge(_) | Self::Checksum { .. } | Self::WrongRanges(_)
         )
     }
 }
@@ -117,6 +121,14 @@ impl Peer {
         }
     }
 
+    /// The bytes of a file from `from` up to `to`; more may come.
+    pub fn open_range(&self, path: &str, from: u64, to: u64) -> Result<Answer, Problem> {
+        match &self.upstream.place {
+            Place::Http(client) => client.get_range(path, from, to)?.ok_or(Problem::NoRanges),
+            Place::Directory(root) => open_file(root, path, from).map_err(from_io),
+        }
+    }
+
     /// A file unless it is the one that `known` names.
     pub fn open_changed(&self, path: &str, known: &Validators) -> Result<Option<Answer>, Problem> {
         match &self.upstream.place {
@@ -172,8 +184,19 @@ impl Peer {
         wrong.min(WRONG_FILES_MAX) + if failing { FAILURES_MAX } else { 0 }
     }
 
-    fn is_given_up(&self) -> bool {
+    /// Whether it gave something wrong.
+    pub fn has_lied(&self) -> bool {
+        self.wrong_files.load(Ordering::Relaxed) > 0
+    }
+
+    pub fn is_given_up(&self) -> bool {
         self.wrong_files.load(Ordering::Relaxed) >= WRONG_FILES_MAX
+    }
+
+    /// Counts as having something to do, until this is dropped.
+    pub fn busy(&self) -> Busy<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Busy(self)
     }
 }
 
@@ -198,17 +221,21 @@ pub(crate) struct Tries {
     most: u32,
 }
 
-/// An upstream at work for one file; frees its place when dropped.
+/// An upstream at work for one file.
 pub(crate) struct Turn<'a> {
     pub peer: &'a Peer,
     pub number: usize,
     /// Attempts for this file before this one.
     pub before: u32,
+    _busy: Busy<'a>,
 }
 
-impl Drop for Turn<'_> {
+/// Something that an upstream has to do.
+pub(crate) struct Busy<'a>(&'a Peer);
+
+impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        self.peer.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -231,13 +258,13 @@ impl Tries {
                 let in_flight = peer.in_flight.load(Ordering::Relaxed);
                 (self.attempts[*number], peer.badness(), in_flight, *number)
             })?;
-        peer.in_flight.fetch_add(1, Ordering::Relaxed);
         let before = self.attempts[number];
         self.attempts[number] += 1;
         Some(Turn {
             peer,
             number,
             before,
+            _busy: peer.busy(),
         })
     }
 

@@ -4,16 +4,15 @@
 //!
 //! They are not believed here, only handed on, but must be what they say they are: proofs that read, and of the very
 //! file that is here. What upstream lacks is left out and asked for again when the repository changes. What could not be
-//! asked for, because the sync was cut off or upstream failed, the next sync asks for: `.hallmark/proofs-due` is there
-//! from before the state is written down until all was asked for.
+//! asked for, because the sync was cut off or upstream failed, the next sync asks for: the state says that they are due
+//! until all was asked for.
 
-use super::claim::Claim;
-use super::finish::save;
+use super::destination::Destination;
 use super::peer::{Peer, Problem};
-use super::request::{Request, Watch};
+use super::plan::Packages;
+use super::round::{Got, Job};
 use super::site::Site;
 use super::state::{Row, State};
-use super::store::remove_if_there;
 use super::workers::each;
 use super::{Summary, SyncError, tree};
 use crate::evidence::beside as evidence;
@@ -22,10 +21,6 @@ use repo_model::bundle::Bundle;
 use repo_model::log::LogProof;
 use repo_model::statement::{PACKAGE_RELEASE, PackageRelease, Statement};
 use std::collections::HashSet;
-use std::fs;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -42,8 +37,6 @@ const SUFFIXES: [&str; 5] = [
 const MAX_PROOF_BYTES: u64 = 1 << 20;
 /// Proofs in a row that no upstream answers for, for each worker, until no more are asked for.
 const FAILURES_MAX: usize = 3;
-/// In the mark: upstream has proofs, and they are being fetched.
-const BEGUN: &[u8] = b"begun\n";
 
 /// A proof that is still to be had.
 struct Wanted {
@@ -66,9 +59,10 @@ enum Answer {
 }
 
 /// Whether a repository has proofs at all.
-enum Any {
+pub(super) enum Any {
     Yes,
     No,
+    /// Upstream could not be asked: why not.
     Unknown(String),
 }
 
@@ -119,83 +113,39 @@ impl Failures {
     }
 }
 
-fn mark(site: &Site) -> PathBuf {
-    site.own.join("proofs-due")
-}
-
-/// Notes that proofs are to be asked for; it is on the disk with the state that is written next.
-pub(super) fn mark_due(site: &Site) -> io::Result<()> {
-    let made = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(mark(site));
-    match made {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        made => made.map(drop),
-    }
-}
-
-/// Whether the sync before was cut off before it had asked for all proofs.
-pub(super) fn are_due(site: &Site) -> bool {
-    mark(site).exists()
+/// Whether upstream has proofs of these packages: it has when the copy has some, and else the first package and the last
+/// one tell.
+pub(super) fn are_there(peers: &[Peer], state: &State, packages: &Packages, got: &[Got]) -> Any {
+    let here = packages.items.iter().zip(got);
+    let here = here.filter_map(|(item, got)| match got {
+        Got::Here { row, .. } => Some((&*item.path, row)),
+        Got::Missing { .. } => None,
+    });
+    any_of(peers, state, here)
 }
 
 /// Fetches the proofs that the copy lacks, and counts them to its files.
 pub(super) fn fetch(
+    to: &mut dyn Destination,
     site: &mut Site,
-    request: &Request,
-    peers: &[Peer],
-    watch: &dyn Watch,
+    job: &Job<'_>,
+    any: Any,
 ) -> Result<Outcome, SyncError> {
-    let wanted = missing(site);
-    let mark = mark(site);
-    let was_begun = fs::read(&mark).is_ok_and(|text| text == BEGUN);
-    let any = match was_begun && !wanted.is_empty() {
-        true => Any::Yes,
-        false => are_there(peers, &wanted),
-    };
     match any {
         Any::Yes => {}
-        Any::No => {
-            remove_if_there(&mark).map_err(SyncError::local(mark))?;
-            return Ok(Outcome::default());
-        }
+        Any::No => return Ok(Outcome::default()),
         Any::Unknown(why) => {
-            watch.note(&format!("proofs are incomplete: {why}"));
+            job.watch.note(&format!("proofs are incomplete: {why}"));
             return Ok(Outcome {
                 fetched: 0,
                 incomplete: true,
             });
         }
     }
-    fs::write(&mark, BEGUN).map_err(SyncError::local(mark.clone()))?;
-    watch.step("proofs");
-    let (failures, workers) = (Failures::default(), request.workers.get());
-    let came = each(request.workers, wanted.len(), |number, _| {
-        let one = &wanted[number];
-        if failures.is_enough(workers) {
-            return Ok(None);
-        }
-        let bytes = match get(peers, one) {
-            Answer::Here(bytes) => bytes,
-            Answer::Nothing => {
-                failures.in_a_row.store(0, Ordering::Relaxed);
-                return Ok(None);
-            }
-            Answer::Failed { why, .. } => {
-                failures.add(why);
-                return Ok(None);
-            }
-        };
-        failures.in_a_row.store(0, Ordering::Relaxed);
-        let target = site.place(&one.path);
-        put(site, &target, &bytes)
-            .map(|data| {
-                let digest = FileDigest::of(&bytes);
-                Some(Row::of(&data, digest, &Claim::of(digest)))
-            })
-            .map_err(SyncError::local(target))
-    })?;
+    job.watch.step("proofs");
+    let wanted = missing(to, site);
+    let failures = Failures::default();
+    let came = fetch_each(to, site, job, &wanted, &failures)?;
     let mut fetched = 0;
     for (one, row) in wanted.into_iter().zip(came) {
         if let Some(row) = row {
@@ -203,17 +153,62 @@ pub(super) fn fetch(
             fetched += 1;
         }
     }
-    save(site)?;
-    let gave_up = failures.is_enough(workers);
+    let gave_up = failures.is_enough(job.request.workers.get());
     let told = failures.told(gave_up);
     let incomplete = told.is_some();
-    match told {
-        Some(why) => watch.note(&format!("proofs are incomplete: {why}")),
-        None => remove_if_there(&mark).map_err(SyncError::local(mark))?,
+    if let Some(why) = told {
+        job.watch.note(&format!("proofs are incomplete: {why}"));
     }
+    site.state.head.proofs_due = incomplete;
+    to.save(site)?;
     Ok(Outcome {
         fetched,
         incomplete,
+    })
+}
+
+/// Fetches what the sync before did not come to.
+pub(super) fn fetch_late(
+    to: &mut dyn Destination,
+    site: &mut Site,
+    job: &Job<'_>,
+) -> Result<Outcome, SyncError> {
+    let files = site.state.files.iter();
+    let served = files.filter(|(_, row)| row.dropped_at.is_none());
+    let served = served.map(|(path, row)| (&**path, row));
+    let any = any_of(job.peers, &site.state, served);
+    if let Any::No = any {
+        site.state.head.proofs_due = false;
+        to.save(site)?;
+    }
+    fetch(to, site, job, any)
+}
+
+/// What came of each; none: it did not.
+fn fetch_each(
+    to: &dyn Destination,
+    site: &Site,
+    job: &Job<'_>,
+    wanted: &[Wanted],
+    failures: &Failures,
+) -> Result<Vec<Option<Row>>, SyncError> {
+    let workers = job.request.workers;
+    each(workers, wanted.len(), |number, _| {
+        let one = &wanted[number];
+        if failures.is_enough(workers.get()) {
+            return Ok(None);
+        }
+        let bytes = match get(job.peers, one) {
+            Answer::Here(bytes) => Some(bytes),
+            Answer::Nothing => None,
+            Answer::Failed { why, .. } => {
+                failures.add(why);
+                return Ok(None);
+            }
+        };
+        failures.in_a_row.store(0, Ordering::Relaxed);
+        let put = bytes.map(|bytes| to.put_small(site, &one.path, &bytes));
+        put.transpose()
     })
 }
 
@@ -237,7 +232,11 @@ pub(super) fn stays(state: &State, path: &str) -> bool {
 /// somebody has touched since is not ours any more, and stays.
 ///
 /// * `rows`: what the copy consists of now; the site's state is the one before.
-pub(super) fn drop_superseded(site: &mut Site, rows: &[(Box<str>, Row)]) -> io::Result<()> {
+pub(super) fn drop_superseded(
+    to: &mut dyn Destination,
+    site: &mut Site,
+    rows: &[(Box<str>, Row)],
+) -> Result<(), SyncError> {
     let before = &site.state.files;
     let is_replaced = |path: &str, row: &Row| {
         let known = before.get(path);
@@ -254,32 +253,27 @@ pub(super) fn drop_superseded(site: &mut Site, rows: &[(Box<str>, Row)]) -> io::
         stale.remove(path);
     }
     for path in stale {
-        let Some(row) = site.state.files.remove(&path) else {
-            continue;
-        };
-        let target = site.place(&path);
-        if fs::symlink_metadata(&target).is_ok_and(|data| row.is_untouched(&data)) {
-            fs::remove_file(&target)?;
+        if let Some(row) = site.state.files.remove(&path) {
+            to.remove(site, &path, &row)?;
         }
     }
     Ok(())
 }
 
+fn is_package(path: &str) -> bool {
+    path.ends_with(".rpm") && tree::below_repodata(path).is_none()
+}
+
 /// The proofs of packages that are served and that are not here, in the order of their names.
-fn missing(site: &Site) -> Vec<Wanted> {
+fn missing(to: &dyn Destination, site: &Site) -> Vec<Wanted> {
     let mut wanted = Vec::new();
-    let packages = site.state.files.iter().filter(|(path, row)| {
-        path.ends_with(".rpm") && row.dropped_at.is_none() && tree::below_repodata(path).is_none()
-    });
+    let files = site.state.files.iter();
+    let packages = files.filter(|(path, row)| is_package(path) && row.dropped_at.is_none());
     for (path, row) in packages {
         for suffix in SUFFIXES {
             let beside = format!("{path}{suffix}").into_boxed_str();
             let known = site.state.files.get(&beside);
-            let is_here = known.is_some_and(|row| {
-                let data = fs::symlink_metadata(site.place(&beside));
-                data.is_ok_and(|data| row.is_untouched(&data))
-            });
-            if !is_here {
+            if !known.is_some_and(|row| to.is_untouched(site, &beside, row)) {
                 wanted.push(Wanted {
                     path: beside,
                     package: row.sha256,
@@ -291,12 +285,25 @@ fn missing(site: &Site) -> Vec<Wanted> {
     wanted
 }
 
-/// Whether a repository has proofs at all, told by the first that is wanted.
-fn are_there(peers: &[Peer], wanted: &[Wanted]) -> Any {
-    let mut firsts = wanted.iter().filter(|one| one.path.ends_with(SUFFIXES[0]));
+fn any_of<'f>(
+    peers: &[Peer],
+    state: &State,
+    files: impl Iterator<Item = (&'f str, &'f Row)>,
+) -> Any {
+    if state.files.keys().any(|path| stays(state, path)) {
+        return Any::Yes;
+    }
+    let packages: Vec<_> = files.filter(|(path, _)| is_package(path)).collect();
+    let first = packages.iter().min_by_key(|(path, _)| *path);
     // It may be that the first package alone has none.
-    for one in [firsts.next(), firsts.next_back()].into_iter().flatten() {
-        match get(peers, one) {
+    let last = packages.iter().max_by_key(|(path, _)| *path);
+    let last = last.filter(|_| packages.len() > 1);
+    for (path, row) in first.into_iter().chain(last) {
+        let one = Wanted {
+            path: format!("{path}{}", SUFFIXES[0]).into(),
+            package: row.sha256,
+        };
+        match get(peers, &one) {
             Answer::Here(_) => return Any::Yes,
             Answer::Failed {
                 why,
@@ -362,27 +369,20 @@ fn is_right(one: &Wanted, bytes: &[u8]) -> bool {
     })
 }
 
-/// Writes it whole; the sync's own directory is on the same file system.
-fn put(site: &Site, target: &Path, bytes: &[u8]) -> io::Result<fs::Metadata> {
-    let mut file = tempfile::NamedTempFile::new_in(&site.own)?;
-    io::Write::write_all(&mut file, bytes)?;
-    let readable = fs::Permissions::from_mode(0o644);
-    file.as_file().set_permissions(readable)?;
-    file.as_file().sync_all()?;
-    let file = file.persist(target)?;
-    file.metadata()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::claim::Claim;
+    use super::super::directory::Directory;
     use super::super::filter::Filters;
-    use super::super::request::{FilteredMetadata, Patience, Unwatched, Upstream};
+    use super::super::request::{FilteredMetadata, Patience, Request, Unwatched, Upstream, Verify};
     use super::*;
     use repo_model::Timestamp;
     use repo_model::bundle;
     use repo_model::dsse::StatementKey;
     use repo_model::statement::Subject;
+    use std::fs;
     use std::num::NonZeroUsize;
+    use std::path::Path;
     use std::time::Duration;
 
     const PACKAGE: &str = "p.rpm";
@@ -416,6 +416,16 @@ mod tests {
         }
     }
 
+    fn job<'a>(request: &'a Request, peers: &'a [Peer]) -> Job<'a> {
+        Job {
+            request,
+            peers,
+            verify: Verify::Nothing,
+            rewrite: None,
+            watch: &Unwatched,
+        }
+    }
+
     fn row_of(path: &Path) -> Row {
         let digest = FileDigest::of(&fs::read(path).unwrap());
         Row::of(&fs::metadata(path).unwrap(), digest, &Claim::of(digest))
@@ -431,32 +441,42 @@ mod tests {
         let bundle = bundle_about(FileDigest::of(b"package"));
         fs::write(origin.join("p.rpm.sigstore.json"), bundle).unwrap();
 
+        let mut to = Directory;
         let away = request("http://127.0.0.1:1/", &copy);
-        let mut site = Site::open(&away).unwrap();
+        let there = request(&format!("file://{}", origin.display()), &copy);
+        let (no_peers, peers) = (Peer::all(&away), Peer::all(&there));
+        let (away, there) = (job(&away, &no_peers), job(&there, &peers));
+        let mut site = Site::open(away.request).unwrap();
         let row = row_of(&copy.join(PACKAGE));
         site.state.files.insert(PACKAGE.into(), row.clone());
-        assert!(!are_due(&site));
-        mark_due(&site).unwrap();
-        let outcome = fetch(&mut site, &away, &Peer::all(&away), &Unwatched).unwrap();
-        assert!(outcome.incomplete && are_due(&site));
+        // Nobody tells whether there are any; then they are asked for, and do not come.
+        site.state.head.proofs_due = true;
+        let outcome = fetch_late(&mut to, &mut site, &away).unwrap();
+        assert!(outcome.incomplete && site.state.head.proofs_due);
+        let outcome = fetch(&mut to, &mut site, &away, Any::Yes).unwrap();
+        assert!(outcome.incomplete && outcome.fetched == 0);
+        let state = State::load(&site.own.join("state")).unwrap();
+        assert!(state.head.proofs_due, "the next sync asks for them");
 
-        // That there are proofs at all was found out before.
-        fs::write(mark(&site), BEGUN).unwrap();
-        let outcome = fetch(&mut site, &away, &Peer::all(&away), &Unwatched).unwrap();
-        assert!(outcome.incomplete && outcome.fetched == 0 && are_due(&site));
-        mark_due(&site).unwrap();
-        let there = request(&format!("file://{}", origin.display()), &copy);
-        let outcome = fetch(&mut site, &there, &Peer::all(&there), &Unwatched).unwrap();
-        assert!(outcome.fetched == 1 && !outcome.incomplete && !are_due(&site));
+        let outcome = fetch(&mut to, &mut site, &there, Any::Yes).unwrap();
+        assert!(outcome.fetched == 1 && !outcome.incomplete && !site.state.head.proofs_due);
         let proof = copy.join("p.rpm.sigstore.json");
         assert!(proof.is_file() && stays(&site.state, "p.rpm.sigstore.json"));
+        // A copy that has some need not be asked whether there are any.
+        let known = any_of(&no_peers, &site.state, std::iter::empty());
+        assert!(matches!(known, Any::Yes));
 
-        drop_superseded(&mut site, &[(PACKAGE.into(), row)]).unwrap();
+        drop_superseded(&mut to, &mut site, &[(PACKAGE.into(), row)]).unwrap();
         assert!(proof.is_file());
         fs::write(copy.join(PACKAGE), b"anew").unwrap();
         let anew = row_of(&copy.join(PACKAGE));
-        drop_superseded(&mut site, &[(PACKAGE.into(), anew)]).unwrap();
+        drop_superseded(&mut to, &mut site, &[(PACKAGE.into(), anew)]).unwrap();
         assert!(!proof.exists() && site.state.files.len() == 1);
+
+        // Upstream has none, as most have: that is all there is to ask.
+        site.state.head.proofs_due = true;
+        let outcome = fetch_late(&mut to, &mut site, &there).unwrap();
+        assert!(!outcome.incomplete && !site.state.head.proofs_due);
     }
 
     #[test]

@@ -2,20 +2,23 @@
 //! Every step can be cut off at any moment; the next sync goes through the same steps and finds done
 //! what was done.
 
-use super::fetch::{Failure, Fetcher};
+use super::destination::{Destination, Made};
+use super::fetch::{Failure, Fetcher, check_signature};
 use super::pace::Limit;
 use super::peer::Peer;
 use super::plan::{self, Item, Kind, Packages};
 use super::pointer::{self, Pointer, Said};
-use super::request::{Action, FileReport, FilteredMetadata, Request, Rewrite, Verify, Watch};
+use super::request::{
+    Action, FileReport, FilteredMetadata, Request, Rewrite, Signatures, Verify, Watch,
+};
 use super::site::{Found, Site};
 use super::state::Row;
-use super::tree::below_repodata;
 use super::workers::each;
-use super::{Summary, SyncError, freshness};
+use super::{Summary, SyncError, evidence, freshness, proofs};
 use crate::reading::{Packed, REPOMD};
 use repo_model::FileDigest;
 use std::fs::File;
+use std::io::Read;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// After so many fetched bytes everything is brought to the disk, so that a crash of the machine costs no
@@ -64,59 +67,83 @@ impl Job<'_> {
     }
 
     /// Keeps upstream's word about how fresh the copy is; of metadata that is written anew nobody says it.
-    pub fn renew_freshness(&self, site: &Site, repomd: FileDigest, changed: bool) {
-        if !self.rewrites() {
-            freshness::renew(
-                site,
-                self.peers,
-                repomd,
-                changed,
-                self.request.now,
-                self.watch,
-            );
+    pub fn renew_freshness(
+        &self,
+        to: &dyn Destination,
+        site: &Site,
+        repomd: FileDigest,
+        changed: bool,
+    ) -> Result<(), SyncError> {
+        match self.rewrites() {
+            true => Ok(()),
+            false => freshness::renew(to, site, self, repomd, changed),
         }
     }
 
     /// Runs one round.
-    pub fn round(&self, site: &mut Site, pointer: Pointer) -> Result<Ended, SyncError> {
+    pub fn round(
+        &self,
+        to: &mut dyn Destination,
+        site: &mut Site,
+        pointer: Pointer,
+    ) -> Result<Ended, SyncError> {
         let mut summary = Summary::of(&pointer);
         self.watch.step("metadata");
         let wanted = |kind: &str| !self.rewrites() || is_rewritten(kind);
         let metadata = plan::metadata(&pointer.repomd, wanted)?;
-        let got = self.get(site, &metadata, &mut summary)?;
+        let got = self.get(to, site, &metadata, &mut summary)?;
         let Some(rows) = all_here(&got) else {
             return self.lost(&pointer, &metadata, &got);
         };
         self.watch.step("packages");
         let packages = self.packages(site, &pointer, &metadata, &rows)?;
         self.tell_of(&packages, &mut summary);
-        let got_packages = self.get(site, &packages.items, &mut summary)?;
-        let missing = got_packages
-            .iter()
-            .any(|got| matches!(got, Got::Missing { .. }));
-        if missing || !packages.contested.is_empty() {
-            let lost = self.lost(&pointer, &packages.items, &got_packages);
-            match lost {
-                Err(SyncError::Files { .. }) if self.request.skip_missing => {}
-                Err(_) if !missing && self.request.skip_missing => {}
-                outcome => return outcome,
-            }
-            summary.incomplete = true;
+        let got_packages = self.get(to, site, &packages.items, &mut summary)?;
+        if let Some(ended) = self.what_lacks(&pointer, &packages, &got_packages, &mut summary)? {
+            return Ok(ended);
         }
+        let proofs = proofs::are_there(self.peers, &site.state, &packages, &got_packages);
         self.watch.step("switch");
         let metadata: Vec<(&Item, &Got)> = metadata.iter().zip(&got).collect();
-        self.assemble(
-            site,
-            &pointer,
-            &metadata,
-            &packages,
-            &got_packages,
-            &mut summary,
-        )?;
+        let made = Made {
+            pointer: &pointer,
+            metadata: &metadata,
+            packages: &packages,
+            got: &got_packages,
+        };
+        let rows = to.switch(self, site, &made)?;
+        self.remember(to, site, &pointer, rows, &proofs, &mut summary)?;
+        // It belongs to the new `repomd.xml`, and proofs may take long.
+        self.renew_freshness(to, site, pointer.digest, true)?;
+        proofs::fetch(to, site, self, proofs)?.add_to(&mut summary);
+        // Its head of the log must not be older than they are.
+        evidence::renew(to, site, self, true)?;
         Ok(Ended::Done(Box::new(summary)))
     }
 
-    pub(super) fn packages(
+    /// How the round ends when packages cannot be had; none: it goes on.
+    fn what_lacks(
+        &self,
+        pointer: &Pointer,
+        packages: &Packages,
+        got: &[Got],
+        summary: &mut Summary,
+    ) -> Result<Option<Ended>, SyncError> {
+        let missing = got.iter().any(|got| matches!(got, Got::Missing { .. }));
+        if !missing && packages.contested.is_empty() {
+            return Ok(None);
+        }
+        let goes_on = self.request.skip_missing;
+        match self.lost(pointer, &packages.items, got) {
+            Err(SyncError::Files { .. }) if goes_on => {}
+            Err(_) if !missing && goes_on => {}
+            outcome => return outcome.map(Some),
+        }
+        summary.incomplete = true;
+        Ok(None)
+    }
+
+    fn packages(
         &self,
         site: &Site,
         pointer: &Pointer,
@@ -141,7 +168,7 @@ impl Job<'_> {
         plan::packages(packed, &record.href, &self.request.filters, metadata)
     }
 
-    pub(super) fn tell_of(&self, packages: &Packages, summary: &mut Summary) {
+    fn tell_of(&self, packages: &Packages, summary: &mut Summary) {
         summary.listed = packages.listed;
         summary.weak = packages.weak;
         summary.elsewhere = packages.elsewhere.len() as u64;
@@ -155,13 +182,7 @@ impl Job<'_> {
         }
     }
 
-    pub(super) fn report(
-        &self,
-        path: &str,
-        action: Action,
-        row: Option<&Row>,
-        problems: &[String],
-    ) {
+    fn report(&self, path: &str, action: Action, row: Option<&Row>, problems: &[String]) {
         self.watch.file(&FileReport {
             path,
             action,
@@ -175,50 +196,44 @@ impl Job<'_> {
 
     /// Looks for all files, then fetches what is not there. New ones go to their places at once; what
     /// would replace a served file waits for the switch.
-    pub(super) fn get(
+    fn get(
         &self,
+        to: &dyn Destination,
         site: &Site,
         items: &[Item],
         summary: &mut Summary,
     ) -> Result<Vec<Got>, SyncError> {
-        let found = each(self.request.workers, items.len(), |number, _| {
-            let item = &items[number];
-            let found = site
-                .look(item)
-                .map_err(SyncError::local(site.place(&item.path)))?;
-            Ok(match (self.verify.packages(), item.kind) {
-                (Some(signatures), Kind::Package) if !site.is_signed(item, &found, signatures) => {
-                    Found::Nothing
-                }
-                _ => found,
-            })
+        let workers = self.request.workers;
+        let found = each(workers, items.len(), |number, _| {
+            self.look(to, site, &items[number])
         })?;
-        let to_fetch = found
-            .iter()
-            .zip(items)
-            .filter(|(found, _)| **found == Found::Nothing);
-        let bytes: u64 = to_fetch
-            .map(|(_, item)| item.size_bytes.unwrap_or(0))
-            .fold(0, u64::saturating_add);
-        check_space(site, bytes)?;
+        let to_fetch = found.iter().zip(items);
+        let to_fetch = to_fetch.filter(|(found, _)| **found == Found::Nothing);
+        let bytes = to_fetch.map(|(_, item)| item.size_bytes.unwrap_or(0));
+        let bytes = bytes.fold(0, u64::saturating_add);
+        to.check_room(site, bytes)?;
         self.watch.expect(bytes);
         let fetcher = self.fetcher(site);
         let tally = Tally::new(found.iter());
-        let got = each(self.request.workers, items.len(), |number, buffer| {
-            self.get_one(
-                site,
-                &fetcher,
-                &items[number],
-                &found[number],
-                buffer,
-                &tally,
-            )
+        let got = each(workers, items.len(), |number, buffer| {
+            let (item, found) = (&items[number], &found[number]);
+            self.get_one(to, site, &fetcher, (item, found), buffer, &tally)
         })?;
         tally.add_to(summary);
         Ok(got)
     }
 
-    pub(super) fn fetcher<'s>(&'s self, site: &'s Site) -> Fetcher<'s> {
+    /// Looks for a file; a package that the keys did not sign is as good as none.
+    fn look(&self, to: &dyn Destination, site: &Site, item: &Item) -> Result<Found, SyncError> {
+        let found = to.look(site, item)?;
+        let is_good = match (self.verify.packages(), item.kind) {
+            (Some(signatures), Kind::Package) => is_signed(to, site, item, &found, signatures)?,
+            _ => true,
+        };
+        Ok(if is_good { found } else { Found::Nothing })
+    }
+
+    fn fetcher<'s>(&'s self, site: &'s Site) -> Fetcher<'s> {
         Fetcher {
             peers: self.peers,
             store: &site.store,
@@ -228,44 +243,41 @@ impl Job<'_> {
             unclaimed_max_bytes: self.request.unclaimed_max_bytes,
             signatures: self.verify.packages(),
             watch: self.watch,
+            in_ranges: true,
         }
     }
 
     fn get_one(
         &self,
+        to: &dyn Destination,
         site: &Site,
         fetcher: &Fetcher<'_>,
-        item: &Item,
-        found: &Found,
+        (item, found): (&Item, &Found),
         buffer: &mut Vec<u8>,
         tally: &Tally,
     ) -> Result<Got, SyncError> {
-        let (row, action) = match found {
+        let (mut row, action) = match found {
             Found::Had(row) => (row.clone(), Action::Had),
             Found::Adopted(row) => (row.clone(), Action::Adopted),
             Found::Object(row) => (row.clone(), Action::Linked),
-            Found::Nothing => {
-                let place = |row: &mut Row| place_now(site, item, row);
-                return self.fetch_one(site, fetcher, item, buffer, tally, &place);
-            }
+            Found::Nothing => return self.fetch_one(to, site, fetcher, item, buffer, tally),
         };
         let place_last = match action {
-            Action::Linked => place_now(site, item, &row)?,
+            Action::Linked => to.place_now(site, item, &mut row)?,
             _ => false,
         };
         self.report(&item.path, action, Some(&row), &[]);
         Ok(Got::Here { row, place_last })
     }
 
-    /// Fetches a file. `place`: brings it to where it is served; whether that is left for the switch.
-    pub(super) fn fetch_one(
+    fn fetch_one(
         &self,
+        to: &dyn Destination,
         site: &Site,
         fetcher: &Fetcher<'_>,
         item: &Item,
         buffer: &mut Vec<u8>,
         tally: &Tally,
-        place: &dyn Fn(&mut Row) -> Result<bool, SyncError>,
     ) -> Result<Got, SyncError> {
         let fetched = match fetcher.fetch(item, buffer) {
             Ok(fetched) => fetched,
@@ -295,7 +307,7 @@ impl Job<'_> {
                 .settle(&directory)
                 .map_err(SyncError::local(site.directory.clone()))?;
         }
-        let place_last = place(&mut row)?;
+        let place_last = to.place_now(site, item, &mut row)?;
         self.watch.file(&FileReport {
             path: &item.path,
             action: Action::Fetched,
@@ -309,12 +321,7 @@ impl Job<'_> {
     }
 
     /// Files are missing: because upstream has published anew, or for good.
-    pub(super) fn lost(
-        &self,
-        pointer: &Pointer,
-        items: &[Item],
-        got: &[Got],
-    ) -> Result<Ended, SyncError> {
+    fn lost(&self, pointer: &Pointer, items: &[Item], got: &[Got]) -> Result<Ended, SyncError> {
         match pointer::ask(
             self.request,
             self.peers,
@@ -346,7 +353,7 @@ impl Job<'_> {
 }
 
 /// Records that metadata which is written anew is made from, or takes over.
-pub(super) fn is_rewritten(kind: &str) -> bool {
+fn is_rewritten(kind: &str) -> bool {
     ["primary", "filelists", "other", "modules"].contains(&kind)
         || ["group", "updateinfo"].iter().any(|base| {
             kind.strip_prefix(base)
@@ -354,25 +361,31 @@ pub(super) fn is_rewritten(kind: &str) -> bool {
         })
 }
 
-/// Puts a file at its place unless something else is served there, or it is staged; whether that is left
-/// for the switch.
-fn place_now(site: &Site, item: &Item, row: &Row) -> Result<bool, SyncError> {
-    if below_repodata(&item.path).is_some() {
-        return Ok(false);
-    }
-    let target = site.place(&item.path);
-    let served = site.state.files.get(&item.path);
-    if served.is_some_and(|served| served.sha256 != row.sha256) {
-        return Ok(true);
-    }
-    let placed = site.journal.place(row.sha256, &item.path);
-    placed
-        .and_then(|()| site.store.place(row.sha256, &target))
-        .map_err(SyncError::local(target))?;
-    Ok(false)
+/// Whether the keys signed a package that is here.
+fn is_signed(
+    to: &dyn Destination,
+    site: &Site,
+    item: &Item,
+    found: &Found,
+    signatures: &dyn Signatures,
+) -> Result<bool, SyncError> {
+    // What was dropped before is not among what was verified last.
+    let row = site.state.files.get(&item.path);
+    let already = row.is_some_and(|row| row.dropped_at.is_none())
+        && site.state.head.verified_by.as_deref() == Some(signatures.id());
+    let file: Option<Box<dyn Read + '_>> = match found {
+        Found::Nothing => return Ok(true),
+        Found::Had(_) if already => return Ok(true),
+        Found::Had(_) | Found::Adopted(_) => to.open(site, &item.path)?,
+        Found::Object(row) => match File::open(site.store.object(row.sha256)) {
+            Ok(file) => Some(Box::new(file)),
+            Err(_) => None,
+        },
+    };
+    Ok(file.is_some_and(|file| check_signature(file, signatures).is_ok()))
 }
 
-pub(super) fn all_here(got: &[Got]) -> Option<Vec<&Row>> {
+fn all_here(got: &[Got]) -> Option<Vec<&Row>> {
     got.iter()
         .map(|got| match got {
             Got::Here { row, .. } => Some(row),
@@ -381,22 +394,8 @@ pub(super) fn all_here(got: &[Got]) -> Option<Vec<&Row>> {
         .collect()
 }
 
-fn check_space(site: &Site, needed_bytes: u64) -> Result<(), SyncError> {
-    let root = &site.directory;
-    let space =
-        rustix::fs::statvfs(root).map_err(|error| SyncError::local(root.clone())(error.into()))?;
-    let free_bytes = space.f_bavail.saturating_mul(space.f_frsize);
-    match needed_bytes > free_bytes {
-        true => Err(SyncError::Space {
-            needed_bytes,
-            free_bytes,
-        }),
-        false => Ok(()),
-    }
-}
-
 /// Counts across workers.
-pub(super) struct Tally {
+struct Tally {
     had: u64,
     linked: u64,
     fetched: AtomicU64,
@@ -405,7 +404,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub fn new<'f>(found: impl Iterator<Item = &'f Found>) -> Self {
+    fn new<'f>(found: impl Iterator<Item = &'f Found>) -> Self {
         let (mut had, mut linked) = (0, 0);
         for found in found {
             match found {
@@ -436,7 +435,7 @@ impl Tally {
         self.unreachable.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub fn add_to(self, summary: &mut Summary) {
+    fn add_to(self, summary: &mut Summary) {
         summary.had += self.had;
         summary.linked += self.linked;
         summary.fetched += self.fetched.into_inner();

@@ -5,18 +5,16 @@
 //! DIR/.hallmark/state             what the copy is (see `state`)
 //! DIR/.hallmark/journal           what the sync under way has done (see `journal`)
 //! DIR/.hallmark/upstream/         upstream's repomd.xml and its signature, as they came
-//! DIR/.hallmark/proofs-due        there while proofs of packages are still to be asked for (see `proofs`)
 //! DIR/.hallmark/store/            files by digest (see `store`), unless that is elsewhere
 //! DIR/.hallmark/stage/            new metadata, before it takes the old one's place
 //! DIR/.hallmark/lock              held by the sync under way
 //! ```
 
 use super::claim::Claim;
-use super::fetch::check_signature;
 use super::journal::Journal;
 use super::plan::{Item, Kind};
 use super::pointer::Pointer;
-use super::request::{Place, Request, Signatures, Upstream, Verify};
+use super::request::{Place, Request, Upstream, Verify};
 use super::state::{Row, State};
 use super::store::{Store, is_file};
 use super::{OWN_DIRECTORY, SyncError};
@@ -167,23 +165,6 @@ impl Site {
         };
         self.store.adopt(target, digest)?;
         Ok(Found::Adopted(Row::of(data, digest, &item.claim)))
-    }
-
-    /// Whether the keys signed a package that is here.
-    pub fn is_signed(&self, item: &Item, found: &Found, signatures: &dyn Signatures) -> bool {
-        let path = match found {
-            Found::Had(_) | Found::Adopted(_) => self.place(&item.path),
-            Found::Object(row) => self.store.object(row.sha256),
-            Found::Nothing => return true,
-        };
-        // What was dropped before is not among what was verified last.
-        let row = self.state.files.get(&item.path);
-        let already = row.is_some_and(|row| row.dropped_at.is_none())
-            && self.state.head.verified_by.as_deref() == Some(signatures.id());
-        if already && matches!(found, Found::Had(_)) {
-            return true;
-        }
-        File::open(path).is_ok_and(|file| check_signature(file, signatures).is_ok())
     }
 }
 

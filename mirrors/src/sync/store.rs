@@ -3,6 +3,7 @@
 //! ```text
 //! sha256/ab/cdef…       a whole file; never changes, is hard-linked to wherever it is served
 //! partial/sha256-abcd…  the first bytes of a file with that claim; goes on where it stopped
+//! partial/….ranges     which of its ranges are there, when it comes in ranges (see `ranges`)
 //! lock                  held shared by every sync, alone by whoever removes objects
 //! ```
 
@@ -54,6 +55,11 @@ impl Store {
         })
     }
 
+    /// Whether other copies may use it too.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
     /// Where an object is, or would be.
     pub fn object(&self, digest: FileDigest) -> PathBuf {
         let hex = digest.to_hex();
@@ -87,6 +93,11 @@ impl Store {
     pub fn partial_path(&self, claim: &Claim) -> PathBuf {
         let name = claim.to_string().replace(':', "-");
         self.root.join("partial").join(name)
+    }
+
+    /// Whether a sync that was cut off was fetching a file in ranges.
+    pub fn has_ranges_of(&self, claim: &Claim) -> bool {
+        list_of_ranges(&self.partial_path(claim)).exists()
     }
 
     /// Opens what there is of a file, or begins it.
@@ -267,10 +278,26 @@ impl Partial {
         Ok(())
     }
 
+    /// Where the ranges that are there are listed.
+    pub fn list_of_ranges(&self) -> PathBuf {
+        list_of_ranges(&self.path)
+    }
+
+    /// The file does not come in ranges, or no longer.
+    pub fn forget_ranges(&self) -> io::Result<()> {
+        remove_if_there(&self.list_of_ranges())
+    }
+
     /// Throws it away.
     pub fn discard(self) -> io::Result<()> {
         remove_if_there(&self.path)
     }
+}
+
+fn list_of_ranges(partial: &Path) -> PathBuf {
+    let mut path = partial.as_os_str().to_owned();
+    path.push(".ranges");
+    path.into()
 }
 
 /// Whether the file at `path` is what is claimed: its SHA-256 then.

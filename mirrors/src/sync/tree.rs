@@ -1,9 +1,7 @@
-//! The last steps: new metadata is put together aside, takes the old one's place in one step, and what
-//! nobody needs any more is removed.
+//! New metadata of a copy in a directory is put together aside and takes the old one's place in one step.
 
 use super::beside::{Beside, belongs_to_repomd};
 use super::pointer::Pointer;
-use super::request::{Action, FileReport, Watch};
 use super::site::{Site, is_absent, remove_tree};
 use super::state::{Row, State};
 use super::store::make_parent;
@@ -158,53 +156,6 @@ pub(crate) fn is_due(row: &Row, after: Option<Duration>, now: Timestamp) -> bool
     };
     let age = now.unix_secs().saturating_sub(since);
     u64::try_from(age).is_ok_and(|age| age >= after.as_secs())
-}
-
-/// Removes what upstream dropped long enough ago; returns how many files. A file that somebody has
-/// touched since is not ours any more, and stays.
-pub(super) fn delete_due(
-    site: &mut Site,
-    packages_after: Option<Duration>,
-    now: Timestamp,
-    watch: &dyn Watch,
-) -> io::Result<u64> {
-    let due: Vec<Box<str>> = site
-        .state
-        .files
-        .iter()
-        .filter(|(path, row)| {
-            let after = match below_repodata(path) {
-                Some(_) => Some(METADATA_GRACE),
-                None => packages_after,
-            };
-            is_due(row, after, now)
-        })
-        .map(|(path, _)| path.clone())
-        .collect();
-    let mut deleted = 0;
-    for path in due {
-        let Some(row) = site.state.files.remove(&path) else {
-            continue;
-        };
-        let target = site.place(&path);
-        let there = fs::symlink_metadata(&target);
-        if !there.is_ok_and(|data| row.is_untouched(&data)) {
-            continue;
-        }
-        fs::remove_file(&target)?;
-        remove_empty_parents(&target, &site.directory);
-        deleted += 1;
-        watch.file(&FileReport {
-            path: &path,
-            action: Action::Deleted,
-            size_bytes: Some(row.size_bytes),
-            sha256: Some(row.sha256.to_hex()),
-            upstream: None,
-            fetched_bytes: None,
-            problems: &[],
-        });
-    }
-    Ok(deleted)
 }
 
 /// Removes the directories above a file that are empty, below `root`.

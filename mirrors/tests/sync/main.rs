@@ -5,6 +5,7 @@ mod copies;
 mod hostile;
 mod kit;
 mod pulled;
+mod ranges;
 mod remembered;
 mod server;
 mod several;

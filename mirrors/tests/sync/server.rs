@@ -20,8 +20,18 @@ pub struct Ask {
 impl Ask {
     /// First byte of the range.
     pub fn from(&self) -> Option<usize> {
-        let range = self.headers.get("range")?.strip_prefix("bytes=")?;
-        range.split('-').next()?.parse().ok()
+        self.range()?.split('-').next()?.parse().ok()
+    }
+
+    /// The range, as it was asked for: `0-99`, `100-`.
+    pub fn range(&self) -> Option<&str> {
+        self.headers.get("range")?.strip_prefix("bytes=")
+    }
+
+    /// Behind the last byte of the range.
+    fn to(&self) -> Option<usize> {
+        let last: usize = self.range()?.split('-').nth(1)?.parse().ok()?;
+        Some(last + 1)
     }
 }
 
@@ -199,15 +209,16 @@ fn answer(mut stream: &TcpStream, root: &Path, ask: &Ask, reply: Reply) -> io::R
         return status(stream, "304 Not Modified");
     }
     let from = ask.from().filter(|from| *from < bytes.len());
+    let to = from.and(ask.to()).unwrap_or(bytes.len()).min(bytes.len());
     let head = match from {
         Some(from) => format!(
             "206 x\r\ncontent-range: bytes {from}-{}/{}",
-            bytes.len() - 1,
+            to - 1,
             bytes.len()
         ),
         None => "200 OK".to_owned(),
     };
-    let body = &bytes[from.unwrap_or(0)..];
+    let body = &bytes[from.unwrap_or(0)..to];
     let sent = &body[..cut.unwrap_or(body.len()).min(body.len())];
     write!(
         stream,

@@ -75,7 +75,13 @@ fn compare(count: usize) {
         }
         let (all, _) = costs[0];
         match (copier.name, first) {
-            ("dnf5 reposync", _) => first = Some(all.wall),
+            ("dnf5 reposync", _) => {
+                let entering = bench.entering();
+                say(&format!(
+                    "  {entering:.2} s of each is entering its root, and does not count below"
+                ));
+                first = Some(all.wall - entering);
+            }
             ("hallmark", Some(theirs)) => {
                 verdict("faster than dnf5", theirs / all.wall, FIRST_GOAL)
             }
@@ -83,7 +89,11 @@ fn compare(count: usize) {
         }
         if copier.name == "hallmark" {
             verdict("of the memory allowed", PEAK_GOAL_MB / all.peak_mb, 1.0);
-            verdict("request when nothing changed", costs[1].1 as f64, 1.0);
+            let requests = costs[1].1;
+            let word = if requests == 1 { "ok" } else { "MISSED" };
+            say(&format!(
+                "  {requests} requests when nothing changed, goal 1: {word}"
+            ));
         }
     }
 }
@@ -143,6 +153,12 @@ impl Bench {
             .sum()
     }
 
+    /// Seconds that it takes to run nothing in the client root; the best of three.
+    fn entering(&self) -> f64 {
+        let walls = (0..REPETITIONS).map(|_| run(in_forky(&self.root).arg("true")).wall);
+        walls.fold(f64::INFINITY, f64::min)
+    }
+
     /// The three jobs; of each the best run, and how many requests it made.
     fn measure(&self, copier: &Copier, server: &Server) -> Vec<(Cost, usize)> {
         let mut best: Vec<(Cost, usize)> = Vec::new();
@@ -182,19 +198,14 @@ struct Copier {
 }
 
 fn copiers(bench: &Bench, server: &Server) -> Vec<Copier> {
-    let cache = std::env::var_os("HALLMARK_CACHE")
-        .map_or_else(|| "/var/cache/hallmark".into(), PathBuf::from);
-    let forky = cache.join("forky");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/lab/in-forky.sh");
     let (root, url) = (bench.root.clone(), server.url.clone());
     let mut copiers = Vec::new();
-    if forky.join("usr/bin/dnf5").exists() {
+    if forky().join("usr/bin/dnf5").exists() {
         let (root, url) = (root.clone(), url.clone());
         copiers.push(Copier {
             name: "dnf5 reposync",
             command: Box::new(move || {
-                let mut command = Command::new(&script);
-                command.arg("--bind").arg(&root).arg("/mnt/t").arg(&forky);
+                let mut command = in_forky(&root);
                 reposync(&mut command, "dnf5", &url, "/mnt/t/copy");
                 command
             }),
@@ -231,6 +242,21 @@ fn copiers(bench: &Bench, server: &Server) -> Vec<Copier> {
         }),
     });
     copiers
+}
+
+fn forky() -> PathBuf {
+    let cache = std::env::var_os("HALLMARK_CACHE");
+    cache
+        .map_or_else(|| "/var/cache/hallmark".into(), PathBuf::from)
+        .join("forky")
+}
+
+/// A command in the client root, where `root` is /mnt/t; what it is comes next.
+fn in_forky(root: &Path) -> Command {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/lab/in-forky.sh");
+    let mut command = Command::new(script);
+    command.arg("--bind").arg(root).arg("/mnt/t").arg(forky());
+    command
 }
 
 /// The options that both have; caches in the copy, so that a new copy begins with nothing.

@@ -3,6 +3,7 @@
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use std::fs;
+use std::io::{Read as _, Seek as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -25,11 +26,13 @@ const LOOK: Duration = Duration::from_millis(5);
 pub fn run(command: &mut Command) -> Cost {
     // What another program has written must not be waited for at this one's expense.
     rustix::fs::sync();
+    // A pipe that nobody reads would stop a program that says much.
+    let mut said = tempfile::tempfile().expect("a temporary file");
     let begun = Instant::now();
-    let child = command
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
+        .stderr(said.try_clone().expect("a file"))
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let process = format!("/proc/{}", child.id());
@@ -43,12 +46,13 @@ pub fn run(command: &mut Command) -> Cost {
     });
     // The process is a zombie now, and its times are final.
     let cpu = cpu_of(&fs::read_to_string(format!("{process}/stat")).unwrap_or_default());
-    let output = child.wait_with_output().expect("a child");
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let status = child.wait().expect("a child");
+    if !status.success() {
+        let mut text = Vec::new();
+        said.rewind().expect("a file");
+        said.read_to_end(&mut text).expect("a file");
+        panic!("{command:?}: {}", String::from_utf8_lossy(&text));
+    }
     Cost {
         wall,
         cpu,

@@ -7,7 +7,7 @@ use hallmark_tests::nginx::{NGINX, Nginx};
 use hallmark_tests::packages::crafted::binary;
 use hallmark_tests::s3::{BUCKET, S3, S3Server};
 use hallmark_tests::tools::BUILDING;
-use hallmark_tests::{process, require};
+use hallmark_tests::{Repository, process, require};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -227,6 +227,30 @@ fn whose_fault_it_is_that_a_bucket_cannot_be_used_is_said() {
     }
 }
 
+/// Each package has its proofs beside it, as at the origin; paths of the packages.
+fn proofs_came_along(story: &Story, lab: &Lab) -> Vec<String> {
+    let repository = Repository::new(&story.world.http, BASE);
+    let packages: Vec<String> = repository
+        .packages()
+        .into_iter()
+        .map(|package| package.href.clone())
+        .collect();
+    for package in &packages {
+        for suffix in [
+            ".tlog-proof",
+            ".sigstore.json",
+            ".vsa.tlog-proof",
+            ".vsa.sigstore.json",
+        ] {
+            let path = format!("{BASE}/{package}{suffix}");
+            let here = lab.server.get(path.trim_start_matches('/'));
+            let origin = story.world.http.fetch(&path);
+            assert!(here.as_bytes() == origin, "{path} is another one");
+        }
+    }
+    packages
+}
+
 #[test]
 fn clients_install_from_a_bucket_with_every_check_on() {
     require!(BUILDING, S3, Client::Dnf5.needs(), Client::Dnf4.needs());
@@ -248,7 +272,11 @@ fn clients_install_from_a_bucket_with_every_check_on() {
     let place = format!("s3://{BUCKET}{BASE}");
     let keys = ["--key", text(&story.keys)];
     let fixed = ["mirror", "sync", "--verify-packages"];
-    process::run(&mut lab.hallmark(&[&fixed[..], &keys, &[&url, &place]].concat()));
+    let sync = || lab.hallmark(&[&fixed[..], &keys, &[&url, &place]].concat());
+    process::run(&mut sync());
+    let packages = proofs_came_along(story, &lab);
+    let again = process::run(&mut sync());
+    assert!(again.starts_with("nothing new"), "{again}");
     let statement = lab.root.path().join("statement.pub");
     std::fs::write(&statement, story.world.http.fetch("/keys/statement.pub")).expect("ours");
     let fresh = ["--fresh", text(&statement)];
@@ -260,17 +288,36 @@ fn clients_install_from_a_bucket_with_every_check_on() {
     for whole in [&*place, &format!("s3://{BUCKET}")] {
         let output = verify(whole);
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        let said = said(&output);
+        assert!(said.contains("fresh: preview is at release"), "{said}");
         assert!(
-            said(&output).contains("fresh: preview is at release"),
-            "{}",
-            said(&output)
+            said.contains("  manifest: ") && said.contains(", signature good"),
+            "{said}"
         );
     }
     for client in clients() {
         story.installs(client, &lab.server.url(BASE.trim_start_matches('/')), true);
     }
+    // What is lost or too much is named by the manifest; the next sync puts right what was lost.
     let damaged = lab.root.path().join("damaged");
     std::fs::write(&damaged, b"damaged").expect("the folder is ours");
+    let below = |path: &str| format!("{}/{path}", BASE.trim_start_matches('/'));
+    lab.server.remove(&below(&packages[0]));
+    lab.server
+        .remove(&below(&format!("{}.tlog-proof", packages[1])));
+    lab.server.put(&below("Packages/other.rpm"), &damaged);
+    let output = verify(&place);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    for wanted in [
+        format!("    missing: {}", packages[0]),
+        "    extra: Packages/other.rpm".to_owned(),
+    ] {
+        assert!(said(&output).contains(&wanted), "{}", said(&output));
+    }
+    process::run(&mut sync());
+    proofs_came_along(story, &lab);
+    let output = verify(&place);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     let name = format!("{}/repodata/repomd.xml.asc", BASE.trim_start_matches('/'));
     lab.server.put(&name, &damaged);
     let output = verify(&place);

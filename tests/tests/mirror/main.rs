@@ -8,6 +8,7 @@ mod fronted;
 mod killed;
 mod memory;
 mod said;
+mod sources;
 mod truth;
 
 use hallmark_tests::clients::{Client, Installation, Outcome};
@@ -200,63 +201,6 @@ fn keys_of_others_are_refused_and_going_without_must_be_said() {
     assert!(String::from_utf8_lossy(&loud.stderr).contains("warning: the signature"));
 }
 
-/// The packages of the copy, as createrepo_c finds them in `layout`: a flat folder, or one for each letter.
-fn foreign_repository(story: &Story, layout: &str) -> PathBuf {
-    let world = &story.world;
-    let root = world.new_dir(&format!("foreign-{layout}"));
-    let http = &world.http;
-    let repository = Repository::new(http, BASE);
-    for package in repository.packages() {
-        let name = package.href.rsplit('/').next().expect("it has a name");
-        let place = match layout {
-            "flat" => root.join(name),
-            _ => root.join("Packages").join(&name[..1]).join(name),
-        };
-        std::fs::create_dir_all(place.parent().expect("it is below the root"))
-            .expect("the folder is ours");
-        std::fs::write(place, http.fetch(&repository.path(&package.href))).expect("likewise");
-    }
-    process::run(
-        process::command("createrepo_c")
-            .args(["--quiet", "--general-compress-type=gz"])
-            .arg(&root),
-    );
-    root
-}
-
-#[test]
-fn flat_and_nested_repositories_of_createrepo_c_are_copied_and_installed_from() {
-    require!(
-        BUILDING,
-        NGINX,
-        [Need::Program("createrepo_c")],
-        Client::Dnf5.needs(),
-        Client::Dnf4.needs()
-    );
-    let story = &*STORY;
-    let world = &story.world;
-    let _watch = world.watch();
-    for layout in ["flat", "nested"] {
-        let upstream = Nginx::serve(&foreign_repository(story, layout));
-        let copy = world.dir().join(format!("copy-{layout}"));
-        let sync = ["--no-verify-signature", &upstream.url(), text(&copy)];
-        story.sync(&sync);
-        world.hallmark_ok(&["repo", "check", "--packages", "all", text(&copy)]);
-        upstream.take_requests();
-        assert!(story.sync(&sync).starts_with("nothing new"));
-        let asked = upstream.take_requests();
-        assert_eq!(asked, [("/repodata/repomd.xml".to_owned(), 304)]);
-
-        let nginx = Nginx::serve(&copy);
-        for client in clients()
-            .into_iter()
-            .filter(|client| *client != Client::Zypper)
-        {
-            story.installs(client, &nginx.url(), false);
-        }
-    }
-}
-
 #[test]
 fn a_filtered_copy_lists_what_it_has_and_installs() {
     require!(BUILDING, NGINX, Client::Dnf5.needs());
@@ -308,6 +252,42 @@ fn a_dry_run_says_the_bytes_and_touches_nothing() {
     let said = story.sync(&["--dry-run", "--key", text(&story.keys), &url, text(&copy)]);
     assert!(said.contains("to fetch: "), "{said}");
     assert!(!copy.exists());
+}
+
+#[test]
+fn on_a_terminal_a_bar_shows_how_far_the_fetching_is() {
+    require!([Need::Program("script")]);
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let (upstream, copy) = (root.path().join("upstream"), root.path().join("copy"));
+    std::fs::create_dir(&upstream).expect("the folder is ours");
+    let package = packages::crafted::binary("large", "1.0").payload(&[b'y'; 300_000]);
+    std::fs::write(upstream.join("large.rpm"), package.bytes()).expect("the folder is ours");
+    let mut createrepo = process::command(process::binary("hallmark"));
+    process::run(createrepo.arg("createrepo").arg(&upstream));
+    let hallmark = process::binary("hallmark");
+    let sync = format!(
+        "stty cols 120 rows 40; {} mirror sync --no-verify-signature --limit-rate 200K file://{} {}",
+        text(&hallmark),
+        text(&upstream),
+        text(&copy)
+    );
+    let mut script = process::command("script");
+    script.env("TERM", "xterm");
+    let seen = process::run(script.args(["-qec", &sync, "/dev/null"]));
+    assert!(
+        seen.contains("fetching") && seen.contains("KiB / ") && seen.contains("KiB/s"),
+        "{seen}"
+    );
+    // Nobody reads a bar in a log.
+    std::fs::remove_dir_all(&copy).expect("the folder is ours");
+    let url = format!("file://{}", text(&upstream));
+    let mut sync = process::command(hallmark);
+    let fixed = ["mirror", "sync", "--no-verify-signature"];
+    let output = sync.args(fixed).args([&url, text(&copy)]).output();
+    let output = output.expect("hallmark runs");
+    assert!(output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("fetching"), "{said}");
 }
 
 #[test]

@@ -224,6 +224,13 @@ fn clients_end_with_the_right_package_whatever_mirrors_do_and_each_is_told_why()
     for client in clients() {
         installs(&world, &keys, client, &url, "sought-2.0-1");
     }
+
+    // What lied and was put right comes back by itself, but not at once.
+    copy(&world, &keys, &tree("lying"));
+    let looks: Vec<Health> = (0..6).map(|_| look(&world, "lying").health).collect();
+    assert_eq!(looks.first(), Some(&Health::Dropped), "{looks:?}");
+    assert_eq!(looks.last(), Some(&Health::Listed), "{looks:?}");
+    assert!(metalink(&world).contains(&lying.url()));
 }
 
 #[test]

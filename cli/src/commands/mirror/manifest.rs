@@ -1,14 +1,12 @@
 //! The signed manifest of a copy, as `mirror verify` looks at it.
 
 use crate::failure::chain;
-use mirrors::compare::{Differences, compare};
+use mirrors::compare::{Differences, ReadOnce, compare};
+use mirrors::reading::{SourceError, read_small};
 use repo_model::manifest::{MANIFEST, MANIFEST_MAX_BYTES, Manifest};
 use repo_server::repocheck::{Certificate, verify_any_detached};
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, ErrorKind, Read as _};
-use std::path::Path;
 
 /// Files that are named for people; `--json` names all.
 const NAMED: usize = 20;
@@ -41,17 +39,22 @@ impl ManifestCheck {
 /// Checks a copy by its manifest; `None` when it has none, as repositories of others and old releases.
 ///
 /// * `keys`: of which one must have signed it; none: its signature is not looked at.
-pub fn check(root: &Path, keys: &[Certificate]) -> Option<ManifestCheck> {
+/// * `files`: lists the paths of all files of the copy.
+pub fn check(
+    copy: &ReadOnce<'_>,
+    keys: &[Certificate],
+    files: impl FnOnce() -> Result<Vec<String>, String>,
+) -> Option<ManifestCheck> {
     let mut found = ManifestCheck::default();
-    match read(root, keys, &mut found) {
+    match read(copy, keys, &mut found) {
         Err(Unfit::Absent) => return None,
         Err(Unfit::Wrong(why)) => found.problem = Some(why),
         Ok(manifest) => {
             found.release = Some(manifest.of.release.0);
             found.files = manifest.files.len() as u64;
-            match compare(root, &manifest) {
-                Ok(differences) => found.differences = differences,
-                Err(error) => found.problem = Some(chain(&error)),
+            match files() {
+                Ok(there) => found.differences = compare(copy, there, &manifest),
+                Err(why) => found.problem = Some(why),
             }
         }
     }
@@ -64,32 +67,24 @@ enum Unfit {
     Wrong(String),
 }
 
-fn read(root: &Path, keys: &[Certificate], found: &mut ManifestCheck) -> Result<Manifest, Unfit> {
+fn read(
+    copy: &ReadOnce<'_>,
+    keys: &[Certificate],
+    found: &mut ManifestCheck,
+) -> Result<Manifest, Unfit> {
     let wrong = |why: String| Unfit::Wrong(format!("{MANIFEST}: {why}"));
-    let text = match bounded(&root.join(MANIFEST), MANIFEST_MAX_BYTES) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Err(Unfit::Absent),
+    let text = match read_small(copy, MANIFEST, MANIFEST_MAX_BYTES) {
+        Err(SourceError::Missing) => return Err(Unfit::Absent),
         text => text.map_err(|error| wrong(chain(&error)))?,
     };
     if !keys.is_empty() {
-        let signature = bounded(&root.join(format!("{MANIFEST}.asc")), 1 << 20)
+        let signature = read_small(copy, &format!("{MANIFEST}.asc"), 1 << 20)
             .map_err(|error| wrong(format!("its signature: {}", chain(&error))))?;
         verify_any_detached(&text, &signature, keys).map_err(|error| wrong(chain(&error)))?;
         found.signature_verified = true;
     }
     let text = String::from_utf8(text).map_err(|_| wrong("it is not text".to_owned()))?;
     Manifest::read(&text).map_err(|error| wrong(chain(&error)))
-}
-
-fn bounded(path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
-    let mut out = Vec::new();
-    let mut file = File::open(path)?.take(limit_bytes + 1);
-    file.read_to_end(&mut out)?;
-    match out.len() as u64 > limit_bytes {
-        true => Err(io::Error::other(format!(
-            "it has more than {limit_bytes} bytes"
-        ))),
-        false => Ok(out),
-    }
 }
 
 /// For people: a line about the whole, and one for each file that is not as it should be.
@@ -135,11 +130,16 @@ mod tests {
     #[test]
     fn a_copy_without_a_manifest_is_not_judged_by_it_and_a_bad_one_fails() {
         let root = tempfile::tempdir().unwrap();
-        assert!(check(root.path(), &[]).is_none());
+        let directory = mirrors::reading::Directory::new(root.path());
+        let checked = || {
+            let files = || Ok(mirrors::compare::files(root.path()).unwrap());
+            check(&ReadOnce::new(&directory), &[], files)
+        };
+        assert!(checked().is_none());
         std::fs::create_dir(root.path().join("repodata")).unwrap();
         let put = |text: &str| std::fs::write(root.path().join(MANIFEST), text).unwrap();
         put("rubbish");
-        let bad = check(root.path(), &[]).unwrap();
+        let bad = checked().unwrap();
         assert!(!bad.passed());
         assert!(
             text(&bad).contains("line 1 of the manifest"),
@@ -150,12 +150,12 @@ mod tests {
             "# hallmark-manifest/1 release=3 repo=base arch=x86_64 issued=2026-01-01T00:00:00Z\n{}  a.rpm\n",
             repo_model::FileDigest::of(b"a")
         ));
-        let missing = check(root.path(), &[]).unwrap();
+        let missing = checked().unwrap();
         assert!(!missing.passed());
         assert!(text(&missing).contains("    missing: a.rpm\n"));
         std::fs::write(root.path().join("a.rpm"), "a").unwrap();
         std::fs::write(root.path().join("b.rpm"), "b").unwrap();
-        let whole = check(root.path(), &[]).unwrap();
+        let whole = checked().unwrap();
         assert!(whole.passed());
         assert_eq!(
             text(&whole),

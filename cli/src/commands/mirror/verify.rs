@@ -10,6 +10,7 @@ use crate::failure::{Failure, chain};
 use crate::output;
 use crate::progress::PackageBar;
 use mirrors::bucket::Bucket;
+use mirrors::compare::ReadOnce;
 use mirrors::reading::Source;
 use repo_model::Timestamp;
 use repo_model::dsse::StatementPublicKey;
@@ -40,8 +41,8 @@ EXAMPLES:
   hallmark mirror verify --key KEY --json /srv/mirror | jq '.[] | select(.passed | not)'
 
 Each repository is checked from the signature of its repomd.xml down to the last package, and by its signed manifest
-(repodata/SHA256SUMS) where it has one; files that the manifest does not list are named and do no harm. In a bucket the
-manifest is not checked, only signed metadata and packages. Exit code 0: all are whole; 1: not all.")]
+(repodata/SHA256SUMS) where it has one; files that the manifest does not list are named and do no harm. Exit code 0: all are
+whole; 1: not all.")]
 pub struct Args {
     /// A directory with one repository or many below it, or a place in a bucket: s3://BUCKET/PREFIX
     #[arg(value_name = "DIR|s3://…")]
@@ -113,16 +114,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             true => ".".to_owned(),
             false => name.display().to_string(),
         };
-        let source: Box<dyn Source> = match is_bucket {
-            true => Box::new(bucket::open(&root.to_string_lossy())?),
-            false => Box::new(Directory::new(root)),
-        };
+        let copy = Copied::open(root, is_bucket)?;
+        let source = ReadOnce::new(copy.source());
         let bar = PackageBar::new("looking at packages");
-        let report = check(source.as_ref(), &options, &bar);
+        let report = check(&source, &options, &bar);
         let mut report = report.map_err(Failure::failed)?;
-        // In a bucket the manifest would say nothing that signed metadata does not: every package is read.
-        let manifest = (!is_bucket).then(|| manifest::check(root, &options.keys));
-        let manifest = manifest.flatten();
+        let manifest = manifest::check(&source, &options.keys, || copy.files(root));
         report.passed &= manifest.as_ref().is_none_or(ManifestCheck::passed);
         if !args.json {
             let by_manifest = manifest.as_ref().map(manifest::text);
@@ -130,7 +127,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             output::raw(format!("{name}: {}{by_manifest}", text(&report)).as_bytes())?;
         }
         if !statement_keys.is_empty() {
-            let copy = (source.as_ref(), root.as_path());
+            let copy = (&source as &dyn Source, root.as_path());
             stale.check(&name, copy, args, &statement_keys, options.now);
         }
         reports.insert(name, Checked { report, manifest });
@@ -150,6 +147,35 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             "{bad} of {} repositories are not what was signed",
             reports.len()
         ))),
+    }
+}
+
+/// One repository, wherever it is.
+enum Copied {
+    InDirectory(Directory),
+    InBucket(Bucket),
+}
+
+impl Copied {
+    fn open(root: &Path, is_bucket: bool) -> Result<Self, Failure> {
+        Ok(match is_bucket {
+            true => Self::InBucket(bucket::open(&root.to_string_lossy())?),
+            false => Self::InDirectory(Directory::new(root)),
+        })
+    }
+
+    fn source(&self) -> &dyn Source {
+        match self {
+            Self::InDirectory(directory) => directory,
+            Self::InBucket(bucket) => bucket,
+        }
+    }
+
+    fn files(&self, root: &Path) -> Result<Vec<String>, String> {
+        match self {
+            Self::InDirectory(_) => mirrors::compare::files(root).map_err(|error| chain(&error)),
+            Self::InBucket(bucket) => bucket.files().map_err(|error| chain(&error)),
+        }
     }
 }
 
