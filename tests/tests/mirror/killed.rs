@@ -1,5 +1,5 @@
-//! A sync that is killed at random moments, while upstream publishes: what is served is whole after each kill, and
-//! in the end everything is there.
+//! A sync from two upstreams that is killed at random moments, while they publish: what is served is whole after each
+//! kill, and in the end everything is there.
 
 use crate::text;
 use hallmark_tests::nginx::{NGINX, Nginx};
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 const KILLS: usize = 50;
 const PACKAGES: usize = 60;
+/// Large enough to come in ranges from both upstreams.
+const LARGE_BYTES: usize = 5 << 20;
 
 /// Uniform enough, and the same on every machine.
 struct Dice(u64);
@@ -31,6 +33,13 @@ fn package(number: usize, version: usize) -> Vec<u8> {
         .bytes()
 }
 
+fn large(version: usize) -> Vec<u8> {
+    let payload = version.to_le_bytes().repeat(LARGE_BYTES / 8);
+    binary("large", &format!("{version}.0"))
+        .payload(&payload)
+        .bytes()
+}
+
 /// Publishes generation `version`: a third of the packages are new, and the old ones go.
 fn publish(root: &Path, version: usize) {
     let packages = root.join("Packages");
@@ -45,13 +54,15 @@ fn publish(root: &Path, version: usize) {
         let name = format!("killed{number}-{version}.0-1.noarch.rpm");
         std::fs::write(packages.join(name), package(number, version)).expect("the folder is ours");
     }
+    let name = format!("large-{version}.0-1.noarch.rpm");
+    std::fs::write(packages.join(name), large(version)).expect("the folder is ours");
     let mut createrepo = process::command(process::binary("hallmark"));
     let stamp = (1_700_000_000 + version).to_string();
     createrepo.env("SOURCE_DATE_EPOCH", stamp);
     process::run(createrepo.arg("createrepo").arg(root));
 }
 
-fn sync(url: &str, copy: &Path, rate: &str) -> Command {
+fn sync(upstreams: &[Nginx; 2], copy: &Path, rate: &str) -> Command {
     let mut sync = process::command(process::binary("hallmark"));
     sync.args([
         "mirror",
@@ -61,7 +72,7 @@ fn sync(url: &str, copy: &Path, rate: &str) -> Command {
         "--limit-rate",
         rate,
     ]);
-    sync.arg(url).arg(copy);
+    sync.args(upstreams.iter().map(Nginx::url)).arg(copy);
     sync
 }
 
@@ -76,14 +87,13 @@ fn a_sync_that_is_killed_fifty_times_ends_whole_and_never_serves_a_torn_copy() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let (upstream, copy) = (root.path().join("upstream"), root.path().join("copy"));
     publish(&upstream, 1);
-    let nginx = Nginx::serve(&upstream);
-    let url = nginx.url();
+    let upstreams = [Nginx::serve(&upstream), Nginx::serve(&upstream)];
     let mut dice = Dice(0x5eed_1234_abcd);
     let (mut cut_off, mut version) = (0, 1);
     for kill in 0..KILLS {
         // Slow enough that most kills hit the fetching, and fast enough that some hit what comes after.
         let rate = ["100K", "1M", "100M"][kill % 3];
-        let mut child = sync(&url, &copy, rate)
+        let mut child = sync(&upstreams, &copy, rate)
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .spawn()
@@ -105,7 +115,7 @@ fn a_sync_that_is_killed_fifty_times_ends_whole_and_never_serves_a_torn_copy() {
         cut_off * 2 > KILLS,
         "only {cut_off} of {KILLS} kills came before the end"
     );
-    process::run(&mut sync(&url, &copy, "100M"));
+    process::run(&mut sync(&upstreams, &copy, "100M"));
     check(&copy);
     let served = std::fs::read(copy.join("repodata/repomd.xml")).expect("it is there");
     let wanted = std::fs::read(upstream.join("repodata/repomd.xml")).expect("it is there");

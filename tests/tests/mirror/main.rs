@@ -7,6 +7,7 @@ mod exported;
 mod fronted;
 mod killed;
 mod memory;
+mod near;
 mod said;
 mod sources;
 mod truth;

@@ -17,7 +17,7 @@ pub const PLACE: &str = "preview/base/x86_64";
 const PACKAGE: &str = "sought";
 
 /// Mirrors are looked at only when the story says so.
-const SETTINGS: &str = "\n[mirrors]\nprobe_secs = 86400\nallow_private_addresses = true\nslowest_bytes_per_sec = 0\nfreshness_secs = 3600\n";
+pub const SETTINGS: &str = "\n[mirrors]\nprobe_secs = 86400\nallow_private_addresses = true\nslowest_bytes_per_sec = 0\nfreshness_secs = 3600\n";
 
 pub fn start() -> (World, PathBuf) {
     let world = World::start(&Options {
