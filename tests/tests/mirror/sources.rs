@@ -7,6 +7,7 @@ use hallmark_tests::nginx::{NGINX, Nginx};
 use hallmark_tests::tools::{BUILDING, Need};
 use hallmark_tests::{Repository, process, require, tools};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// How somebody lays a repository out.
 struct Layout {
@@ -37,7 +38,7 @@ const LAYOUTS: [Layout; 4] = [
     Layout {
         name: "fedora",
         place: by_letter,
-        createrepo: &["--general-compress-type=zstd", "--database"],
+        createrepo: &["--general-compress-type=zstd", "--zck", "--database"],
         besides: &["media.repo", "EULA"],
     },
     Layout {
@@ -65,12 +66,22 @@ fn foreign_repository(story: &Story, layout: &Layout) -> PathBuf {
         let bytes = http.fetch(&repository.path(&package.href));
         put(&root.join((layout.place)(name)), &bytes);
     }
-    let mut createrepo = process::command("createrepo_c");
-    process::run(createrepo.arg("--quiet").args(layout.createrepo).arg(&root));
+    let mut createrepo = in_client_root(&root);
+    createrepo.args(["createrepo_c", "--quiet"]);
+    process::run(createrepo.args(layout.createrepo).arg("/mnt/t"));
     for name in layout.besides {
         put(&root.join(name), b"something of theirs");
     }
     root
+}
+
+/// A command among the newest clients, where `root` is /mnt/t; what it is comes next.
+fn in_client_root(root: &Path) -> Command {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/in-forky.sh");
+    let mut command = process::command(script);
+    command.arg("--bind").arg(root).arg("/mnt/t");
+    command.arg(tools::client_root());
+    command
 }
 
 fn put(path: &Path, bytes: &[u8]) {
@@ -109,7 +120,7 @@ fn repositories_as_others_lay_them_out_are_copied_and_installed_from() {
     require!(
         BUILDING,
         NGINX,
-        [Need::Program("createrepo_c")],
+        [Need::InClientRoot("createrepo_c")],
         Client::Dnf5.needs(),
         Client::Dnf4.needs()
     );
@@ -135,10 +146,8 @@ fn what_dnf5_reposync_left_behind_is_an_upstream_and_becomes_a_copy_where_it_lie
     let tree = root.join("tree");
     std::fs::create_dir(&tree).expect("the folder is ours");
     let url = format!("{}{BASE}", story.world.url());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/in-forky.sh");
-    let mut reposync = process::command(script);
-    reposync.arg("--bind").arg(&root).arg("/mnt/t");
-    reposync.arg(tools::client_root()).args([
+    let mut reposync = in_client_root(&root);
+    reposync.args([
         "dnf5",
         &format!("--repofrompath=theirs,{url}"),
         "--repo=theirs",
