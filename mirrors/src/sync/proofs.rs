@@ -1,5 +1,6 @@
 //! Proofs beside packages (`foo.rpm.tlog-proof`, `foo.rpm.sigstore.json`), and all evidence about each
-//! (`foo.rpm.evidence.tar.zst`), for who verifies without the origin: a copy of a repository of ours has them, too. They are not in the metadata, so they are asked for by name once the copy
+//! (`foo.rpm.evidence.tar.zst`), for who verifies without the origin: a copy of a repository of ours has them, too. They are
+//! not in the metadata, so they are asked for by name once the copy
 //! is whole, and only where the first package's is there: repositories of others are asked for one name more.
 //!
 //! They are not believed here, only handed on, but must be what they say they are: proofs that read, and of the very

@@ -247,7 +247,13 @@ fn proofs_came_along(story: &Story, lab: &Lab) -> Vec<String> {
             let origin = story.world.http.fetch(&path);
             assert!(here.as_bytes() == origin, "{path} is another one");
         }
+        let path = format!("{BASE}/{package}.evidence.tar.zst");
+        story.world.http.fetch(&path);
+        assert!(lab.server.has(path.trim_start_matches('/')), "{path}");
     }
+    let common = format!("{BASE}/evidence.tar.zst");
+    story.world.http.fetch(&common);
+    assert!(lab.server.has(common.trim_start_matches('/')), "{common}");
     packages
 }
 
