@@ -39,7 +39,7 @@ test: ## everything that is checked on each change
 
 test-full: export HALLMARK_TEST_FULL := 1
 test-full: export HALLMARK_FUZZ_SECS := 60
-test-full: test ## `test` and all that is too slow for each change
+test-full: test test-siguldry ## `test` and all that is too slow for each change
 
 # Not part of `test`: the first run compiles for minutes. Exit 3: cannot be done here; it has said why.
 test-openssl: client-root ## the signer built with OpenSSL 3.5 or later, and its tests, in the client root (as root)

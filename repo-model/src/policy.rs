@@ -80,7 +80,7 @@ pub struct Policy {
     #[serde(default = "default_require_log")]
     pub require_log: bool,
     /// So many minutes after a package was signed it must have been shown to the signer that its record is in the log:
-    /// until then nothing more is signed. 0: no limit. Only together with `require_log`; the signer, which
+    /// until then no other package is signed. 0: no limit. Only together with `require_log`; the signer, which
     /// remembers, applies it.
     #[serde(default = "default_log_within_minutes")]
     pub log_within_minutes: u32,

@@ -77,7 +77,7 @@ impl Unlogged {
         self.waiting.is_empty()
     }
 
-    /// Why nothing more is signed at `now`, if it is not: the oldest waits for longer than the policy allows.
+    /// Why no more packages are signed at `now`, if they are not: the oldest waits for longer than the policy allows.
     pub fn overdue(&self, policy: &Policy, now: Timestamp) -> Option<Reason> {
         let minutes = policy.log_within_minutes;
         if !policy.require_log || minutes == 0 {

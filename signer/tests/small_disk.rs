@@ -8,10 +8,12 @@
 mod common;
 
 use common::serving::{self, Serving};
-use common::{A, Draft, Rpm, World, rebuild, rebuilds, tools};
+use common::{A, B, Draft, Rpm, World, rebuild, rebuilds, tools};
 use hallmark_signer::client::{ClientError, SignedPackage};
 use hallmark_signer::journal;
+use repo_model::log::leaf_hash;
 use repo_model::verdict::Verdict::Identical;
+use repo_model::wire::signer::ShownSignatures;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -233,6 +235,74 @@ fn each_record_that_finds_no_room_is_refused_by_name_and_the_process_goes_on_whe
     let _serving = disk.serve().unwrap();
     assert_eq!(disk.records(), whole + 1);
     assert_eq!(world.sign(&first).signature_header, signed.signature_header);
+}
+
+#[test]
+fn what_is_to_be_said_for_the_log_is_said_when_it_can_be_written_down() {
+    let Some(disk) = SmallDisk::new() else {
+        return;
+    };
+    let world = &disk.world;
+    let policy = common::policy_text(1, "").replace("require_log = false\n", "");
+    std::fs::write(&world.config.policy_file, policy).unwrap();
+    disk.ok(&["init"]);
+    let _serving = disk
+        .serve()
+        .unwrap_or_else(|| panic!("{}", serving::log(world)));
+    let rpm = Rpm::probe("probe");
+    let evidence = rebuilds(&rpm);
+    let (mut log, proofs) = world.logged(&[(&evidence[0], A), (&evidence[1], B)]);
+    let (head, sboms) = (rpm.head.to_bytes(), common::sboms(&rpm));
+    let signed =
+        world
+            .client()
+            .sign_package(&common::base(), &head, &evidence, &sboms, Some(proofs));
+    signed.unwrap();
+    let said = world.client().say_signatures().unwrap().unwrap();
+    let key = world.client().identity().unwrap().statement_key;
+    let index = log.add_by(&said, &key.parse().unwrap());
+    let shown = ShownSignatures {
+        envelope: said,
+        head: log.sign(&mut world.client()),
+        place: log.place(index, log.size()),
+    };
+
+    let mut records = disk.records();
+    disk.leave(0);
+    records += until_refused(
+        "a head of the log",
+        || {
+            let mut next = log.clone();
+            next.leaves.0.push(leaf_hash(b"one more"));
+            let head = next.try_sign(&mut world.client());
+            if head.is_ok() {
+                log = next;
+            }
+            head
+        },
+        Result::is_ok,
+    );
+    assert_eq!(disk.records(), records);
+    records += until_refused("the keys", || world.client().announce_keys(), Result::is_ok);
+    assert_eq!(disk.records(), records);
+    records += until_refused(
+        "the signatures",
+        || world.client().say_signatures(),
+        |answer| matches!(answer, Ok(Some(_))),
+    );
+    assert_eq!(disk.records(), records);
+    // A shorter line than the last one; the page may have just room for it.
+    match world.client().show_signatures(shown.clone()) {
+        Ok(left) => assert_eq!((left, disk.records()), (0, records + 1)),
+        Err(ClientError::Failed { message }) => {
+            assert!(message.contains("cannot be written down"), "{message}");
+            assert_eq!(disk.records(), records);
+            disk.make_room();
+            assert_eq!(world.client().show_signatures(shown).unwrap(), 0);
+        }
+        Err(other) => panic!("{other:?}"),
+    }
+    assert_eq!(world.client().say_signatures().unwrap(), None);
 }
 
 /// The operator wants another policy: until it is recorded, none is in force.

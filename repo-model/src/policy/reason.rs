@@ -111,7 +111,7 @@ pub enum Reason {
         /// Who has.
         why: String,
     },
-    /// What the signer signed before was not shown to it to be in the log in time: it signs nothing more until it is.
+    /// What the signer signed before was not shown to it to be in the log in time: it signs no more packages until it is.
     SignaturesUnlogged {
         /// When the first of them was made.
         since: Timestamp,
@@ -241,7 +241,7 @@ impl fmt::Display for Reason {
                 minutes,
             } => write!(
                 f,
-                "the signer signs nothing more: {count} signatures, the first of {since}, were not shown to be in the log \
+                "the signer signs no more packages: {count} signatures, the first of {since}, were not shown to be in the log \
                  within {minutes} minutes"
             ),
             Self::RejectedByOperator { reason } => {

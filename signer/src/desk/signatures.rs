@@ -1,5 +1,5 @@
 //! The signer's own signatures, handed to the log: it says which packages it has signed, is shown that the statement is in
-//! the log, and signs nothing more when that is not done in time.
+//! the log, and signs no more packages when that is not done in time.
 //!
 //! The server that was taken over could keep signatures from the public, but then it gets no more of them than fit into
 //! the policy's minutes.
@@ -15,7 +15,7 @@ use repo_model::statement::{Statement, Subject};
 use repo_model::wire::signer::{KeyRole, Response, ShownSignatures};
 use repo_model::{FileDigest, Timestamp};
 
-/// Why nothing more is signed, if it is not. The log says so aloud.
+/// Why no more packages are signed, if they are not. The log says so aloud.
 pub(super) fn overdue(
     desk: &Desk,
     policy: &Policy,

@@ -1,7 +1,7 @@
 //! The log of an honest server: entries in memory, heads by the signer.
 
 use super::{Party, World};
-use hallmark_signer::client::Client;
+use hallmark_signer::client::{Client, ClientError};
 use repo_model::dsse::{Envelope, StatementPublicKey};
 use repo_model::log::testkit::Leaves;
 use repo_model::log::{consistency_proof, entry, inclusion_proof, leaf_hash};
@@ -37,11 +37,19 @@ impl Log {
 
     /// Has the signer sign the head over all that was added.
     pub fn sign(&mut self, client: &mut Client) -> String {
-        self.sign_by(|request| client.sign_checkpoint(request).unwrap())
+        self.try_sign(client).unwrap()
+    }
+
+    /// The same, or why it does not.
+    pub fn try_sign(&mut self, client: &mut Client) -> Result<String, ClientError> {
+        self.sign_by(|request| client.sign_checkpoint(request))
     }
 
     /// The same, however the signer is asked.
-    pub fn sign_by(&mut self, ask: impl FnOnce(CheckpointRequest) -> String) -> String {
+    pub fn sign_by<E>(
+        &mut self,
+        ask: impl FnOnce(CheckpointRequest) -> Result<String, E>,
+    ) -> Result<String, E> {
         let size = self.size();
         let Ok(proof) = consistency_proof(self.signed, size, &mut self.leaves);
         let request = CheckpointRequest {
@@ -50,9 +58,9 @@ impl Log {
             before: self.signed,
             proof,
         };
-        self.head = ask(request);
+        self.head = ask(request)?;
         self.signed = size;
-        self.head.clone()
+        Ok(self.head.clone())
     }
 
     /// The place of an entry under the head of so many entries.
