@@ -8,8 +8,8 @@
 //!
 //! mock has to be root for that (its own helper makes it root for members of the group `mock`), and it
 //! has no user namespaces. What is around it makes up for that: namespaces for mounts, processes, IPC,
-//! host name and network, no new privileges, one control group, and a tmpfs of limited size for all that is
-//! written. What the command prints goes through a pipe and not through mock's logs, which would grow with
+//! host name and network, no new privileges, one control group, a `/dev` without the block devices that mock would
+//! make, and a tmpfs of limited size for all that is written. What the command prints goes through a pipe and not through mock's logs, which would grow with
 //! it. The users `mockbuild` and `mock` are seen by mock alone; the machine needs neither.
 
 use super::cgroup::JobCgroup;
@@ -60,7 +60,16 @@ mount -t tmpfs -o "size=$size,mode=0755" tmpfs "$stage" && cd "$stage" || exit 9
 mkdir up wk root base cache && ln -s "$layer" lower || exit 97
 mount -t overlay overlay -o lowerdir=lower,upperdir=up,workdir=wk root || exit 94
 for file in passwd group; do mount --bind "$dir/$file" "/etc/$file" || exit 97; done
-mkdir -p root/builddir/out && chown -R "$owner" root/builddir || exit 97
+mkdir -p root/builddir/out root/tmp root/var/tmp && chown -R "$owner" root/builddir || exit 97
+chmod 1777 root/tmp root/var/tmp && mkdir -p root/dev || exit 97
+mount -t tmpfs -o "size=$size,mode=0755" tmpfs root/dev || exit 97
+for node in null zero full random urandom tty; do
+  : >"root/dev/$node" && mount --bind "/dev/$node" "root/dev/$node" || exit 97
+done
+mkdir root/dev/shm root/dev/pts && chmod 1777 root/dev/shm || exit 97
+mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts root/dev/pts || exit 97
+ln -s pts/ptmx root/dev/ptmx && ln -s /proc/self/fd root/dev/fd || exit 97
+for number in 0:stdin 1:stdout 2:stderr; do ln -s "fd/${number%:*}" "root/dev/${number#*:}" || exit 97; done
 : >root/.initialized && mkfifo -m 0666 root/.hallmark-log || exit 97
 while [ "$1" != -- ]; do
   : >"root$2" && mount --bind "$1" "root$2" && mount -o remount,bind,ro "root$2" || exit 97
@@ -315,6 +324,7 @@ impl Place {
              config_opts['dnf_warning'] = False\n\
              config_opts['dnf.conf'] = '[main]\\nreposdir=/dev/null\\n'\n\
              config_opts['update_before_build'] = False\n\
+             config_opts['internal_dev_setup'] = False\n\
              for plugin in list(config_opts['plugins']):\n    \
                  config_opts['plugin_conf'][plugin + '_enable'] = False\n\
              {common}",
