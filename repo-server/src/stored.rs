@@ -4,8 +4,8 @@
 //! Nothing here asks whether a document is public yet: whoever packs what is under embargo keeps it to itself until the
 //! build is out.
 
-use crate::db::builds::BuildFilter;
 use crate::db::DbError;
+use crate::db::builds::BuildFilter;
 use crate::jobs::chain;
 use crate::log;
 use crate::status;

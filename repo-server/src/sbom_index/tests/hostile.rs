@@ -30,8 +30,26 @@ const CSAF: &str = r#"{"document":{"category":"csaf_vex","csaf_version":"2.0","p
 
 /// What stands in such documents, and what should not.
 const PIECES: [&str; 20] = [
-    "{", "}", "[", "]", ",", ":", "\"", "null", "true", "-1", "1e999", "\"\"", "\"0\"", "\\u0000", "\\ud800",
-    "{\"introduced\":\"\"},", "{\"product_id\":\"d:h\"},", "9999999999999999999999", "\"d:h\",", "[[[[[[[[[[[[",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"",
+    "null",
+    "true",
+    "-1",
+    "1e999",
+    "\"\"",
+    "\"0\"",
+    "\\u0000",
+    "\\ud800",
+    "{\"introduced\":\"\"},",
+    "{\"product_id\":\"d:h\"},",
+    "9999999999999999999999",
+    "\"d:h\",",
+    "[[[[[[[[[[[[",
 ];
 
 /// A small source of choices that a seed makes again.
@@ -83,7 +101,10 @@ fn with_mutations(what: &str, text: &str, read: impl Fn(&[u8]) -> bool) -> u64 {
         let outcome = catch_unwind(AssertUnwindSafe(|| read(&bytes)));
         let text = String::from_utf8_lossy(&bytes);
         taken += u64::from(outcome.unwrap_or_else(|_| panic!("{what}: seed {seed}: {text}")));
-        assert!(start.elapsed() < Duration::from_secs(5), "{what}: seed {seed}");
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{what}: seed {seed}"
+        );
         seed += 1;
     }
     taken
