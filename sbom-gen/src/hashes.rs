@@ -96,21 +96,27 @@ enum Other {
     Sha384(Sha384),
 }
 
-/// All digests of one file, fed in pieces.
-pub(crate) struct Hasher {
+/// All digests of one file but SHA-512, fed in pieces. That one takes as long as all the others.
+pub(crate) struct ShortHasher {
     sha1: Sha1,
     sha256: Sha256,
-    sha512: Sha512,
     other: Other,
 }
 
-impl Hasher {
+/// What [`ShortHasher`] found.
+pub(crate) struct Short {
+    sha1: [u8; 20],
+    sha256: [u8; 32],
+    /// Name and lowercase hex.
+    other: Option<(&'static str, String)>,
+}
+
+impl ShortHasher {
     /// * `openpgp_algorithm`: the extra digest to compute, as FILEDIGESTALGO numbers it; 0 for none.
     pub(crate) fn new(openpgp_algorithm: u32) -> Self {
         Self {
             sha1: Sha1::new(),
             sha256: Sha256::new(),
-            sha512: Sha512::new(),
             other: match openpgp_algorithm {
                 1 => Other::Md5(Md5::new()),
                 9 => Other::Sha384(Sha384::new()),
@@ -123,7 +129,6 @@ impl Hasher {
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.sha1.update(bytes);
         self.sha256.update(bytes);
-        self.sha512.update(bytes);
         match &mut self.other {
             Other::None => {}
             Other::Md5(hasher) => hasher.update(bytes),
@@ -132,24 +137,64 @@ impl Hasher {
         }
     }
 
-    /// The three digests, and the one that FILEDIGESTALGO `openpgp_algorithm` means as
-    /// (its name, lowercase hex); `None` for an algorithm that is not known here.
-    pub(crate) fn finish(self, openpgp_algorithm: u32) -> (Hashes, Option<(&'static str, String)>) {
-        let hashes = Hashes {
+    pub(crate) fn finish(self) -> Short {
+        Short {
             sha1: self.sha1.finalize().into(),
             sha256: self.sha256.finalize().into(),
-            sha512: self.sha512.finalize().into(),
+            other: match self.other {
+                Other::Md5(hasher) => Some(("MD5", hex::encode(hasher.finalize()))),
+                Other::Sha224(hasher) => Some(("SHA-224", hex::encode(hasher.finalize()))),
+                Other::Sha384(hasher) => Some(("SHA-384", hex::encode(hasher.finalize()))),
+                Other::None => None,
+            },
+        }
+    }
+}
+
+impl Hashes {
+    /// The three digests, and the one that FILEDIGESTALGO `openpgp_algorithm` means as
+    /// (its name, lowercase hex); `None` for an algorithm that is not known here.
+    pub(crate) fn of_parts(
+        short: Short,
+        sha512: [u8; 64],
+        openpgp_algorithm: u32,
+    ) -> (Self, Option<(&'static str, String)>) {
+        let hashes = Self {
+            sha1: short.sha1,
+            sha256: short.sha256,
+            sha512,
         };
-        let named = match (openpgp_algorithm, self.other) {
-            (2, _) => Some(("SHA-1", hashes.sha1_hex())),
-            (8, _) => Some(("SHA-256", hashes.sha256_hex())),
-            (10, _) => Some(("SHA-512", hashes.sha512_hex())),
-            (_, Other::Md5(hasher)) => Some(("MD5", hex::encode(hasher.finalize()))),
-            (_, Other::Sha224(hasher)) => Some(("SHA-224", hex::encode(hasher.finalize()))),
-            (_, Other::Sha384(hasher)) => Some(("SHA-384", hex::encode(hasher.finalize()))),
-            (_, Other::None) => None,
+        let named = match openpgp_algorithm {
+            2 => Some(("SHA-1", hashes.sha1_hex())),
+            8 => Some(("SHA-256", hashes.sha256_hex())),
+            10 => Some(("SHA-512", hashes.sha512_hex())),
+            _ => short.other,
         };
         (hashes, named)
+    }
+}
+
+/// The three digests of one file, fed in pieces.
+pub(crate) struct Hasher {
+    short: ShortHasher,
+    sha512: Sha512,
+}
+
+impl Hasher {
+    pub(crate) fn new() -> Self {
+        Self {
+            short: ShortHasher::new(0),
+            sha512: Sha512::new(),
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.short.update(bytes);
+        self.sha512.update(bytes);
+    }
+
+    pub(crate) fn finish(self) -> Hashes {
+        Hashes::of_parts(self.short.finish(), self.sha512.finalize().into(), 0).0
     }
 }
 
@@ -167,15 +212,21 @@ mod tests {
             (10, "SHA-512", "ddaf35a193617aba"),
             (11, "SHA-224", "23097d223405d822"),
         ];
-        for (algorithm, name, prefix) in prefixes {
-            let mut hasher = Hasher::new(algorithm);
+        let parts = |algorithm| {
+            let mut hasher = ShortHasher::new(algorithm);
             hasher.update(b"a");
             hasher.update(b"bc");
-            let (hashes, named) = hasher.finish(algorithm);
+            Hashes::of_parts(hasher.finish(), Sha512::digest(b"abc").into(), algorithm)
+        };
+        for (algorithm, name, prefix) in prefixes {
+            let (hashes, named) = parts(algorithm);
             let (found_name, found) = named.unwrap();
             assert_eq!((found_name, &found[..16]), (name, prefix));
-            assert!(hashes.sha256_hex().starts_with("ba7816bf8f01cfea"));
+            let mut hasher = Hasher::new();
+            hasher.update(b"ab");
+            hasher.update(b"c");
+            assert_eq!(hasher.finish(), hashes);
         }
-        assert!(Hasher::new(99).finish(99).1.is_none());
+        assert!(parts(99).1.is_none());
     }
 }

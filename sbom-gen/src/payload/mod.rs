@@ -1,8 +1,10 @@
 //! One pass over a payload: every file is hashed, compared with the header and handed on.
 //!
 //! Each step has its file: [`source`] the compressed bytes, [`codec`] the decompression, [`plain`]
-//! the decompressed stream, [`cpio`] the archive, [`table`] which file of the header an entry is.
+//! the decompressed stream, [`cpio`] the archive, [`table`] which file of the header an entry is,
+//! [`beside`] the threads that hash.
 
+mod beside;
 mod codec;
 mod cpio;
 mod plain;
@@ -11,11 +13,12 @@ mod table;
 
 pub(crate) use source::Source;
 
-use crate::hashes::{Hasher, Hashes};
+use crate::hashes::Hashes;
 use crate::{Limits, SbomError};
+use beside::{Digests, Feed, Wanted};
 use cpio::{Archive, Entry};
 use plain::Plain;
-use repo_model::rpm::{FileKind, Head, Package};
+use repo_model::rpm::{FileEntry, FileKind, Head, Package};
 use source::Compressed;
 use std::io::Read;
 use table::FileTable;
@@ -66,44 +69,84 @@ pub(crate) fn walk(
         .signature()
         .bin(TAG_SIG_MD5)
         .filter(|md5| md5.len() == 16);
-    // SIGMD5 is worth computing only where nothing better guards the payload.
-    let wants_md5 = signed_md5.is_some() && package.payload_sha256.is_none();
-    let mut compressed = Compressed::new(reader, head.main_bytes(), wants_md5);
-
-    let codec = codec::named(&package.payload_compressor)?;
-    let opened = codec
-        .open(&mut compressed, limits)
-        .map_err(|source| SbomError::Codec {
-            codec: codec.name,
-            plain_bytes: 0,
-            source,
-        })?;
-    let hashed = package.payload_sha256_alt.is_some();
-    let plain = Plain::new(opened, codec.name, limits.payload_bytes, hashed);
-    let (hashes, plain_sha256) = Walk::new(package, limits, visitor).run(plain)?;
-
-    let drained = compressed.drain().map_err(SbomError::Read)?;
+    let feed = Feed::start(&Wanted {
+        main_header: head.main_bytes(),
+        file_algorithm: package.file_digest_algorithm,
+        // SIGMD5 is worth computing only where nothing better guards the payload.
+        md5: signed_md5.is_some() && package.payload_sha256.is_none(),
+        plain_sha256: package.payload_sha256_alt.is_some(),
+    })?;
+    let mut walk = Walk::new(package, limits, visitor, &feed);
+    let read = walk.read(reader);
+    let Walk { table, .. } = walk;
+    let digests = feed.finish()?;
+    // A file that is not what it should be stands before whatever ended the reading.
+    let hashes = compared(package, &table, &digests)?;
+    read?;
+    require_all(package, &hashes)?;
     compare(
         "SHA-256",
         package.payload_sha256.as_deref(),
-        Some(&drained.sha256),
+        Some(&digests.sha256),
     )?;
     compare(
         "MD5",
         signed_md5.map(hex::encode).as_deref(),
-        drained.md5.as_deref(),
+        digests.md5.as_deref(),
     )?;
-    let plain_sha256 = plain_sha256.map(hex::encode);
     compare(
         "uncompressed SHA-256",
         package.payload_sha256_alt.as_deref(),
-        plain_sha256.as_deref(),
+        digests.plain_sha256.as_deref(),
     )?;
     Ok(Walked {
         hashes,
-        payload_sha256: drained.sha256,
-        content_sha512: drained.content_sha512,
+        payload_sha256: digests.sha256,
+        content_sha512: digests.content_sha512,
     })
+}
+
+/// The digests of each file, which are those that the header has.
+fn compared(
+    package: &Package,
+    table: &FileTable<'_>,
+    digests: &Digests,
+) -> Result<FileHashes, SbomError> {
+    let mut hashes = vec![None; package.files.len()];
+    for one in &digests.files {
+        let entry = &package.files[one.file];
+        if let Some((what, found)) = &one.named
+            && !entry.digest.is_empty()
+            && *found != entry.digest
+        {
+            return Err(mismatch(entry, what, entry.digest.clone(), found.clone()));
+        }
+        for &link in table.links_of(one.file) {
+            hashes[link] = Some(one.hashes);
+        }
+    }
+    Ok(hashes)
+}
+
+fn mismatch(entry: &FileEntry, what: &'static str, expected: String, found: String) -> SbomError {
+    SbomError::FileMismatch {
+        path: entry.path.clone(),
+        what,
+        expected,
+        found,
+    }
+}
+
+fn require_all(package: &Package, hashes: &FileHashes) -> Result<(), SbomError> {
+    let missing = package.files.iter().zip(hashes).find(|(entry, hashes)| {
+        entry.kind == FileKind::Regular && !entry.is_ghost() && hashes.is_none()
+    });
+    match missing {
+        Some((entry, _)) => Err(SbomError::MissingFile {
+            path: entry.path.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 fn require_cpio(head: &Head) -> Result<(), SbomError> {
@@ -136,39 +179,56 @@ fn compare(
     }
 }
 
-struct Walk<'a> {
+struct Walk<'a, 'f> {
     package: &'a Package,
     limits: &'a Limits,
     visitor: &'a mut dyn Visitor,
     table: FileTable<'a>,
-    hashes: FileHashes,
+    feed: &'f Feed,
 }
 
-impl<'a> Walk<'a> {
-    fn new(package: &'a Package, limits: &'a Limits, visitor: &'a mut dyn Visitor) -> Self {
-        let table = FileTable::new(&package.files);
+impl<'a, 'f> Walk<'a, 'f> {
+    fn new(
+        package: &'a Package,
+        limits: &'a Limits,
+        visitor: &'a mut dyn Visitor,
+        feed: &'f Feed,
+    ) -> Self {
         Self {
             package,
             limits,
             visitor,
-            table,
-            hashes: vec![None; package.files.len()],
+            table: FileTable::new(&package.files),
+            feed,
         }
     }
 
-    fn run(mut self, mut plain: Plain<'_>) -> Result<(FileHashes, Option<[u8; 32]>), SbomError> {
+    fn read(&mut self, reader: &mut dyn Read) -> Result<(), SbomError> {
+        let mut compressed = Compressed::new(reader, self.feed);
+        let codec = codec::named(&self.package.payload_compressor)?;
+        let opened =
+            codec
+                .open(&mut compressed, self.limits)
+                .map_err(|source| SbomError::Codec {
+                    codec: codec.name,
+                    plain_bytes: 0,
+                    source,
+                })?;
+        let limit = self.limits.payload_bytes;
+        self.entries(Plain::new(opened, codec.name, limit, self.feed))?;
+        compressed.drain().map_err(SbomError::Read)
+    }
+
+    fn entries(&mut self, mut plain: Plain<'_>) -> Result<(), SbomError> {
         // Some packages without files have no archive at all, not even its trailer.
-        let sha256 = if self.package.files.is_empty() && plain.at_end()? {
-            plain.drain()?
-        } else {
-            let mut archive = Archive::new(plain);
-            while let Some(entry) = archive.next()? {
-                self.entry(&mut archive, entry)?;
-            }
-            archive.into_plain().drain()?
-        };
-        self.require_all()?;
-        Ok((self.hashes, sha256))
+        if self.package.files.is_empty() && plain.at_end()? {
+            return plain.drain();
+        }
+        let mut archive = Archive::new(plain);
+        while let Some(entry) = archive.next()? {
+            self.entry(&mut archive, entry)?;
+        }
+        archive.into_plain().drain()
     }
 
     fn entry(&mut self, archive: &mut Archive<'_>, entry: Entry) -> Result<(), SbomError> {
@@ -193,49 +253,29 @@ impl<'a> Walk<'a> {
         file: usize,
         size_bytes: u64,
     ) -> Result<(), SbomError> {
-        let package = self.package;
-        let entry = &package.files[file];
-        let mismatch = |what, expected: String, found: String| SbomError::FileMismatch {
-            path: entry.path.clone(),
-            what,
-            expected,
-            found,
-        };
+        let entry = &self.package.files[file];
         if size_bytes != entry.size_bytes {
-            return Err(mismatch(
-                "size",
-                entry.size_bytes.to_string(),
-                size_bytes.to_string(),
-            ));
+            let (expected, found) = (entry.size_bytes.to_string(), size_bytes.to_string());
+            return Err(mismatch(entry, "size", expected, found));
         }
-        let algorithm = package.file_digest_algorithm;
-        let mut hasher = Hasher::new(algorithm);
         let mut collected: Option<Vec<u8>> = None;
         let (mut started, mut too_long) = (false, false);
         let (visitor, limit) = (&*self.visitor, self.limits.inspected_file_bytes);
+        self.feed.begin();
         archive.content(size_bytes, |piece| {
-            hasher.update(piece);
             if !started {
                 started = true;
                 if visitor.wants(&entry.path, piece) {
                     too_long = size_bytes > limit;
-                    collected = (!too_long).then(Vec::new);
+                    // At most the limit, and only what is written to is taken from the system.
+                    collected = (!too_long).then(|| Vec::with_capacity(size_bytes as usize));
                 }
             }
             if let Some(collected) = &mut collected {
                 collected.extend_from_slice(piece);
             }
         })?;
-        let (hashes, named) = hasher.finish(algorithm);
-        if let Some((what, found)) = named
-            && !entry.digest.is_empty()
-            && found != entry.digest
-        {
-            return Err(mismatch(what, entry.digest.clone(), found));
-        }
-        for &link in self.table.links_of(file) {
-            self.hashes[link] = Some(hashes);
-        }
+        self.feed.end(file);
         if too_long {
             self.visitor.too_long(file, size_bytes);
         }
@@ -262,30 +302,13 @@ impl<'a> Walk<'a> {
         let found = table::text(&target);
         let entry = &self.package.files[file];
         if found != entry.link_target {
-            return Err(SbomError::FileMismatch {
-                path: entry.path.clone(),
-                what: "link target",
-                expected: entry.link_target.clone(),
+            return Err(mismatch(
+                entry,
+                "link target",
+                entry.link_target.clone(),
                 found,
-            });
+            ));
         }
         Ok(())
-    }
-
-    fn require_all(&self) -> Result<(), SbomError> {
-        let missing = self
-            .package
-            .files
-            .iter()
-            .zip(&self.hashes)
-            .find(|(entry, hashes)| {
-                entry.kind == FileKind::Regular && !entry.is_ghost() && hashes.is_none()
-            });
-        match missing {
-            Some((entry, _)) => Err(SbomError::MissingFile {
-                path: entry.path.clone(),
-            }),
-            None => Ok(()),
-        }
     }
 }

@@ -1,7 +1,7 @@
-//! The decompressed payload as a stream that counts, hashes and knows its limit.
+//! The decompressed payload as a stream that counts and knows its limit, and is hashed as it is read.
 
+use super::beside::Feed;
 use crate::SbomError;
-use sha2::{Digest, Sha256};
 use std::io::{self, Read};
 
 /// The content of a payload, read strictly forward.
@@ -12,26 +12,25 @@ pub(super) struct Plain<'a> {
     offset: u64,
     /// A byte read by `at_end` and not yet handed out.
     peeked: Option<u8>,
-    sha256: Option<Sha256>,
+    feed: &'a Feed,
 }
 
 impl<'a> Plain<'a> {
     /// * `codec`: the name to give in errors.
-    /// * `hashed`: compute the SHA-256 of everything read.
+    /// * `feed`: gets everything that is read.
     pub(super) fn new(
         inner: Box<dyn Read + 'a>,
         codec: &'static str,
         limit_bytes: u64,
-        hashed: bool,
+        feed: &'a Feed,
     ) -> Self {
-        let sha256 = hashed.then(Sha256::new);
         Self {
             inner,
             codec,
             limit_bytes,
             offset: 0,
             peeked: None,
-            sha256,
+            feed,
         }
     }
 
@@ -82,13 +81,13 @@ impl<'a> Plain<'a> {
         }
     }
 
-    /// Reads to the end, and returns the SHA-256 of the whole stream when it was asked for.
-    pub(super) fn drain(mut self) -> Result<Option<[u8; 32]>, SbomError> {
+    /// Reads to the end.
+    pub(super) fn drain(mut self) -> Result<(), SbomError> {
         let mut buffer = vec![0; 64 << 10];
         loop {
             let read = self.read_some(&mut buffer)?;
             if read == 0 {
-                return Ok(self.sha256.map(|sha256| sha256.finalize().into()));
+                return Ok(());
             }
             self.offset += read as u64;
             if self.offset > self.limit_bytes {
@@ -112,9 +111,7 @@ impl<'a> Plain<'a> {
         loop {
             match self.inner.read(buffer) {
                 Ok(read) => {
-                    if let Some(sha256) = &mut self.sha256 {
-                        sha256.update(&buffer[..read]);
-                    }
+                    self.feed.plain(&buffer[..read]);
                     return Ok(read);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
