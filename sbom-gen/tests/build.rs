@@ -211,6 +211,70 @@ fn the_toolchain_of_a_buildinfo_is_what_packages_were_built_with() {
 }
 
 #[test]
+fn a_tool_that_was_locked_has_its_file_and_no_other_has() {
+    let (source, packages) = common::build(&common::options());
+    let mut info = common::build_info(&source);
+    let document = |info: &_, format: &str| -> Value {
+        let build = BuildInventory {
+            source: &source,
+            packages: &packages,
+            build_info: Some(info),
+        };
+        let mut out = Vec::new();
+        let format = sbom_gen::format_named(format).unwrap();
+        format
+            .write_whole_build(&build, &common::options(), &mut out)
+            .unwrap();
+        serde_json::from_slice(&out).unwrap()
+    };
+    let (file, url) = (
+        "perl-5.40-1.x86_64.rpm",
+        "https://mirror.example/perl-5.40-1.x86_64.rpm",
+    );
+    let cdx = document(&info, "cyclonedx-1.6");
+    let tools = cdx["formulation"][0]["components"].as_array().unwrap();
+    let perl = &tools[2];
+    assert_eq!(perl["hashes"][0]["content"], "cd".repeat(32));
+    assert_eq!(perl["externalReferences"][0]["url"], url);
+    let facts = perl["properties"].to_string();
+    assert!(facts.contains(file) && facts.contains(&"ef".repeat(32)) && facts.contains("0123abcd"));
+    let two = document(&info, "spdx-2.3");
+    let package = |name: &str| {
+        let all = two["packages"].as_array().unwrap();
+        all.iter().find(|one| one["name"] == name).unwrap()
+    };
+    let perl = package("perl");
+    assert_eq!(perl["packageFileName"], file);
+    assert_eq!(perl["checksums"][0]["checksumValue"], "cd".repeat(32));
+    assert_eq!(perl["downloadLocation"], url);
+    // What nobody told is said to be unknown.
+    for name in ["perl", "gcc"] {
+        let tool = package(name);
+        for fact in ["supplier", "licenseDeclared", "licenseConcluded"] {
+            assert_eq!(tool[fact], "NOASSERTION", "{name} {fact}");
+        }
+    }
+    assert!(package("gcc").get("packageFileName").is_none());
+    let three = document(&info, "spdx-3.0.1");
+    let elements = three["@graph"].as_array().unwrap();
+    let artifact = elements.iter().find(|one| one["name"] == file).unwrap();
+    assert_eq!(artifact["verifiedUsing"][0]["hashValue"], "cd".repeat(32));
+    let leads_there = |one: &&Value| {
+        one["relationshipType"] == "hasDistributionArtifact" && one["to"][0] == artifact["spdxId"]
+    };
+    let from = elements.iter().find(leads_there).unwrap();
+    let perl = elements.iter().find(|one| one["name"] == "perl").unwrap();
+    assert_eq!(from["from"], perl["spdxId"]);
+    // Whoever unpacked them, packages of a layer are RPMs; those of Debian are not.
+    info.buildroot.installer = "dnf".to_owned();
+    let cdx = document(&info, "cyclonedx-1.6").to_string();
+    assert!(cdx.contains("pkg:rpm/example/perl@5.40-1?arch=x86_64&epoch=4"));
+    info.buildroot.installer = "dpkg".to_owned();
+    let cdx = document(&info, "cyclonedx-1.6").to_string();
+    assert!(cdx.contains("pkg:generic/perl@4:5.40-1"));
+}
+
+#[test]
 fn a_buildinfo_of_another_source_package_is_refused() {
     let (source, packages) = common::build(&common::options());
     let mut info = common::build_info(&source);

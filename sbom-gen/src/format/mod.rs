@@ -194,7 +194,7 @@ fn document_base(options: &Options) -> Result<&str, SbomError> {
 
 /// An absolute `http`, `https` or `ftp` URL that either format can hold; others are left out of
 /// documents, because one bad URL tag would make the whole document invalid.
-fn web_url(url: &str) -> Option<&str> {
+pub(crate) fn web_url(url: &str) -> Option<&str> {
     let rest = ["https://", "http://", "ftp://"]
         .iter()
         .find_map(|scheme| url.strip_prefix(scheme))?;

@@ -3,9 +3,11 @@
 
 use super::package::{part, read_package};
 use super::{EdgeKind, Graph, Node, Standing};
-use crate::{BuildInventory, Inventory, Options, SbomError, purl};
-use repo_model::buildinfo::BuildInfo;
+use crate::format::web_url;
+use crate::{Algorithm, BuildInventory, Inventory, Options, SbomError, purl};
+use repo_model::buildinfo::{BuildInfo, LockedPackage};
 use repo_model::rpm::Package;
+use repo_model::sbom_facts::HEADER_PROPERTY;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl<'a> Graph<'a> {
@@ -51,16 +53,31 @@ impl<'a> Graph<'a> {
         let built: Vec<usize> = (1..self.nodes.len())
             .filter(|at| self.nodes[*at].standing == Standing::Package)
             .collect();
-        let mut tools: Vec<Node<'_>> = info
-            .buildroot
+        let root = &info.buildroot;
+        let locked: BTreeMap<String, &LockedPackage> = root
+            .locked
+            .iter()
+            .map(|one| {
+                let nevra = &one.nevra;
+                (format!("{} {} {}", nevra.name, nevra.evr, nevra.arch), one)
+            })
+            .collect();
+        let mut tools: Vec<Node<'_>> = root
             .toolchain
             .iter()
-            .filter_map(|line| tool(line, &info.buildroot.installer, options))
+            .filter_map(|line| {
+                let mut tool = tool(line, &root.installer, options)?;
+                if let Some(package) = locked.get(line) {
+                    is_locked(&mut tool, package);
+                }
+                Some(tool)
+            })
             .collect();
         tools.sort_by(|a, b| a.key.cmp(&b.key));
         tools.dedup_by(|a, b| a.key == b.key);
-        for tool in tools {
+        for mut tool in tools {
             let at = self.nodes.len();
+            tool.package = at;
             let edges = built.iter().map(|from| (*from, EdgeKind::BuiltWith, at));
             self.edges.extend(edges);
             self.nodes.push(tool);
@@ -153,7 +170,8 @@ fn tool<'a>(line: &'a str, installer: &str, options: &Options) -> Option<Node<'a
     let (name, version) = (words.next()?, words.next());
     let arch = words.next();
     let purl = match installer {
-        "rpm" => {
+        "dpkg" => purl::purl("generic", None, name, version, &[]),
+        _ => {
             let (epoch, version) = match version.and_then(|version| version.split_once(':')) {
                 Some((epoch, version)) => (Some(epoch), Some(version)),
                 None => (None, version),
@@ -165,7 +183,6 @@ fn tool<'a>(line: &'a str, installer: &str, options: &Options) -> Option<Node<'a
             let qualifiers: Vec<_> = arch.into_iter().chain(epoch).collect();
             purl::purl("rpm", Some(&options.namespace), name, version, &qualifiers)
         }
-        _ => purl::purl("generic", None, name, version, &[]),
     }?;
     let mut node = Node::new(purl.clone(), Standing::Tool, name);
     node.purl = Some(purl);
@@ -175,4 +192,17 @@ fn tool<'a>(line: &'a str, installer: &str, options: &Options) -> Option<Node<'a
         node.property("buildroot:arch", arch);
     }
     Some(node)
+}
+
+/// What is known of a tool that came as a locked package: its file. Who supplies it and under which licence,
+/// a lock does not know.
+fn is_locked<'a>(tool: &mut Node<'a>, package: &'a LockedPackage) {
+    tool.file_name = Some(package.nevra.file_name());
+    let mut urls = package.urls.iter();
+    tool.location = urls.find(|url| web_url(url).is_some()).cloned();
+    tool.digests.list = vec![(Algorithm::Sha256, package.sha256.to_hex())];
+    tool.property(HEADER_PROPERTY, package.header_sha256.to_hex());
+    if let Some(signer) = &package.signer {
+        tool.property("rpm:signer", signer);
+    }
 }

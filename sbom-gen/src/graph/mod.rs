@@ -186,11 +186,12 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Whether one gets it as a file of its own: a package, or a release by the file that names all others.
+    /// Whether one gets it as a file of its own: a package, a tool of which it is known, or a release by the
+    /// file that names all others.
     pub(crate) fn is_file(&self) -> bool {
         match self.standing {
             Standing::Package => true,
-            Standing::Release => self.file_name.is_some(),
+            Standing::Release | Standing::Tool => self.file_name.is_some(),
             _ => false,
         }
     }

@@ -211,7 +211,7 @@ pub fn build(options: &Options) -> (Inventory, Vec<Inventory>) {
     (source, packages)
 }
 
-/// How the build was made: the toolchain of a build root of rpm packages.
+/// How the build was made: the toolchain of a build root of rpm packages, one of which is locked.
 pub fn build_info(source: &Inventory) -> BuildInfo {
     let digest = "ab".repeat(32);
     let package = &source.package;
@@ -229,6 +229,11 @@ pub fn build_info(source: &Inventory) -> BuildInfo {
         "buildroot": {
             "kind": "host", "lock_sha256": digest, "installer": "rpm", "packages": 3,
             "toolchain": ["gcc 14.2.1-3.el10 x86_64", "binutils 2.41-1.el10 x86_64", "perl 4:5.40-1 x86_64"],
+            "locked": [{
+                "nevra": "perl-4:5.40-1.x86_64", "sha256": "cd".repeat(32), "header_sha256": "ef".repeat(32),
+                "size_bytes": 1, "signer": "0123abcd",
+                "urls": ["cache:perl", "https://mirror.example/perl-5.40-1.x86_64.rpm"],
+            }],
         },
         "sandbox": {"kind": "bwrap", "version": "0.8", "network": "none", "build_path": "/b", "limits": "weak"},
         "outputs": [],

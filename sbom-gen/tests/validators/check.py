@@ -16,18 +16,34 @@ import os
 import pathlib
 import sys
 
+import ntia_conformance_checker.graph_utils as graph_utils
 import spdx3_shapes
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from ntia_conformance_checker import SbomChecker
 from packageurl import PackageURL
 from spdx_python_model.bindings import v3_0_1 as spdx3_model
+from spdx_tools.spdx.model.relationship import RelationshipType
 from spdx_tools.spdx.parser.error import SPDXParsingError
 from spdx_tools.spdx.parser.parse_anything import parse_file
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
-# The checkers warn of source packages, which they do not reach along `generates`.
+# The checkers warn of source packages, which they do not reach from what was made of them.
 logging.disable(logging.WARNING)
+# Nor do they reach what was made of a source package, which is what a document about a build is about: here
+# they do.
+graph_utils.VALID_SPDX3_COMPOSITION_RELATIONSHIPS.add("generates")
+
+
+def with_made(document, plain=graph_utils._build_spdx2_graph):
+    roots, edges = plain(document)
+    for one in document.relationships:
+        if one.relationship_type == RelationshipType.GENERATED_FROM:
+            edges.setdefault(one.related_spdx_element_id, []).append(one.spdx_element_id)
+    return roots, edges
+
+
+graph_utils._build_spdx2_graph = with_made
 VERSIONS = (SchemaVersion.V1_5, SchemaVersion.V1_6, SchemaVersion.V1_7)
 STRICT = {version: JsonStrictValidator(version) for version in VERSIONS}
 

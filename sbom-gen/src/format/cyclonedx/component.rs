@@ -105,6 +105,19 @@ pub(super) fn part<'a>(
     part
 }
 
+/// A package of the build environment, with what is known of its file.
+pub(super) fn tool<'a>(edition: &Edition, node: &'a Node<'a>) -> Component<'a> {
+    let mut tool = component(edition, node);
+    if let Some(file_name) = node.file_name.as_deref() {
+        tool.properties.extend(bsi(file_name, Shape::Archive));
+    }
+    Component {
+        hashes: hash_list(&node.digests.list),
+        external_references: references(node),
+        ..tool
+    }
+}
+
 /// A package that the document was made from.
 fn package<'a>(
     graph: &'a Graph<'a>,

@@ -1,7 +1,7 @@
 //! How a build was made: the toolchain, what went in and what came out.
 
 use super::Edition;
-use super::component::component;
+use super::component::tool;
 use super::fields::{Formula, Input, Output, Property, ResourceRef, Workflow};
 use crate::format::build_facts;
 use crate::graph::Graph;
@@ -11,7 +11,7 @@ pub(super) fn formulation<'a>(graph: &'a Graph<'a>, edition: &Edition) -> Vec<Fo
     let Some(info) = graph.build_info else {
         return Vec::new();
     };
-    let tools = graph.tools().map(|node| component(edition, node));
+    let tools = graph.tools().map(|node| tool(edition, node));
     let to = |key| ResourceRef { to: key };
     let made = graph.packages().skip(1);
     let facts = build_facts(info).into_iter();
