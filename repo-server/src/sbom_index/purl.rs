@@ -108,6 +108,99 @@ mod tests {
         );
     }
 
+    /// Every text that the specification's own cases of RPMs have (`tests/types/rpm-test.json` of purl-spec); those of
+    /// building them are in `sbom_gen::purl`.
+    #[test]
+    fn package_urls_of_rpms_are_read_as_the_specification_reads_them() {
+        type Case<'a> = (
+            &'a str,
+            Option<&'a str>,
+            &'a str,
+            Option<&'a str>,
+            &'a [(&'a str, &'a str)],
+        );
+        let curl = (Some("fedora"), "curl", Some("7.50.3-1.fc25"));
+        let both: &[_] = &[("arch", "i386"), ("distro", "fedora-25")];
+        let table: &[Case<'_>] = &[
+            (
+                "pkg:Rpm/fedora/curl@7.50.3-1.fc25?Arch=i386&Distro=fedora-25",
+                curl.0,
+                curl.1,
+                curl.2,
+                both,
+            ),
+            (
+                "pkg:rpm/fedora/curl@7.50.3-1.fc25?arch=i386&distro=fedora-25",
+                curl.0,
+                curl.1,
+                curl.2,
+                both,
+            ),
+            (
+                "pkg:rpm/centerim@4.22.10-1.el6?arch=i686&epoch=1&distro=fedora-25",
+                None,
+                "centerim",
+                // As the index has versions of RPMs.
+                Some("1:4.22.10-1.el6"),
+                &[("arch", "i686"), ("distro", "fedora-25"), ("epoch", "1")],
+            ),
+            (
+                "pkg:rpm/fedora/curl@7.50.3-1.fc25?arch=i386",
+                curl.0,
+                curl.1,
+                curl.2,
+                &[("arch", "i386")],
+            ),
+            (
+                "pkg:rpm/fedora/centerim@4.22.10-1.el6?arch=i686&distro=fedora-25&epoch=1",
+                Some("fedora"),
+                "centerim",
+                Some("1:4.22.10-1.el6"),
+                &[("arch", "i686"), ("distro", "fedora-25"), ("epoch", "1")],
+            ),
+            // Not a valid name of a package, and still a pattern to ask with.
+            (
+                "pkg:rpm/curl@7.50.3-1.fc25?arch=i386&distro=fedora-25",
+                None,
+                "curl",
+                curl.2,
+                both,
+            ),
+            (
+                "pkg:rpm/opensuse/zsh?arch=x86_64&distro=opensuse-15.3",
+                Some("opensuse"),
+                "zsh",
+                None,
+                &[("arch", "x86_64"), ("distro", "opensuse-15.3")],
+            ),
+            (
+                "pkg:rpm/centos/vim@8.0-1.el7?arch=x86_64&repository_url=https://mirror.centos.org/centos/7/os/x86_64",
+                Some("centos"),
+                "vim",
+                Some("8.0-1.el7"),
+                &[
+                    ("arch", "x86_64"),
+                    (
+                        "repository_url",
+                        "https://mirror.centos.org/centos/7/os/x86_64",
+                    ),
+                ],
+            ),
+        ];
+        for (text, namespace, name, version, qualifiers) in table {
+            let found = Purl::parse(text).unwrap();
+            assert_eq!(found.ecosystem, "rpm", "{text}");
+            assert_eq!(found.namespace.as_deref(), *namespace, "{text}");
+            assert_eq!(found.name, *name, "{text}");
+            assert_eq!(found.version.as_deref(), *version, "{text}");
+            let pairs = found.qualifiers.iter();
+            let pairs: Vec<_> = pairs
+                .map(|(key, value)| (key.as_str(), value.as_str()))
+                .collect();
+            assert_eq!(pairs, *qualifiers, "{text}");
+        }
+    }
+
     #[test]
     fn a_pattern_matches_what_it_leaves_open() {
         let found = Purl::parse("pkg:rpm/acme/zlib@1.3-2?arch=x86_64").unwrap();
