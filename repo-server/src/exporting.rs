@@ -2,11 +2,13 @@
 //! store. The server may run or not; only its database and its objects are read.
 
 use crate::beside;
+use crate::db::build_sboms::Builds;
 use crate::db::channels::FreshnessRow;
 use crate::db::releases::{ReleaseRepoRow, ReleaseRow};
 use crate::db::{self, Db, DbError};
 use crate::http::keys::{KEY_FILES, key_file, remembered, repo_file_text};
 use crate::layout;
+use crate::publish::sbom_listing;
 use crate::store::local_path;
 use crate::stored::Stored;
 use mirrors::evidence::beside::{COMMON, write_common};
@@ -239,7 +241,16 @@ impl Planner {
         repo: &ReleaseRepoRow,
     ) -> Result<(), ExportingError> {
         let (name, arch) = (&repo.repo, &repo.arch);
-        for package in db::releases::members(connection, release, name, arch)? {
+        let members = db::releases::members(connection, release, name, arch)?;
+        let builds: BTreeSet<u64> = members.iter().map(|package| package.build_id).collect();
+        let builds = Builds::Numbered(builds.into_iter().collect());
+        for build in db::build_sboms::build_sboms(connection, &builds)? {
+            for (_, digest, name) in sbom_listing::build_documents(&build) {
+                let path = format!("{base}/sbom/{name}");
+                tree.content.push(self.object(path, digest));
+            }
+        }
+        for package in members {
             if let Some(signed) = &package.signed {
                 let path = format!("{base}/{}", package.href);
                 tree.content.push(self.object(path, signed.file));
@@ -254,7 +265,7 @@ impl Planner {
         for row in db::release_documents::of_repo(connection, release, name, arch)? {
             let mut formats = sbom_gen::SBOM_FORMATS.iter();
             if let Some(format) = formats.find(|format| format.name == row.label) {
-                let name = crate::publish::sbom_listing::whole_name(format);
+                let name = sbom_listing::whole_name(format);
                 let path = format!("{base}/sbom/{name}.zst");
                 tree.pointers.push(self.object(path, row.packed));
             }

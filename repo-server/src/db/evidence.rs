@@ -10,6 +10,8 @@ use std::collections::HashMap;
 pub enum Kind {
     /// CycloneDX, SPDX.
     Sbom,
+    /// The same about a whole build.
+    BuildSbom,
     /// The builder's statement.
     Provenance,
     /// The buildinfo.
@@ -47,6 +49,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Sbom => "sbom",
+            Self::BuildSbom => "build-sbom",
             Self::Provenance => "provenance",
             Self::BuildInfo => "buildinfo",
             Self::Source => "source",
@@ -181,7 +184,7 @@ impl ByPackage {
 /// their build is: a fix may be under embargo until then.
 pub fn media_type(connection: &Connection, digest: FileDigest) -> Result<Option<String>, DbError> {
     let sql = "SELECT e.media_type FROM evidence e JOIN builds b ON b.build_id = e.build_id
-               WHERE e.digest = ?1 AND (e.kind NOT IN ('source', 'sbom', 'evidence-pack') OR b.stage = 'published') LIMIT 1";
+               WHERE e.digest = ?1 AND (e.kind NOT IN ('source', 'sbom', 'build-sbom', 'evidence-pack') OR b.stage = 'published') LIMIT 1";
     Ok(connection
         .query_row(sql, [digest.to_hex()], |row| row.get(0))
         .optional()?)
@@ -353,14 +356,20 @@ pub fn sboms_of_packages(
     let mut found: HashMap<u64, Vec<(String, FileDigest)>> = HashMap::new();
     while let Some(row) = rows.next()? {
         let documents = found.entry(row.get("package_id")?).or_default();
-        let document = (row.get("label")?, parsed(row, "digest")?);
-        // Of equal labels the last row wins: the newest.
-        match documents.last_mut().filter(|last| last.0 == document.0) {
-            Some(last) => *last = document,
-            None => documents.push(document),
-        }
+        newest_wins(documents, (row.get("label")?, parsed(row, "digest")?));
     }
     Ok(found)
+}
+
+/// Rows come in the order in which they were made.
+pub(super) fn newest_wins(
+    documents: &mut Vec<(String, FileDigest)>,
+    document: (String, FileDigest),
+) {
+    match documents.last_mut().filter(|last| last.0 == document.0) {
+        Some(last) => *last = document,
+        None => documents.push(document),
+    }
 }
 
 #[cfg(test)]
@@ -380,6 +389,7 @@ mod tests {
         let kinds = [
             Kind::Source,
             Kind::Sbom,
+            Kind::BuildSbom,
             Kind::BuildInfo,
             Kind::Attachment,
             Kind::Rebuild,
@@ -398,10 +408,11 @@ mod tests {
         let public = || kinds.map(|kind| media_type(&tx, document(kind)).unwrap().is_some());
         for stage in ["received", "held", "rejected", "approved", "signed"] {
             tx.execute("UPDATE builds SET stage = ?1", [stage]).unwrap();
-            assert_eq!(public(), [false, false, true, true, true], "{stage}");
+            let expected = [false, false, false, true, true, true];
+            assert_eq!(public(), expected, "{stage}");
         }
         tx.execute_batch("UPDATE builds SET stage = 'published'")
             .unwrap();
-        assert_eq!(public(), [true; 5]);
+        assert_eq!(public(), [true; 6]);
     }
 }

@@ -3,8 +3,11 @@
 
 use super::content::{Caching, Object, answer};
 use super::error::ApiError;
+use super::tree::linked;
 use crate::app::App;
+use crate::db::build_sboms::Builds;
 use crate::db::{self, DbError};
+use crate::publish::sbom_listing::build_documents;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::response::{IntoResponse as _, Response};
@@ -13,6 +16,10 @@ use repo_model::{FileDigest, bundle};
 use rusqlite::Connection;
 
 const STATEMENT: &str = "application/vnd.dsse.envelope.v1+json";
+/// Media type of a source package.
+const RPM: &str = "application/x-rpm";
+/// Documents that one header names: those of a build for each of four architectures.
+const MOST_LINKS: usize = 16;
 /// Largest statement, bytes.
 const MAX_ENVELOPE_BYTES: u64 = 16 << 20;
 
@@ -42,8 +49,33 @@ pub async fn get(
     if bundled {
         return as_bundle(&app, wanted).await;
     }
+    let links = match media_type == RPM {
+        true => about_source(&app, wanted).await?,
+        false => None,
+    };
     let object = Object::find(&app, wanted, &media_type, Caching::Immutable).await?;
-    answer(&app, &method, &headers, &object).await
+    Ok(linked(
+        answer(&app, &method, &headers, &object).await?,
+        links,
+    ))
+}
+
+/// `Link` of a source package: the SBOMs about its build, each by digest.
+async fn about_source(app: &App, source: FileDigest) -> Result<Option<String>, ApiError> {
+    let builds = app
+        .db
+        .read(move |connection| {
+            let builds = Builds::PublishedOf(source);
+            db::build_sboms::build_sboms(connection, &builds)
+        })
+        .await?;
+    let links = builds.iter().flat_map(build_documents);
+    let links = links.map(|(format, digest, _)| {
+        let media_type = format.media_type;
+        format!("<{digest}>; rel=\"sbom\"; type=\"{media_type}\"")
+    });
+    let links: Vec<String> = links.take(MOST_LINKS).collect();
+    Ok((!links.is_empty()).then(|| links.join(", ")))
 }
 
 /// How a document is served; `None` when it is none that everybody may have.

@@ -3,16 +3,17 @@
 //! `index.json` and `changes.csv` are two records of its `repomd.xml`, unpacked: what `repomd.xml` says of
 //! them is what is sent, so a pinned release's never change. `release.cdx.json` and its kin are about the
 //! whole repository and made after the release; each is also there as it is stored, with `.zst` behind.
+//! `builds/SHA256-hello-2.12-1.src.rpm.cdx.json` is about a build as a whole.
 
 use super::content::{Caching, Object, answer, lists};
 use super::error::ApiError;
 use super::tree::Place;
 use super::unpack;
 use crate::app::App;
-use crate::db;
 use crate::db::release_documents::ReleaseDocumentRow;
 use crate::db::releases::ReleaseRepoRow;
-use crate::publish::sbom_listing::{CHANGES, INDEX, whole_name};
+use crate::db::{self, DbError};
+use crate::publish::sbom_listing::{BUILDS, CHANGES, INDEX, build_name, whole_name};
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
@@ -35,6 +36,8 @@ enum Wanted {
     Record(&'static str, &'static str),
     /// A document about the whole repository, as it is stored or unpacked.
     Whole(&'static SbomFormat, Packing),
+    /// A document about a build.
+    Build(&'static SbomFormat, FileDigest),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,13 @@ fn wanted(path: &str) -> Option<Wanted> {
     let name = path.strip_prefix("sbom/")?;
     if let Some((_, record_type, media_type)) = RECORDS.iter().find(|(known, ..)| *known == name) {
         return Some(Wanted::Record(record_type, media_type));
+    }
+    if let Some(name) = name.strip_prefix(BUILDS) {
+        // What stands between the digest and the suffix is for people.
+        let digest = name.split_once('-')?.0.parse().ok()?;
+        let mut formats = SBOM_FORMATS.iter();
+        let format = formats.find(|format| name.ends_with(format.file_suffix))?;
+        return Some(Wanted::Build(format, digest));
     }
     let (name, packing) = match name.strip_suffix(".zst") {
         Some(name) => (name, Packing::Stored),
@@ -157,7 +167,51 @@ pub async fn serve(
             })?;
             whole(&asked, format, packing, row).await
         }
+        Some(Wanted::Build(format, digest)) => about_build(&asked, place, format, digest).await,
         None => Err(no_record(place)),
+    }
+}
+
+/// The document about a build, wherever the place has ever had a package of it.
+async fn about_build(
+    asked: &Asked<'_>,
+    place: &Place,
+    format: &'static SbomFormat,
+    digest: FileDigest,
+) -> Result<Response, ApiError> {
+    let Asked { app, .. } = asked;
+    let wanted = place.clone();
+    let name = app
+        .db
+        .read(move |connection| {
+            let Some(newest) = super::tree::horizon(connection, &wanted.root)? else {
+                return Ok(None);
+            };
+            let (repo, arch) = (&wanted.repo, &wanted.arch);
+            let found = db::build_sboms::build_sbom_at(
+                connection,
+                repo,
+                arch,
+                format.name,
+                digest,
+                newest,
+            )?;
+            let Some(build) = found else {
+                return Ok(None);
+            };
+            let build = db::builds::by_id(connection, build)?;
+            Ok::<_, DbError>(build.map(|build| build_name(&build.source_name, format, digest)))
+        })
+        .await?;
+    match name.filter(|name| place.rest == format!("sbom/{name}")) {
+        Some(_) => {
+            let object = Object::find(app, digest, format.media_type, Caching::Immutable).await?;
+            answer(app, asked.method, asked.request, &object).await
+        }
+        None => Err(
+            ApiError::not_found(format!("there is no {} in this repository", place.rest))
+                .hint("sbom/index.json names the documents about builds"),
+        ),
     }
 }
 
@@ -282,7 +336,18 @@ mod tests {
             let name = format!("sbom/release{}", format.file_suffix);
             assert!(is_one(&name) && is_one(&format!("{name}.zst")));
         }
+        let digest = "ab".repeat(32);
+        for format in SBOM_FORMATS {
+            let suffix = format.file_suffix;
+            assert!(is_one(&format!(
+                "sbom/builds/{digest}-a-1-1.src.rpm{suffix}"
+            )));
+        }
         for other in [
+            format!("sbom/builds/{digest}-a-1-1.src.rpm.cdx15.json").as_str(),
+            &format!("sbom/builds/{digest}.cdx.json"),
+            "sbom/builds/xy-a-1-1.src.rpm.cdx.json",
+            "sbom/builds/",
             "sbom/",
             "sbom/release",
             "sbom/release.cdx15.json",

@@ -9,14 +9,17 @@ use super::pairs::Viewer;
 use super::{listing, metalink};
 use crate::app::App;
 use crate::beside;
+use crate::db::build_sboms::{BuildSbomsRow, Builds};
 use crate::db::builds::PackageRow;
 use crate::db::channels::FreshnessRow;
 use crate::db::releases::{ReleaseRepoRow, ReleaseRow};
 use crate::db::{self, DbError};
+use crate::publish::sbom_listing;
 use axum::extract::{ConnectInfo, OriginalUri, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use mirrors::evidence::beside::COMMON;
+use percent_encoding::utf8_percent_encode;
 use repo_model::manifest::MANIFEST;
 use repo_model::{Arch, ChannelName, ReleaseId, RepoName, Timestamp, freshness};
 use rusqlite::Connection;
@@ -285,7 +288,7 @@ async fn channel_freshness(app: &App, channel: &ChannelName) -> Result<Response,
     Ok((headers, said.envelope).into_response())
 }
 
-fn linked(mut response: Response, links: Option<String>) -> Response {
+pub(super) fn linked(mut response: Response, links: Option<String>) -> Response {
     if let Some(links) = links.and_then(|links| links.parse().ok()) {
         response.headers_mut().insert(header::LINK, links);
     }
@@ -346,7 +349,7 @@ async fn find(app: &App, place: &Place, instead: Option<ReleaseId>) -> Result<Fo
 
 /// The newest release whose files are found at a place: the pinned one, or the newest that the channel
 /// ever pointed to. `None` when there is no such place.
-fn horizon(connection: &Connection, root: &Root) -> Result<Option<ReleaseId>, DbError> {
+pub(super) fn horizon(connection: &Connection, root: &Root) -> Result<Option<ReleaseId>, DbError> {
     match root {
         Root::Channel(channel) => db::channels::newest_ever(connection, channel),
         Root::Pinned(release) => {
@@ -463,11 +466,14 @@ async fn package_file(app: &App, place: &Place) -> Result<(Object, Option<String
             let (digest, sboms) = match document {
                 None => {
                     let (build, id) = (package.build_id, package.package_id);
-                    (None, db::evidence::sboms_of(connection, build, id)?)
+                    let sboms = db::evidence::sboms_of(connection, build, id)?;
+                    let build = Builds::Numbered(vec![build]);
+                    let build = db::build_sboms::build_sboms(connection, &build)?.pop();
+                    (None, (sboms, build))
                 }
                 Some((kind, label)) => {
                     match db::evidence::newest(connection, package.package_id, kind, label)? {
-                        Some(digest) => (Some(digest), Vec::new()),
+                        Some(digest) => (Some(digest), (Vec::new(), None)),
                         None => return Ok(None),
                     }
                 }
@@ -475,7 +481,7 @@ async fn package_file(app: &App, place: &Place) -> Result<(Object, Option<String
             Ok::<_, DbError>(Some((package, digest, sboms)))
         })
         .await?;
-    let (package, document, sboms) = found.ok_or_else(not_found)?;
+    let (package, document, (sboms, build)) = found.ok_or_else(not_found)?;
     match document {
         Some(digest) => {
             let media_type = beside::media_type(suffix);
@@ -484,16 +490,16 @@ async fn package_file(app: &App, place: &Place) -> Result<(Object, Option<String
         }
         None => {
             let object = signed_file(&package).ok_or_else(not_found)?;
-            Ok((object, Some(links(&package, &sboms))))
+            Ok((object, Some(links(&package, &sboms, build.as_ref()))))
         }
     }
 }
 
-/// `Link`: the SBOMs (`rel="sbom"`, the preferred format first) and the signer's summary of the evidence
-/// (`rel="describedby"`), relative to the package.
-fn links(package: &PackageRow, sboms: &[String]) -> String {
+/// `Link`: the SBOMs (`rel="sbom"`, the preferred format first), the signer's summary of the evidence and the
+/// preferred document about the whole build (`rel="describedby"`), relative to the package.
+fn links(package: &PackageRow, sboms: &[String], build: Option<&BuildSbomsRow>) -> String {
     let name = package.href.rsplit('/').next().unwrap_or_default();
-    let name = percent_encoding::utf8_percent_encode(name, crate::publish::sbom_listing::PATH);
+    let name = utf8_percent_encode(name, sbom_listing::PATH);
     let mut links: Vec<String> = SBOM_FORMATS
         .iter()
         .filter(|format| sboms.iter().any(|label| label == format.name))
@@ -505,6 +511,15 @@ fn links(package: &PackageRow, sboms: &[String]) -> String {
     links.push(format!(
         "<{name}.vsa.json>; rel=\"describedby\"; type=\"application/json\""
     ));
+    let about_build = build.and_then(|build| sbom_listing::build_documents(build).next());
+    links.extend(about_build.map(|(format, _, name)| {
+        let up = "../".repeat(package.href.matches('/').count());
+        let (name, media_type) = (
+            utf8_percent_encode(&name, sbom_listing::PATH),
+            format.media_type,
+        );
+        format!("<{up}sbom/{name}>; rel=\"describedby\"; type=\"{media_type}\"")
+    }));
     links.join(", ")
 }
 

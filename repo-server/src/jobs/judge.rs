@@ -93,7 +93,7 @@ async fn when(app: &App, build_id: u64, job_id: u64) -> Result<Due, JobError> {
     let due = app
         .db
         .write(move |tx| {
-            if db::jobs::pending(tx, build_id, super::sbom::NAME)? {
+            if super::sboms_are_coming(tx, build_id)? {
                 db::jobs::finish(tx, job_id)?;
                 return Ok(Due::Later);
             }

@@ -1,6 +1,7 @@
 //! The server's own work. Each kind is a row of [`JOBS`]; each run ends in one transaction that
 //! records the result, asks for what follows, and removes the job. A crash before that runs it again.
 
+mod build_sbom;
 mod dossier;
 mod judge;
 pub mod rebuilding;
@@ -13,7 +14,7 @@ use crate::db::{self, DbError};
 use crate::intake::sweep_spool;
 use crate::store::StoreError;
 use futures_util::future::BoxFuture;
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 use std::collections::{HashMap, HashSet};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,6 +37,11 @@ pub static JOBS: &[JobKind] = &[
         name: sbom::NAME,
         parallel: 2,
         run: |app, job| Box::pin(sbom::run(app, job)),
+    },
+    JobKind {
+        name: build_sbom::NAME,
+        parallel: 1,
+        run: |app, job| Box::pin(build_sbom::run(app, job)),
     },
     JobKind {
         name: judge::NAME,
@@ -160,6 +166,18 @@ pub fn enqueue_sbom(tx: &Transaction<'_>, build_id: u64, package_id: u64) -> Res
     )
 }
 
+/// Asks for the SBOMs of a build as a whole, which is judged after that.
+fn enqueue_build_sbom(tx: &Transaction<'_>, build_id: u64) -> Result<(), DbError> {
+    let input = build_id.to_string();
+    db::jobs::enqueue(tx, build_sbom::NAME, &input, Some(build_id), now_millis())
+}
+
+/// Whether SBOMs of a build or its packages are still to come: nothing is judged before the last of them.
+fn sboms_are_coming(connection: &Connection, build_id: u64) -> Result<bool, DbError> {
+    Ok(db::jobs::pending(connection, build_id, sbom::NAME)?
+        || db::jobs::pending(connection, build_id, build_sbom::NAME)?)
+}
+
 /// Asks for a judgement of a build.
 pub fn enqueue_judge(tx: &Transaction<'_>, build_id: u64) -> Result<(), DbError> {
     enqueue_judge_at(tx, build_id, now_millis())
@@ -176,7 +194,10 @@ fn enqueue_judge_at(
 
 /// Asks anew for SBOMs that are missing: those that failed begin as if they never had.
 pub fn retry_sboms(tx: &Transaction<'_>, build_id: u64) -> Result<(), DbError> {
-    db::jobs::start_over(tx, build_id, sbom::NAME, now_millis())
+    for name in [sbom::NAME, build_sbom::NAME] {
+        db::jobs::start_over(tx, build_id, name, now_millis())?;
+    }
+    Ok(())
 }
 
 fn enqueue_sign(tx: &Transaction<'_>, build_id: u64) -> Result<(), DbError> {
@@ -376,14 +397,13 @@ async fn attempt(app: App, kind: &'static JobKind, job: JobRow, hold: Hold) {
 
 /// A build whose SBOM cannot be made must not look as if it were still under way.
 fn wake_judge(tx: &Transaction<'_>, job: &JobRow) -> Result<(), DbError> {
-    if job.name != sbom::NAME {
-        return Ok(());
-    }
-    let package_id = job.input.parse().unwrap_or_default();
-    match db::builds::package(tx, package_id)? {
-        Some(package) => enqueue_judge(tx, package.build_id),
-        None => Ok(()),
-    }
+    let number = job.input.parse().unwrap_or_default();
+    let build_id = match job.name.as_str() {
+        sbom::NAME => db::builds::package(tx, number)?.map(|package| package.build_id),
+        build_sbom::NAME => db::builds::by_id(tx, number)?.map(|build| build.build_id),
+        _ => None,
+    };
+    build_id.map_or(Ok(()), |build_id| enqueue_judge(tx, build_id))
 }
 
 fn back_off(attempt: u32) -> Duration {

@@ -35,9 +35,9 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
             crate::sbom_index::enqueue(tx)?;
             db::jobs::finish(tx, job.job_id)?;
             super::rebuilding::reopen(tx, package.build_id)?;
-            // Nothing is judged before the last of them.
+            // What is about all of them, and the judgement, are for the last.
             if !db::jobs::pending(tx, package.build_id, NAME)? {
-                super::enqueue_judge(tx, package.build_id)?;
+                super::enqueue_build_sbom(tx, package.build_id)?;
             }
             Ok::<_, DbError>(())
         })

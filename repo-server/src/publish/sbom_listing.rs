@@ -17,12 +17,21 @@
 //!     {"id": "HEADER_SHA256", "title": "hello-2.12-1.x86_64", "published": "…", "updated": "…", "purl": "pkg:rpm/…",
 //!      "file": {"sha256": "…", "sha512": "…"},
 //!      "content": {"src": "../Packages/h/hello-2.12-1.x86_64.rpm.cdx.json", "type": "application/vnd.cyclonedx+json; version=1.6"},
-//!      "link": [{"rel": "sbom", "href": "../Packages/h/…cdx.json", "type": "…", "format": "cyclonedx-1.6", "sha256": "…"}]}]}}
+//!      "link": [{"rel": "sbom", "href": "../Packages/h/…cdx.json", "type": "…", "format": "cyclonedx-1.6", "sha256": "…"}],
+//!      "build": "BUILDINFO_SHA256"}],
+//!   "build": [
+//!     {"id": "BUILDINFO_SHA256", "title": "hello-2.12-1.src", "updated": "…", "source": {"name": "hello-2.12-1.src.rpm", "sha256": "…"},
+//!      "packages": ["HEADER_SHA256"], "link": [{"rel": "sbom", "href": "builds/SHA256-hello-2.12-1.src.rpm.cdx.json", …}]}]}}
 //! ```
+//!
+//! `build` is a list of ours beside the feed's entries, which are packages: the documents about each build as a
+//! whole, with those of its packages that are listed. Their names begin with their digest, so that they mean the
+//! same bytes for ever.
 
 use crate::app::App;
-use crate::db;
+use crate::db::build_sboms::{BuildSbomsRow, Builds};
 use crate::db::builds::PackageRow;
+use crate::db::{self, DbError};
 use crate::jobs::JobError;
 use crate::repodata::{Codec, ExtraRecord};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -30,7 +39,7 @@ use repo_model::{Arch, FileDigest, HeaderDigest, RepoName, Timestamp};
 use sbom_gen::{SBOM_FORMATS, SbomFormat, format_named};
 use serde::Serialize;
 use sha2::{Digest as _, Sha512};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Read as _;
 
 /// Record types in `repomd.xml`.
@@ -59,6 +68,8 @@ struct Feed<'a> {
     category: [Category; 1],
     updated: Timestamp,
     entry: Vec<Entry<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    build: Vec<Build<'a>>,
 }
 
 #[derive(Serialize)]
@@ -87,6 +98,26 @@ struct Entry<'a> {
     file: Option<File<'a>>,
     content: Content,
     link: Vec<Link>,
+    /// `id` of the build that it comes from, where that has documents of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    build: Option<FileDigest>,
+}
+
+/// A build as a whole.
+#[derive(Serialize)]
+struct Build<'a> {
+    id: FileDigest,
+    title: String,
+    updated: Timestamp,
+    source: SourceFile<'a>,
+    packages: Vec<HeaderDigest>,
+    link: Vec<Link>,
+}
+
+#[derive(Serialize)]
+struct SourceFile<'a> {
+    name: &'a str,
+    sha256: FileDigest,
 }
 
 /// The file as it is published.
@@ -123,10 +154,20 @@ pub async fn records(
     codec: Codec,
 ) -> Result<[ExtraRecord; 2], JobError> {
     let ids: Vec<u64> = packages.iter().map(|package| package.package_id).collect();
-    let sboms = app
+    let build_ids: BTreeSet<u64> = packages.iter().map(|package| package.build_id).collect();
+    let build_ids = Builds::Numbered(build_ids.into_iter().collect());
+    let (sboms, of_builds) = app
         .db
-        .read(move |connection| db::evidence::sboms_of_packages(connection, &ids))
+        .read(move |connection| {
+            let sboms = db::evidence::sboms_of_packages(connection, &ids)?;
+            let of_builds = db::build_sboms::build_sboms(connection, &build_ids)?;
+            Ok::<_, DbError>((sboms, of_builds))
+        })
         .await?;
+    let of_builds: HashMap<u64, BuildSbomsRow> = of_builds
+        .into_iter()
+        .map(|build| (build.build_id, build))
+        .collect();
     let headers: Vec<HeaderDigest> = packages.iter().map(|package| package.header).collect();
     let purls = app
         .sbom_index
@@ -136,11 +177,18 @@ pub async fn records(
     let sha512s = sha512s(app, packages).await?;
     let mut sorted: Vec<&PackageRow> = packages.iter().collect();
     sorted.sort_by(|a, b| (&a.nevra, a.header).cmp(&(&b.nevra, b.header)));
-    let entries = sorted
-        .into_iter()
-        .filter_map(|package| entry(package, sboms.get(&package.package_id)?, &purls, &sha512s));
+    let entries = sorted.iter().filter_map(|package| {
+        let one = entry(package, sboms.get(&package.package_id)?, &purls, &sha512s)?;
+        Some(Entry {
+            build: of_builds
+                .get(&package.build_id)
+                .map(|build| build.buildinfo),
+            ..one
+        })
+    });
     let entries: Vec<Entry<'_>> = entries.collect();
-    let changes = changes(&entries);
+    let builds = builds(&of_builds, &sorted);
+    let changes = changes(&entries, &builds);
     let newest = entries.iter().map(|entry| entry.updated).max();
     let document = Document {
         feed: Feed {
@@ -153,6 +201,7 @@ pub async fn records(
             }],
             updated: newest.unwrap_or_default(),
             entry: entries,
+            build: builds,
         },
     };
     let index = serde_json::to_vec(&document)
@@ -288,27 +337,81 @@ fn entry<'a>(
             media_type: first.media_type,
         },
         link,
+        build: None,
     })
 }
 
-/// Newest first; of one time in the order of the packages. The documents about all of them are as new as
-/// the newest.
-fn changes(entries: &[Entry<'_>]) -> String {
-    let mut sorted: Vec<&Entry<'_>> = entries.iter().collect();
-    sorted.sort_by_key(|entry| std::cmp::Reverse(entry.updated));
+/// Name of a document about a build as a whole, below the folder of `index.json`.
+pub fn build_name(source_name: &str, format: &SbomFormat, digest: FileDigest) -> String {
+    format!("{BUILDS}{digest}-{source_name}{}", format.file_suffix)
+}
+
+/// What `build_name` gives begins with it.
+pub const BUILDS: &str = "builds/";
+
+/// The documents about a build: (format, document, name), in the order of preference.
+pub fn build_documents(
+    build: &BuildSbomsRow,
+) -> impl Iterator<Item = (&'static SbomFormat, FileDigest, String)> {
+    SBOM_FORMATS.iter().filter_map(|format| {
+        let mut documents = build.documents.iter();
+        let (_, digest) = documents.find(|(label, _)| label == format.name)?;
+        let name = build_name(&build.source_name, format, *digest);
+        Some((format, *digest, name))
+    })
+}
+
+/// * `packages`: all that are listed, sorted.
+/// * Returns builds sorted by their source package.
+fn builds<'a>(known: &'a HashMap<u64, BuildSbomsRow>, packages: &[&PackageRow]) -> Vec<Build<'a>> {
+    let mut listed: HashMap<u64, Vec<&PackageRow>> = HashMap::new();
+    for package in packages {
+        listed.entry(package.build_id).or_default().push(package);
+    }
+    let mut sorted: Vec<&BuildSbomsRow> = known.values().collect();
+    sorted.sort_by(|a, b| (&a.source, a.buildinfo).cmp(&(&b.source, b.buildinfo)));
+    let one = |build: &'a BuildSbomsRow| {
+        let packages = listed.remove(&build.build_id).unwrap_or_default();
+        let times = packages.iter().filter_map(|package| package.added_at);
+        let link = |(format, sha256, name): (&'static SbomFormat, FileDigest, String)| Link {
+            rel: "sbom",
+            href: utf8_percent_encode(&name, PATH).to_string(),
+            media_type: format.media_type,
+            format: format.name,
+            sha256,
+        };
+        Build {
+            id: build.buildinfo,
+            title: build.source.to_string(),
+            updated: times.max().unwrap_or_default(),
+            source: SourceFile {
+                name: &build.source_name,
+                sha256: build.source_file,
+            },
+            packages: packages.iter().map(|package| package.header).collect(),
+            link: build_documents(build).map(link).collect(),
+        }
+    };
+    sorted.into_iter().map(one).collect()
+}
+
+/// Newest first; of one time packages before builds, each in their order. The documents about all of them are as
+/// new as the newest.
+fn changes(entries: &[Entry<'_>], builds: &[Build<'_>]) -> String {
+    let packages = entries.iter().map(|entry| (entry.updated, &entry.link));
+    let builds = builds.iter().map(|build| (build.updated, &build.link));
+    let mut sorted: Vec<(Timestamp, &Vec<Link>)> = packages.chain(builds).collect();
+    sorted.sort_by_key(|(updated, _)| std::cmp::Reverse(*updated));
     let mut text = String::new();
-    if let Some(newest) = sorted.first() {
+    let mut line = |path: &str, at: Timestamp| text.push_str(&format!("\"{path}\",\"{at}\"\n"));
+    if let Some((newest, _)) = sorted.first() {
         for format in SBOM_FORMATS {
-            text.push_str(&format!(
-                "\"{}\",\"{}\"\n",
-                whole_name(format),
-                newest.updated
-            ));
+            line(&whole_name(format), *newest);
         }
     }
-    for entry in sorted {
-        for link in &entry.link {
-            text.push_str(&format!("\"{}\",\"{}\"\n", link.href, entry.updated));
+    for (updated, links) in sorted {
+        for link in links {
+            line(&link.href, updated);
         }
     }
     text

@@ -5,6 +5,7 @@
 //! The stories of [`whole`] have packages of their own.
 
 mod answers;
+mod builds;
 mod published;
 mod vulnerabilities;
 mod whole;

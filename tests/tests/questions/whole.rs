@@ -172,7 +172,7 @@ fn anybody_makes_the_same_bytes_from_the_published_repository() {
 }
 
 /// The Python environment with the validators (`tests/lab/make-venv.sh` makes it).
-fn validators(test: &str) -> Option<PathBuf> {
+pub(super) fn validators(test: &str) -> Option<PathBuf> {
     let cache = std::env::var_os("HALLMARK_CACHE");
     let cache = cache.map_or_else(|| PathBuf::from("/var/cache/hallmark"), PathBuf::from);
     let venv = std::env::var_os("HALLMARK_VENV").map_or_else(|| cache.join("venv"), PathBuf::from);
@@ -204,21 +204,27 @@ fn the_sboms_of_a_release_meet_ntia_and_bsi() {
         let text = text.replace(&world.http.url(""), "https://packages.example.org");
         std::fs::write(copy, text).expect("a file");
     }
-    let script =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../sbom-gen/tests/validators/check.py");
-    let output = Command::new(python)
-        .arg("-B")
-        .arg(script)
-        .arg(folder)
-        .output()
-        .expect("python runs");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
+    let said = checked(&python, &folder);
     // NTIA twice, by SPDX 2.3 and SPDX 3.0.1; BSI by the latter.
     assert!(
         said.contains("checked 4, invalid 0, conformant 3"),
-        "{said}{errors}"
+        "{said}"
     );
+}
+
+/// What the validators say of the documents in a folder.
+pub(super) fn checked(python: &Path, folder: &Path) -> String {
+    let script =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../sbom-gen/tests/validators/check.py");
+    let mut command = Command::new(python);
+    let output = command.arg("-B").arg(script).arg(folder).output();
+    let output = output.expect("python runs");
+    let (said, errors) = (&output.stdout, &output.stderr);
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(said),
+        String::from_utf8_lossy(errors)
+    )
 }
 
 #[test]

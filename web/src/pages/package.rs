@@ -316,6 +316,13 @@ fn downloads(view: &PackageView<'_>) -> Vec<Download> {
         if link.kind == "source" && is_public {
             out.push(document(link.label.clone(), link, "source package"));
         }
+        if link.kind == "build-sbom" && is_public {
+            out.push(document(
+                format_name(&link.label),
+                link,
+                "SBOM of the whole build",
+            ));
+        }
     }
     out.push(Download {
         words: "buildinfo.json".to_owned(),
