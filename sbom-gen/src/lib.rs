@@ -57,7 +57,7 @@ pub use error::SbomError;
 pub use format::{OLDER_FORMATS, SBOM_FORMATS, SbomFormat, format_named};
 pub use hashes::{Algorithm, Hashes};
 pub use inventory::{BuildInventory, FileRecord, Inventory, NotInspected, inventory};
-pub use licence::Licence;
+pub use licence::{Licence, is_copyleft};
 pub use merge::{Conflict, Identity};
 pub use options::{Limits, Options, Supplier};
 pub use release::{FileDigests, IndexFile, Member, Release, ReleaseBuilder, ReleaseInfo};

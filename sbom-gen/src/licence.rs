@@ -95,6 +95,29 @@ impl Licence {
     }
 }
 
+/// Whether what is made of things under this licence has to be under it too, as the SPDX list marks licences; of
+/// several to choose from the mildest counts, and an exception changes nothing.
+///
+/// * `expression`: an SPDX expression.
+/// * `None`: it hangs on a licence that is not of the list, or is no expression.
+pub fn is_copyleft(expression: &str) -> Option<bool> {
+    if expression.len() > TAG_BYTES {
+        return None;
+    }
+    let parsed = spdx::Expression::parse(expression).ok()?;
+    let free_of_it = |others_are_free: bool| {
+        parsed.evaluate(|required| match &required.license {
+            spdx::LicenseItem::Spdx { id, .. } => !id.is_copyleft(),
+            spdx::LicenseItem::Other(_) => others_are_free,
+        })
+    };
+    match (free_of_it(true), free_of_it(false)) {
+        (false, _) => Some(true),
+        (true, true) => Some(false),
+        (true, false) => None,
+    }
+}
+
 /// The tag as a canonical SPDX expression, if it is one by itself.
 fn strict(tag: &str, references: &mut BTreeMap<String, String>) -> Option<String> {
     spdx::Expression::parse(tag).ok()?;
@@ -267,6 +290,27 @@ fn named_reference(prefix: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn copyleft_is_told_where_the_list_tells_it() {
+        for (expression, wanted) in [
+            ("MIT", Some(false)),
+            ("GPL-3.0-or-later", Some(true)),
+            ("GPL-2.0-only WITH Classpath-exception-2.0", Some(true)),
+            ("LGPL-2.1-or-later", Some(true)),
+            ("MPL-2.0", Some(true)),
+            ("MIT AND GPL-2.0-only", Some(true)),
+            ("MIT OR GPL-2.0-only", Some(false)),
+            ("(MIT OR GPL-2.0-only) AND AGPL-3.0-only", Some(true)),
+            ("LicenseRef-x", None),
+            ("LicenseRef-x AND GPL-2.0-only", Some(true)),
+            ("LicenseRef-x OR MIT", Some(false)),
+            ("LicenseRef-x AND MIT", None),
+            ("no expression", None),
+        ] {
+            assert_eq!(is_copyleft(expression), wanted, "{expression}");
+        }
+    }
 
     #[test]
     fn tags_become_valid_expressions_and_nothing_is_guessed() {

@@ -1,11 +1,13 @@
-//! `hallmark sbom who-ships`, `why`, `built-with`, `licences`, `licensed`, `file`, `diff`: questions to a
+//! `hallmark sbom who-ships`, `why`, `needs`, `built-with`, `licences`, `licensed`, `file`, `diff`: questions to a
 //! server about what it has published; `reindex` and `advisories` on the server's machine.
 
 use super::sbom_admin;
 use crate::api::{Client, ServerArgs, query_value};
 use crate::failure::Failure;
 use crate::output;
-use repo_model::wire::sbom::{BuiltWith, Difference, FileHit, LicenceUse, Page, Shipped, Why};
+use repo_model::wire::sbom::{
+    BuiltWith, Difference, FileHit, LicenceUse, Needing, Page, Shipped, Step, Why,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -53,6 +55,23 @@ EXAMPLES:
         #[command(flatten)]
         scope: ScopeArgs,
     },
+    /// Which packages need a package, directly or by way of others: what may break when it leaves
+    #[command(after_help = "\
+EXAMPLES:
+  # All of them, the nearest first
+  hallmark sbom needs zlib
+
+  # Only those that name it themselves, for a script
+  hallmark sbom needs zlib --depth 1 --release stable --json")]
+    Needs {
+        /// Name, NEVRA or header digest of a package
+        needed: String,
+        /// Most steps from a package to the one that needs it [default: 8]
+        #[arg(long, value_name = "STEPS", value_parser = clap::value_parser!(u32).range(1..=32))]
+        depth: Option<u32>,
+        #[command(flatten)]
+        page: PageArgs,
+    },
     /// Which packages were built where a tool was installed
     #[command(after_help = "\
 EXAMPLES:
@@ -72,12 +91,19 @@ EXAMPLES:
   # Tags that are not all on the SPDX list
   hallmark sbom licences --unmapped
 
+  # What has to be passed on under the same licence
+  hallmark sbom licences --copyleft
+
   # Licences of the packages themselves in a release, for a script
   hallmark sbom licences --of package --release 12 --json")]
     Licences {
         /// Only those that are not all on the SPDX list
         #[arg(long)]
         unmapped: bool,
+        /// Only those that ask the same licence of what is made of it (`true`), that do not, or of which that is
+        /// not known
+        #[arg(long, value_name = "IS", num_args = 0..=1, default_missing_value = "true", value_parser = ["true", "false", "unknown"])]
+        copyleft: Option<String>,
         /// Only licences of packages, or only those of parts
         #[arg(long, value_parser = ["package", "part"])]
         of: Option<String>,
@@ -319,17 +345,30 @@ pub fn run(question: &Question) -> Result<(), Failure> {
                     "nothing was built with it",
                 )
         }
-        Question::Licences { unmapped, of, page } => {
-            Ask::new("/api/v1/sbom/licences", &page.answer)?
-                .with("release", page.release.as_deref())
-                .with("mapped", unmapped.then_some("false"))
-                .with("of", of.as_deref())
-                .answer(
-                    &["PACKAGES", "OF", "EXPRESSION", "TAG"],
-                    licence,
-                    "there is no such licence",
-                )
-        }
+        Question::Needs {
+            needed,
+            depth,
+            page,
+        } => Ask::new("/api/v1/sbom/needs", &page.answer)?
+            .with("package", Some(needed))
+            .with("depth", depth.map(|steps| steps.to_string()).as_deref())
+            .with("release", page.release.as_deref())
+            .answer(&["PACKAGE", "STEPS", "PATH"], needing, "nothing needs it"),
+        Question::Licences {
+            unmapped,
+            copyleft,
+            of,
+            page,
+        } => Ask::new("/api/v1/sbom/licences", &page.answer)?
+            .with("release", page.release.as_deref())
+            .with("mapped", unmapped.then_some("false"))
+            .with("copyleft", copyleft.as_deref())
+            .with("of", of.as_deref())
+            .answer(
+                &["PACKAGES", "OF", "EXPRESSION", "TAG"],
+                licence,
+                "there is no such licence",
+            ),
         Question::Licensed { licence, scope } => {
             Ask::new("/api/v1/sbom/licensed", &scope.page.answer)?
                 .with("licence", Some(licence))
@@ -354,7 +393,7 @@ pub fn run(question: &Question) -> Result<(), Failure> {
             .with("to", Some(to))
             .with("of", components.then_some("component"))
             .answer(
-                &["CHANGE", "NAME", "PLACE", "FROM", "TO"],
+                &["CHANGE", "NAME", "PLACE", "FROM", "TO", "ALSO OTHER"],
                 difference,
                 "nothing is different",
             ),
@@ -395,11 +434,23 @@ fn evidence(item: &Shipped) -> String {
 }
 
 fn why(item: &Why) -> Vec<String> {
-    let steps = item.path.iter();
+    vec![item.how.clone(), along(&item.path)]
+}
+
+fn needing(item: &Needing) -> Vec<String> {
+    vec![
+        item.package.nevra.to_string(),
+        item.steps.to_string(),
+        along(&item.path),
+    ]
+}
+
+fn along(path: &[Step]) -> String {
+    let steps = path.iter();
     let steps: Vec<_> = steps
         .map(|step| format!("{} {}", step.kind, step.name))
         .collect();
-    vec![item.how.clone(), steps.join(" -> ")]
+    steps.join(" -> ")
 }
 
 fn built_with(item: &BuiltWith) -> Vec<String> {
@@ -435,6 +486,7 @@ fn difference(item: &Difference) -> Vec<String> {
         item.place.clone().unwrap_or_default(),
         item.from.join(" "),
         item.to.join(" "),
+        item.differs.join(", "),
     ]
 }
 

@@ -78,6 +78,17 @@ pub struct Why {
     pub path: Vec<Step>,
 }
 
+/// `GET /api/v1/sbom/needs`: a package that needs the one that is asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needing {
+    /// The package.
+    pub package: PackageRef,
+    /// Steps to the one that is asked about; 1: it needs that itself.
+    pub steps: u32,
+    /// A shortest way: the package, what it requires, and so on to the one that is asked about.
+    pub path: Vec<Step>,
+}
+
 /// One step of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
@@ -132,6 +143,10 @@ pub struct LicenceUse {
     pub expression: String,
     /// Whether all of it is of the SPDX list; otherwise a part only refers to its own text.
     pub mapped: bool,
+    /// Whether it asks that what is made of it be under it too, as the SPDX list says; of several to choose from
+    /// the mildest counts. None where it hangs on a text that is not of the list.
+    #[serde(default)]
+    pub copyleft: Option<bool>,
     /// `package`: their own licence; `part`: that of something inside.
     pub of: String,
     /// Packages.
@@ -169,6 +184,10 @@ pub struct Difference {
     pub from: Vec<String>,
     /// EVRs or versions now, in order.
     pub to: Vec<String>,
+    /// Of a package that there was and is: `licence`, `contents` (what is inside), `signer`, where these differ
+    /// between the newest before and the newest now. One that was `rebuilt` with nothing here is rebuilt only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differs: Vec<String>,
 }
 
 /// What is known about a vulnerability in a package.

@@ -366,6 +366,15 @@ pub fn set_signed(
     Ok(changed > 0)
 }
 
+/// Records by which certificate a package is signed; its fingerprint in hex.
+pub fn set_signer(tx: &Transaction<'_>, package_id: u64, certificate: &str) -> Result<(), DbError> {
+    tx.execute(
+        "INSERT INTO package_signers (package_id, certificate) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        params![package_id, certificate],
+    )?;
+    Ok(())
+}
+
 fn build_row(row: &Row<'_>) -> Result<BuildRow, DbError> {
     Ok(BuildRow {
         build_id: row.get("build_id")?,

@@ -33,6 +33,13 @@ CREATE TABLE IF NOT EXISTS vex_statements (
 CREATE INDEX IF NOT EXISTS vex_by_vulnerability ON vex_statements (vulnerability);
 CREATE INDEX IF NOT EXISTS vex_by_document ON vex_statements (document_id);
 
+-- Whose signature a package carries: fingerprint of the OpenPGP certificate. Packages that were signed before
+-- this was kept are not here.
+CREATE TABLE IF NOT EXISTS package_signers (
+    package_id  INTEGER PRIMARY KEY REFERENCES packages,
+    certificate TEXT NOT NULL
+) STRICT;
+
 -- SHA-512 of published files, which is not in their metadata: computed once each.
 CREATE TABLE IF NOT EXISTS file_sha512 (
     file   TEXT PRIMARY KEY,               -- SHA-256 of the file

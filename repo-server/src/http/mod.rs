@@ -185,6 +185,7 @@ fn questions() -> Router<App> {
         .route("/api/v1/releases/{release}/sboms", get(sbom::whole))
         .route("/api/v1/sbom/components", get(sbom::components))
         .route("/api/v1/sbom/why", get(sbom::why))
+        .route("/api/v1/sbom/needs", get(sbom::needs))
         .route("/api/v1/sbom/built-with", get(sbom::built_with))
         .route("/api/v1/sbom/licences", get(sbom::licences))
         .route("/api/v1/sbom/licensed", get(sbom::licensed))

@@ -14,7 +14,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use repo_model::wire::sbom::{
-    BuiltWith, Difference, FileHit, Finding, LicenceUse, Page, ReleaseSbom, Shipped,
+    BuiltWith, Difference, FileHit, Finding, LicenceUse, Needing, Page, ReleaseSbom, Shipped,
     VulnerabilityStatus, Why,
 };
 use repo_model::{ChannelName, ReleaseId};
@@ -58,8 +58,29 @@ pub async fn why(State(app): State<App>, Query(given): Given) -> Answer<Why> {
     }
     let (repo, arch) = (scope.repo.clone(), scope.arch.clone());
     let roads = requirements::roads(&app, scope.release, repo, arch).await?;
+    let own = app.clone();
     ask(&app, move |db| {
-        questions::why_here(db, &scope, &wanted, &roads, depth, paging)
+        questions::why_here(&own.sbom_index, db, &scope, &wanted, &roads, depth, paging)
+    })
+    .await
+}
+
+/// `GET /api/v1/sbom/needs?package=&depth=`: what needs a package, directly or by way of others.
+pub async fn needs(State(app): State<App>, Query(given): Given) -> Answer<Needing> {
+    let mut params = Params::new(given);
+    let depth: Option<Depth> = params.parsed("depth")?;
+    let (scope, paging) = (scope(&app, &mut params).await?, paging(&mut params)?);
+    params.finish()?;
+    if scope.package.is_none() {
+        return Err(bad(
+            "`package` is missing: name the package that might leave",
+        ));
+    }
+    let (repo, arch) = (scope.repo.clone(), scope.arch.clone());
+    let roads = requirements::roads(&app, scope.release, repo, arch).await?;
+    let depth = depth.unwrap_or_default();
+    ask(&app, move |db| {
+        questions::needing(db, &scope, &roads, depth, paging)
     })
     .await
 }
@@ -114,11 +135,12 @@ pub async fn built_with(State(app): State<App>, Query(given): Given) -> Answer<B
     .await
 }
 
-/// `GET /api/v1/sbom/licences?of=&mapped=`: licences with the number of packages.
+/// `GET /api/v1/sbom/licences?of=&mapped=&copyleft=`: licences with the number of packages.
 pub async fn licences(State(app): State<App>, Query(given): Given) -> Answer<LicenceUse> {
     let mut params = Params::new(given);
     let mapped: Option<bool> = params.parsed("mapped")?;
     let of = one_of(&mut params, "of", &["package", "part"])?;
+    let copyleft = one_of(&mut params, "copyleft", &["true", "false", "unknown"])?;
     let release = release(&app, &mut params).await?;
     let paging = paging(&mut params)?;
     params.finish()?;
@@ -128,6 +150,10 @@ pub async fn licences(State(app): State<App>, Query(given): Given) -> Answer<Lic
         let wanted = all.iter().filter(|licence| {
             mapped.is_none_or(|mapped| licence.mapped == mapped)
                 && of.as_ref().is_none_or(|of| licence.of == *of)
+                && copyleft.as_ref().is_none_or(|asked| {
+                    let known = licence.copyleft.map(|is_so| is_so.to_string());
+                    known.as_deref().unwrap_or("unknown") == asked
+                })
         });
         Ok(paging.cut(release, wanted.cloned()))
     })

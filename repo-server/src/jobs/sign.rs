@@ -195,12 +195,27 @@ async fn sign_one(
             )
             .map_err(JobError::Signer)?;
         let head_bytes = transplant(unsigned, &signed.signature_header, &mut file)?;
-        verify_file(&mut file, &identity, &what)?;
+        let signer = verify_file(&mut file, &identity, &what)?;
         let detached = detached(&mut client, header, &mut file, &identity, &what)?;
-        Ok::<_, JobError>((signed, detached, head_bytes, file))
+        let made = Made {
+            signed,
+            detached,
+            head_bytes,
+            signer,
+        };
+        Ok::<_, JobError>((made, file))
     };
-    let (signed, detached, head_bytes, file) = tokio::task::spawn_blocking(task).await??;
-    store(app, package, signed, detached, head_bytes, file).await
+    let (made, file) = tokio::task::spawn_blocking(task).await??;
+    store(app, package, made, file).await
+}
+
+/// What signing made, verified.
+struct Made {
+    signed: SignedPackage,
+    detached: FileSignatures,
+    head_bytes: u64,
+    /// Fingerprint of the certificate.
+    signer: String,
 }
 
 /// Writes lead + new signature header + main header + payload; gives the size of the head.
@@ -220,7 +235,12 @@ fn transplant(
     Ok(head_bytes)
 }
 
-fn verify_file(file: &mut NamedTempFile, identity: &Identity, what: &str) -> Result<(), JobError> {
+/// Tells the fingerprint of the certificate that every client has.
+fn verify_file(
+    file: &mut NamedTempFile,
+    identity: &Identity,
+    what: &str,
+) -> Result<String, JobError> {
     let refuse = |source| JobError::BadSignature {
         what: what.to_owned(),
         source,
@@ -229,7 +249,8 @@ fn verify_file(file: &mut NamedTempFile, identity: &Identity, what: &str) -> Res
     let head = Head::read(&mut *file, &HeadLimits::default())?;
     let certificates = package_certificates(identity).map_err(refuse)?;
     verify_header_signature(&head, &certificates).map_err(refuse)?;
-    Ok(())
+    let first = certificates.first().map(Certificate::fingerprint);
+    Ok(first.unwrap_or_default())
 }
 
 /// The certificate that every client has and, if there is one, the post-quantum one.
@@ -268,11 +289,15 @@ fn detached(
 async fn store(
     app: &App,
     package: &PackageRow,
-    signed: SignedPackage,
-    detached: FileSignatures,
-    head_bytes: u64,
+    made: Made,
     file: NamedTempFile,
 ) -> Result<(), JobError> {
+    let Made {
+        signed,
+        detached,
+        head_bytes,
+        signer,
+    } = made;
     let path = file.path().to_owned();
     let digest = tokio::task::spawn_blocking(move || crate::app::file_digest(&path)).await??;
     app.store.put_file(file.path(), digest).await?;
@@ -328,6 +353,7 @@ async fn store(
         .write(move |tx| {
             // One signed file, and the statements about that one.
             if db::builds::set_signed(tx, package_id, &record)? {
+                db::builds::set_signer(tx, package_id, &signer)?;
                 for new in &evidence {
                     db::evidence::insert(tx, new, now())?;
                 }

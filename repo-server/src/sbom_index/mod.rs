@@ -27,7 +27,7 @@ pub use fill::{NAME, catch_up, enqueue, run};
 use crate::db::{Db, DbError};
 use crate::layout;
 use kept::Kept;
-use questions::Differences;
+use questions::{Differences, Packages};
 use repo_model::wire::sbom::LicenceUse;
 use repo_model::{FileDigest, HeaderDigest, ReleaseId};
 use requirements::Requirements;
@@ -60,6 +60,9 @@ pub struct SbomIndex {
     licences: Kept<(ReleaseId, i64), Vec<LicenceUse>>,
     /// Which package needs which, where that was asked lately; by stored object.
     requirements: Kept<FileDigest, Requirements>,
+    /// Documents of the packages of a repository, where many were asked about lately; by the stored object of their
+    /// requirements and the state of the index. Some six megabytes each for 60,000 packages.
+    packages: Kept<(FileDigest, i64), Packages>,
     /// What differs between releases, where that was asked lately.
     differences: Differences,
 }
@@ -86,6 +89,7 @@ impl SbomIndex {
             asking: tokio::sync::Semaphore::new(ASKING),
             licences: Kept::new(KEPT_LICENCES),
             requirements: Kept::new(KEPT_REQUIREMENTS),
+            packages: Kept::new(KEPT_REQUIREMENTS),
             differences: Differences::default(),
         })
     }

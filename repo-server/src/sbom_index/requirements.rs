@@ -42,8 +42,8 @@ pub struct Reached {
     pub file: FileDigest,
     /// Steps from where the walk started; 0: there.
     pub steps: u32,
-    /// Which of those reached before needs it; none at the start.
-    pub needed_by: Option<usize>,
+    /// From which of those reached before: that needs it, or is needed by it; none at the start.
+    pub before: Option<usize>,
 }
 
 impl Requirements {
@@ -70,6 +70,11 @@ impl Requirements {
             needs: needs.collect(),
             files,
         }
+    }
+
+    /// The packages, by their files, sorted.
+    pub fn files(&self) -> &[FileDigest] {
+        &self.files
     }
 
     /// Writes the document.
@@ -101,18 +106,34 @@ impl Requirements {
     /// * `depth`: most steps.
     /// * Of equally near ones the order is fixed. At most 50,000 are told.
     pub fn reached_from(&self, start: &[FileDigest], depth: u32) -> Vec<Reached> {
+        self.walk(start, depth, &self.needs)
+    }
+
+    /// All that need these packages, in the same way: the other direction.
+    pub fn needing(&self, start: &[FileDigest], depth: u32) -> Vec<Reached> {
+        let mut needed_by = vec![Vec::new(); self.files.len()];
+        for (from, needs) in (0..).zip(&self.needs) {
+            for to in needs {
+                // Sorted, because `from` only grows.
+                needed_by[*to as usize].push(from);
+            }
+        }
+        self.walk(start, depth, &needed_by)
+    }
+
+    fn walk(&self, start: &[FileDigest], depth: u32, next_to: &[Vec<u32>]) -> Vec<Reached> {
         let mut seen = vec![false; self.files.len()];
         let mut numbers: Vec<u32> = Vec::new();
         let mut reached: Vec<Reached> = Vec::new();
         let mut reach =
-            |number: u32, steps, needed_by, reached: &mut Vec<Reached>, numbers: &mut Vec<u32>| {
+            |number: u32, steps, before, reached: &mut Vec<Reached>, numbers: &mut Vec<u32>| {
                 let at = number as usize;
                 if reached.len() < MAX_REACHED && !std::mem::replace(&mut seen[at], true) {
                     let file = self.files[at];
                     reached.push(Reached {
                         file,
                         steps,
-                        needed_by,
+                        before,
                     });
                     numbers.push(number);
                 }
@@ -131,7 +152,7 @@ impl Requirements {
             if steps > depth {
                 break;
             }
-            for number in &self.needs[at as usize] {
+            for number in &next_to[at as usize] {
                 reach(*number, steps, Some(next), &mut reached, &mut numbers);
             }
             next += 1;
@@ -153,6 +174,8 @@ pub struct Road {
     pub arch: Arch,
     /// What needs what there.
     pub requirements: Arc<Requirements>,
+    /// The stored object that it was read from.
+    pub stored: FileDigest,
 }
 
 /// The requirements of a release cannot be had.
@@ -223,6 +246,7 @@ pub async fn roads(
             repo: row.repo,
             arch: row.arch,
             requirements: load(app, release, document).await?,
+            stored: document.packed,
         });
     }
     Ok(roads)
@@ -269,7 +293,7 @@ mod tests {
     }
 
     fn brief(reached: &[Reached]) -> Vec<(u8, u32, Option<usize>)> {
-        let brief = |one: &Reached| (one.file.as_bytes()[0], one.steps, one.needed_by);
+        let brief = |one: &Reached| (one.file.as_bytes()[0], one.steps, one.before);
         reached.iter().map(brief).collect()
     }
 
@@ -289,6 +313,21 @@ mod tests {
         let two = sample().reached_from(&[file(3), file(1), file(9)], 1);
         assert_eq!(brief(&two), [(1, 0, None), (3, 0, None), (4, 1, Some(1))]);
         assert_eq!(sample().reached_from(&[file(9)], 1), []);
+    }
+
+    #[test]
+    fn what_needs_a_package_is_found_the_other_way_round() {
+        let all = sample().needing(&[file(3)], 9);
+        let expected = [
+            (3, 0, None),
+            (1, 1, Some(0)),
+            (2, 1, Some(0)),
+            (0, 2, Some(1)),
+            (5, 3, Some(3)),
+        ];
+        assert_eq!(brief(&all), expected);
+        assert_eq!(brief(&sample().needing(&[file(3)], 1)), expected[..3]);
+        assert_eq!(brief(&sample().needing(&[file(5)], 9)), [(5, 0, None)]);
     }
 
     #[test]

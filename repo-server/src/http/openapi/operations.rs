@@ -243,6 +243,14 @@ pub static OPERATIONS: &[Operation] = &[
     ),
     get(
         "What is inside",
+        "/api/v1/sbom/needs",
+        &[
+            "package", "depth", "release", "repo", "arch", "after", "limit",
+        ],
+        "What needs a package, directly or by way of others",
+    ),
+    get(
+        "What is inside",
         "/api/v1/sbom/built-with",
         &[
             "tool", "version", "release", "repo", "arch", "package", "after", "limit",
@@ -252,7 +260,7 @@ pub static OPERATIONS: &[Operation] = &[
     get(
         "What is inside",
         "/api/v1/sbom/licences",
-        &["of", "mapped", "release", "after", "limit"],
+        &["of", "mapped", "copyleft", "release", "after", "limit"],
         "Licences with the number of packages",
     ),
     get(

@@ -1,4 +1,4 @@
-//! What differs between two releases: packages, and what is inside them. The cost is that of the change,
+//! What differs between two releases: packages, what else is other about them, and what is inside them. The cost is that of the change,
 //! not of the releases, and is paid for the first page: the list behind it is kept for the next ones.
 
 use super::AskError;
@@ -9,7 +9,7 @@ use crate::sbom_index::versions::Order;
 use crate::sbom_index::{SbomIndex, fill};
 use repo_model::wire::sbom::{Difference, Page};
 use repo_model::{Nevra, ReleaseId};
-use rusqlite::{Connection, named_params, params};
+use rusqlite::{Connection, OptionalExtension, named_params, params};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const MOST_KEPT: usize = 70_000;
 
 /// What differs between releases that were compared lately.
 pub struct Differences {
-    packages: Kept<(ReleaseId, ReleaseId), Vec<Difference>>,
+    packages: Kept<(ReleaseId, ReleaseId), Vec<ChangedPackage>>,
     /// By the state of the index as well.
     components: Kept<(ReleaseId, ReleaseId, i64), Vec<ChangedName>>,
 }
@@ -34,6 +34,12 @@ impl Default for Differences {
             components: Kept::new(KEPT),
         }
     }
+}
+
+/// A difference of packages, and which two rows it is between, if both are there.
+struct ChangedPackage {
+    difference: Difference,
+    pair: Option<[i64; 2]>,
 }
 
 /// Packages that one release has and the other has not: rows, and what they are grouped by.
@@ -98,14 +104,78 @@ pub fn package_differences(
             all
         }
     };
-    Ok(paging.cut(to, all.iter().cloned()))
+    let mut items = Items::new(paging);
+    // What else differs is looked up for the packages on the page only.
+    for (number, changed) in (1..).zip(all.iter()).skip(paging.seen()) {
+        let differs = changed.pair.map(|pair| differs(connection, pair));
+        let difference = Difference {
+            differs: differs.transpose()?.unwrap_or_default(),
+            ..changed.difference.clone()
+        };
+        if !items.add(After([number, 0, 0, 0]), difference) {
+            break;
+        }
+    }
+    Ok(items.page(to))
+}
+
+/// What is other about the second of two packages than their versions, as far as it is known of both.
+fn differs(connection: &Connection, [before, now]: [i64; 2]) -> Result<Vec<String>, AskError> {
+    let (before, now) = (Facts::of(connection, before)?, Facts::of(connection, now)?);
+    let both_read = before.is_read && now.is_read;
+    let signers = before.signer.is_some() && now.signer.is_some();
+    let all = [
+        ("licence", both_read && before.licence != now.licence),
+        ("contents", both_read && before.parts != now.parts),
+        ("signer", signers && before.signer != now.signer),
+    ];
+    let all = all.into_iter().filter(|(_, differs)| *differs);
+    Ok(all.map(|(what, _)| what.to_owned()).collect())
+}
+
+/// What is known of a package.
+#[derive(Default)]
+struct Facts {
+    /// Its document is in the index.
+    is_read: bool,
+    licence: Option<i64>,
+    /// What is inside, sorted.
+    parts: Vec<i64>,
+    /// Fingerprint of the certificate; packages that were signed before that was kept have none.
+    signer: Option<String>,
+}
+
+impl Facts {
+    fn of(connection: &Connection, package_id: i64) -> Result<Self, AskError> {
+        let mut facts = Self::default();
+        let mut statement = connection.prepare_cached(
+            "SELECT o.component_id, o.relation, o.licence_id FROM server.packages p
+             CROSS JOIN documents d ON d.header = p.header_digest
+             CROSS JOIN occurrences o ON o.document_id = d.document_id AND o.relation IN ('self', 'part')
+             WHERE p.package_id = ?1 ORDER BY o.component_id",
+        )?;
+        let mut rows = statement.query([package_id])?;
+        while let Some(row) = rows.next()? {
+            facts.is_read = true;
+            match row.get_ref("relation")?.as_str().unwrap_or_default() {
+                "self" => facts.licence = row.get("licence_id")?,
+                _ => facts.parts.push(row.get("component_id")?),
+            }
+        }
+        let mut statement = connection.prepare_cached(
+            "SELECT certificate FROM server.package_signers WHERE package_id = ?1",
+        )?;
+        let signer = statement.query_row([package_id], |row| row.get(0));
+        facts.signer = signer.optional()?;
+        Ok(facts)
+    }
 }
 
 fn changed_packages(
     connection: &Connection,
     from: ReleaseId,
     to: ReleaseId,
-) -> Result<Vec<Difference>, AskError> {
+) -> Result<Vec<ChangedPackage>, AskError> {
     let (low, high, backwards) = ordered(from, to);
     let (mut came, mut went) = changed(connection, low, high)?;
     if backwards {
@@ -119,12 +189,14 @@ fn changed_packages(
             row.nevra.arch.clone(),
         )
     };
-    let mut groups: BTreeMap<Key, (Vec<Nevra>, Vec<Nevra>)> = BTreeMap::new();
+    let mut groups: BTreeMap<Key, (Vec<Row>, Vec<Row>)> = BTreeMap::new();
     for row in came {
-        groups.entry(key(&row)).or_default().1.push(row.nevra);
+        let group = groups.entry(key(&row)).or_default();
+        group.1.push((row.nevra, row.package_id));
     }
     for row in went {
-        groups.entry(key(&row)).or_default().0.push(row.nevra);
+        let group = groups.entry(key(&row)).or_default();
+        group.0.push((row.nevra, row.package_id));
     }
     let mut items = Vec::with_capacity(groups.len());
     for ((name, repo, arch), (mut before, mut now)) in groups {
@@ -134,20 +206,34 @@ fn changed_packages(
         }
         before.sort();
         now.sort();
-        items.push(Difference {
+        let versions = |rows: &[Row]| -> Vec<String> {
+            rows.iter()
+                .map(|(nevra, _)| nevra.evr.to_string())
+                .collect()
+        };
+        let difference = Difference {
             change: change(&before, &now).to_owned(),
             of: "package".to_owned(),
             name,
             place: Some(format!("{repo}/{arch}")),
-            from: before.iter().map(|nevra| nevra.evr.to_string()).collect(),
-            to: now.iter().map(|nevra| nevra.evr.to_string()).collect(),
+            from: versions(&before),
+            to: versions(&now),
+            differs: Vec::new(),
+        };
+        let pair = before.last().zip(now.last());
+        items.push(ChangedPackage {
+            difference,
+            pair: pair.map(|(before, now)| [before.1, now.1]),
         });
     }
     Ok(items)
 }
 
-fn change(before: &[Nevra], now: &[Nevra]) -> &'static str {
-    let (Some(before), Some(now)) = (before.last(), now.last()) else {
+/// A package and its row.
+type Row = (Nevra, i64);
+
+fn change(before: &[Row], now: &[Row]) -> &'static str {
+    let (Some((before, _)), Some((now, _))) = (before.last(), now.last()) else {
         return if now.is_empty() { "removed" } else { "added" };
     };
     let (before, now) = (&before.evr, &now.evr);
@@ -167,20 +253,20 @@ fn newest_of(
     connection: &Connection,
     release: ReleaseId,
     (name, repo, arch): (&str, &str, &str),
-    besides: &[Nevra],
-) -> Result<Option<Nevra>, AskError> {
+    besides: &[Row],
+) -> Result<Option<Row>, AskError> {
     let mut statement = connection.prepare_cached(
-        "SELECT p.nevra FROM server.packages p CROSS JOIN server.members m ON m.package_id = p.package_id
+        "SELECT p.nevra, p.package_id FROM server.packages p CROSS JOIN server.members m ON m.package_id = p.package_id
          WHERE p.name = ?1 AND p.repo = ?2 AND p.arch = ?3 AND m.added_release <= ?4
            AND (m.removed_release IS NULL OR m.removed_release > ?4)",
     )?;
     let rows = statement.query_map(params![name, repo, arch, release.0], |row| {
-        crate::db::parsed::<Nevra>(row, "nevra")
+        Ok((crate::db::parsed(row, "nevra")?, row.get("package_id")?))
     })?;
-    let known: Vec<Nevra> = rows.collect::<Result<_, _>>()?;
+    let known: Vec<Row> = rows.collect::<Result<_, _>>()?;
     Ok(known
         .into_iter()
-        .filter(|nevra| !besides.contains(nevra))
+        .filter(|row| besides.iter().all(|other| other.0 != row.0))
         .max())
 }
 
@@ -280,6 +366,7 @@ fn component_difference(
         place: None,
         from: before,
         to: now,
+        differs: Vec::new(),
     })
 }
 

@@ -38,9 +38,11 @@ fn count(connection: &Connection, release: ReleaseId) -> Result<Vec<LicenceUse>,
     )?;
     let rows = statement.query_map([release.0], |row| {
         let relation: String = row.get("relation")?;
+        let expression: String = row.get("expression")?;
         Ok(LicenceUse {
             raw: row.get("raw")?,
-            expression: row.get("expression")?,
+            copyleft: sbom_gen::is_copyleft(&expression),
+            expression,
             mapped: row.get("mapped")?,
             of: match relation.as_str() {
                 "self" => "package".to_owned(),

@@ -10,6 +10,7 @@ mod contents;
 mod difference;
 mod files;
 mod licences;
+mod needing;
 mod page;
 mod stated;
 mod vulnerabilities;
@@ -22,12 +23,13 @@ pub use contents::contents;
 pub use difference::{Differences, component_differences, package_differences};
 pub use files::{FileDigestQuery, files};
 pub use licences::licences;
+pub use needing::needing;
 #[cfg(test)]
 pub use page::After;
 pub use page::{Paging, Scope};
 pub use vulnerabilities::{Cursor, VulnerabilityQuery, vulnerabilities};
 pub use why::why;
-pub use why_here::{Depth, why_here};
+pub use why_here::{Depth, Packages, why_here};
 
 use super::versions::ParseRangeError;
 use crate::db::DbError;

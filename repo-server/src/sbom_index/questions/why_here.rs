@@ -7,11 +7,13 @@ use super::page::{After, IN_SCOPE, Items, Paging, Scope};
 use super::why::explained;
 use crate::db::{DbError, parsed, to_json};
 use crate::sbom_index::requirements::{Reached, Road};
+use crate::sbom_index::{SbomIndex, fill};
 use repo_model::wire::sbom::{Page, Step, Why};
 use repo_model::{FileDigest, Nevra, RepoName};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// How many packages are gone through from one that needs the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,7 @@ impl FromStr for Depth {
 ///
 /// * `roads`: what needs what in each repository of the scope.
 pub fn why_here(
+    index: &SbomIndex,
     connection: &Connection,
     scope: &Scope,
     wanted: &Wanted,
@@ -56,6 +59,7 @@ pub fn why_here(
 ) -> Result<Page<Why>, AskError> {
     let components = wanted.rows(connection)?;
     let mut search = Search {
+        index,
         connection,
         holders: holders(connection, &components)?,
         after: paging.after,
@@ -65,7 +69,7 @@ pub fn why_here(
     for (number, road) in (1..).zip(roads) {
         let start = files(connection, scope, road)?;
         let reached = road.requirements.reached_from(&start, depth.steps());
-        search.follow(number, &road.repo, &reached)?;
+        search.follow(number, road, &reached)?;
     }
     Ok(search.items.page(scope.release))
 }
@@ -74,6 +78,7 @@ pub fn why_here(
 type Holders = HashMap<i64, Vec<i64>>;
 
 struct Search<'a> {
+    index: &'a SbomIndex,
     connection: &'a Connection,
     holders: Holders,
     after: After,
@@ -86,38 +91,41 @@ impl Search<'_> {
     /// Looks into all that was reached in a repository, until the page is full.
     ///
     /// * `number`: of the repository, from 1.
-    fn follow(
-        &mut self,
-        number: i64,
-        repo: &RepoName,
-        reached: &[Reached],
-    ) -> Result<(), AskError> {
-        let few = few(self.connection, repo, &self.holders)?;
+    fn follow(&mut self, number: i64, road: &Road, reached: &[Reached]) -> Result<(), AskError> {
+        let packages = self.packages(road)?;
         let mut names = Names {
             connection: self.connection,
-            repo,
+            repo: &road.repo,
             known: HashMap::new(),
         };
-        let mut rank = 0;
-        for some in reached.chunks(AT_ONCE) {
+        for (rank, one) in (0..).zip(reached) {
             if self.items.is_full() {
                 break;
             }
-            let packages = match &few {
-                Some(few) => few,
-                None => &packages(self.connection, repo, some)?,
-            };
-            for one in some {
-                if self.told.insert(one.file)
-                    && let Some(package) = packages.get(&one.file)
-                {
-                    let way = |path| names.along(reached, one, path);
-                    self.look_into(*package, [number, rank], one.needed_by.is_some(), way)?;
-                }
-                rank += 1;
+            if self.told.insert(one.file)
+                && let Some(package) = packages.get(&one.file)
+            {
+                let way = |path| names.along(reached, one, path);
+                self.look_into(*package, [number, rank], one.before.is_some(), way)?;
             }
         }
         Ok(())
+    }
+
+    /// The packages of a repository, by file: all of them, or at least those that hold one of the components.
+    fn packages(&self, road: &Road) -> Result<Arc<Packages>, AskError> {
+        let key = (road.stored, fill::seen(self.connection)?.evidence_id);
+        let kept = &self.index.packages;
+        if let Some(known) = kept.get(&key) {
+            return Ok(known);
+        }
+        if self.holders.len() <= FEW {
+            return Ok(Arc::new(few(self.connection, &road.repo, &self.holders)?));
+        }
+        let all = all(self.connection, &road.repo, road.requirements.files())?;
+        let all = Arc::new(all);
+        kept.keep(key, &all);
+        Ok(all)
     }
 
     /// * `way`: the way to the package, given the way within it.
@@ -168,7 +176,11 @@ fn holders(connection: &Connection, components: &[i64]) -> Result<Holders, DbErr
 }
 
 /// The files of the packages that are asked about, as the road's repository has them.
-fn files(connection: &Connection, scope: &Scope, road: &Road) -> Result<Vec<FileDigest>, DbError> {
+pub(super) fn files(
+    connection: &Connection,
+    scope: &Scope,
+    road: &Road,
+) -> Result<Vec<FileDigest>, DbError> {
     let mut statement = connection.prepare_cached(&format!(
         "SELECT p.signed_file FROM server.packages p
          WHERE p.package_id IN (
@@ -187,37 +199,34 @@ fn files(connection: &Connection, scope: &Scope, road: &Road) -> Result<Vec<File
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Holders that are looked up beforehand; where there are more, what is reached is looked up instead.
+/// Packages of one repository, by file.
+pub type Packages = HashMap<FileDigest, Holder>;
+
+/// Holders that are looked up by themselves; for more it is worth knowing all packages, which is kept.
 const FEW: usize = 1_000;
-/// Reached packages that are looked up with one question.
+/// Packages that are looked up with one question.
 const AT_ONCE: usize = 1_000;
 
-/// The packages of a repository that hold one of the components, by file; none when they are many.
-fn few(
-    connection: &Connection,
-    repo: &RepoName,
-    holders: &Holders,
-) -> Result<Option<HashMap<FileDigest, Holder>>, DbError> {
-    if holders.len() > FEW {
-        return Ok(None);
-    }
+/// The packages of a repository that hold one of the components.
+fn few(connection: &Connection, repo: &RepoName, holders: &Holders) -> Result<Packages, DbError> {
     let mut statement = connection.prepare_cached(
         "SELECT p.signed_file, p.package_id, d.document_id FROM documents d
          CROSS JOIN server.packages p ON p.header_digest = d.header
          WHERE d.document_id = ?1 AND p.repo = ?2 AND p.signed_file IS NOT NULL",
     )?;
-    let mut found = HashMap::new();
+    let mut found = Packages::new();
     for holder in holders.keys() {
         let mut rows = statement.query(params![holder, repo.as_str()])?;
         while let Some(row) = rows.next()? {
             found.insert(parsed(row, "signed_file")?, Holder::read(row)?);
         }
     }
-    Ok(Some(found))
+    Ok(found)
 }
 
-#[derive(Clone, Copy)]
-struct Holder {
+/// A package and its document.
+#[derive(Debug, Clone, Copy)]
+pub struct Holder {
     package_id: i64,
     document_id: i64,
 }
@@ -231,23 +240,24 @@ impl Holder {
     }
 }
 
-/// The packages of a repository that these are.
-fn packages(
+/// All packages of a repository that have a document.
+fn all(
     connection: &Connection,
     repo: &RepoName,
-    reached: &[Reached],
-) -> Result<HashMap<FileDigest, Holder>, DbError> {
-    let files: Vec<FileDigest> = reached.iter().map(|one| one.file).collect();
+    files: &[FileDigest],
+) -> Result<Packages, DbError> {
     let mut statement = connection.prepare_cached(
         "SELECT w.key, p.package_id, d.document_id FROM json_each(?1) w
          CROSS JOIN server.packages p ON p.signed_file = w.value
          CROSS JOIN documents d ON d.header = p.header_digest WHERE p.repo = ?2",
     )?;
-    let mut rows = statement.query(params![to_json(&files, "list")?, repo.as_str()])?;
-    let mut found = HashMap::with_capacity(files.len());
-    while let Some(row) = rows.next()? {
-        if let Some(file) = files.get(row.get::<_, usize>("key")?) {
-            found.insert(*file, Holder::read(row)?);
+    let mut found = Packages::with_capacity(files.len());
+    for some in files.chunks(AT_ONCE) {
+        let mut rows = statement.query(params![to_json(&some, "list")?, repo.as_str()])?;
+        while let Some(row) = rows.next()? {
+            if let Some(file) = some.get(row.get::<_, usize>("key")?) {
+                found.insert(*file, Holder::read(row)?);
+            }
         }
     }
     Ok(found)
@@ -284,7 +294,7 @@ impl Names<'_> {
     ) -> Result<Vec<Step>, DbError> {
         let mut chain = vec![to.file];
         let mut at = to;
-        while let Some(before) = at.needed_by.and_then(|number| reached.get(number)) {
+        while let Some(before) = at.before.and_then(|number| reached.get(number)) {
             chain.push(before.file);
             at = before;
         }

@@ -21,6 +21,7 @@ pub struct Package {
     parts: Vec<Value>,
     edges: Vec<(String, String)>,
     tools: Vec<String>,
+    signer: Option<String>,
 }
 
 impl Package {
@@ -34,6 +35,14 @@ impl Package {
             parts: Vec::new(),
             edges: Vec::new(),
             tools: Vec::new(),
+            signer: None,
+        }
+    }
+
+    pub fn signer(self, certificate: &str) -> Self {
+        Self {
+            signer: Some(certificate.to_owned()),
+            ..self
         }
     }
 
@@ -285,6 +294,9 @@ fn insert(tx: &rusqlite::Transaction<'_>, package: &Package) -> Result<(), DbErr
         package.signed_file().to_hex()
     ])?;
     let id = tx.last_insert_rowid();
+    if let Some(signer) = &package.signer {
+        crate::db::builds::set_signer(tx, id.unsigned_abs(), signer)?;
+    }
     for arch in ["x86_64", "aarch64"] {
         if nevra.arch == arch || nevra.arch == "noarch" {
             tx.prepare_cached(

@@ -86,6 +86,63 @@ fn packages_are_added_removed_upgraded_or_only_rebuilt() {
 }
 
 #[test]
+fn what_else_is_other_about_a_package_is_told() {
+    let mut kit = Kit::new();
+    let part = |package: Package, version: &str| {
+        package.part(
+            &format!("pkg:cargo/serde@{version}"),
+            "cargo-auditable",
+            "/x",
+        )
+    };
+    let pairs: [(
+        &str,
+        &dyn Fn(Package) -> Package,
+        &dyn Fn(Package) -> Package,
+    ); 6] = [
+        ("again", &|one| part(one, "1"), &|one| part(one, "1")),
+        ("inside", &|one| part(one, "1"), &|one| part(one, "2")),
+        ("licence", &|one| one, &|one| {
+            one.licence("GPL-2.0-only", "GPL-2.0-only")
+        }),
+        ("key", &|one| one.signer("AB"), &|one| one.signer("CD")),
+        ("same-key", &|one| one.signer("AB"), &|one| one.signer("AB")),
+        // Signed before certificates were kept.
+        ("old-key", &|one| one, &|one| one.signer("AB")),
+    ];
+    for (name, before, now) in pairs {
+        kit.add(before(
+            Package::new(&format!("{name}-1-1.x86_64"), 1).removed(2),
+        ));
+        kit.add(now(Package::new(&format!("{name}-1-2.x86_64"), 2)));
+    }
+    kit.add(Package::new("new-1-1.x86_64", 2).signer("AB"));
+    let before = Package::new("upgraded-1-1.x86_64", 1)
+        .removed(2)
+        .signer("AB");
+    kit.add(part(before, "1"));
+    let now = Package::new("upgraded-2-1.x86_64", 2).signer("CD");
+    kit.add(part(now, "2").licence("X", "LicenseRef-X"));
+    let (index, from, to) = (kit.index.clone(), ReleaseId(1), ReleaseId(2));
+    let page = kit.ask(move |db| package_differences(&index, db, from, to, ALL));
+    let lines = page.items.iter();
+    let lines = lines.map(|one| format!("{} {} {}", one.change, one.name, one.differs.join(",")));
+    assert_eq!(
+        lines.collect::<Vec<_>>(),
+        [
+            "rebuilt again ",
+            "rebuilt inside contents",
+            "rebuilt key signer",
+            "rebuilt licence licence",
+            "added new ",
+            "rebuilt old-key ",
+            "rebuilt same-key ",
+            "upgraded upgraded licence,contents,signer",
+        ]
+    );
+}
+
+#[test]
 fn components_differ_where_no_package_has_them() {
     let mut kit = Kit::new();
     let part = |nevra: &str, added, purl: &str| {

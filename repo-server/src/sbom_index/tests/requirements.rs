@@ -2,7 +2,7 @@
 
 use super::ALL;
 use super::kit::{Kit, Package};
-use crate::sbom_index::questions::{Depth, Paging, Wanted, why_here};
+use crate::sbom_index::questions::{Depth, Paging, Wanted, needing, why_here};
 use crate::sbom_index::requirements::{Requirements, Road};
 use repo_model::wire::sbom::{Page, Why};
 use sbom_gen::{Algorithm, Member, Options, ReleaseBuilder, ReleaseInfo};
@@ -35,6 +35,7 @@ fn world(arch: &str, packages: Vec<(Package, &[&str])>) -> (Kit, Vec<Road>) {
         repo: "base".parse().unwrap(),
         arch: arch.parse().unwrap(),
         requirements: Arc::new(Requirements::of(&release.finish())),
+        stored: repo_model::FileDigest::of(b"requirements"),
     };
     (kit, vec![road])
 }
@@ -72,7 +73,8 @@ fn ask(
     scope.package = Some(package.to_owned());
     let wanted = Wanted::parse(what, None).unwrap();
     let (roads, depth): (_, Depth) = (roads.to_vec(), depth.parse().unwrap());
-    kit.ask(move |db| why_here(db, &scope, &wanted, &roads, depth, paging))
+    let index = kit.index.clone();
+    kit.ask(move |db| why_here(&index, db, &scope, &wanted, &roads, depth, paging))
 }
 
 /// `how: kind name -> kind name`
@@ -85,6 +87,53 @@ fn lines(page: &Page<Why>) -> Vec<String> {
         format!("{}: {}", why.how, steps.collect::<Vec<_>>().join(" -> "))
     };
     page.items.iter().map(line).collect()
+}
+
+#[test]
+fn what_needs_a_package_is_told_with_the_way_to_it_page_by_page() {
+    let (kit, roads) = diamond();
+    let ask = |package: &str, depth: &str, paging: Paging| {
+        let mut scope = Kit::scope(1);
+        scope.package = Some(package.to_owned());
+        let (roads, depth): (_, Depth) = (roads.clone(), depth.parse().unwrap());
+        kit.ask(move |db| needing(db, &scope, &roads, depth, paging))
+    };
+    let line = |one: &repo_model::wire::sbom::Needing| {
+        let path = one.path.iter();
+        let path: Vec<_> = path
+            .map(|step| format!("{} {}", step.kind, step.name))
+            .collect();
+        assert_eq!(path[0], format!("package {}", one.package.nevra));
+        format!("{} {}", one.steps, path[1..].join(" -> "))
+    };
+    let mut all: Vec<String> = ask("deep", "8", ALL).items.iter().map(line).collect();
+    // Of equally near ones the order is that of their digests.
+    let app = all.pop().unwrap();
+    assert_eq!(
+        all,
+        ["1 requires deep-1-1.x86_64", "1 requires deep-1-1.x86_64"]
+    );
+    let by = ["left", "right"]
+        .map(|by| format!("2 requires {by}-1-1.x86_64 -> requires deep-1-1.x86_64"));
+    assert!(by.contains(&app), "{app}");
+    assert_eq!(ask("deep", "1", ALL).items.len(), 2);
+    assert_eq!(ask("other", "8", ALL).items, []);
+    assert_eq!(ask("nobody", "8", ALL).items, []);
+    let mut paging = Paging { limit: 1, ..ALL };
+    let mut found = Vec::new();
+    loop {
+        let page = ask("deep", "8", paging);
+        found.extend(page.items.iter().map(|one| one.package.nevra.to_string()));
+        match page.next {
+            Some(next) => paging.after = next.parse().unwrap(),
+            None => break,
+        }
+    }
+    found.sort();
+    assert_eq!(
+        found,
+        ["app-1-1.x86_64", "left-1-1.x86_64", "right-1-1.x86_64"]
+    );
 }
 
 #[test]

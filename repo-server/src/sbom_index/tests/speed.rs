@@ -90,6 +90,7 @@ fn roads() -> Vec<Road> {
         repo: "base".parse().unwrap(),
         arch: "x86_64".parse().unwrap(),
         requirements: Arc::new(Requirements::of(&release.finish())),
+        stored: repo_model::FileDigest::of(b"requirements"),
     }]
 }
 
@@ -158,7 +159,14 @@ fn ask_all(kit: &Kit) {
         let mut scope = Kit::scope(2);
         scope.package = Some(format!("package-{}", round * 50));
         let (roads, depth) = (roads.clone(), Depth::default());
-        kit.ask(move |db| questions::why_here(db, &scope, &wanted, &roads, depth, first));
+        let index = kit.index.clone();
+        kit.ask(move |db| questions::why_here(&index, db, &scope, &wanted, &roads, depth, first));
+    });
+    p99("what needs a package", |round| {
+        let mut scope = Kit::scope(2);
+        scope.package = Some(format!("package-{}", round * 7));
+        let (roads, depth) = (roads.clone(), Depth::default());
+        kit.ask(move |db| questions::needing(db, &scope, &roads, depth, first));
     });
     p99("built with", |_| {
         let (scope, range) = (Kit::scope(2), "< 14.2".parse().unwrap());
@@ -200,7 +208,8 @@ fn ask_all(kit: &Kit) {
         let mut scope = Kit::scope(2);
         scope.package = Some(format!("package-{}", FAR - 1 - round));
         let (roads, depth) = (roads.clone(), Depth::default());
-        kit.ask(move |db| questions::why_here(db, &scope, &wanted, &roads, depth, first));
+        let index = kit.index.clone();
+        kit.ask(move |db| questions::why_here(&index, db, &scope, &wanted, &roads, depth, first));
     });
 }
 

@@ -378,6 +378,7 @@ fn release_pages(words: Words, site: &Site<'_>, lines: &[BuildLine]) -> Vec<(Str
         place: Some("base/x86_64".to_owned()),
         from: from.iter().map(|text| words.of(text)).collect(),
         to: to.iter().map(|text| words.of(text)).collect(),
+        differs: Vec::new(),
     };
     let differences = [
         difference("added", &[], &["1-1"]),
@@ -426,6 +427,7 @@ fn release_pages(words: Words, site: &Site<'_>, lines: &[BuildLine]) -> Vec<(Str
         change: "removed".to_owned(),
         from: vec![words.of("0.10.71")],
         to: Vec::new(),
+        differs: Vec::new(),
     };
     let components = ComponentChangesView {
         site,

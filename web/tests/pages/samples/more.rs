@@ -198,6 +198,7 @@ fn inside_pages(words: Words, site: &Site<'_>, builds: &[BuildStatus]) -> Vec<(S
         raw: words.of("GPLv3+"),
         expression: words.of("GPL-3.0-or-later"),
         mapped: of == "package",
+        copyleft: None,
         of: of.to_owned(),
         packages: 20_000,
     });
