@@ -75,15 +75,25 @@ fn one_bad_file_among_many_costs_only_its_own_document() {
     let bad = root.path().join("bad.rpm");
     fs::write(&bad, "<html>not found</html>").unwrap();
     let out = root.path().join("out");
+    let (before, after) = packages.split_at(packages.len() / 2);
     let output = hallmark(&["sbom", "--format", FORMATS, "-o"])
         .arg(&out)
+        .args(before)
         .arg(&bad)
-        .args(&packages)
+        .args(after)
         .output()
         .unwrap();
     assert_eq!(code(&output), 1, "{output:?}");
     assert!(output.stdout.is_empty());
     let said = stderr(&output);
+    // Whichever was ready first: in the order of the arguments, and each with its documents.
+    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    let line = |path: &PathBuf| said.lines().position(|line| line.contains(&name(path)));
+    let order: Vec<_> = before.iter().chain([&bad]).chain(after).map(line).collect();
+    assert!(order.iter().all(Option::is_some), "{said}");
+    assert!(order.is_sorted(), "{said}");
+    let documents = |path: &PathBuf| said.lines().filter(|l| l.contains(&name(path))).count();
+    assert!(packages.iter().all(|path| documents(path) == 5), "{said}");
     let total = packages.len() + 1;
     assert!(
         said.contains("bad.rpm: the header cannot be read: "),
@@ -94,6 +104,68 @@ fn one_bad_file_among_many_costs_only_its_own_document() {
         "{said}"
     );
     assert_eq!(fs::read_dir(&out).unwrap().count(), packages.len() * 5);
+}
+
+/// Runs a command in a terminal of its own, and says all that it showed there.
+const IN_A_TERMINAL: &str = "\
+import fcntl, os, pty, struct, sys, termios
+pid, terminal = pty.fork()
+if pid == 0:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 100, 0, 0))
+    os.environ['TERM'] = 'xterm'
+    os.execvp(sys.argv[1], sys.argv[1:])
+while True:
+    try:
+        shown = os.read(terminal, 65536)
+    except OSError:
+        break
+    if not shown:
+        break
+    sys.stdout.buffer.write(shown)
+sys.stdout.flush()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+#[test]
+fn a_terminal_shows_a_bar_and_what_is_wrong_above_it() {
+    let test = "a_terminal_shows_a_bar_and_what_is_wrong_above_it";
+    let Some(packages) = packages(test) else {
+        return;
+    };
+    if Command::new("python3").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "CI has no python3");
+        eprintln!("SKIP {test}: no python3");
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let bad = root.path().join("bad.rpm");
+    fs::write(&bad, "<html>not found</html>").unwrap();
+    let out = root.path().join("out");
+    let output = Command::new("python3")
+        .args([
+            "-c",
+            IN_A_TERMINAL,
+            env!("CARGO_BIN_EXE_hallmark"),
+            "sbom",
+            "-o",
+        ])
+        .arg(&out)
+        .arg(&bad)
+        .args(&packages)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(code(&output), 1, "{shown} {}", stderr(&output));
+    // How many there are and how many are done, drawn again in place; what is done is not listed.
+    let total = packages.len() + 1;
+    assert!(shown.contains(&format!("/ {total}")), "{shown}");
+    assert!(shown.contains('\r'), "{shown}");
+    assert!(
+        shown.contains("error: ") && shown.contains("bad.rpm: "),
+        "{shown}"
+    );
+    assert!(!shown.contains(".cdx.json"), "{shown}");
+    assert_eq!(fs::read_dir(&out).unwrap().count(), packages.len());
 }
 
 #[test]
@@ -276,6 +348,31 @@ fn circumstances() -> Vec<(&'static str, Vec<&'static str>)> {
     ]
 }
 
+/// How a build of this source package might have been made.
+fn build_info(source: &Path, folder: &Path) -> String {
+    let head = repo_model::rpm::Head::parse(&fs::read(source).unwrap()).unwrap();
+    let digest = "ab".repeat(32);
+    let info = serde_json::json!({
+        "schema": "rpm-buildinfo/1",
+        "source": {"nevra": "zlib-1-1.src", "sha256": digest, "header_sha256": head.header_digest().to_hex()},
+        "rpmbuild": {"version": "4.18.0", "mode": "rebuild", "argv": ["--nodeps"], "target": "x86_64"},
+        "macros": {"file_sha256": digest, "text": "", "evaluated": {}},
+        "time": {"source_date_epoch": 1, "origin": "changelog", "mtime_policy": "clamp"},
+        "env": {"HOME": "/build"}, "machine": {"arch": "x86_64", "kernel": "6", "ncpu": 2, "page_size": 4096},
+        "identity": {"hostname": "builder", "uid": 1, "gid": 1, "user": "u", "umask": "0022"},
+        "buildroot": {
+            "kind": "dnf", "lock_sha256": digest, "installer": "dnf", "packages": 2,
+            "toolchain": ["gcc 14-1 x86_64", "binutils 2-1 x86_64"],
+            "locked": [{"nevra": "gcc-14-1.x86_64", "sha256": digest, "header_sha256": digest, "size_bytes": 1}],
+        },
+        "sandbox": {"kind": "bwrap", "version": "0.8", "network": "none", "build_path": "/b", "limits": "weak"},
+        "outputs": [],
+    });
+    let path = folder.join("zlib.buildinfo");
+    fs::write(&path, info.to_string()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 #[test]
 fn documents_are_the_same_under_another_clock_zone_locale_host_and_order() {
     let name = "documents_are_the_same_under_another_clock_zone_locale_host_and_order";
@@ -291,6 +388,7 @@ fn documents_are_the_same_under_another_clock_zone_locale_host_and_order() {
     let entries: Vec<_> = entries.collect();
     let source = one(&entries, "zlib-");
     let root = tempfile::tempdir().unwrap();
+    let info = build_info(&source, root.path());
     let work = |folder: &str, packages: &[PathBuf], around: Option<&(&str, Vec<&str>)>| {
         let out = root.path().join(folder);
         let repository = repository(packages, false);
@@ -307,7 +405,7 @@ fn documents_are_the_same_under_another_clock_zone_locale_host_and_order() {
             .collect();
         let scopes: [(&[&str], &[PathBuf]); 3] = [
             (&[], packages),
-            (&["--build"], &zlib),
+            (&["--build", "--buildinfo", &info], &zlib),
             (
                 &["--contents", "--release"],
                 &[repository.path().to_owned()],

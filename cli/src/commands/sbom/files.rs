@@ -6,26 +6,42 @@ use crate::output;
 use crate::progress::Progress;
 use repo_model::buildinfo::BuildInfo;
 use sbom_gen::{BuildInventory, Options, SbomFormat};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-/// Documents of all packages, on all processors; a package that has none stops no other.
+/// Documents of all packages, on all processors; a package that has none stops no other. What is said of them
+/// comes in the order of the arguments.
 pub(super) fn many(args: &Args, formats: &[&SbomFormat], options: &Options) -> Result<(), Failure> {
     let progress = Progress::items(args.files.len() as u64);
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let said = Mutex::new(InOrder::default());
     let work = || {
-        while let Some(file) = args.files.get(next.fetch_add(1, Ordering::Relaxed)) {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = args.files.get(number) else {
+                break;
+            };
             progress.message(file.display());
-            match to_files(file, formats, options, args.output.as_deref(), &progress) {
-                Ok(written) => written
-                    .iter()
-                    .for_each(|path| progress.plain(path.display())),
+            let mut lines = Vec::new();
+            match to_files(file, formats, options, args.output.as_deref(), &mut lines) {
+                Ok(written) => {
+                    let written = written.iter().map(|path| path.display().to_string());
+                    lines.extend(written.map(Line::Written));
+                }
                 Err(error) => {
-                    progress.note(format!("error: {}: {}", file.display(), chain(&error)));
+                    let error = format!("error: {}: {}", file.display(), chain(&error));
+                    lines.push(Line::Note(error));
                     failed.fetch_add(1, Ordering::Relaxed);
                 }
+            }
+            // Whoever held it and fell has told less than was to be told, and nothing wrong.
+            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+            for line in said.after(number, lines) {
+                line.show(&progress);
             }
             progress.add(1);
         }
@@ -33,6 +49,44 @@ pub(super) fn many(args: &Args, formats: &[&SbomFormat], options: &Options) -> R
     on_all_processors(args.files.len(), work);
     drop(progress);
     unless_failed(failed.into_inner(), args.files.len(), "have no SBOM")
+}
+
+/// Something to say about a package.
+#[derive(Debug, PartialEq)]
+enum Line {
+    /// In any case.
+    Note(String),
+    /// The path of a document, where no bar shows how far it is.
+    Written(String),
+}
+
+impl Line {
+    fn show(&self, progress: &Progress) {
+        match self {
+            Self::Note(text) => progress.note(text),
+            Self::Written(path) => progress.plain(path),
+        }
+    }
+}
+
+/// What is said of packages that are ready before those in front of them.
+#[derive(Default)]
+struct InOrder {
+    next: usize,
+    waiting: BTreeMap<usize, Vec<Line>>,
+}
+
+impl InOrder {
+    /// What can be said now that this package is ready.
+    fn after(&mut self, number: usize, lines: Vec<Line>) -> Vec<Line> {
+        self.waiting.insert(number, lines);
+        let mut ready = Vec::new();
+        while let Some(lines) = self.waiting.remove(&self.next) {
+            ready.extend(lines);
+            self.next += 1;
+        }
+        ready
+    }
 }
 
 /// Runs `work` on as many threads as there are processors, or pieces of work.
@@ -122,13 +176,13 @@ fn to_files(
     formats: &[&SbomFormat],
     options: &Options,
     folder: Option<&Path>,
-    progress: &Progress,
+    lines: &mut Vec<Line>,
 ) -> Result<Vec<PathBuf>, DocumentError> {
     let found = read(file, options)?;
     for conflict in &found.conflicts {
         let (declared, observed) = (&conflict.declared, &conflict.observed);
         let text = format!("bundled() declares {declared}, the payload holds {observed}");
-        progress.note(format!("warning: {}: {text}", file.display()));
+        lines.push(Line::Note(format!("warning: {}: {text}", file.display())));
     }
     let mut written = Vec::new();
     for format in formats {
@@ -146,4 +200,20 @@ fn to_files(
         written.push(path);
     }
     Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ready_early_waits_for_what_stands_before_it() {
+        let mut said = InOrder::default();
+        let line = |number: usize| vec![Line::Written(number.to_string())];
+        assert_eq!(said.after(2, line(2)), []);
+        assert_eq!(said.after(1, Vec::new()), []);
+        let both: Vec<Line> = line(0).into_iter().chain(line(2)).collect();
+        assert_eq!(said.after(0, line(0)), both);
+        assert_eq!(said.after(3, line(3)), line(3));
+    }
 }
