@@ -11,6 +11,16 @@ const ADVISORY: &str = r#"{"id": "RUSTSEC-2025-0004", "modified": "2025-02-03T00
   "summary": "use after free", "affected": [{"package": {"ecosystem": "crates.io", "name": "openssl"},
   "ranges": [{"type": "SEMVER", "events": [{"introduced": "0.10.0"}, {"fixed": "0.10.70"}]}]}]}"#;
 
+const CSAF: &str = r#"{"document": {"category": "csaf_vex", "csaf_version": "2.0", "publisher": {"name": "Linux"},
+    "tracking": {"id": "LINUX-2025-1", "current_release_date": "2026-01-02T03:04:05Z"}},
+  "product_tree": {"branches": [
+      {"product": {"product_id": "carrier", "product_identification_helper": {"purl": "pkg:rpm/hallmark/carrier@1.0-1?arch=x86_64"}}},
+      {"product": {"product_id": "openssl", "product_identification_helper": {"purl": "pkg:cargo/openssl"}}}],
+    "relationships": [{"category": "default_component_of", "full_product_name": {"product_id": "carrier:openssl", "name": "x"},
+      "product_reference": "openssl", "relates_to_product_reference": "carrier"}]},
+  "vulnerabilities": [{"cve": "CVE-2025-24898", "product_status": {"known_not_affected": ["carrier:openssl"]},
+    "flags": [{"label": "vulnerable_code_not_present", "product_ids": ["carrier:openssl"]}]}]}"#;
+
 fn vex(status: &str, more: &str) -> String {
     format!(
         r#"{{"@context": "https://openvex.dev/ns/v0.2.0", "@id": "https://linux.example/vex/1", "author": "Security team",
@@ -99,6 +109,26 @@ fn what_is_affected_is_told_until_a_statement_says_why_it_does_not_matter() {
     std::fs::write(&file, vex("not_affected", "")).expect("it is ours");
     let refused = world.hallmark(&["vex", "add", path]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("without a justification"));
+    world.hallmark_ok(&["vex", "withdraw", digest.trim()]);
+    assert_eq!(told(&world, &[]), [affected.clone(), fixed.clone()]);
+
+    // The other format: what is excused is a part within a package, by way of the product tree.
+    std::fs::write(&file, CSAF).expect("it is ours");
+    let digest = world.hallmark_ok(&["vex", "add", path]);
+    let excused = row(
+        "1.0",
+        "not_affected",
+        "vex",
+        Some("vulnerable_code_not_present"),
+    );
+    assert_eq!(told(&world, &[]), [excused, fixed.clone()]);
+    assert!(world.hallmark_ok(&["vex", "list"]).contains("LINUX-2025-1"));
+    let stored = anonymous.fetch(&format!("/evidence/sha256/{}", digest.trim()));
+    assert_eq!(stored, CSAF.as_bytes());
+    // Another profile of CSAF makes no such statements.
+    std::fs::write(&file, CSAF.replace("csaf_vex", "csaf_base")).expect("it is ours");
+    let refused = world.hallmark(&["vex", "add", path]);
+    assert_ne!(refused.status.code(), Some(0));
     world.hallmark_ok(&["vex", "withdraw", digest.trim()]);
     assert_eq!(told(&world, &[]), [affected, fixed]);
 }
