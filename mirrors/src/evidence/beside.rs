@@ -12,7 +12,7 @@
 //! moves with each release and with the log.
 
 use super::gather::{Common, find, gather};
-use super::pack::{FORM, FORM_FILE, PackError, unpack, written};
+use super::pack::{FORM, FORM_FILE, PackError, archive, ended, unpack, written};
 use super::source::{Item, Source, SourceError};
 use crate::tar;
 use repo_model::bundle::Bundle;
@@ -35,6 +35,10 @@ const MAX_PACKAGE_UNPACKED: u64 = 160 << 20;
 /// Largest of a repository, packed and unpacked, bytes: lists of some hundred thousand packages.
 pub const MAX_COMMON_BYTES: u64 = 128 << 20;
 const MAX_COMMON_UNPACKED: u64 = 256 << 20;
+/// What a file counts beside its content: a pack of empty ones without end is refused, too.
+const MIN_FILE_BYTES: u64 = 512;
+/// Larger files are no statements.
+const MAX_SMALL_BYTES: u64 = 1 << 20;
 /// zstd's level: a few kilobytes each, a release has many of them.
 const LEVEL: i32 = 6;
 /// Folders of what may be said about one package.
@@ -105,24 +109,59 @@ pub fn read_common(packed: impl Read) -> io::Result<Files> {
     Ok(files)
 }
 
-/// Whether a pack has a statement that this very file was let out. Nothing is verified: it is for who hands it on.
+/// Whether a pack has a statement that this very file was let out. Nothing is verified, and little is held in memory: it
+/// is for who hands it on.
 pub fn is_about(packed: &[u8], package: FileDigest) -> bool {
     let hex = package.to_hex();
-    let names = |content: &[u8]| {
-        let bundle = Bundle::from_json(content).ok()?;
-        let said =
-            Statement::<PackageRelease>::open_unverified(&bundle.envelope, PACKAGE_RELEASE).ok()?;
+    let mut is_said = false;
+    let read = each_small(packed, MAX_PACKAGE_UNPACKED, |name, content| {
+        is_said |= name.starts_with("bundles/") && lets_out(content, &hex);
+    });
+    read.is_ok() && is_said
+}
+
+/// Whether it is what the packages of a repository share, as far as that can be told without holding it in memory.
+pub fn is_common(packed: &[u8]) -> io::Result<()> {
+    each_small(packed, MAX_COMMON_UNPACKED, |_, _| ())
+}
+
+fn lets_out(bundle: &[u8], file: &str) -> bool {
+    let said = Bundle::from_json(bundle).ok().and_then(|bundle| {
+        Statement::<PackageRelease>::open_unverified(&bundle.envelope, PACKAGE_RELEASE).ok()
+    });
+    said.is_some_and(|said| {
         let mut subjects = said.subject.iter();
-        subjects
-            .any(|subject| subject.digest.get("sha256") == Some(&hex))
-            .then_some(())
-    };
-    read_package(packed).is_ok_and(|files| {
-        let mut bundles = files
-            .iter()
-            .filter(|(name, _)| name.starts_with("bundles/"));
-        bundles.any(|(_, content)| names(content).is_some())
+        subjects.any(|subject| subject.digest.get("sha256").is_some_and(|hex| hex == file))
     })
+}
+
+/// Goes through a pack to its end; shows the small files of it.
+fn each_small(
+    packed: &[u8],
+    limit_bytes: u64,
+    mut show: impl FnMut(&str, &[u8]),
+) -> io::Result<()> {
+    let mut archive = archive(packed)?;
+    let (mut left, mut is_ours) = (limit_bytes, false);
+    while let Some((name, size)) = tar::next_file(&mut archive)? {
+        let counted = size.saturating_add(MIN_FILE_BYTES);
+        left = left
+            .checked_sub(counted)
+            .ok_or_else(|| io::Error::other("it holds more than the limit"))?;
+        let mut content = Vec::new();
+        let mut file = (&mut archive).take(size);
+        let read = match size <= MAX_SMALL_BYTES {
+            true => file.read_to_end(&mut content)? as u64,
+            false => io::copy(&mut file, &mut io::sink())?,
+        };
+        if read != size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        tar::skip_padding(&mut archive, size)?;
+        is_ours |= name == FORM_FILE && content == FORM;
+        show(&name, &content);
+    }
+    ended(archive, is_ours)
 }
 
 fn is_of_package(name: &str) -> bool {
@@ -329,7 +368,7 @@ mod tests {
             let begun = Instant::now();
             for packed in [&inside, &outside] {
                 let read = std::panic::catch_unwind(|| {
-                    let _ = read_common(&packed[..]);
+                    let _ = (read_common(&packed[..]), is_common(packed));
                     is_about(packed, FileDigest::of(b"f"))
                 });
                 assert!(read.is_ok(), "seed {seed}");
@@ -355,7 +394,12 @@ mod tests {
         tar::finish(&mut bomb).unwrap();
         let bomb = bomb.finish().unwrap();
         assert!(bomb.len() < 1 << 20, "small to send");
-        let refused = read_package(&bomb[..]).unwrap_err();
-        assert!(refused.to_string().contains("limit"), "{refused}");
+        for refused in [
+            read_package(&bomb[..]).map(drop),
+            each_small(&bomb, 160 << 20, |_, _| ()),
+        ] {
+            let refused = refused.unwrap_err();
+            assert!(refused.to_string().contains("limit"), "{refused}");
+        }
     }
 }

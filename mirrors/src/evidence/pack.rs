@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, BufReader, Cursor, Read, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -62,22 +62,32 @@ pub(super) fn unpack(
     limit_bytes: u64,
     mut take: impl FnMut(String, Vec<u8>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut archive = zstd::Decoder::new(packed)?;
-    // Nothing of ours needs more to be unpacked.
-    archive.window_log_max(27)?;
+    let mut archive = archive(packed)?;
     let mut is_ours = false;
     tar::read_files(&mut archive, limit_bytes, |name, content| {
         is_ours |= name == FORM_FILE && content == FORM;
         take(name, content)
     })?;
-    // To its end, where the checksum is.
-    let why = if io::copy(&mut archive.by_ref().take(MAX_TRAILER), &mut io::sink())? == MAX_TRAILER
-    {
-        "something follows the end of the archive".to_owned()
-    } else if !is_ours {
-        format!("it does not say that it is an evidence pack of form 1 ({FORM_FILE})")
-    } else {
-        return Ok(());
+    ended(archive, is_ours)
+}
+
+/// The archive in a pack.
+pub(super) fn archive<R: Read>(packed: R) -> io::Result<zstd::Decoder<'static, BufReader<R>>> {
+    let mut archive = zstd::Decoder::new(packed)?;
+    // Nothing of ours needs more to be unpacked.
+    archive.window_log_max(27)?;
+    Ok(archive)
+}
+
+/// Reads on to the pack's end, where the checksum is.
+///
+/// * `is_ours`: whether it says that it is a pack.
+pub(super) fn ended(archive: impl Read, is_ours: bool) -> io::Result<()> {
+    let rest = io::copy(&mut archive.take(MAX_TRAILER), &mut io::sink())?;
+    let why = match is_ours {
+        _ if rest == MAX_TRAILER => "something follows the end of the archive".to_owned(),
+        true => return Ok(()),
+        false => format!("it does not say that it is an evidence pack of form 1 ({FORM_FILE})"),
     };
     Err(io::Error::new(io::ErrorKind::InvalidData, why))
 }

@@ -12,7 +12,7 @@ use super::pointer::with_causes;
 use super::request::Watch;
 use super::round::Job;
 use super::site::Site;
-use crate::evidence::beside::{COMMON, MAX_COMMON_BYTES, SUFFIX, read_common};
+use crate::evidence::beside::{COMMON, MAX_COMMON_BYTES, SUFFIX, is_common};
 use repo_model::Timestamp;
 use std::time::{Duration, SystemTime};
 
@@ -66,8 +66,8 @@ fn newest(peers: &[Peer], watch: &dyn Watch) -> Option<Vec<u8>> {
     peers
         .iter()
         .find_map(|peer| match peer.read_small(COMMON, MAX_COMMON_BYTES) {
-            Ok(packed) => match read_common(&packed[..]) {
-                Ok(_) => Some(packed),
+            Ok(packed) => match is_common(&packed) {
+                Ok(()) => Some(packed),
                 Err(error) => {
                     let label = peer.label();
                     watch.note(&format!("{label}: {COMMON} is left out: {error}"));

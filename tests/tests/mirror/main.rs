@@ -122,6 +122,7 @@ fn clients_install_from_a_copy_of_our_server_with_every_check_on() {
             ".sigstore.json",
             ".vsa.tlog-proof",
             ".vsa.sigstore.json",
+            ".evidence.tar.zst",
         ] {
             let beside = format!("{package}{suffix}");
             let here =
