@@ -11,7 +11,6 @@ use repo_server::repodata::{Codec, Entry, Options, sort};
 use repodata_support::*;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
 /// The pieces for the packages, by pkgid.
 fn pieces(xml: &str) -> BTreeMap<&str, &str> {
