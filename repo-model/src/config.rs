@@ -28,6 +28,7 @@ pub const ENV_OTHER: &[&str] = &[
     "HALLMARK_SERVER_URL",
     "HALLMARK_TOKEN",
     "HALLMARK_CACHE",
+    "HALLMARK_MOCK",
     "HALLMARK_PROFILE",
     "HALLMARK_VENV",
     "HALLMARK_FORKY",
