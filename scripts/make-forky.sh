@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the client root: a Debian forky system in the cache folder with the newest clients and independent checkers
-# (dnf5, dnf, zypper, rpm 6, createrepo_c, sqv, gpg, cosign), for tests only: make-forky.sh [--rebuild]
+# (dnf5, dnf, zypper, rpm 6, createrepo_c, sqv, gpg, cosign, sigsum-witness), for tests only: make-forky.sh [--rebuild]
 #
 # Prints the root's folder. A finished root is left as it is unless the list of packages below has changed; a new one is
 # built aside and then takes the old one's place. The mirror is the one this machine's apt uses.
@@ -14,6 +14,7 @@ suite=forky
 packages=(
   dnf5 dnf zypper rpm rpm2cpio createrepo-c   # clients, and the reference for repodata
   sqv gnupg openssl cosign                    # independent checks of signatures and statements
+  sigsum-go                                   # a witness of other makers
   ca-certificates curl python3                # scripts inside the root
   xz-utils zstd bzip2 cpio                    # payloads and metadata by hand
 )

@@ -120,6 +120,18 @@ fn two_people_let_a_held_package_out_and_everything_says_so() {
     );
     let said = hallmark_tests::said::kinds(&hallmark_tests::said::statements(&world.http));
     assert_eq!(said.get("waiver/v0.1"), Some(&1), "{said:?}");
+    // A monitor alarms about it when it reads it, and does not go on about it.
+    let trust = path("trust");
+    world.hallmark_ok(&["trust", "fetch", "-o", &trust]);
+    let (url, state) = (world.url(), path("monitor.json"));
+    let monitor = || world.hallmark(&["monitor", &url, "--trust", &trust, "--state", &state]);
+    let first = monitor();
+    let told = String::from_utf8_lossy(&first.stdout).into_owned();
+    assert_eq!(first.status.code(), Some(1), "{told}");
+    assert!(told.contains("two people waived findings"), "{told}");
+    let again = monitor();
+    let told = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(again.status.success(), "{told}");
     // It is out: nothing is left to waive.
     refused(&waiver, "is published");
 }

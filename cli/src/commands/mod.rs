@@ -23,6 +23,7 @@ pub mod modifyrepo;
 mod modifyrepo_batch;
 pub mod monitor;
 mod monitor_index;
+mod monitor_metadata;
 pub mod operators;
 pub mod publish;
 pub mod rebuild;

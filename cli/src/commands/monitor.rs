@@ -1,7 +1,7 @@
 //! `hallmark monitor`: watches a repository's log for everybody who installs from it.
 
 use super::createrepo::now;
-use super::monitor_index;
+use super::{monitor_index, monitor_metadata};
 use crate::api::Client;
 use crate::failure::{Exit, Failure};
 use crate::output;
@@ -10,8 +10,9 @@ use repo_model::dsse::Envelope;
 use repo_model::log::{Checkpoint, Note, Tile, read_bundle};
 use repo_model::monitor::{Finding, Memory, witnessed};
 use repo_model::release::{ListedPackage, ReleaseDocument, read_package_list};
+use repo_model::rpm::Head;
 use repo_model::statement::{RELEASE, Statement};
-use repo_model::verify::{Trust, cosigned};
+use repo_model::verify::{Signature, Trust, cosigned};
 use repo_model::wire::signer::PublishedKey;
 use repo_model::wire::status::{ChannelStatus, ReleaseStatus};
 use repo_model::{FileDigest, RepoName};
@@ -31,9 +32,10 @@ const MAX_BYTES: u64 = 256 << 20;
 #[command(after_help = "\
 Reads every entry of the log once, and what is served now. Alarms: the log shrank or forked since the last look;
 an entry has no statement; two packages have one name; a release or a package is served that the log does not
-know; keys or policy changed; a key is shown or a channel points as the log does not say; witnesses of the policy
-are missing or have been silent; nothing new was released for too long. Moves of channels, waivers and rebuilds that
-differ are told too.
+know; a channel's metadata is of no release, or lists a package that its release does not, signed by the repository's
+key or not; two people waived findings; keys or policy changed; a key is shown or a channel points as the log does not
+say; witnesses of the policy are missing or have been silent; nothing new was released for too long. Moves of channels
+and rebuilds that differ are told too.
 
 EXAMPLES:
   # One look, for cron; the state makes the next look short, and a fork visible
@@ -178,12 +180,16 @@ fn compare(
     let mut findings = Vec::new();
     let shown = beside(args, client, &mut memory, trust, &note, &mut findings);
     let released = served(args, client, &mut memory, trust).map(|found| findings.extend(found));
+    let signer = &trust.trust.statement_keys;
+    let is_signed = |head: &Head| matches!(trust.signature(head), Signature::Good { .. });
+    let listed = monitor_metadata::compare(client, &mut memory, signer, &is_signed, now());
+    let listed = listed.map(|found| findings.extend(found));
     teller.tell(&findings)?;
     keep(&args.state, &memory)?;
     if let Some(dir) = &args.publish {
         monitor_index::publish(dir, &memory, &head, before)?;
     }
-    shown.and(released).map(|()| said())
+    shown.and(released).and(listed).map(|()| said())
 }
 
 fn head(client: &Client, trust: &Trust) -> Result<(Note, Checkpoint), Failure> {
@@ -245,7 +251,7 @@ fn read_on(
 
 /// The envelope with this digest; none when the server says that there is none, or hands out something else. Whoever
 /// gives no answer, or asks to be left alone for a while, has not said that.
-fn envelope(client: &Client, digest: FileDigest) -> Result<Option<Envelope>, Failure> {
+pub(super) fn envelope(client: &Client, digest: FileDigest) -> Result<Option<Envelope>, Failure> {
     let path = format!("/evidence/sha256/{digest}");
     let bytes = match client.get(&path) {
         Ok(answer) => read_body(answer, &path)?,
@@ -322,7 +328,7 @@ fn served(
     Ok(findings)
 }
 
-fn fetch(client: &Client, path: &str) -> Result<Vec<u8>, Failure> {
+pub(super) fn fetch(client: &Client, path: &str) -> Result<Vec<u8>, Failure> {
     read_body(client.get(path)?, path)
 }
 

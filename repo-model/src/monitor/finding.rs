@@ -1,6 +1,6 @@
 //! What a monitor tells people.
 
-use crate::{ChannelName, HeaderDigest, ReleaseId, RepoName, Timestamp};
+use crate::{ChannelName, FileDigest, HeaderDigest, ReleaseId, RepoName, Timestamp};
 use serde::Serialize;
 use std::fmt;
 
@@ -42,6 +42,29 @@ pub enum Finding {
     /// A package is served that the log does not know.
     NotLogged {
         /// Which.
+        nevra: String,
+        /// Its header.
+        header: HeaderDigest,
+    },
+    /// A channel shows metadata that no release in the log names.
+    MetadataNotLogged {
+        /// `channel/repo/arch`.
+        place: String,
+        /// SHA-256 of its `repomd.xml`.
+        repomd: FileDigest,
+    },
+    /// Metadata lists a package that its release does not.
+    NotListed {
+        /// `channel/repo/arch`.
+        place: String,
+        /// Which, by the metadata's word.
+        nevra: String,
+    },
+    /// The same, and a key of the repository's has signed its header, of which the log has no summary.
+    SignedNotLogged {
+        /// `channel/repo/arch`.
+        place: String,
+        /// Which, by the metadata's word.
         nevra: String,
         /// Its header.
         header: HeaderDigest,
@@ -150,9 +173,13 @@ impl Finding {
             | Self::TwoPackages { .. }
             | Self::ReleaseNotLogged { .. }
             | Self::NotLogged { .. }
+            | Self::MetadataNotLogged { .. }
+            | Self::NotListed { .. }
+            | Self::SignedNotLogged { .. }
             | Self::Stale { .. }
             | Self::NoQuorum { .. }
             | Self::StaleHead { .. }
+            | Self::Waiver { .. }
             | Self::KeysChanged { .. }
             | Self::KeyNotLogged { .. }
             | Self::ChannelNotLogged { .. }
@@ -160,7 +187,6 @@ impl Finding {
             Self::OneName { .. }
             | Self::ChannelMoved { .. }
             | Self::RebuilderDecided { .. }
-            | Self::Waiver { .. }
             | Self::Differs { .. } => false,
         }
     }
@@ -192,6 +218,25 @@ impl fmt::Display for Finding {
             Self::NotLogged { nevra, header } => write!(
                 f,
                 "{nevra} (header {header}) is served, and the log has no summary of it"
+            ),
+            Self::MetadataNotLogged { place, repomd } => write!(
+                f,
+                "{place} shows a repomd.xml ({repomd}) that no release in the log names"
+            ),
+            Self::NotListed { place, nevra } => write!(
+                f,
+                "{place} lists {}, which its release does not",
+                printable(nevra)
+            ),
+            Self::SignedNotLogged {
+                place,
+                nevra,
+                header,
+            } => write!(
+                f,
+                "{place} lists {} (header {header}): it is signed with a key of the repository's, and the log has \
+                 no summary of it",
+                printable(nevra)
             ),
             Self::Stale { release, issued } => {
                 write!(f, "the newest release is {release} of {issued}")

@@ -6,6 +6,7 @@
 
 mod doubts;
 mod finding;
+mod metadata;
 #[cfg(test)]
 mod tests;
 
@@ -65,6 +66,9 @@ pub struct Memory {
     /// The keys and the policy that the log knew last.
     #[serde(default)]
     pub keys: Option<KeySet>,
+    /// By `channel/repo/arch`: the `repomd.xml` that was compared with its release there, and was right.
+    #[serde(default)]
+    pub compared: BTreeMap<String, FileDigest>,
     /// What is shown and was not in the log when this monitor first saw it, and when that was, by its own clock.
     #[serde(default)]
     pub unlogged: BTreeMap<String, Timestamp>,

@@ -275,6 +275,19 @@ fn a_head_without_its_quorum_or_long_unseen_is_an_alarm() {
 }
 
 #[test]
+fn a_waiver_is_an_alarm_once_whoever_signed_it() {
+    let said = json!({
+        "_type": "https://in-toto.io/Statement/v1", "predicateType": WAIVER, "subject": [], "predicate": {}
+    });
+    let envelope = key(3).sign(IN_TOTO_PAYLOAD_TYPE, said.to_string().as_bytes());
+    let entry = entry(&envelope, &key(3).public()).unwrap();
+    let mut memory = Memory::default();
+    let found = memory.take(&entry, Some(&envelope), &[key(1).public()]);
+    assert_eq!(found, [Finding::Waiver { index: 0 }]);
+    assert!(found[0].is_alarm());
+}
+
+#[test]
 fn what_was_said_about_a_package_is_found_by_its_name() {
     let mut memory = Memory::default();
     for seed in [1, 2] {

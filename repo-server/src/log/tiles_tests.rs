@@ -85,6 +85,82 @@ fn a_partial_tile_that_a_full_one_replaced_is_still_read() {
     assert_eq!(StatementsTile::parse("../000"), None);
 }
 
+/// Everything below a directory.
+fn files(root: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    let (mut open, mut files) = (vec![root.to_owned()], std::collections::BTreeMap::new());
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => open.push(path),
+                false => {
+                    let below = path.strip_prefix(root).unwrap().to_owned();
+                    files.insert(below, std::fs::read(path).unwrap());
+                }
+            }
+        }
+    }
+    files
+}
+
+fn grow(directory: &Path, from: u64, to: u64) -> NodeHash {
+    let mut tiles = Tiles::open(directory, from);
+    tiles.extend(entries(from..to)).unwrap();
+    tiles.write().unwrap();
+    tiles.root().unwrap()
+}
+
+#[test]
+fn tiles_that_a_crash_cut_short_after_any_file_are_finished_by_the_same_code() {
+    for (from, to) in [(0, 3), (3, 300), (255, 257), (500, 1_100), (60, 1_400)] {
+        let whole = tempfile::tempdir().unwrap();
+        grow(whole.path(), 0, from);
+        let before = files(whole.path());
+        let root = grow(whole.path(), from, to);
+        let after = files(whole.path());
+        let new: Vec<_> = after
+            .iter()
+            .filter(|(path, _)| !before.contains_key(*path))
+            .collect();
+        // Each of them when they are few; and all of them, when what they replace is gone already.
+        let step = (new.len() / 12).max(1);
+        let mut states: Vec<Vec<_>> = (0..=new.len())
+            .step_by(step)
+            .map(|there| before.iter().chain(new[..there].iter().copied()).collect())
+            .collect();
+        states.push(after.iter().collect());
+        for state in states {
+            let directory = tempfile::tempdir().unwrap();
+            for (path, bytes) in &state {
+                let path = directory.path().join(path);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, bytes).unwrap();
+            }
+            // What was published is still proven by what is there.
+            let mut then = Tiles::open(directory.path(), from);
+            assert_eq!(then.root().unwrap(), grow_apart(from), "{from}..{to}");
+            assert_eq!(grow(directory.path(), from, to), root, "{from}..{to}");
+            let found = files(directory.path());
+            let there = state.len();
+            for (path, bytes) in &after {
+                assert!(
+                    found.get(path) == Some(bytes),
+                    "{from}..{to}, {there} files: {path:?}"
+                );
+            }
+        }
+    }
+}
+
+/// Root over so many entries, by another way.
+fn grow_apart(size: u64) -> NodeHash {
+    let mut frontier = repo_model::log::Frontier::default();
+    for one in entries(0..size) {
+        frontier.push(leaf_hash(&one.entry));
+    }
+    frontier.root()
+}
+
 #[test]
 fn a_tile_that_was_cut_short_is_named() {
     let directory = tempfile::tempdir().unwrap();

@@ -14,6 +14,9 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
+#[path = "witnesses_sigsum.rs"]
+mod sigsum;
+
 /// A log of so many entries on disk, told apart by `salt`.
 struct Log {
     dir: tempfile::TempDir,
@@ -26,6 +29,10 @@ fn log_key() -> LogKey {
 }
 
 fn log(size: u32, salt: u8) -> Log {
+    log_of(&log_key(), size, salt)
+}
+
+fn log_of(key: &LogKey, size: u32, salt: u8) -> Log {
     let dir = tempfile::tempdir().unwrap();
     let entry = |n: u32| {
         let entry = [&n.to_be_bytes()[..], &[salt]].concat();
@@ -38,8 +45,8 @@ fn log(size: u32, salt: u8) -> Log {
     tree.extend((0..size).map(entry).collect()).unwrap();
     let root = tree.root().unwrap();
     tree.write().unwrap();
-    let head = signed(&log_key(), u64::from(size), root);
-    let checkpoint = Checkpoint::open(&head, &log_key().public()).unwrap();
+    let head = signed(key, u64::from(size), root);
+    let checkpoint = Checkpoint::open(&head, &key.public()).unwrap();
     Log {
         dir,
         head,
