@@ -123,6 +123,6 @@ fn sigsum_s_witness_cosigns_our_heads_and_is_understood_when_it_does_not() {
     let mut unsigned = log_of(&log_key(), 80_000, 0);
     unsigned.head.signatures = other.head.signatures;
     let answer = ask_at(&unsigned, std::slice::from_ref(&witness), 70_000).remove(0);
-    let refused = matches!(answer, Err(Problem::Refused { status: 403, .. }));
+    let refused = matches!(answer, Err(Problem::Refused { status: 400, .. }));
     assert!(refused, "{answer:?}");
 }
