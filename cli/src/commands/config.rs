@@ -420,7 +420,12 @@ mod tests {
             [[repo]]
             name = "base"
             arches = ["x86_64", "aarch64"]
+            profile = "el8"
             metadata_codec = "gzip"
+            zchunk = true
+            groups = "/g"
+            updateinfo = "/i"
+            modules = "/m"
             [[upstream]]
             name = "up"
             urls = ["https://u"]
