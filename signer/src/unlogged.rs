@@ -1,7 +1,8 @@
 //! What was signed and not yet shown to be in the log: "no signature without a public record", for a signer that trusts
 //! nobody to publish it. Built from the journal's records alone, like the rest of [`crate::index`].
 //!
-//! Packages count from the first start of a signer that asks for this; what was signed before is not.
+//! Packages count from the first start of a signer that asks for this, and only those that were signed by a policy with
+//! `require_log`.
 
 use crate::journal::{Event, Record};
 use repo_model::announcement::{MAX_SIGNATURES, SignedHeader};
@@ -26,7 +27,14 @@ impl Unlogged {
     pub fn note(&mut self, record: &Record) {
         match &record.event {
             Event::Started { asks_for_log, .. } => self.counts = *asks_for_log,
-            Event::PackageSigned { header, nevra, .. } if self.counts => {
+            // Without a size of the log the policy had none: nobody says these, and they would be overdue, all at
+            // once, when a later policy has one.
+            Event::PackageSigned {
+                header,
+                nevra,
+                log_size: Some(_),
+                ..
+            } if self.counts => {
                 self.waiting.push_back(SignedHeader {
                     record: record.seq,
                     signed_at: record.time,
