@@ -1,5 +1,5 @@
-//! The signer sees to it that what it signs becomes public: it says its records for the log, and stops when nobody shows it
-//! in time that they are there.
+//! The signer sees to it that what it signs is in the log: it says its records for it, and signs no more packages when
+//! nobody shows it in time that they are there.
 
 mod common;
 
@@ -144,7 +144,7 @@ fn packages(said: &Envelope, key: &StatementPublicKey) -> Signatures {
 }
 
 #[test]
-fn signatures_that_are_not_shown_in_the_log_in_time_stop_all_signing() {
+fn signatures_that_are_not_shown_in_the_log_in_time_stop_the_signing_of_packages() {
     let mut office = Office::new(&format!("log_within_minutes = {MINUTES}"));
     assert_eq!(office.said(office.after(0)), None, "nothing was signed");
     assert!(office.signs("one", office.after(0)));
@@ -255,6 +255,28 @@ fn a_policy_without_log_or_limit_does_not_stop() {
         assert!(office.signs("one", office.after(0)));
         assert!(office.signs("two", office.after(6 * 86_400)), "{more}");
     }
+}
+
+#[test]
+fn what_was_signed_while_the_policy_had_no_log_is_not_waited_for() {
+    let mut office = Office::new("");
+    let policy = office.world.config.policy_file.clone();
+    std::fs::write(&policy, policy_text(2, "")).unwrap();
+    office.restart(office.after(1));
+    assert!(office.signs("one", office.after(2)));
+    assert_eq!(office.said(office.after(2)), None);
+    let with_log = policy_text(3, "").replace("require_log = false\n", "");
+    std::fs::write(&policy, with_log).unwrap();
+    let later = office.after(3 * 86_400);
+    office.restart(later);
+    assert!(office.signs("two", later));
+    let told = packages(&office.said(later).unwrap(), &office.key());
+    let names: Vec<_> = told
+        .packages
+        .iter()
+        .map(|one| one.nevra.name.as_str())
+        .collect();
+    assert_eq!(names, ["two"]);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The signer's own signatures, handed to the log: it says which packages it has signed, is shown that the statement is in
-//! the log, and signs no more packages when that is not done in time.
+//! the log, and signs no more packages when that is not done in time. Releases of what is signed, moves and freshness go
+//! on.
 //!
-//! The server that was taken over could keep signatures from the public, but then it gets no more of them than fit into
-//! the policy's minutes.
+//! What it sees is a head that it signed itself, and that the statement is below it: a server that was taken over must
+//! commit to each signature in the log within the policy's minutes. That the log's entries are served, and served to
+//! all alike, is for witnesses and monitors to see.
 
 use super::{Desk, DeskError, bad_request, logged};
 use crate::journal::Event;
