@@ -72,20 +72,22 @@ impl Tpm {
         let mut command = Command::new(manager);
         command.args(["--session", "--allow-root", &chip]);
         services.start(command.envs(environment.clone()), &log);
-        let answers = || {
-            let mut ask = Command::new("tpm2");
-            let asked = ask
-                .args(["getcap", "properties-fixed"])
-                .envs(environment.clone());
-            asked.output().unwrap().status.success()
-        };
-        until("the resource manager", &log, answers);
-        std::fs::create_dir(dir.join("tpm-store")).unwrap();
-        Some(Self {
+        let tpm = Self {
             _services: services,
             module,
             environment,
-        })
+        };
+        let answers = || tpm.answers(&["getcap", "properties-fixed"]);
+        until("the resource manager", &log, answers);
+        std::fs::create_dir(dir.join("tpm-store")).unwrap();
+        Some(tpm)
+    }
+
+    /// Whether the chip does as `tpm2` asks it.
+    fn answers(&self, arguments: &[&str]) -> bool {
+        let mut ask = Command::new("tpm2");
+        let asked = ask.args(arguments).envs(self.environment.clone());
+        asked.output().unwrap().status.success()
     }
 
     /// Makes the token as the module's manual has it.
@@ -128,19 +130,32 @@ impl Tpm {
 fn chip(services: &mut Children, dir: &Path) -> u16 {
     let state = dir.join("tpm");
     std::fs::create_dir(&state).unwrap();
-    let (port, log) = (free_port_pair(), dir.join("tpm.log"));
+    let log = dir.join("tpm.log");
     let at = |port: u16| format!("type=tcp,port={port},bindaddr=127.0.0.1");
-    let mut command = Command::new("swtpm");
-    command
-        .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
-        .arg(format!("--tpmstate=dir={}", state.display()))
-        .args(["--server", &at(port), "--ctrl", &at(port + 1)]);
-    services.start(&mut command, &log);
-    // The command port takes one client, which the resource manager is to be.
-    until("a TPM", &log, || {
-        TcpStream::connect(("127.0.0.1", port + 1)).is_ok()
-    });
-    port
+    // Somebody else may take a port between the look and the chip.
+    for _ in 0..5 {
+        let port = free_port_pair();
+        let mut command = Command::new("swtpm");
+        command
+            .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
+            .arg(format!("--tpmstate=dir={}", state.display()))
+            .args(["--server", &at(port), "--ctrl", &at(port + 1)]);
+        services.start(&mut command, &log);
+        let mut is_gone = false;
+        // The command port takes one client, which the resource manager is to be.
+        until("a TPM", &log, || {
+            let answers = TcpStream::connect(("127.0.0.1", port + 1)).is_ok();
+            // Looked at last: another may have answered in its place.
+            is_gone = services.last_has_ended();
+            answers || is_gone
+        });
+        if !is_gone {
+            return port;
+        }
+        services.end_last();
+    }
+    let said = std::fs::read_to_string(&log).unwrap_or_default();
+    panic!("no TPM starts: {said}");
 }
 
 #[test]
@@ -149,6 +164,7 @@ fn keys_in_a_tpm_keep_the_contract_of_all_backends() {
     let Some(tpm) = Tpm::start(world.dir.path()) else {
         return;
     };
+    let has_rsa4096 = tpm.answers(&["testparms", "rsa4096"]);
     let (_tpm, fixture) = tpm.with_token(world.dir.path());
     let Some(rpm) = tools::built(world.dir.path(), &["assayed"]) else {
         return;
@@ -158,16 +174,18 @@ fn keys_in_a_tpm_keep_the_contract_of_all_backends() {
         fixture: fixture.clone(),
         algorithm,
     };
-    for (algorithm, says) in [
-        (
-            "ed25519",
-            "makes no Ed25519 key: it has no mechanism for that",
-        ),
-        (
+    let mut lacks = vec![(
+        "ed25519",
+        "makes no Ed25519 key: it has no mechanism for that",
+    )];
+    // How long they may be is a property of the chip.
+    if !has_rsa4096 {
+        lacks.push((
             "rsa4096",
-            "makes no RSA-4096 key: its RSA keys have 1024 to 3072 bits",
-        ),
-    ] {
+            "makes no RSA-4096 key: its RSA keys have 1024 to ",
+        ));
+    }
+    for (algorithm, says) in lacks {
         let refused = program(algorithm).run(&["init"]);
         let said = tools::text(&refused);
         assert!(

@@ -18,6 +18,12 @@ impl Children {
             .push(child.unwrap_or_else(|error| panic!("{command:?}: {error}")));
     }
 
+    /// Whether the one that was started last has ended by itself.
+    pub fn last_has_ended(&mut self) -> bool {
+        let last = self.0.last_mut();
+        last.is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+    }
+
     /// Ends the one that was started last.
     pub fn end_last(&mut self) {
         if let Some(mut child) = self.0.pop() {
@@ -36,7 +42,7 @@ impl Drop for Children {
 }
 
 /// Waits until something is so; `what` and the log are told when it never is.
-pub fn until(what: &str, log: &Path, is_so: impl Fn() -> bool) {
+pub fn until(what: &str, log: &Path, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !is_so() {
         let said = std::fs::read_to_string(log).unwrap_or_default();
