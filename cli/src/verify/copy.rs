@@ -303,7 +303,9 @@ mod tests {
     /// A directory with evidence of `p`, at this place.
     fn copy(place: &str) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        let packed = write_package(&One, &nevra(), header()).unwrap().unwrap();
+        let found = mirrors::evidence::gather::find(&One, &nevra(), Some(header()));
+        let (build, package) = found.unwrap().unwrap();
+        let packed = write_package(&One, &build, &package).unwrap();
         // Any pack says what it has to here.
         fs::write(dir.path().join(COMMON), &packed).unwrap();
         let file = dir.path().join(format!("{place}{SUFFIX}"));

@@ -11,14 +11,14 @@
 //! Both are packs ([`super::pack`]), and trusted no more than a server is. A package's never changes; the repository's
 //! moves with each release and with the log.
 
-use super::gather::{Common, find, gather};
+use super::gather::{Common, gather};
 use super::pack::{FORM, FORM_FILE, PackError, archive, ended, unpack, written};
 use super::source::{Item, Source, SourceError};
 use crate::tar;
 use repo_model::bundle::Bundle;
 use repo_model::statement::{PACKAGE_RELEASE, PackageRelease, Statement};
-use repo_model::wire::status::BuildStatus;
-use repo_model::{FileDigest, HeaderDigest, Nevra, RepoName};
+use repo_model::wire::status::{BuildStatus, PackageStatus};
+use repo_model::{FileDigest, RepoName};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -47,44 +47,64 @@ const OF_PACKAGE: [&str; 3] = ["builds/", "bundles/", "documents/"];
 /// Files of a pack, by [`Item::name`].
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// Packs what is said about one package; none when the source does not know it.
+/// Packs what is said about one package.
+///
+/// * `build`: what is known of its build. It is not asked for again, as a build of many packages has many packs; its lists
+///   are left out, so they may be missing.
 pub fn write_package(
     source: &dyn Source,
-    nevra: &Nevra,
-    header: HeaderDigest,
-) -> Result<Option<Vec<u8>>, PackError> {
-    let Some((build, package)) = find(source, nevra, Some(header))? else {
-        return Ok(None);
-    };
+    build: &BuildStatus,
+    package: &PackageStatus,
+) -> Result<Vec<u8>, PackError> {
     let alone = BuildStatus {
+        build: build.build,
+        repo: build.repo.clone(),
+        source: build.source.clone(),
+        source_file: build.source_file,
+        buildinfo: build.buildinfo,
+        provenance: build.provenance,
+        stage: build.stage.clone(),
+        received_at: build.received_at,
+        changed_at: build.changed_at,
         packages: vec![package.clone()],
         rebuilds: Vec::new(),
         jobs: Vec::new(),
         documents: Vec::new(),
-        ..build
     };
     let keeping = Keeping::new(source);
-    gather(&keeping, &Common::default(), &alone, &package)?;
+    gather(&keeping, &Common::default(), &alone, package)?;
     let mut files = keeping.files.into_inner();
     files.retain(|name, _| is_of_package(name));
-    let item = Item::Builds(nevra.clone());
+    let item = Item::Builds(package.nevra.clone());
     let builds = written(&item, &[alone])?;
     files.insert(item.name(), builds);
-    packed(&files).map(Some).map_err(PackError::Out)
+    packed(files).map_err(PackError::Out)
 }
 
-/// Packs what is the same for all packages of a repository.
+/// Packs what is the same for all packages of a repository; never more than who copies it would take.
 pub fn write_common(source: &dyn Source, repo: &RepoName) -> Result<Vec<u8>, PackError> {
     let keeping = Keeping::new(source);
     let common = Common::ask(&keeping)?;
     let newest = common.newest();
     let newest = newest.ok_or_else(|| PackError::Missing("there is no release".to_owned()))?;
     for row in newest.repos.iter().filter(|row| row.repo == *repo) {
-        keeping.fetch(&Item::Document(row.package_list))?;
+        keeping.keep(&Item::Document(row.package_list))?;
     }
     // Last: it must not be older than the place of the release.
-    keeping.fetch(&Item::Checkpoint)?;
-    packed(&keeping.files.into_inner()).map_err(PackError::Out)
+    keeping.keep(&Item::Checkpoint)?;
+    let files = keeping.files.into_inner();
+    let unpacked = files.values().map(|content| content.len() as u64).sum();
+    is_within(unpacked, MAX_COMMON_UNPACKED)?;
+    let packed = packed(files).map_err(PackError::Out)?;
+    is_within(packed.len() as u64, MAX_COMMON_BYTES)?;
+    Ok(packed)
+}
+
+fn is_within(bytes: u64, limit_bytes: u64) -> Result<(), PackError> {
+    match bytes <= limit_bytes {
+        true => Ok(()),
+        false => Err(PackError::TooLarge { bytes, limit_bytes }),
+    }
 }
 
 /// Unpacks what lies beside a package. Files that belong elsewhere are left out.
@@ -168,13 +188,13 @@ fn is_of_package(name: &str) -> bool {
     OF_PACKAGE.iter().any(|folder| name.starts_with(folder))
 }
 
-/// Equal files make equal packs.
-fn packed(files: &Files) -> io::Result<Vec<u8>> {
+/// Equal files make equal packs. Each is let go when it is in.
+fn packed(files: Files) -> io::Result<Vec<u8>> {
     let mut out = zstd::Encoder::new(Vec::new(), LEVEL)?;
     out.include_checksum(true)?;
     tar::write_file(&mut out, FORM_FILE, FORM)?;
     for (name, content) in files {
-        tar::write_file(&mut out, name, content)?;
+        tar::write_file(&mut out, &name, &content)?;
     }
     tar::finish(&mut out)?;
     out.finish()
@@ -192,6 +212,14 @@ impl<'s> Keeping<'s> {
             source,
             files: RefCell::default(),
         }
+    }
+
+    /// Keeps an answer that nobody reads here.
+    fn keep(&self, item: &Item) -> Result<(), SourceError> {
+        if let Some(bytes) = self.source.fetch(item)? {
+            self.files.borrow_mut().insert(item.name(), bytes);
+        }
+        Ok(())
     }
 }
 
@@ -211,11 +239,13 @@ impl Source for Keeping<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gather::find;
     use super::super::source::in_memory;
     use super::*;
     use repo_model::bundle;
     use repo_model::dsse::StatementKey;
     use repo_model::statement::Subject;
+    use repo_model::{HeaderDigest, Nevra};
     use std::time::{Duration, Instant};
 
     /// Answers from files by their names.
@@ -277,14 +307,36 @@ mod tests {
         )
     }
 
+    fn pack_of_p(source: &Answers) -> Vec<u8> {
+        let found = find(source, &nevra("p"), Some(header("p")));
+        let (build, package) = found.unwrap().unwrap();
+        write_package(source, &build, &package).unwrap()
+    }
+
+    #[test]
+    fn a_build_s_status_is_not_asked_for_again_for_each_of_its_packages() {
+        let mut source = answers(FileDigest::of(b"file"));
+        let packed = pack_of_p(&source);
+        let found = find(&source, &nevra("p"), Some(header("p")));
+        let (mut build, package) = found.unwrap().unwrap();
+        build.packages.clear();
+        source.0.remove(&Item::Builds(nevra("p")).name());
+        assert_eq!(write_package(&source, &build, &package).unwrap(), packed);
+    }
+
+    #[test]
+    fn a_pack_that_no_copy_would_take_is_not_made() {
+        assert!(is_within(MAX_COMMON_BYTES, MAX_COMMON_BYTES).is_ok());
+        let refused = is_within(MAX_COMMON_BYTES + 1, MAX_COMMON_BYTES).unwrap_err();
+        assert!(matches!(refused, PackError::TooLarge { .. }), "{refused}");
+    }
+
     #[test]
     fn a_package_s_pack_has_what_is_judged_about_it_and_nothing_about_others() {
         let file = FileDigest::of(b"file");
         let source = answers(file);
-        let packed = write_package(&source, &nevra("p"), header("p")).unwrap();
-        let packed = packed.unwrap();
-        let again = write_package(&source, &nevra("p"), header("p")).unwrap();
-        assert_eq!(again.as_ref(), Some(&packed), "the same bytes");
+        let packed = pack_of_p(&source);
+        assert_eq!(pack_of_p(&source), packed, "the same bytes");
         let files = read_package(&packed[..]).unwrap();
         let names: Vec<&str> = files
             .keys()
@@ -301,8 +353,6 @@ mod tests {
             .unwrap()
             .unwrap();
         gather(&alone, &Common::default(), &build, &package).unwrap();
-        let unknown = write_package(&source, &nevra("p"), header("other")).unwrap();
-        assert_eq!(unknown, None);
 
         assert!(is_about(&packed, file));
         assert!(!is_about(&packed, FileDigest::of(b"other")));
@@ -319,7 +369,7 @@ mod tests {
         .map(|(name, content)| (name.to_owned(), content.as_bytes().to_vec()))
         .into_iter()
         .collect();
-        let packed = packed(&files).unwrap();
+        let packed = packed(files).unwrap();
         let of_package: Vec<String> = read_package(&packed[..]).unwrap().into_keys().collect();
         assert_eq!(of_package, ["documents/a"]);
         assert_eq!(read_common(&packed[..]).unwrap().len(), 4, "and its form");
@@ -337,8 +387,7 @@ mod tests {
     /// refused, soon, in little memory and without a panic. `HALLMARK_FUZZ_SECS` goes on for so long.
     #[test]
     fn packs_with_something_wrong_in_them_are_read_or_refused_soon() {
-        let good = write_package(&answers(FileDigest::of(b"f")), &nevra("p"), header("p"));
-        let good = good.unwrap().unwrap();
+        let good = pack_of_p(&answers(FileDigest::of(b"f")));
         let unpacked = zstd::decode_all(&good[..]).unwrap();
         let seconds = std::env::var("HALLMARK_FUZZ_SECS").ok();
         let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(0);

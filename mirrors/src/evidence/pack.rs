@@ -39,6 +39,14 @@ pub enum PackError {
     /// There is nothing to pack.
     #[error("{0}")]
     Missing(String),
+    /// It would be larger than a pack of its kind is read. The same content fails again.
+    #[error("the pack would have {bytes} bytes; the limit is {limit_bytes}")]
+    TooLarge {
+        /// What it would have, packed or unpacked.
+        bytes: u64,
+        /// The most that it may.
+        limit_bytes: u64,
+    },
     /// Whoever takes the pack does not take it. Retrying may help.
     #[error("cannot write the pack")]
     Out(#[source] io::Error),
