@@ -7,6 +7,7 @@
 //! database by the same code; nothing ever goes back.
 
 mod announce;
+mod arrears;
 mod entries;
 mod packs;
 mod proofs;
@@ -126,33 +127,40 @@ pub async fn advance(app: &App, also: &[FileDigest]) -> Result<(), JobError> {
 /// for one.
 pub async fn run(app: App, stop: CancellationToken) {
     let mut pause = PAUSE;
-    let mut caught_up = false;
+    while tokio::time::timeout(pause, stop.cancelled()).await.is_err() {
+        let done = catch_up(&app).await;
+        pause = next_pause(&done, pause);
+        if done.is_ok() {
+            // Side by side: there may be hours of arrears, and the signer does not wait for so long.
+            tokio::join!(keep_on(&app, &stop), arrears::make_up(&app, &stop));
+            return;
+        }
+    }
+}
+
+async fn keep_on(app: &App, stop: &CancellationToken) {
+    let mut pause = PAUSE;
     let mut keys_asked: Option<Instant> = None;
     let mut signatures = signatures::HandOver::default();
     while tokio::time::timeout(pause, stop.cancelled()).await.is_err() {
-        let done = match caught_up {
-            false => catch_up(&app).await,
-            true => {
-                let anew = keys_asked.is_none_or(|at| at.elapsed() > KEYS_PAUSE);
-                if anew {
-                    keys_asked = Some(Instant::now());
-                }
-                go_on(&app, &mut signatures, anew).await
-            }
-        };
-        caught_up |= done.is_ok();
-        pause = match done {
-            Ok(()) => PAUSE,
-            Err(error) => {
-                let cause = jobs::chain(&error);
-                tracing::warn!(
-                    error = cause,
-                    "the log did not advance, trying again: {cause}"
-                );
-                (pause * 2).min(MAX_BACK_OFF)
-            }
-        };
+        let anew = keys_asked.is_none_or(|at| at.elapsed() > KEYS_PAUSE);
+        if anew {
+            keys_asked = Some(Instant::now());
+        }
+        let done = go_on(app, &mut signatures, anew, stop).await;
+        pause = next_pause(&done, pause);
     }
+}
+
+/// Says what went wrong, and how long to wait.
+fn next_pause(done: &Result<(), JobError>, pause: Duration) -> Duration {
+    let Err(error) = done else { return PAUSE };
+    let cause = jobs::chain(error);
+    tracing::warn!(
+        error = cause,
+        "the log did not advance, trying again: {cause}"
+    );
+    (pause * 2).min(MAX_BACK_OFF)
 }
 
 /// * `anew`: ask the signer after its keys, and what it has signed.
@@ -160,6 +168,7 @@ async fn go_on(
     app: &App,
     signatures: &mut signatures::HandOver,
     anew: bool,
+    stop: &CancellationToken,
 ) -> Result<(), JobError> {
     advance(app, &[]).await?;
     // What fails here holds up nothing that others have said.
@@ -167,13 +176,13 @@ async fn go_on(
     let fresh = witnesses::keep_fresh(app).await;
     // Last: without witnesses it waits for them.
     let handed_over = match anew {
-        true => signatures.go_on(app).await,
+        true => signatures.go_on(app, stop).await,
         false => Ok(()),
     };
     announced.and(fresh).and(handed_over)
 }
 
-/// What was published before there was a log, or before a crash: its releases and proofs.
+/// Releases that were published before there was a log, or before a crash.
 async fn catch_up(app: &App) -> Result<(), JobError> {
     let mut releases = app.db.read(db::releases::unlogged).await?;
     for index in (0..releases.len()).rev() {
@@ -183,18 +192,7 @@ async fn catch_up(app: &App) -> Result<(), JobError> {
         }
     }
     advance(app, &releases).await?;
-    restored::serve_again(app).await?;
-    let builds = app.db.read(db::log::builds_without_proof).await?;
-    let unlogged = attach(app, &builds).await?;
-    if !unlogged.is_empty() {
-        let count = unlogged.len();
-        tracing::warn!(
-            count,
-            "{count} statements about published packages are signed with keys that nobody knows any more: \
-             they have no proofs"
-        );
-    }
-    Ok(())
+    restored::serve_again(app).await
 }
 
 /// The log's public key.

@@ -7,8 +7,10 @@ use crate::jobs::JobError;
 use crate::signer_link;
 use hallmark_signer::client::{Client, ClientError};
 use repo_model::FileDigest;
+use repo_model::announcement::MAX_SIGNATURES;
 use repo_model::dsse::Envelope;
 use repo_model::wire::signer::ShownSignatures;
+use tokio_util::sync::CancellationToken;
 
 /// A statement that is on its way. Nothing is lost with it: the signer says the same again.
 #[derive(Debug, Default)]
@@ -18,9 +20,14 @@ pub(super) struct HandOver {
 }
 
 impl HandOver {
-    /// Shows the signer all that it says.
-    pub(super) async fn go_on(&mut self, app: &App) -> Result<(), JobError> {
-        loop {
+    /// Shows the signer what it says. What it signs meanwhile, as statements are logged and shown, waits for the next
+    /// time: where packages are signed without a pause this would never end.
+    pub(super) async fn go_on(
+        &mut self,
+        app: &App,
+        stop: &CancellationToken,
+    ) -> Result<(), JobError> {
+        while !stop.is_cancelled() {
             if self.on_its_way.is_none() {
                 self.on_its_way = said(app).await?;
             }
@@ -39,11 +46,17 @@ impl HandOver {
                 other => other?,
             };
             self.on_its_way = None;
-            if left == 0 {
+            if !is_worth_a_statement(left) {
                 return Ok(());
             }
         }
+        Ok(())
     }
+}
+
+/// More waits than one statement takes, so the last one was full.
+fn is_worth_a_statement(left: u64) -> bool {
+    left >= MAX_SIGNATURES as u64
 }
 
 /// What the signer says; `None`: nothing waits, or it is older than this server.
@@ -86,4 +99,17 @@ async fn ask<T: Send + 'static>(
         question(&mut client)
     });
     asked.await?.map_err(JobError::Signer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_signed_while_a_statement_was_shown_waits_for_the_next_time() {
+        let full = MAX_SIGNATURES as u64;
+        for (left, goes_on) in [(0, false), (1, false), (full - 1, false), (full, true)] {
+            assert_eq!(is_worth_a_statement(left), goes_on, "{left}");
+        }
+    }
 }
