@@ -53,6 +53,8 @@ pub struct Inner {
     pub unpacking: Arc<Semaphore>,
     /// Places for packs of evidence that are being made.
     pub packing: Arc<Semaphore>,
+    /// What the evidence of each repository has in common, as it was packed last.
+    pub common_packs: crate::http::CommonPacks,
     /// Held by whoever adds to the log.
     pub sequencer: tokio::sync::Mutex<()>,
     /// Where the log's witnesses stand.
@@ -205,6 +207,7 @@ impl App {
             checks: Semaphore::new(CHECKS),
             unpacking: Arc::new(Semaphore::new(crate::http::UNPACKING)),
             packing: Arc::new(Semaphore::new(crate::http::PACKING)),
+            common_packs: crate::http::CommonPacks::default(),
             frames,
             metrics: crate::http::metrics::Metrics::default(),
             handed_out: crate::http::pairs::HandedOut::default(),

@@ -21,7 +21,7 @@ use repo_model::manifest::MANIFEST;
 use repo_model::wire::signer::{Identity, KeyRole};
 use repo_model::{ChannelName, FileDigest, ReleaseId, RepoName, Timestamp, freshness};
 use rusqlite::Connection;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::path::PathBuf;
 
 /// What is to be exported.
@@ -115,6 +115,24 @@ pub async fn tree(config: &Config, selection: Selection) -> Result<Tree, Exporti
     .await
 }
 
+/// None: there is nothing that a copy could use.
+fn common_pack(stored: &Stored<'_>, repo: &RepoName) -> Result<Option<Vec<u8>>, ExportingError> {
+    match write_common(stored, repo) {
+        Ok(packed) => Ok(Some(packed)),
+        // The newest release was taken over from the signer and is not here.
+        Err(PackError::Missing(_)) => Ok(None),
+        // Nobody would read it.
+        Err(error @ PackError::TooLarge { .. }) => {
+            tracing::warn!("the export has no evidence of repository {repo} in common: {error}");
+            Ok(None)
+        }
+        Err(source) => Err(ExportingError::Evidence {
+            repo: repo.clone(),
+            source,
+        }),
+    }
+}
+
 struct Planner {
     config: Config,
     objects: PathBuf,
@@ -132,9 +150,11 @@ impl Planner {
         for release in releases {
             self.add_release(connection, &mut tree, &format!("r/{release}"), release)?;
         }
+        // Made once for each repository: it is the same for all its architectures, in all channels.
+        let mut packs = BTreeMap::new();
         for (channel, release) in &channels {
             self.add_release(connection, &mut tree, channel.as_str(), *release)?;
-            self.add_evidence(connection, &mut tree, channel, *release)?;
+            self.add_evidence(connection, &mut tree, channel, *release, &mut packs)?;
             let text = repo_file_text(&self.config, channel, false);
             tree.pointers.push(bytes(format!("{channel}.repo"), text));
             self.add_freshness(connection, &mut tree, channel, *release)?;
@@ -170,6 +190,7 @@ impl Planner {
         tree: &mut Tree,
         channel: &ChannelName,
         release: ReleaseId,
+        packs: &mut BTreeMap<RepoName, Option<Vec<u8>>>,
     ) -> Result<(), ExportingError> {
         // A signer from before there was a log.
         if self.identity.log_key.is_empty() {
@@ -182,16 +203,12 @@ impl Planner {
             key: self.identity.log_key.parse()?,
         };
         for repo in db::releases::repos(connection, release)? {
-            let packed = match write_common(&stored, &repo.repo) {
-                Ok(packed) => packed,
-                // The newest release was taken over from the signer and is not here.
-                Err(PackError::Missing(_)) => continue,
-                Err(source) => {
-                    return Err(ExportingError::Evidence {
-                        repo: repo.repo,
-                        source,
-                    });
-                }
+            let packed = match packs.entry(repo.repo.clone()) {
+                btree_map::Entry::Occupied(known) => known.into_mut(),
+                btree_map::Entry::Vacant(new) => new.insert(common_pack(&stored, &repo.repo)?),
+            };
+            let Some(packed) = packed.clone() else {
+                continue;
             };
             tree.pointers.push(Entry {
                 path: format!("{channel}/{}/{}/{COMMON}", repo.repo, repo.arch),

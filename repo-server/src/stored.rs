@@ -22,7 +22,7 @@ use std::path::PathBuf;
 /// Most builds of one package, as in an answer of the API that does not ask for more.
 const BUILDS: u32 = 100;
 /// Most releases, newest first: metadata of older ones is old for every reader.
-const RELEASES: u32 = 100;
+pub(crate) const RELEASES: u32 = 100;
 /// Largest statement, bytes.
 const MAX_ENVELOPE_BYTES: u64 = 16 << 20;
 

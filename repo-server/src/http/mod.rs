@@ -39,6 +39,7 @@ mod worker;
 mod worker_blobs;
 
 pub use packs::PACKING;
+pub use packs::common::CommonPacks;
 pub use pages::{Glanced, Tallied};
 pub use unpack::UNPACKING;
 

@@ -227,7 +227,7 @@ async fn in_place(
                 .hint("ask at a channel: /CHANNEL/REPO/ARCH/evidence.tar.zst"));
             }
             find(app, place, None).await?;
-            super::packs::common::serve(app, method, &place.repo).await
+            super::packs::common::serve(app, method, headers, &place.repo).await
         }
         "repodata/repomd.xml.key" => super::keys::metadata_key(app).await,
         "metalink.xml" => {

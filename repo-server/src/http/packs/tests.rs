@@ -7,7 +7,7 @@ use repo_model::config::Config;
 use tokio_util::sync::CancellationToken;
 
 /// A server with one release whose documents are lost.
-async fn app(dir: &std::path::Path) -> App {
+pub(super) async fn app(dir: &std::path::Path) -> App {
     let policy = dir.join("policy.toml");
     let rules = "version = 1\nmin_rebuilders = 0\nmin_operators = 0\nrequire_provenance = false\nsbom_formats = []\n";
     std::fs::write(&policy, rules).unwrap();
