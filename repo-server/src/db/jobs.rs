@@ -77,7 +77,7 @@ pub fn finish(tx: &Transaction<'_>, job_id: u64) -> Result<(), DbError> {
 }
 
 /// The job failed and is tried again later; that of a rejected build is not. If the same work was asked for
-/// meanwhile, that row takes its place.
+/// meanwhile, this row stands for both: a job that goes on with what it began looks at its end whether more is left.
 pub fn put_back(
     tx: &Transaction<'_>,
     job: &JobRow,

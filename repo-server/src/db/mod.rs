@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 /// Version of `schema.sql`, kept in SQLite's `user_version`.
 const SCHEMA_VERSION: i64 = 2;
-const SCHEMA: &str = include_str!("schema.sql");
+pub(crate) const SCHEMA: &str = include_str!("schema.sql");
 /// Tables and indexes that came later; made where they are missing.
 const ADDED: &[&str] = &[
     include_str!("questions.sql"),

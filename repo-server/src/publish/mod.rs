@@ -9,6 +9,7 @@ mod metadata;
 mod package_list;
 pub mod release_sboms;
 pub mod sbom_listing;
+mod signing;
 
 use crate::app::{App, now};
 use crate::db::builds::PackageRow;
@@ -19,14 +20,11 @@ use crate::db::releases::{
 };
 use crate::db::{self, DbError};
 use crate::jobs::JobError;
-use crate::signer_link;
-use hallmark_signer::client::{ClientError, SignedRelease};
-use hallmark_signer::verify::{Certificate, verify_all_detached};
+use hallmark_signer::client::ClientError;
 use repo_model::config::RepoConfig;
 use repo_model::policy::{Reason, Revocation};
 use repo_model::release::{PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA};
 use repo_model::stage::Event;
-use repo_model::wire::signer::{Base64, KeyRole, ReleaseFiles, SignedManifest};
 use repo_model::{Arch, HeaderDigest, ReleaseId, RepoName};
 use rusqlite::{Connection, Transaction};
 use std::collections::{BTreeMap, HashSet};
@@ -51,13 +49,48 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
         crate::fleet::changed(&app).await;
         tracing::info!(release = release.0, "release {release} is published");
     }
+    let configured = configured(&app);
     app.db
-        .write(move |tx| {
-            // What was signed while this release was in the making asked for the next one itself.
-            db::jobs::finish(tx, job.job_id)
-        })
+        .write(move |tx| finish(tx, job.job_id, &configured))
         .await?;
     Ok(())
+}
+
+/// Ends a run. What was signed while the release was in the making asked for the next one, but that request is
+/// this very job when it waited just then to be tried again: whatever is still signed is asked for anew.
+fn finish(
+    tx: &Transaction<'_>,
+    job_id: u64,
+    configured: &HashSet<RepoName>,
+) -> Result<(), DbError> {
+    db::jobs::finish(tx, job_id)?;
+    if signed_builds(tx, configured)?.is_empty() {
+        return Ok(());
+    }
+    db::jobs::enqueue(tx, NAME, "", None, crate::app::now_millis())
+}
+
+/// Builds that a release made now would have. One whose repository was taken out of the configuration waits for
+/// its return.
+fn signed_builds(
+    connection: &Connection,
+    configured: &HashSet<RepoName>,
+) -> Result<Vec<u64>, DbError> {
+    let mut builds = Vec::new();
+    for build_id in db::builds::in_stage(connection, "signed")? {
+        let build = db::builds::by_id(connection, build_id)?;
+        builds.extend(
+            build
+                .filter(|build| configured.contains(&build.repo))
+                .map(|build| build.build_id),
+        );
+    }
+    Ok(builds)
+}
+
+fn configured(app: &App) -> HashSet<RepoName> {
+    let repos = app.config.repo.iter();
+    repos.map(|repo| repo.name.clone()).collect()
 }
 
 /// Asks for a release at start, if there is none yet (an empty one lets clients be pointed at the
@@ -88,12 +121,7 @@ fn newest_has_files(connection: &Connection) -> Result<bool, DbError> {
 /// The plan that was begun, or a new one; none when there is nothing to publish.
 async fn plan(app: &App) -> Result<Option<Plan>, DbError> {
     let (revoked, revocations) = (revoked(app), app.policy.revoked.clone());
-    let configured: HashSet<_> = app
-        .config
-        .repo
-        .iter()
-        .map(|repo| repo.name.clone())
-        .collect();
+    let configured = configured(app);
     app.db
         .write(move |tx| {
             if let Some(plan) = db::releases::plan(tx)? {
@@ -101,16 +129,7 @@ async fn plan(app: &App) -> Result<Option<Plan>, DbError> {
             }
             reject_revoked(tx, &revocations)?;
             let newest = db::releases::newest(tx)?;
-            // A build whose repository was taken out of the configuration waits for its return.
-            let mut builds = Vec::new();
-            for build_id in db::builds::in_stage(tx, "signed")? {
-                let build = db::builds::by_id(tx, build_id)?;
-                builds.extend(
-                    build
-                        .filter(|b| configured.contains(&b.repo))
-                        .map(|b| b.build_id),
-                );
-            }
+            let builds = signed_builds(tx, &configured)?;
             let revokes = db::releases::has_any(tx, &revoked)?;
             if builds.is_empty() && newest_has_files(tx)? && !revokes {
                 return Ok(None);
@@ -182,7 +201,7 @@ async fn make(app: &App, plan: Plan) -> Result<NewRelease, JobError> {
             made
         }
     };
-    let signed = sign(app, &made).await;
+    let signed = signing::sign(app, &made).await;
     if let Err(JobError::Signer(ClientError::Refused { .. })) = signed {
         // What the signer has signed it signs again, whatever was revoked since. So this was never signed:
         // the next run makes the release anew, without what the policy revokes by then.
@@ -403,92 +422,6 @@ async fn document(app: &App, plan: &Plan, repos: &[MadeRepo]) -> Result<ReleaseD
     })
 }
 
-/// Largest document, list or repomd.xml, bytes: a list of 400,000 packages.
-const MAX_PART_BYTES: u64 = 128 << 20;
-
-/// Has the release signed, and verifies what comes back.
-async fn sign(app: &App, made: &MadeRelease) -> Result<SignedRelease, JobError> {
-    let json = app.store.get(made.document, MAX_PART_BYTES).await?;
-    let mut files = Vec::with_capacity(made.repos.len());
-    for repo in &made.repos {
-        files.push(ReleaseFiles {
-            repomd: Base64(app.store.get(repo.repomd, MAX_PART_BYTES).await?.to_vec()),
-            package_list: Base64(
-                app.store
-                    .get(repo.package_list, MAX_PART_BYTES)
-                    .await?
-                    .to_vec(),
-            ),
-        });
-    }
-    let server = app.config.server.clone();
-    let signed = tokio::task::spawn_blocking(move || {
-        let mut client = signer_link::connect(&server).map_err(JobError::Signer)?;
-        let identity = client.identity().map_err(JobError::Signer)?;
-        let signed = client
-            .sign_release(&json, &files)
-            .map_err(JobError::Signer)?;
-        let repomds: Vec<&[u8]> = files.iter().map(|file| &*file.repomd.0).collect();
-        let ours = identity.certificates(KeyRole::Metadata);
-        verify("repomd.xml", &repomds, &signed.repomd_signatures, &ours)?;
-        if identity.metadata_pqc_certificate.is_some() {
-            let ours = identity.certificates(KeyRole::MetadataPqc);
-            verify("repomd.xml", &repomds, &signed.repomd_post_quantum, &ours)?;
-        }
-        // A signer that knows no manifests makes none.
-        if !signed.manifests.is_empty() {
-            verify_manifests(&signed.manifests, files.len(), &ours)?;
-        }
-        Ok(signed)
-    });
-    signed.await?
-}
-
-/// The manifests of so many repositories.
-fn verify_manifests(
-    manifests: &[SignedManifest],
-    repos: usize,
-    certificates: &[&str],
-) -> Result<(), JobError> {
-    if manifests.len() != repos {
-        let made = manifests.len();
-        return Err(JobError::Broken(format!(
-            "the signer made {made} manifests for {repos} repositories"
-        )));
-    }
-    let texts: Vec<&[u8]> = manifests.iter().map(|one| one.text.as_bytes()).collect();
-    let armored: Vec<String> = manifests.iter().map(|one| one.armored.clone()).collect();
-    verify("the manifest", &texts, &armored, certificates)
-}
-
-/// A signature for each file, all made with these certificates.
-fn verify(
-    what: &str,
-    files: &[&[u8]],
-    signatures: &[String],
-    certificates: &[&str],
-) -> Result<(), JobError> {
-    if signatures.len() != files.len() {
-        return Err(JobError::Broken(
-            "the signer gave another number of signatures than asked for".to_owned(),
-        ));
-    }
-    let refuse = |source| JobError::BadSignature {
-        what: what.to_owned(),
-        source,
-    };
-    let read = |armored: &&str| Certificate::from_bytes(armored.as_bytes());
-    let ours: Vec<_> = certificates
-        .iter()
-        .map(read)
-        .collect::<Result<_, _>>()
-        .map_err(refuse)?;
-    for (file, armored) in files.iter().zip(signatures) {
-        verify_all_detached(file, armored.as_bytes(), &ours).map_err(refuse)?;
-    }
-    Ok(())
-}
-
 /// The publish instant: release, members, stages and channels change together, and what is made of the
 /// release afterwards is asked for.
 async fn record(app: &App, new: NewRelease) -> Result<(), DbError> {
@@ -505,3 +438,7 @@ async fn record(app: &App, new: NewRelease) -> Result<(), DbError> {
         })
         .await
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
