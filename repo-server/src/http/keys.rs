@@ -2,11 +2,13 @@
 
 use super::error::ApiError;
 use crate::app::App;
+use crate::jobs::chain;
 use crate::signer_link;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
+use hallmark_signer::client::ClientError;
 use repo_model::ChannelName;
 use repo_model::config::Config;
 use repo_model::log::NoteError;
@@ -39,14 +41,48 @@ pub async fn identity(app: &App) -> Result<Identity, ApiError> {
 
 /// Asks the signer and remembers its answer.
 pub async fn refresh(app: &App) -> Result<Identity, ApiError> {
+    let asked = ask(app).await.map_err(|error| {
+        let message = match &error {
+            ClientError::Unreachable { .. } => "the signer cannot be reached; try again later",
+            ClientError::BadRequest { .. } => "the signer refuses to be asked by this server",
+            ClientError::Refused { .. }
+            | ClientError::Failed { .. }
+            | ClientError::Protocol { .. }
+            | ClientError::Source(_) => "the signer gave no usable answer; try again later",
+        };
+        ApiError::unavailable(message, &error)
+    })?;
+    keep(app, asked.identity).await
+}
+
+/// What the signer says of itself.
+struct Asked {
+    identity: Identity,
+    /// Why it signs nothing, in its own words.
+    trouble: Option<String>,
+}
+
+async fn ask(app: &App) -> Result<Asked, ClientError> {
     let server = app.config.server.clone();
-    let asked =
-        tokio::task::spawn_blocking(move || signer_link::connect(&server)?.identity()).await;
-    let identity = asked
-        .map_err(|error| ApiError::internal(&error))?
-        .map_err(|error| {
-            ApiError::unavailable("the signer cannot be reached; try again later", &error)
-        })?;
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut client = signer_link::connect(&server)?;
+        let identity = client.identity()?;
+        // Its keys it shows always. Anything else it answers only while a policy is in force.
+        let trouble = match client.last_release() {
+            Ok(_) => None,
+            Err(ClientError::Failed { message }) => Some(message),
+            Err(error) => return Err(error),
+        };
+        Ok(Asked { identity, trouble })
+    });
+    asked.await.unwrap_or_else(|error| {
+        let message = format!("it was not asked to the end: {error}");
+        Err(ClientError::Failed { message })
+    })
+}
+
+/// Remembers what is new.
+async fn keep(app: &App, identity: Identity) -> Result<Identity, ApiError> {
     let known = app.identity.read().ok().and_then(|known| known.clone());
     if known.as_ref() == Some(&identity) {
         return Ok(identity);
@@ -74,13 +110,39 @@ fn remember(data_dir: &FilePath, identity: &Identity) -> std::io::Result<()> {
 }
 
 /// How the signer was.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     at: Instant,
-    /// Whether it answered.
-    pub answers: bool,
+    /// What it said.
+    pub state: SignerState,
     /// Whether it judges by another policy than the server: its version.
     pub other_policy: Option<u64>,
+}
+
+/// What the signer says when it is asked after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignerState {
+    /// It signs.
+    Signs,
+    /// It answers and signs nothing: why.
+    SignsNothing(String),
+    /// It answers that it may not be asked, or makes no sense: its words.
+    Refuses(String),
+    /// It does not answer: why.
+    Unreachable(String),
+}
+
+impl From<&Result<Asked, ClientError>> for SignerState {
+    fn from(asked: &Result<Asked, ClientError>) -> Self {
+        match asked {
+            Ok(Asked { trouble: None, .. }) => Self::Signs,
+            Ok(Asked {
+                trouble: Some(why), ..
+            }) => Self::SignsNothing(why.clone()),
+            Err(error @ ClientError::Unreachable { .. }) => Self::Unreachable(chain(error)),
+            Err(error) => Self::Refuses(chain(error)),
+        }
+    }
 }
 
 /// An answer is good for so long: whoever asks the server cannot make it ask the signer more often.
@@ -89,20 +151,49 @@ const FRESH: Duration = Duration::from_secs(5);
 /// How the signer is, or was a few seconds ago. One question at a time.
 pub async fn seen(app: &App) -> Seen {
     let mut last = app.signer_seen.lock().await;
-    if let Some(seen) = last.filter(|seen| seen.at.elapsed() < FRESH) {
+    if let Some(seen) = last.clone().filter(|seen| seen.at.elapsed() < FRESH) {
         return seen;
     }
-    let asked = refresh(app).await;
+    let asked = ask(app).await;
+    let state = SignerState::from(&asked);
     let other = |identity: &Identity| {
         (identity.policy != app.policy_digest).then_some(identity.policy_version)
     };
     let seen = Seen {
         at: Instant::now(),
-        answers: asked.is_ok(),
-        other_policy: asked.as_ref().ok().and_then(other),
+        state,
+        other_policy: asked.as_ref().ok().and_then(|asked| other(&asked.identity)),
     };
-    let before = last.replace(seen).and_then(|seen| seen.other_policy);
-    if let Some(version) = seen.other_policy.filter(|version| before != Some(*version)) {
+    if let Ok(asked) = asked
+        && let Err(error) = keep(app, asked.identity).await
+    {
+        tracing::warn!("the signer's keys are not kept: {}", error.message());
+    }
+    let before = last.replace(seen.clone());
+    tell(app, before.as_ref(), &seen);
+    seen
+}
+
+/// Logs what is wrong with the signer now and was not, or was another thing, before.
+fn tell(app: &App, before: Option<&Seen>, seen: &Seen) {
+    let (before_state, before_policy) = match before {
+        Some(before) => (Some(&before.state), before.other_policy),
+        None => (None, None),
+    };
+    if before_state != Some(&seen.state) {
+        match &seen.state {
+            SignerState::Signs => {}
+            SignerState::SignsNothing(why) => {
+                tracing::error!(signer.why = why, "the signer signs nothing: {why}");
+            }
+            SignerState::Refuses(why) | SignerState::Unreachable(why) => {
+                tracing::error!(signer.why = why, "the signer cannot be used: {why}");
+            }
+        }
+    }
+    if let Some(version) = seen.other_policy
+        && before_policy != Some(version)
+    {
         let ours = app.policy.version;
         tracing::warn!(
             policy.server = ours,
@@ -111,7 +202,6 @@ pub async fn seen(app: &App) -> Seen {
              restart whichever has the old one"
         );
     }
-    seen
 }
 
 /// `GET /keys/{name}`.
