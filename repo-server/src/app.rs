@@ -7,7 +7,7 @@ use repo_model::policy::{Policy, PolicyError};
 use repo_model::wire::signer::Identity;
 use repo_model::{FileDigest, Timestamp};
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, Semaphore};
@@ -143,6 +143,15 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// A database cannot be opened or brought up to date. The operator's to mend: a full disk, wrong rights.
+    #[error("cannot use the database {path}")]
+    Database {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: DbError,
+    },
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -163,9 +172,12 @@ impl App {
         let data_dir = config.server.data_dir.clone();
         let lock = take_data_dir(&data_dir)?;
         let (policy, policy_digest) = read_policy(&config.server.policy_file)?;
-        let db = Db::open(&crate::layout::database(&data_dir))?;
-        let sbom_index = crate::sbom_index::SbomIndex::open(&data_dir)?;
-        let catalogue = crate::catalogue::Catalogue::open(&data_dir)?;
+        let db_path = crate::layout::database(&data_dir);
+        let db = Db::open(&db_path).map_err(unusable(&db_path))?;
+        let sbom_index = crate::sbom_index::SbomIndex::open(&data_dir)
+            .map_err(unusable(&crate::layout::sbom_index(&data_dir)))?;
+        let catalogue = crate::catalogue::Catalogue::open(&data_dir)
+            .map_err(unusable(&crate::layout::catalogue(&data_dir)))?;
         let store = Store::local(&crate::layout::objects(&data_dir))?;
         crate::intake::drop_finished(&crate::layout::spool(&data_dir), &store)
             .await
@@ -189,7 +201,8 @@ impl App {
             // Whatever ran when the last server died runs again.
             crate::db::jobs::release(tx, None, &[])
         })
-        .await?;
+        .await
+        .map_err(unusable(&db_path))?;
         Ok(Self(Arc::new(Inner {
             config,
             db,
@@ -229,7 +242,13 @@ impl App {
     }
 }
 
-fn take_data_dir(data_dir: &std::path::Path) -> Result<std::fs::File, ServeError> {
+/// Names the database that failed.
+fn unusable(path: &Path) -> impl FnOnce(DbError) -> ServeError {
+    let path = path.to_owned();
+    move |source| ServeError::Database { path, source }
+}
+
+fn take_data_dir(data_dir: &Path) -> Result<std::fs::File, ServeError> {
     let refuse = |source| ServeError::DataDir {
         path: data_dir.to_owned(),
         source,
@@ -256,7 +275,7 @@ fn take_data_dir(data_dir: &std::path::Path) -> Result<std::fs::File, ServeError
     Ok(lock)
 }
 
-fn read_policy(path: &std::path::Path) -> Result<(Policy, FileDigest), ServeError> {
+fn read_policy(path: &Path) -> Result<(Policy, FileDigest), ServeError> {
     let text = std::fs::read_to_string(path).map_err(|source| ServeError::PolicyFile {
         path: path.to_owned(),
         source,
@@ -282,7 +301,7 @@ pub fn now_millis() -> i64 {
 }
 
 /// SHA-256 of a whole file, streamed. Blocking.
-pub fn file_digest(path: &std::path::Path) -> std::io::Result<FileDigest> {
+pub fn file_digest(path: &Path) -> std::io::Result<FileDigest> {
     use sha2::Digest as _;
     let mut file = std::fs::File::open(path)?;
     let mut hasher = sha2::Sha256::new();

@@ -48,6 +48,7 @@ fn failure(error: ServeError) -> Failure {
         | ServeError::InUse { .. }
         | ServeError::Upstream(_)
         | ServeError::Listen { .. }
+        | ServeError::Database { .. }
         | ServeError::Db(_)
         | ServeError::Store(_)
         | ServeError::Serve(_) => Failure::failed(error),

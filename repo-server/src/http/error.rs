@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderName, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use repo_model::wire::ErrorBody;
+use std::io::{self, ErrorKind};
 
 /// An error on its way to a client.
 #[derive(Debug)]
@@ -61,9 +62,16 @@ impl ApiError {
     }
 
     /// Our fault; the cause goes to the log.
-    pub fn internal(error: &dyn std::error::Error) -> Self {
+    pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         let cause = chain(error);
         tracing::error!(error = cause, "request failed: {cause}");
+        if is_full(error) {
+            return Self::client(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "disk-full",
+                "the server's disk is full, so nothing was stored: its operator has to make room, then send it again",
+            );
+        }
         Self::client(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
@@ -109,6 +117,28 @@ impl IntoResponse for ApiError {
         }
         response
     }
+}
+
+/// Whether there was no room, somewhere down the causes.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        let sqlite = error.downcast_ref::<rusqlite::Error>();
+        let sqlite = sqlite.and_then(rusqlite::Error::sqlite_error_code);
+        if matches!(io, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+            || sqlite == Some(rusqlite::ErrorCode::DiskFull)
+        {
+            return true;
+        }
+        // An I/O error that stands for another is described by that one, and has that one's causes.
+        let inner = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+            .map(|inner| inner as &(dyn std::error::Error + 'static));
+        next = inner.or_else(|| error.source());
+    }
+    false
 }
 
 /// A refusal of the framework's own (a number that is none, a body that does not parse or is too long, a
@@ -262,5 +292,37 @@ impl From<IntakeError> for ApiError {
                 Self::internal(&error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_as_what_it_is() {
+        let full = || io::Error::from_raw_os_error(28);
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        let sqlite = DbError::Sqlite(rusqlite::Error::SqliteFailure(code, None));
+        let store = StoreError::Backend(object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(full()),
+        });
+        for error in [
+            ApiError::from(StoreError::Io(full())),
+            ApiError::from(store),
+            ApiError::from(IntakeError::Spool(io::Error::other(full()))),
+            ApiError::from(sqlite),
+        ] {
+            assert_eq!(
+                error.status(),
+                StatusCode::INSUFFICIENT_STORAGE,
+                "{error:?}"
+            );
+            assert!(error.message().contains("disk is full"), "{error:?}");
+        }
+        let other = ApiError::from(StoreError::Io(io::Error::other("it broke")));
+        assert_eq!(other.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(!other.message().contains("broke"), "{other:?}");
     }
 }
