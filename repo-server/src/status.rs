@@ -89,6 +89,8 @@ fn of_row(connection: &Connection, row: BuildRow) -> Result<BuildStatus, DbError
         changed_at: row.changed_at,
         packages,
         rebuilds: db::rebuilds::of_build(connection, row.build_id)?,
+        // For the policy to say: `jobs::rebuilding::waits_for`.
+        waits_for: Vec::new(),
         jobs: db::jobs::of_build(connection, row.build_id)?,
         documents: evidence.of_all().iter().map(link).collect(),
     })

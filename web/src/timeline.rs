@@ -317,6 +317,7 @@ mod tests {
             changed_at: Timestamp::default(),
             packages: Vec::new(),
             rebuilds: verdicts.map(rebuild).to_vec(),
+            waits_for: Vec::new(),
             jobs: Vec::new(),
             documents: Vec::new(),
         }

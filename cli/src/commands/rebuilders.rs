@@ -130,7 +130,7 @@ fn table(all: &[RebuilderStatus]) -> String {
             row.name.to_string(),
             row.operator.to_string(),
             row.standing.name().to_owned(),
-            row.mode.name().to_owned(),
+            mode(row).to_owned(),
             row.leased.to_string(),
             row.sealed.to_string(),
             row.last_seen
@@ -140,6 +140,15 @@ fn table(all: &[RebuilderStatus]) -> String {
         ]
     }));
     output::table(&rows)
+}
+
+/// How it is treated; of one that may work and has never asked for any, that builds wait for nobody yet.
+fn mode(row: &RebuilderStatus) -> &'static str {
+    let may_work = matches!(row.standing, Standing::Policy | Standing::Approved);
+    match (row.mode, row.last_seen) {
+        (Mode::Active, None) if may_work => "not started",
+        (mode, _) => mode.name(),
+    }
 }
 
 /// The one that asks under this name with this key.
@@ -267,5 +276,9 @@ mod tests {
             assert!(failure.message().contains(words), "{}", failure.message());
         }
         assert!(table(&all()).contains(&key(1)));
+        let mut listed = status("rb-a", 3, Standing::Policy);
+        assert_eq!(mode(&listed), "not started");
+        listed.last_seen = Some(repo_model::Timestamp::from_unix_secs(0));
+        assert_eq!(mode(&listed), "active");
     }
 }

@@ -1,8 +1,10 @@
 //! A build's status as text for people; pure.
 
 use crate::output::table;
+use repo_model::WorkerName;
 use repo_model::policy::Reason;
 use repo_model::stage::Stage;
+use repo_model::verdict::{Cause, Verdict};
 use repo_model::wire::status::{BuildStatus, JobStatus, RebuildStatus};
 use std::collections::BTreeSet;
 
@@ -27,6 +29,13 @@ pub fn doing(build: &BuildStatus) -> String {
             build.rebuilds.len()
         ));
     }
+    if let Some(awaited) = build.waits_for.first() {
+        text.push_str(&format!(", waits for {awaited}"));
+        match build.waits_for.len() {
+            1 => {}
+            all => text.push_str(&format!(" (and {} more)", all - 1)),
+        }
+    }
     if let Some(stuck) = build.jobs.iter().find(|job| job.last_error.is_some()) {
         text.push_str(&format!(
             ", {} has failed {} times",
@@ -36,7 +45,8 @@ pub fn doing(build: &BuildStatus) -> String {
     text
 }
 
-/// Why a build is held or rejected: one line a reason, its causes and hints under it.
+/// Why a build is held or rejected, or what one under way waits for and what was found of it so far: one line a
+/// reason, its causes and hints under it.
 pub fn why(build: &BuildStatus) -> Vec<String> {
     let mut lines = Vec::new();
     for reason in build.stage.reasons() {
@@ -46,19 +56,30 @@ pub fn why(build: &BuildStatus) -> Vec<String> {
                 rebuilder,
                 verdict,
                 causes,
-            } => {
-                lines.push(format!("{rebuilder}'s rebuild does not match ({verdict})"));
-                for cause in causes {
-                    let place = cause.file.as_deref().or(cause.tag.as_deref());
-                    let place = place.map_or_else(String::new, |place| format!(" in {place}"));
-                    lines.push(format!("  {}{place}: {}", cause.code, cause.detail));
-                    lines.push(format!("    hint: {}", cause.hint));
-                }
-            }
+            } => differs(&mut lines, rebuilder, *verdict, causes),
             other => lines.push(other.to_string()),
         }
     }
+    if build.stage == Stage::Received {
+        let awaited = build.waits_for.iter();
+        lines.extend(awaited.map(|awaited| format!("waits for {awaited}")));
+        for rebuild in &build.rebuilds {
+            if let Some(verdict) = rebuild.verdict.filter(|verdict| !verdict.confirms()) {
+                differs(&mut lines, &rebuild.rebuilder, verdict, &rebuild.causes);
+            }
+        }
+    }
     lines
+}
+
+fn differs(lines: &mut Vec<String>, rebuilder: &WorkerName, verdict: Verdict, causes: &[Cause]) {
+    lines.push(format!("{rebuilder}'s rebuild does not match ({verdict})"));
+    for cause in causes {
+        let place = cause.file.as_deref().or(cause.tag.as_deref());
+        let place = place.map_or_else(String::new, |place| format!(" in {place}"));
+        lines.push(format!("  {}{place}: {}", cause.code, cause.detail));
+        lines.push(format!("    hint: {}", cause.hint));
+    }
 }
 
 /// The list of builds: one line each.
@@ -233,6 +254,30 @@ build 7  clockwork-1-1.src  (repository base)
   packages  clockwork-1-1.x86_64  0 pieces of evidence
 ";
         assert_eq!(text, golden);
+    }
+
+    #[test]
+    fn a_build_under_way_tells_whom_it_waits_for_and_what_was_found_so_far() {
+        let mut received = held();
+        received.stage = Stage::Received;
+        received.jobs.clear();
+        let awaited = serde_json::json!([
+            {"rebuilder": "rb-c", "last_seen": null, "until": "2026-11-21T10:07:00Z"},
+            {"rebuilder": "rb-d", "mode": "paused", "last_seen": "2026-11-19T10:00:00Z", "until": "2026-11-21T10:07:00Z"},
+        ]);
+        received.waits_for = serde_json::from_value(awaited).unwrap();
+        assert_eq!(
+            why(&received),
+            [
+                "waits for rb-c (never seen) until 2026-11-21T10:07:00Z",
+                "waits for rb-d (paused, last seen 2026-11-19T10:00:00Z) until 2026-11-21T10:07:00Z",
+                "rb-a's rebuild does not match (differs)",
+            ]
+        );
+        assert_eq!(
+            doing(&received),
+            "received, 1 of 2 rebuilds done, waits for rb-c (never seen) until 2026-11-21T10:07:00Z (and 1 more)"
+        );
     }
 
     #[test]

@@ -5,11 +5,13 @@
 
 use crate::stage::Stage;
 use crate::verdict::{Cause, Verdict};
+use crate::wire::rebuilders::Mode;
 use crate::{
     Arch, ChannelName, FileDigest, HeaderDigest, Nevra, OperatorName, ReleaseId, RepoName,
     Timestamp, WorkerName,
 };
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// All about one build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +39,9 @@ pub struct BuildStatus {
     pub packages: Vec<PackageStatus>,
     /// One entry a rebuilder.
     pub rebuilds: Vec<RebuildStatus>,
+    /// Rebuilders that have not begun and without whom the build is not judged before a time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<AwaitedRebuilder>,
     /// Work that is waiting, running or stuck.
     pub jobs: Vec<JobStatus>,
     /// Documents about the build as a whole, in the order they were made: the buildinfo, logs and reports of
@@ -100,6 +105,34 @@ pub struct RebuildStatus {
     pub last_error: Option<String>,
     /// Build log, once uploaded.
     pub log: Option<FileDigest>,
+}
+
+/// A rebuilder that a build under way waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwaitedRebuilder {
+    /// Who.
+    pub rebuilder: WorkerName,
+    /// Whether it gets work.
+    #[serde(default)]
+    pub mode: Mode,
+    /// When it asked for work last; none: it never did.
+    pub last_seen: Option<Timestamp>,
+    /// From then on the build is judged without it.
+    pub until: Timestamp,
+}
+
+impl fmt::Display for AwaitedRebuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (", self.rebuilder)?;
+        if self.mode != Mode::Active {
+            write!(f, "{}, ", self.mode.name())?;
+        }
+        match self.last_seen {
+            Some(at) => write!(f, "last seen {at})")?,
+            None => f.write_str("never seen)")?,
+        }
+        write!(f, " until {}", self.until)
+    }
 }
 
 /// One job of the server.

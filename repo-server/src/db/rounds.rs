@@ -225,11 +225,25 @@ pub fn outlook(rows: &[RoundRow], rules: &Rules, since: Timestamp, now: Timestam
             wait(until.plus_secs(1).min(limit));
         }
     }
-    let unbegun = counted().any(|row| rules.may_begin(row, now));
-    if unbegun && now < limit && !enough(rows, rules) {
+    if !not_begun(rows, rules, since, now).is_empty() {
         wait(limit);
     }
     wake.map_or(Outlook::Decide, Outlook::Wait)
+}
+
+/// Rebuilders that have not begun, may, and are needed: they are waited for until `rebuild_wait_secs` after `since`.
+pub fn not_begun<'r>(
+    rows: &'r [RoundRow],
+    rules: &Rules,
+    since: Timestamp,
+    now: Timestamp,
+) -> Vec<&'r RoundRow> {
+    if now >= since.plus_secs(rules.rebuild_wait_secs) || enough(rows, rules) {
+        return Vec::new();
+    }
+    let awaited =
+        |row: &&RoundRow| rules.counted.contains(&row.rebuilder) && rules.may_begin(row, now);
+    rows.iter().filter(awaited).collect()
 }
 
 /// The rows of a build, by number.

@@ -257,3 +257,39 @@ fn a_build_waits_for_who_is_at_work_and_for_the_others_only_while_they_are_neede
     };
     assert_eq!(outlook(&all("a:waiting"), &nothing, at(0), at(10)), Decide);
 }
+
+#[test]
+fn who_has_not_begun_is_named_while_it_is_needed() {
+    for (text, secs, wanted, why) in [
+        (
+            "a:differs@1 b:confirmed@1 c:waiting",
+            10,
+            "c",
+            "c never came",
+        ),
+        (
+            "a:confirmed@1 b:confirmed@1 c:waiting",
+            10,
+            "",
+            "the others suffice",
+        ),
+        (
+            "a:leased b:lost c:failed x:waiting",
+            10,
+            "b",
+            "a is at work, c has ended, x does not count",
+        ),
+        ("a:waiting b:waiting c:committed", 999, "ab", "two of them"),
+        (
+            "a:waiting b:waiting c:waiting",
+            1_000,
+            "",
+            "the time is over",
+        ),
+    ] {
+        let rows = all(text);
+        let found = not_begun(&rows, &rules(), at(0), at(secs));
+        let names: String = found.iter().map(|row| row.rebuilder.as_str()).collect();
+        assert_eq!(names, wanted, "{why}: {text}");
+    }
+}

@@ -3,7 +3,9 @@
 use super::auth::Bearer;
 use super::error::ApiError;
 use crate::app::App;
+use crate::db::DbError;
 use crate::db::builds::BuildFilter;
+use crate::jobs::rebuilding;
 use crate::{decisions, intake, status};
 use axum::Json;
 use axum::body::Bytes;
@@ -61,11 +63,29 @@ pub async fn list(
         offset: 0,
         limit: query.limit.unwrap_or(100).min(MAX_LIMIT),
     };
-    Ok(Json(
-        app.db
-            .read(move |connection| status::builds(connection, &filter))
-            .await?,
-    ))
+    let app_too = app.clone();
+    let found = app.db.read(move |connection| {
+        let mut builds = status::builds(connection, &filter)?;
+        for build in &mut builds {
+            build.waits_for = rebuilding::waits_for(&app_too, connection, build)?;
+        }
+        Ok::<_, DbError>(builds)
+    });
+    Ok(Json(found.await?))
+}
+
+/// A build with whom it waits for; `None` when there is none with this number.
+pub async fn found(app: &App, build_id: u64) -> Result<Option<BuildStatus>, DbError> {
+    let app_too = app.clone();
+    app.db
+        .read(move |connection| {
+            let mut found = status::build(connection, build_id)?;
+            if let Some(build) = &mut found {
+                build.waits_for = rebuilding::waits_for(&app_too, connection, build)?;
+            }
+            Ok(found)
+        })
+        .await
 }
 
 /// `GET /api/v1/builds/{build}`.
@@ -73,11 +93,8 @@ pub async fn one(
     State(app): State<App>,
     Path(build_id): Path<u64>,
 ) -> Result<Json<BuildStatus>, ApiError> {
-    let found = app
-        .db
-        .read(move |connection| status::build(connection, build_id))
-        .await?;
-    found
+    found(&app, build_id)
+        .await?
         .map(Json)
         .ok_or_else(|| ApiError::not_found(format!("there is no build {build_id}")))
 }

@@ -5,6 +5,7 @@ use crate::db::rebuilds::Assignee;
 use crate::db::rounds::{RoundRow, Rules};
 use crate::db::{self, DbError};
 use repo_model::stage::{Event, Stage};
+use repo_model::wire::status::{AwaitedRebuilder, BuildStatus};
 use rusqlite::{Connection, Transaction};
 
 /// Whose word counts for a build, and how long it is waited for.
@@ -53,6 +54,31 @@ pub fn assignees(
         }
     }
     Ok(all)
+}
+
+/// The rebuilders without whom a build under way is not judged before a time, and that have not begun.
+pub fn waits_for(
+    app: &App,
+    connection: &Connection,
+    build: &BuildStatus,
+) -> Result<Vec<AwaitedRebuilder>, DbError> {
+    if build.stage != Stage::Received {
+        return Ok(Vec::new());
+    }
+    let rules = rules(app, connection, build.build)?;
+    let rows = db::rounds::rows(connection, build.build)?;
+    let modes = db::rebuilders::modes(connection)?;
+    let awaited = |row: &RoundRow| {
+        let known = modes.get(&row.rebuilder).copied().unwrap_or_default();
+        AwaitedRebuilder {
+            rebuilder: row.rebuilder.clone(),
+            mode: known.mode,
+            last_seen: known.last_seen,
+            until: build.changed_at.plus_secs(rules.rebuild_wait_secs),
+        }
+    };
+    let needed = db::rounds::not_begun(&rows, &rules, build.changed_at, now());
+    Ok(needed.into_iter().map(awaited).collect())
 }
 
 /// New evidence gives a held build another chance.

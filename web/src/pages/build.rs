@@ -58,6 +58,8 @@ struct Page<'a> {
     opening: &'static str,
     changed: When,
     received: When,
+    /// Rebuilders that have not begun, and until when each is waited for.
+    waits_for: Vec<String>,
     why: Vec<Why>,
     steps: Vec<Step>,
     packages: Vec<PackageRow<'a>>,
@@ -134,6 +136,7 @@ pub fn build(view: &BuildView<'_>) -> Result<String, RenderError> {
         opening: opening(&build.stage),
         changed: build.changed_at.into(),
         received: build.received_at.into(),
+        waits_for: build.waits_for.iter().map(ToString::to_string).collect(),
         why: explain(build.stage.reasons()),
         steps,
         packages: build

@@ -70,10 +70,7 @@ pub async fn build(State(app): State<App>, Path(id): Path<u64>, headers: HeaderM
 }
 
 async fn build_page(app: &App, id: u64) -> Result<Response, ApiError> {
-    let found = app
-        .db
-        .read(move |connection| status::build(connection, id))
-        .await?;
+    let found = crate::http::builds::found(app, id).await?;
     let build = found.ok_or_else(|| ApiError::not_found(format!("there is no build {id}")))?;
     let arches: &[Arch] = app
         .config

@@ -144,6 +144,7 @@ fn status(words: Words, number: u64, name: &str, version: &str, stage: Stage) ->
             done,
         )],
         rebuilds: agreed(),
+        waits_for: Vec::new(),
         jobs: Vec::new(),
         documents: Vec::new(),
     }
