@@ -265,6 +265,19 @@ impl Ask {
         row: impl Fn(&T) -> Vec<String>,
         nothing: &str,
     ) -> Result<(), Failure> {
+        let in_words = |all: &Page<T>| format!("{nothing} in release {}", all.release);
+        self.answer_or(heads, row, in_words)
+    }
+
+    /// The same.
+    ///
+    /// * `nothing`: says what an empty answer means.
+    pub fn answer_or<T: DeserializeOwned + Serialize>(
+        self,
+        heads: &[&str],
+        row: impl Fn(&T) -> Vec<String>,
+        nothing: impl Fn(&Page<T>) -> String,
+    ) -> Result<(), Failure> {
         let mut after: Option<String> = None;
         let mut all: Option<Page<T>> = None;
         let limit = self.answer.limit as usize;
@@ -302,7 +315,7 @@ impl Ask {
             return output::json(&all);
         }
         if all.items.is_empty() {
-            output::note(format!("{nothing} in release {}", all.release));
+            output::note(nothing(&all));
             return Ok(());
         }
         let mut rows = vec![heads.iter().map(|head| (*head).to_owned()).collect()];

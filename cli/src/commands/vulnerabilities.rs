@@ -6,7 +6,7 @@ use crate::api::ServerArgs;
 use crate::failure::Failure;
 use crate::output;
 use repo_model::FileDigest;
-use repo_model::wire::sbom::{Finding, VexDocument};
+use repo_model::wire::sbom::{Advisories, Finding, Page, VexDocument};
 use std::path::PathBuf;
 
 /// Arguments of `hallmark vulnerabilities`.
@@ -86,7 +86,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .with("vulnerability", args.vulnerability.as_deref())
         .with("status", args.status.as_deref())
         .within(&args.scope)
-        .answer(
+        .answer_or(
             &[
                 "VULNERABILITY",
                 "STATUS",
@@ -96,8 +96,27 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                 "WHY",
             ],
             finding,
-            "nothing is known to be vulnerable",
+            nothing,
         )
+}
+
+/// What it means that nothing was found. Without advisories it means nothing.
+fn nothing(page: &Page<Finding>) -> String {
+    let release = page.release;
+    let found = format!("nothing is known to be vulnerable in release {release}");
+    match page.advisories {
+        Some(Advisories { records: 0, .. }) => format!(
+            "no advisories are imported at this server, so that nothing can be said of release {release}\n\
+             hint: `hallmark sbom advisories` on the server's machine imports them"
+        ),
+        Some(Advisories {
+            records,
+            imported_at: Some(at),
+        }) => format!("{found}, by {records} advisories imported at {at}"),
+        Some(Advisories { records, .. }) => format!("{found}, by {records} advisories"),
+        // A server from before it said so.
+        None => found,
+    }
 }
 
 fn finding(item: &Finding) -> Vec<String> {
@@ -169,5 +188,28 @@ pub fn vex(args: &VexArgs) -> Result<(), Failure> {
             output::note(format!("VEX document {digest} does not count any more"));
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_advisories_nobody_says_that_nothing_is_vulnerable() {
+        let said = |advisories: serde_json::Value| {
+            let page = serde_json::json!({"release": 2, "items": [], "next": null, "advisories": advisories});
+            nothing(&serde_json::from_value(page).unwrap())
+        };
+        let none = said(serde_json::json!({"records": 0, "imported_at": null}));
+        assert!(none.starts_with("no advisories are imported"), "{none}");
+        assert!(!none.contains("vulnerable"), "{none}");
+        let some = said(serde_json::json!({"records": 7, "imported_at": "2026-11-20T10:00:00Z"}));
+        assert_eq!(
+            some,
+            "nothing is known to be vulnerable in release 2, by 7 advisories imported at 2026-11-20T10:00:00Z"
+        );
+        let old = said(serde_json::Value::Null);
+        assert_eq!(old, "nothing is known to be vulnerable in release 2");
     }
 }

@@ -13,6 +13,18 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// What to send as `after` for the next page; none on the last one.
     pub next: Option<String>,
+    /// Advisories that were looked through; only where vulnerabilities are asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advisories: Option<Advisories>,
+}
+
+/// The advisories of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Advisories {
+    /// How many there are; 0: none were ever imported, so that no finding means nothing.
+    pub records: u64,
+    /// When they were imported; none: never, or before that was written down.
+    pub imported_at: Option<Timestamp>,
 }
 
 /// A package of a release.

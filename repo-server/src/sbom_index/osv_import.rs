@@ -4,6 +4,7 @@
 use super::SbomIndex;
 use super::osv::Advisory;
 use crate::db::{DbError, to_json};
+use repo_model::Timestamp;
 use rusqlite::{Transaction, params};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,6 +15,10 @@ use std::path::{Path, PathBuf};
 const MAX_RECORD_BYTES: u64 = 32 << 20;
 /// Most records of one set.
 const MAX_RECORDS: u64 = 2_000_000;
+/// Where the index keeps how many records are in use.
+pub const OSV_RECORDS: &str = "osv_records";
+/// And since when, seconds since 1970.
+pub const OSV_IMPORTED_AT: &str = "osv_imported_at";
 /// Records in one transaction: a running server writes between two.
 const BATCH: usize = 500;
 
@@ -99,7 +104,14 @@ pub async fn import(
             path: from.to_owned(),
         });
     }
-    index.db.write(move |tx| switch(tx, generation)).await?;
+    let (records, at) = (read.records, crate::app::now());
+    index
+        .db
+        .write(move |tx| {
+            switch(tx, generation)?;
+            note(tx, records, at)
+        })
+        .await?;
     Ok(read)
 }
 
@@ -163,6 +175,15 @@ fn switch(tx: &Transaction<'_>, generation: i64) -> Result<(), DbError> {
          CROSS JOIN osv_affected a ON a.name = n.name AND a.ecosystem = n.ecosystem AND a.generation = ?1",
         [generation],
     )?;
+    Ok(())
+}
+
+/// For those who ask what an answer rests on.
+fn note(tx: &Transaction<'_>, records: u64, at: Timestamp) -> Result<(), DbError> {
+    let sql =
+        "INSERT INTO state VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    tx.execute(sql, params![OSV_RECORDS, records])?;
+    tx.execute(sql, params![OSV_IMPORTED_AT, at.unix_secs()])?;
     Ok(())
 }
 

@@ -153,6 +153,7 @@ impl<T> Items<T> {
             release,
             items: self.items,
             next: self.more.then(|| self.last.to_string()),
+            advisories: None,
         }
     }
 }

@@ -7,11 +7,13 @@ use super::AskError;
 use super::components::{Place, in_component};
 use super::page::{After, Scope};
 use super::stated::{self, Stated, Subject};
-use crate::db::from_json;
+use crate::db::{DbError, from_json};
 use crate::sbom_index::osv::{Affected, Verdict};
+use crate::sbom_index::osv_import::{OSV_IMPORTED_AT, OSV_RECORDS};
 use crate::sbom_index::versions::Order;
-use repo_model::wire::sbom::{Finding, Page, VulnerabilityStatus};
-use rusqlite::{Connection, named_params, params};
+use repo_model::Timestamp;
+use repo_model::wire::sbom::{Advisories, Finding, Page, VulnerabilityStatus};
+use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -104,6 +106,29 @@ pub fn vulnerabilities(
         release: scope.release,
         items: answer.items,
         next: answer.more.then(|| answer.last.to_string()),
+        advisories: Some(advisories(connection)?),
+    })
+}
+
+/// What was imported. Imports from before it was written down are counted.
+fn advisories(connection: &Connection) -> Result<Advisories, DbError> {
+    let kept = |key: &str| {
+        connection
+            .prepare_cached("SELECT value FROM state WHERE key = ?1")?
+            .query_row([key], |row| row.get::<_, i64>(0))
+            .optional()
+    };
+    let records = match kept(OSV_RECORDS)? {
+        Some(records) => records.unsigned_abs(),
+        None => connection.query_row(
+            "SELECT count(*) FROM osv_advisories WHERE generation = (SELECT value FROM state WHERE key = 'osv_generation')",
+            [],
+            |row| row.get(0),
+        )?,
+    };
+    Ok(Advisories {
+        records,
+        imported_at: kept(OSV_IMPORTED_AT)?.map(Timestamp::from_unix_secs),
     })
 }
 

@@ -274,6 +274,38 @@ fn what_only_a_statement_knows_is_told_too() {
 }
 
 #[test]
+fn an_answer_tells_what_was_imported_and_when() {
+    let kit = kit();
+    let asked = || {
+        let (scope, query) = (Kit::scope(1), VulnerabilityQuery::default());
+        let page = kit
+            .ask(move |db| questions::vulnerabilities(db, &scope, &query, Cursor::default(), 10));
+        page.advisories.unwrap()
+    };
+    let none = asked();
+    assert_eq!((none.records, none.imported_at), (0, None));
+    let before = crate::app::now();
+    import_records(
+        &kit,
+        &[("go.json", GO), ("rpm.json", RPM)],
+        &["AlmaLinux:9"],
+    );
+    let two = asked();
+    assert_eq!(two.records, 2);
+    assert!(two.imported_at.is_some_and(|at| at >= before), "{two:?}");
+    import_records(&kit, &[("go.json", GO)], &[]);
+    assert_eq!(asked().records, 1);
+    // Imported by an earlier version.
+    let forget = |tx: &rusqlite::Transaction<'_>| {
+        tx.execute("DELETE FROM state WHERE key <> 'osv_generation'", [])?;
+        Ok::<_, db::DbError>(())
+    };
+    kit.runtime.block_on(kit.index.db.write(forget)).unwrap();
+    let one = asked();
+    assert_eq!((one.records, one.imported_at), (1, None));
+}
+
+#[test]
 fn a_zip_is_read_within_limits_and_what_is_none_leaves_the_advisories_in_use() {
     let kit = kit();
     let folder = tempfile::tempdir().unwrap();
