@@ -371,6 +371,8 @@ fn problem(error: ureq::Error) -> HttpError {
         | ureq::Error::TooManyRedirects
         | ureq::Error::RequireHttpsOnly(_)
         | ureq::Error::LargeResponseHeader(..) => HttpError::Unusable(error.to_string()),
+        // Words of our own: the library says `other: ` before them.
+        ureq::Error::Other(ours) => HttpError::Unreachable(ours.to_string()),
         other => HttpError::Unreachable(other.to_string()),
     }
 }

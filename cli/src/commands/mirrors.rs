@@ -179,7 +179,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Command::Show { name, json, server } => show(&server.client()?, name, *json),
         Command::Seen(args) => seen::run(args),
         Command::Set(args) => set(args),
-        Command::Approve(args) => act(args, "approve", &serde_json::json!({}), "is let in"),
+        Command::Approve(args) => approve(args),
         Command::Reject { name, reason } => {
             let reason = Reject {
                 reason: reason.clone(),
@@ -235,7 +235,22 @@ fn add(args: &AddArgs) -> Result<(), Failure> {
             "{name} waits for this repository's operator; the token shows how it fares, keep it:"
         ),
     });
+    warn(answer.warning.as_deref());
     output::line(answer.token)
+}
+
+fn warn(warning: Option<&str>) {
+    if let Some(warning) = warning {
+        output::note(format!("warning: {warning}"));
+    }
+}
+
+fn approve(args: &NameArgs) -> Result<(), Failure> {
+    act(args, "approve", &serde_json::json!({}), "is let in")?;
+    let path = format!("/api/v1/mirrors/{}", args.name);
+    let report: MirrorReport = args.server.client()?.get_json(&path)?;
+    warn(report.warning.as_deref());
+    Ok(())
 }
 
 fn set(args: &SetArgs) -> Result<(), Failure> {
@@ -356,6 +371,9 @@ fn text(report: &MirrorReport) -> String {
     if let Some(why) = &report.rejected_because {
         let _ = writeln!(out, "turned away: {why}");
     }
+    if let Some(warning) = &report.warning {
+        let _ = writeln!(out, "warning: {warning}");
+    }
     if let (Some(why), Some(at)) = (&status.why, status.probed_at) {
         let _ = writeln!(out, "at {at}: {why}");
     }
@@ -366,6 +384,7 @@ fn text(report: &MirrorReport) -> String {
             .release
             .map_or_else(|| "-".to_owned(), |release| release.to_string());
         let behind = match place.releases_behind {
+            _ if !place.is_seen() => "-".to_owned(),
             0 => "no".to_owned(),
             count => format!("{count} releases, {}", span(place.behind_secs)),
         };
@@ -451,13 +470,31 @@ mod tests {
             status: status(),
             registration: None,
             rejected_because: Some("closes".to_owned()),
+            warning: Some("http://10.0.0.1 is no public address".to_owned()),
             probes: Vec::new(),
             arrivals: Vec::new(),
         };
         let text = text(&report);
-        for part in ["turned away: closes", "at 1970-01-01T00:00:00Z: ", "stable"] {
+        for part in [
+            "turned away: closes",
+            "warning: http://10.0.0.1 is",
+            "at 1970-01-01T00:00:00Z: ",
+            "stable",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
+    }
+
+    #[test]
+    fn of_a_mirror_that_cannot_be_looked_at_nobody_says_that_it_is_not_behind() {
+        let mut away = status();
+        away.places[0].releases_behind = 0;
+        assert_eq!(behind(&away), "no");
+        away.places[0].trouble = Some(Trouble::Unreachable {
+            url: "https://m.example".to_owned(),
+            why: "it is closed".to_owned(),
+        });
+        assert_eq!(behind(&away), "-");
     }
 
     #[test]

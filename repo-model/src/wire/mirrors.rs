@@ -156,6 +156,9 @@ pub struct Registered {
     /// The mirror's own token, shown this once: with it its operator sees everything that is known of the
     /// mirror, and can take it off the list.
     pub token: String,
+    /// Why the mirror will do no good as it is described, if that is known already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// Body of `reject`.
@@ -394,9 +397,10 @@ pub struct MirrorStatus {
 }
 
 impl MirrorStatus {
-    /// How far the worst of its repositories lags: seconds, and releases. Of what was never seen there nothing is known.
+    /// How far the worst of its repositories lags: seconds, and releases. Of what was never seen there, or could not
+    /// be looked at last time, nothing is known.
     pub fn lag(&self) -> Option<(u64, u64)> {
-        let seen = self.places.iter().filter(|place| place.release.is_some());
+        let seen = self.places.iter().filter(|place| place.is_seen());
         seen.map(|place| (place.behind_secs, place.releases_behind))
             .max()
     }
@@ -428,6 +432,19 @@ pub struct PlaceStatus {
     pub trouble: Option<Trouble>,
 }
 
+impl PlaceStatus {
+    /// Whether `release` is what was there last time, and not what was there before it could not be looked at.
+    pub fn is_seen(&self) -> bool {
+        let hidden = |trouble: &Trouble| {
+            matches!(
+                trouble,
+                Trouble::Unreachable { .. } | Trouble::Refused { .. }
+            )
+        };
+        self.release.is_some() && !self.trouble.as_ref().is_some_and(hidden)
+    }
+}
+
 /// Everything about one mirror.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MirrorReport {
@@ -438,6 +455,9 @@ pub struct MirrorReport {
     pub registration: Option<Registration>,
     /// Why it was turned away; only for those.
     pub rejected_because: Option<String>,
+    /// Why it does no good as it is described, whatever it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// Looks at it, newest first.
     pub probes: Vec<Probe>,
     /// When it was first seen to have a release, newest first.

@@ -43,6 +43,8 @@ pub fn report(
     Ok(Some(MirrorReport {
         registration: Some(row.registration.clone()),
         rejected_because: row.rejected_because.clone(),
+        // For the configuration to say.
+        warning: None,
         status: status(
             row,
             places,

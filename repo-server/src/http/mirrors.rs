@@ -9,13 +9,16 @@ use crate::fleet;
 use crate::tokens::{Scope, new_secret, secret_digest};
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::IntoResponse;
+use mirrors::probing::is_public;
 use repo_model::MirrorName;
+use repo_model::config::MirrorsConfig;
 use repo_model::wire::mirrors::{
     MAX_TEXT_CHARS, MirrorReport, MirrorStatus, Registered, Registration, RegistrationError,
     Reject, Standing,
 };
+use std::net::IpAddr;
 
 /// `GET /api/v1/mirrors`: everybody sees those that everybody may be sent to, operators all.
 pub async fn list(
@@ -59,6 +62,7 @@ pub async fn one(
     let mut report = report
         .filter(|report| whole || report.status.is_open())
         .ok_or_else(|| unknown(&name))?;
+    report.warning = warning(&app.config.mirrors, &report.status.urls);
     if !whole {
         (report.registration, report.rejected_because) = (None, None);
     }
@@ -83,6 +87,7 @@ pub async fn register(
     );
     let secret = new_secret().map_err(|error| ApiError::internal(&error))?;
     let digest = secret_digest(&secret);
+    let warning = warning(&app.config.mirrors, &registration.urls);
     let name = registration.name.clone();
     let scope = Scope::Mirror(name.clone()).to_string();
     let max_pending = app.config.mirrors.max_pending;
@@ -116,6 +121,7 @@ pub async fn register(
                 Json(Registered {
                     standing,
                     token: secret,
+                    warning,
                 }),
             ))
         }
@@ -253,6 +259,29 @@ fn unknown(name: &MirrorName) -> ApiError {
         .hint("`hallmark mirrors list` shows all; one that waits for a decision or is private needs its token")
 }
 
+/// What to tell about addresses that are plainly inside, where this server is not to ask. What a name leads to is
+/// found out when it is looked at.
+fn warning(config: &MirrorsConfig, urls: &[String]) -> Option<String> {
+    if config.allow_private_addresses {
+        return None;
+    }
+    let url = urls.iter().find(|url| is_inside(url))?;
+    Some(format!(
+        "{url} is no public address, so this server does not look at it and sends nobody there, unless its \
+         configuration says `mirrors.allow_private_addresses = true`"
+    ))
+}
+
+fn is_inside(url: &str) -> bool {
+    let host = url.parse::<Uri>().ok();
+    let host = host.as_ref().and_then(Uri::host).unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match host.parse::<IpAddr>() {
+        Ok(address) => !is_public(address),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
+}
+
 fn unfit(error: RegistrationError) -> ApiError {
     ApiError::client(
         StatusCode::UNPROCESSABLE_ENTITY,
@@ -260,4 +289,30 @@ fn unfit(error: RegistrationError) -> ApiError {
         error.to_string(),
     )
     .hint("the mirror guide describes each field")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_never_looked_at_is_told_when_it_is_named() {
+        let mut config = MirrorsConfig::default();
+        let named = |url: &str| vec!["https://m.example/a".to_owned(), url.to_owned()];
+        for inside in [
+            "http://127.0.0.1:8081/x",
+            "https://[::1]/x",
+            "http://10.1.2.3",
+            "http://LocalHost:80/",
+        ] {
+            let said = warning(&config, &named(inside)).unwrap_or_default();
+            assert!(said.starts_with(inside), "{said}");
+            assert!(said.contains("mirrors.allow_private_addresses"), "{said}");
+        }
+        for outside in ["https://m.example:8443/x", "http://192.88.100.1/x"] {
+            assert_eq!(warning(&config, &named(outside)), None);
+        }
+        config.allow_private_addresses = true;
+        assert_eq!(warning(&config, &named("http://127.0.0.1")), None);
+    }
 }

@@ -131,7 +131,8 @@ fn row(one: &MirrorStatus, now: Timestamp) -> Row<'_> {
         since: one.since.map(When::from),
         why: one.why.as_deref(),
         behind: match one.lag() {
-            None => "nothing seen".to_owned(),
+            None if one.places.is_empty() => "nothing seen".to_owned(),
+            None => "not known now".to_owned(),
             Some((_, 0)) => "up to date".to_owned(),
             Some((secs, releases)) => {
                 format!(
@@ -178,6 +179,9 @@ fn place_row(place: &PlaceStatus) -> PlaceRow {
     let at = format!("{} {} {}", place.channel, place.repo, place.arch);
     let has = match (place.release, place.releases_behind) {
         (None, _) => "nothing of ours".to_owned(),
+        (Some(release), _) if !place.is_seen() => {
+            format!("release {release} when it was seen last")
+        }
         (Some(release), 0) => format!("release {release}"),
         (Some(release), _) => format!(
             "release {release}, since {} behind",
@@ -221,4 +225,57 @@ fn countries(mirrors: &[MirrorStatus]) -> Vec<CountryRow> {
         dropped: count(others),
     };
     counts.into_iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mirror(trouble: Option<Trouble>) -> MirrorStatus {
+        MirrorStatus {
+            name: "north".parse().unwrap(),
+            urls: vec!["http://127.0.0.1:9".to_owned()],
+            country: None,
+            coordinates: None,
+            weight: 100,
+            private: false,
+            preferred: false,
+            standing: repo_model::wire::mirrors::Standing::Approved,
+            health: Health::Dropped,
+            since: None,
+            why: trouble.as_ref().map(ToString::to_string),
+            trouble: trouble.clone(),
+            probed_at: None,
+            latency_millis: None,
+            bytes_per_sec: None,
+            places: vec![PlaceStatus {
+                channel: "stable".parse().unwrap(),
+                repo: "base".parse().unwrap(),
+                arch: "x86_64".parse().unwrap(),
+                release: Some(repo_model::ReleaseId(3)),
+                releases_behind: 0,
+                behind_secs: 0,
+                checked_at: Timestamp::default(),
+                trouble,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_mirror_that_cannot_be_looked_at_is_not_called_up_to_date() {
+        let away = mirror(Some(Trouble::Unreachable {
+            url: "http://127.0.0.1:9".to_owned(),
+            why: "its address 127.0.0.1 is not a public one".to_owned(),
+        }));
+        let shown = row(&away, Timestamp::default());
+        assert_eq!(shown.behind, "not known now");
+        assert_eq!(
+            shown.places[0].words,
+            "stable base x86_64: release 3 when it was seen last"
+        );
+        let back = mirror(None);
+        let shown = row(&back, Timestamp::default());
+        assert_eq!(shown.behind, "up to date");
+        assert_eq!(shown.places[0].words, "stable base x86_64: release 3");
+    }
 }
