@@ -99,7 +99,7 @@ fn enrolment_of(
 ///
 /// * `actor`: who decided.
 ///
-/// `None`: nobody asks with this name and key.
+/// The same decision again changes nothing, and nothing is said of it.
 pub fn decide(
     tx: &Transaction<'_>,
     name: &WorkerName,
@@ -107,9 +107,11 @@ pub fn decide(
     standing: Standing,
     actor: &str,
     now: Timestamp,
-) -> Result<Option<EnrolmentRow>, DbError> {
-    if enrolment_of(tx, name, request_key)?.is_none() {
-        return Ok(None);
+) -> Result<Decided, DbError> {
+    match enrolment_of(tx, name, request_key)? {
+        None => return Ok(Decided::Unknown),
+        Some(row) if row.standing == standing => return Ok(Decided::Before),
+        Some(_) => {}
     }
     if standing == Standing::Approved {
         let ended = approved(tx, name)?.filter(|row| row.request_key != *request_key);
@@ -130,11 +132,21 @@ pub fn decide(
             now.unix_secs()
         ],
     )?;
-    let decided = enrolment_of(tx, name, request_key)?;
-    if let Some(row) = &decided {
-        record_decision(tx, row, standing, actor, now)?;
+    if let Some(row) = enrolment_of(tx, name, request_key)? {
+        record_decision(tx, &row, standing, actor, now)?;
     }
-    Ok(decided)
+    Ok(Decided::Now)
+}
+
+/// What a decision about an enrolment did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decided {
+    /// It counts from now on.
+    Now,
+    /// It was so before.
+    Before,
+    /// Nobody asks with this name and key.
+    Unknown,
 }
 
 /// For the signer to speak of.
@@ -318,4 +330,60 @@ pub fn may_show(
             row.get(0)
         })?,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use repo_model::dsse::StatementKey;
+    use repo_model::wire::worker::RequestKey;
+
+    fn decisions(tx: &Transaction<'_>) -> Vec<String> {
+        let sql = "SELECT request_key || ' ' || standing FROM rebuilder_decisions ORDER BY rowid";
+        let mut statement = tx.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn the_same_decision_twice_is_spoken_of_once() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(super::super::SCHEMA).unwrap();
+        for added in super::super::ADDED {
+            connection.execute_batch(added).unwrap();
+        }
+        let tx = connection.transaction().unwrap();
+        let (name, at) = ("rb-c".parse().unwrap(), Timestamp::from_unix_secs(7));
+        let key = |seed: u8| RequestKey::from_seed(&[seed; 32]).public();
+        for seed in [1, 2] {
+            let statement_key = StatementKey::from_seed(&[seed; 32]).unwrap().public();
+            tx.execute(
+                "INSERT INTO enrolments (name, request_key, operator, statement_key, contact, standing, requested_at)
+                 VALUES ('rb-c', ?1, 'op', ?2, '', 'pending', 0)",
+                params![key(seed).to_string(), statement_key.to_pem()],
+            )
+            .unwrap();
+        }
+        let decide =
+            |seed: u8, standing| decide(&tx, &name, &key(seed), standing, "me", at).unwrap();
+        assert_eq!(decide(3, Standing::Approved), Decided::Unknown);
+        assert_eq!(decide(1, Standing::Approved), Decided::Now);
+        assert_eq!(decide(1, Standing::Approved), Decided::Before);
+        assert_eq!(decide(2, Standing::Approved), Decided::Now);
+        assert_eq!(
+            decide(1, Standing::Rejected),
+            Decided::Before,
+            "the other's approval ended it"
+        );
+        assert_eq!(decide(2, Standing::Rejected), Decided::Now);
+        let (one, two) = (key(1), key(2));
+        let wanted = [
+            format!("{one} approved"),
+            format!("{one} rejected"),
+            format!("{two} approved"),
+            format!("{two} rejected"),
+        ];
+        assert_eq!(decisions(&tx), wanted);
+        assert!(approved(&tx, &name).unwrap().is_none());
+    }
 }

@@ -3,7 +3,7 @@
 use super::auth::Bearer;
 use super::error::ApiError;
 use crate::app::{App, now};
-use crate::db::rebuilders::EnrolmentRow;
+use crate::db::rebuilders::{Decided, EnrolmentRow};
 use crate::db::{self, DbError};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -124,18 +124,18 @@ async fn decide(
         .db
         .write(move |tx| {
             let key = &body.request_key;
-            let row = db::rebuilders::decide(tx, &asked, key, standing, &actor, now())?;
-            if row.is_some() {
+            let decided = db::rebuilders::decide(tx, &asked, key, standing, &actor, now())?;
+            if decided == Decided::Now {
                 let subject = format!("rebuilder {asked}");
                 let key = body.request_key.to_string();
                 db::audit(tx, now(), &actor, standing.name(), &subject, &key)?;
             }
-            Ok::<_, DbError>(row)
+            Ok::<_, DbError>(decided)
         })
         .await?;
     match decided {
-        Some(_) => Ok(StatusCode::NO_CONTENT),
-        None => Err(ApiError::not_found(format!(
+        Decided::Now | Decided::Before => Ok(StatusCode::NO_CONTENT),
+        Decided::Unknown => Err(ApiError::not_found(format!(
             "no rebuilder {name} with this request key asks to be let in"
         ))
         .hint("`hallmark rebuilders list` shows who asks, with which key")),
