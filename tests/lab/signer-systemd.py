@@ -57,8 +57,8 @@ def set_up():
     """What the unit's header says, with a policy that demands nothing: judging has tests of its own."""
     must("groupadd", "--system", "hallmark")
     must("useradd", "--system", "--no-create-home", "-g", "hallmark", "hallmark-signer")
-    must("useradd", "--system", "--no-create-home", "-g", "hallmark", "hallmark-server")
-    server = int(must("id", "-u", "hallmark-server"))
+    must("useradd", "--system", "--no-create-home", "-g", "hallmark", "hallmark")
+    server = int(must("id", "-u", "hallmark"))
     etc = pathlib.Path("/etc/hallmark")
     (etc / "policy").mkdir(parents=True)
     (etc / "policy/policy.toml").write_text(
@@ -107,7 +107,7 @@ def ask(server, *requests):
         " out.append(json.loads(take(struct.unpack('>I',take(4))[0])))\n"
         "print(json.dumps(out))\n"
     )
-    group = must("id", "-g", "hallmark-server").strip()
+    group = must("id", "-g", "hallmark").strip()
     done = run("setpriv", "--reuid", str(server), "--regid", group, "--clear-groups", "python3", "-c", code, input=json.dumps(requests))
     if done.returncode != 0:
         return [{"response": "none", "why": done.stderr}] * len(requests)
