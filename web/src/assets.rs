@@ -72,6 +72,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_field_in_a_column_has_no_basis_that_would_be_its_height() {
+        let css = include_str!("../assets/style.css");
+        assert!(css.contains(".sheet { flex-direction: column;"));
+        assert!(css.contains("\n.sheet input { flex: none; }"));
+    }
+
+    #[test]
     fn assets_are_named_by_their_content_and_ask_for_nothing_else() {
         for (path, extension) in [(style(), ".css"), (script(), ".js"), (logo(), ".svg")] {
             assert!(
