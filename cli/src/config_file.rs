@@ -1,7 +1,8 @@
 //! Reading `hallmark.toml` with the environment over it.
 
 use crate::failure::Failure;
-use repo_model::config::Config;
+use repo_model::config::{Config, DEFAULT_FILE};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Where the configuration is.
@@ -12,7 +13,7 @@ pub struct ConfigArg {
         long,
         value_name = "FILE",
         env = "HALLMARK_CONFIG",
-        default_value = "/etc/hallmark/hallmark.toml"
+        default_value = DEFAULT_FILE
     )]
     pub config: PathBuf,
 }
@@ -20,11 +21,19 @@ pub struct ConfigArg {
 /// Reads the file and the environment; every failure is a wrong configuration.
 pub fn read(path: &Path) -> Result<Config, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::usage(format!(
+        let failure = Failure::usage(format!(
             "cannot read the configuration {}: {error}",
             path.display()
-        ))
-        .with_hint("docs/hallmark.example.toml is a file with every setting and its default")
+        ));
+        match error.kind() {
+            ErrorKind::NotFound => failure.with_hint(
+                "docs/hallmark.example.toml is a file with every setting and its default",
+            ),
+            ErrorKind::PermissionDenied => {
+                failure.with_hint("this user may not read it: run the command as the server's user")
+            }
+            _ => failure,
+        }
     })?;
     // `vars()` would panic on a variable that is not UTF-8; such a one cannot be ours.
     let environment = std::env::vars_os()

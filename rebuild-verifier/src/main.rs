@@ -3,8 +3,11 @@
 //! Exit codes: 0 done; 1 it failed, or the machine cannot rebuild; 2 wrong usage or configuration;
 //! 3 the server cannot be reached.
 
+mod config_arg;
+
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use config_arg::ConfigArg;
 use hallmark_rebuilder::bisect;
 use hallmark_rebuilder::build::BuildRequest;
 use hallmark_rebuilder::buildroot::{self, LockFile, Store};
@@ -18,7 +21,7 @@ use hallmark_rebuilder::mock_lock;
 use hallmark_rebuilder::offer;
 use hallmark_rebuilder::sandbox::{self, Cancel, Limits};
 use hallmark_rebuilder::worker::{self, Idle, Until};
-use repo_model::config::{Config, RebuilderConfig};
+use repo_model::config::RebuilderConfig;
 use repo_model::statement::Rebuilder;
 use repo_model::{OperatorName, WorkerName};
 use std::io::Write as _;
@@ -125,13 +128,6 @@ Examples:
   hallmark-rebuilder doctor
   hallmark-rebuilder doctor --config /etc/hallmark/hallmark.toml")]
     Doctor(ConfigArg),
-}
-
-#[derive(Debug, Args)]
-struct ConfigArg {
-    /// Configuration file; none: defaults and environment
-    #[arg(long, value_name = "FILE", env = "HALLMARK_CONFIG")]
-    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -287,14 +283,7 @@ fn usage(message: impl Into<String>) -> anyhow::Error {
 }
 
 fn configuration(argument: &ConfigArg) -> anyhow::Result<RebuilderConfig> {
-    let text = match &argument.config {
-        Some(path) => std::fs::read_to_string(path)
-            .map_err(|error| usage(format!("cannot read {}: {error}", path.display())))?,
-        None => String::new(),
-    };
-    let config = Config::read(&text, std::env::vars())
-        .map_err(|error| usage(format!("{:#}", anyhow::Error::new(error))))?
-        .rebuilder;
+    let config = argument.read().map_err(usage)?;
     sandbox::choose(&config).map_err(|error| usage(error.to_string()))?;
     Ok(config)
 }

@@ -6,6 +6,7 @@
 //! `HALLMARK_REPO='[{name="base",arches=["x86_64"]}]'` works too.
 //! `docs/hallmark.example.toml` documents every key and is parsed by a test.
 
+mod addresses;
 mod mirrors;
 mod upstream;
 
@@ -18,6 +19,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+/// Where the file is when nobody names another.
+pub const DEFAULT_FILE: &str = "/etc/hallmark/hallmark.toml";
 /// Prefix of environment variables.
 pub const ENV_PREFIX: &str = "HALLMARK_";
 /// Variables with our prefix that are not settings.
@@ -568,6 +571,7 @@ impl Config {
         if self.server.public_url.ends_with('/') {
             return refuse("`server.public_url` ends with a slash: drop it".to_owned());
         }
+        addresses::check(self)?;
         upstream::check(&self.upstream)?;
         let origin = &self.signer.log_origin;
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';

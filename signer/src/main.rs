@@ -3,17 +3,19 @@
 //! Exit codes: 0 done; 1 it failed, or the journal is broken; 2 wrong usage or configuration.
 
 mod audit;
+mod config_arg;
 mod key_command;
 mod output;
 mod root;
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+use config_arg::ConfigArg;
 use hallmark_signer::client::Client;
 use hallmark_signer::desk::OpenError;
 use hallmark_signer::server::{ServeError, Server, Stop};
 use hallmark_signer::{desk, journal, keys, protect};
-use repo_model::config::{Config, SignerConfig};
+use repo_model::config::SignerConfig;
 use repo_model::{FileDigest, Timestamp};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,13 +47,15 @@ struct Cli {
 enum Command {
     /// Make the keys that are missing; never overwrites one.
     #[command(after_help = "\
-Makes the package key, the metadata key and the statement key in `signer.state_dir`, and their
-public halves beside them: RPM-GPG-KEY-packages.asc, RPM-GPG-KEY-metadata.asc, statement.pub.
-Prints the fingerprints. Run again, it changes nothing.
+Makes the package key, the metadata key, the statement key and the log's key in `signer.state_dir`, unless
+`signer.post_quantum` is off also post-quantum ones for packages, metadata and log, and the public halves
+beside them (RPM-GPG-KEY-packages.asc, RPM-GPG-KEY-metadata.asc, statement.pub and so on). Prints the
+fingerprints, of the log the keys. Run again, it changes nothing. Names and algorithms are in the keys for
+good: without a configuration file it refuses.
 
 Examples:
   hallmark-signer init --config /etc/hallmark/hallmark.toml
-  HALLMARK_SIGNER__KEY_ALGORITHM=rsa4096 hallmark-signer init")]
+  HALLMARK_SIGNER__KEY_ALGORITHM=rsa4096 hallmark-signer init     # over /etc/hallmark/hallmark.toml")]
     Init(ConfigArg),
     /// Serve signatures on the Unix socket until SIGTERM or SIGINT; SIGHUP reads the policy again.
     #[command(after_help = "\
@@ -174,27 +178,6 @@ Examples:
     },
 }
 
-#[derive(Debug, Args)]
-struct ConfigArg {
-    /// Configuration file; without it, defaults and the environment.
-    #[arg(long, value_name = "FILE", env = "HALLMARK_CONFIG")]
-    config: Option<PathBuf>,
-}
-
-impl ConfigArg {
-    fn read(&self) -> Result<SignerConfig, Failure> {
-        let text = match &self.config {
-            None => String::new(),
-            Some(path) => std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read {}", path.display()))
-                .map_err(Failure::Configuration)?,
-        };
-        let config = Config::read(&text, std::env::vars())
-            .map_err(|error| Failure::Configuration(error.into()))?;
-        Ok(config.signer)
-    }
-}
-
 /// How the program ends when it does not end well.
 enum Failure {
     /// Exit code 2.
@@ -243,7 +226,7 @@ fn run(command: Command) -> Result<(), Failure> {
     signal_hook::flag::register(libc::SIGXFSZ, Arc::default())
         .context("cannot listen to signals")?;
     match command {
-        Command::Init(config) => init(&config.read()?),
+        Command::Init(config) => init(&config.read_for_keys()?),
         Command::Serve {
             config,
             trust_clock,
@@ -321,6 +304,17 @@ fn init(config: &SignerConfig) -> Result<(), Failure> {
         "statement key  {}",
         outcome.keys.statement.public().key_id()
     ))?;
+    if let Some(keys) = &outcome.keys.post_quantum {
+        output::line(&format!("package-pqc    {}", keys.package.fingerprint()))?;
+        output::line(&format!("metadata-pqc   {}", keys.metadata.fingerprint()))?;
+    }
+    for key in &outcome.keys.log {
+        let (public, [a, b, c, d, ..]) = (key.public(), key.public().full_id());
+        output::line(&format!(
+            "log key        {}+{a:02x}{b:02x}{c:02x}{d:02x}",
+            public.name()
+        ))?;
+    }
     Ok(())
 }
 

@@ -5,6 +5,8 @@ mod common;
 use common::serving::{self, Serving};
 use common::{Draft, Rpm, World, tools};
 use hallmark_signer::client::{Client, ClientError};
+use hallmark_signer::keys;
+use repo_model::Timestamp;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
@@ -31,6 +33,20 @@ fn init_prints_fingerprints_and_does_the_same_the_second_time() {
     let world = World::prepared();
     let first = run(&world, &["init"]);
     assert!(first.status.success(), "{}", tools::text(&first));
+    for name in [
+        "package key ",
+        "metadata key ",
+        "statement key ",
+        "package-pqc ",
+        "metadata-pqc ",
+        "log key ",
+    ] {
+        let lines = String::from_utf8_lossy(&first.stdout);
+        assert!(
+            lines.lines().any(|line| line.starts_with(name)),
+            "{name}: {lines}"
+        );
+    }
     let second = run(&world, &["init"]);
     assert_eq!(
         (second.status.code(), &second.stdout),
@@ -44,6 +60,18 @@ fn init_prints_fingerprints_and_does_the_same_the_second_time() {
     let identity = run(&world, &["identity"]);
     let identity: serde_json::Value = serde_json::from_slice(&identity.stdout).unwrap();
     assert_eq!(identity["policy_version"], 1);
+}
+
+#[test]
+fn a_clock_that_is_behind_is_not_called_a_bad_key() {
+    let world = World::prepared();
+    let made = Timestamp::from_unix_secs(1_790_000_000);
+    keys::init(&world.config, made).unwrap();
+    let error = keys::init(&world.config, made.plus_secs(-3600)).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("the clock says"), "{said}");
+    assert!(said.contains(&made.to_string()), "{said}");
+    keys::init(&world.config, made).unwrap();
 }
 
 #[test]

@@ -5,8 +5,8 @@ use crate::failure::Failure;
 use crate::output;
 use repo_model::FileDigest;
 use repo_model::config::{
-    Config, KeyAlgorithm, KeyBackendName, MetadataCodec, MirrorsConfig, Pkcs11Config, PostQuantum,
-    UpstreamConfig,
+    Config, DEFAULT_FILE, KeyAlgorithm, KeyBackendName, MetadataCodec, MirrorsConfig, Pkcs11Config,
+    PostQuantum, UpstreamConfig,
 };
 use repo_model::policy::Policy;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ EXAMPLES:
         #[arg(
             value_name = "FILE",
             env = "HALLMARK_CONFIG",
-            default_value = "/etc/hallmark/hallmark.toml"
+            default_value = DEFAULT_FILE
         )]
         file: PathBuf,
     },
@@ -52,12 +52,98 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             "warning: server and signer have different policy files; the server's judgement may be refused",
         );
     }
+    doubts(&config).iter().for_each(output::note);
     if config.repo.is_empty() {
         output::note("warning: no [[repo]] is configured, so no build can be published");
     }
     let text = toml::to_string(&settings(&config))
         .map_err(|error| Failure::failed(format!("cannot write TOML: {error}")))?;
     output::raw(text.as_bytes())
+}
+
+/// Architectures that RPM knows and somebody builds for.
+const ARCHES: &[&str] = &[
+    "aarch64",
+    "armv7hl",
+    "i386",
+    "i586",
+    "i686",
+    "loongarch64",
+    "noarch",
+    "ppc64",
+    "ppc64le",
+    "riscv64",
+    "s390x",
+    "x86_64",
+    "x86_64_v2",
+    "x86_64_v3",
+    "x86_64_v4",
+];
+
+/// What can be meant and hardly is.
+fn doubts(config: &Config) -> Vec<String> {
+    let defaults = Config::default();
+    let unset = |pairs: &[(&'static str, &String, &String)]| {
+        let same = pairs.iter().filter(|(_, value, default)| value == default);
+        same.map(|(name, ..)| *name).collect::<Vec<_>>().join(", ")
+    };
+    let (signer, sbom) = (&config.signer, &config.sbom);
+    let in_keys = unset(&[
+        (
+            "verifier_id",
+            &signer.verifier_id,
+            &defaults.signer.verifier_id,
+        ),
+        (
+            "log_origin",
+            &signer.log_origin,
+            &defaults.signer.log_origin,
+        ),
+        ("user_id", &signer.user_id, &defaults.signer.user_id),
+    ]);
+    let in_sboms = unset(&[
+        ("namespace", &sbom.namespace, &defaults.sbom.namespace),
+        (
+            "supplier_name",
+            &sbom.supplier_name,
+            &defaults.sbom.supplier_name,
+        ),
+        (
+            "supplier_url",
+            &sbom.supplier_url,
+            &defaults.sbom.supplier_url,
+        ),
+        (
+            "supplier_email",
+            &sbom.supplier_email,
+            &defaults.sbom.supplier_email,
+        ),
+    ]);
+    let mut doubts = Vec::new();
+    if !in_keys.is_empty() {
+        doubts.push(format!(
+            "warning: [signer] has placeholders for {in_keys}: they go into keys and statements, so set them before \
+             `hallmark-signer init`"
+        ));
+    }
+    if !in_sboms.is_empty() {
+        doubts.push(format!(
+            "warning: [sbom] has placeholders for {in_sboms}: they stand in every SBOM"
+        ));
+    }
+    for repo in &config.repo {
+        let strange = repo
+            .arches
+            .iter()
+            .filter(|arch| !ARCHES.contains(&arch.as_str()));
+        doubts.extend(strange.map(|arch| {
+            format!(
+                "warning: [[repo]] {} has the architecture {arch}, which is none of the usual ones",
+                repo.name
+            )
+        }));
+    }
+    doubts
 }
 
 /// A policy that is there must be right; one on another machine cannot be looked at.
@@ -71,7 +157,7 @@ fn check_policy(path: &Path) -> Result<(), Failure> {
         }),
         Err(error) => {
             output::note(format!(
-                "warning: the policy {} was not looked at: {error}",
+                "warning: the policy {} was not looked at: {error}; server and signer do not start without it",
                 path.display()
             ));
             Ok(())
@@ -384,6 +470,23 @@ fn rebuilder(config: &Config) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn placeholders_and_strange_architectures_are_told() {
+        let doubts = |text: &str| doubts(&Config::read(text, []).unwrap());
+        let told = doubts("[signer]\nuser_id = 'Us'\n[[repo]]\nname = 'base'\narches = ['x86_46']");
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(
+            told[0].contains("for verifier_id, log_origin: "),
+            "{told:?}"
+        );
+        assert!(told[1].contains("supplier_email"), "{told:?}");
+        assert!(told[2].contains("x86_46"), "{told:?}");
+        let own = "[signer]\nuser_id = 'Us'\nverifier_id = 'https://us.example'\nlog_origin = 'log.us.example'\n\
+            [sbom]\nnamespace = 'us'\nsupplier_name = 'Us'\nsupplier_url = 'https://us.example'\n\
+            supplier_email = 'us@us.example'\n[[repo]]\nname = 'base'\narches = ['x86_64', 'aarch64']";
+        assert_eq!(doubts(own), Vec::<String>::new());
+    }
 
     /// A setting that is added to `Config` and forgotten here fails this test, because the values
     /// are not the defaults.

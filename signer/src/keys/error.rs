@@ -1,6 +1,7 @@
 //! Why keys cannot be made, read or changed.
 
 use super::openpgp::OpenPgpError;
+use repo_model::Timestamp;
 use repo_model::config::KeyBackendName;
 use repo_model::dsse::DsseError;
 use std::io;
@@ -165,6 +166,18 @@ pub enum KeyError {
         label: String,
         /// What is wrong.
         findings: String,
+    },
+    /// Made later than now, so that no signature of it would count. The clock's fault: correct it.
+    #[error(
+        "the key {label} was made at {made}, but the clock says {now}: it is behind, or was ahead then"
+    )]
+    FromTheFuture {
+        /// Its label.
+        label: String,
+        /// When it was made.
+        made: Timestamp,
+        /// The clock.
+        now: Timestamp,
     },
     /// The list of keys was written by somebody else.
     #[error("{} cannot be used: {problem}", path.display())]

@@ -64,6 +64,11 @@ pub(super) fn write(
 }
 
 fn fit(slot: &Slot, certificate: &Cert, now: Timestamp) -> Result<(), KeyError> {
+    let made = from_system_time(certificate.primary_key().key().creation_time());
+    if made > now {
+        let label = slot.label.clone();
+        return Err(KeyError::FromTheFuture { label, made, now });
+    }
     let findings = lint::findings(certificate, now);
     if findings.is_empty() {
         return Ok(());
