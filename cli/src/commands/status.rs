@@ -4,6 +4,8 @@ use super::status_view;
 use crate::api::{Client, ServerArgs, query_value};
 use crate::failure::Failure;
 use crate::output;
+use repo_model::policy::Reason;
+use repo_model::stage::Stage;
 use repo_model::wire::status::{BuildStatus, RejectBuild};
 
 /// Arguments of `hallmark status`.
@@ -56,12 +58,22 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let details: Vec<_> = builds.iter().map(status_view::detail).collect();
     output::raw(details.join("\n").as_bytes())?;
     if let Some(held) = builds.iter().find(|build| build.stage.name() == "held") {
-        output::note(format!(
-            "hint: when the cause is gone, `hallmark retry {}` has it judged again",
-            held.build
-        ));
+        output::note(hint(held));
     }
     Ok(())
+}
+
+/// What to do about a build that is held.
+fn hint(held: &BuildStatus) -> String {
+    let is_older = |reason: &Reason| matches!(reason, Reason::OlderVersion { .. });
+    let build = held.build;
+    match &held.stage {
+        Stage::Held { reasons } if !reasons.is_empty() && reasons.iter().all(is_older) => format!(
+            "hint: another try changes nothing: publish it with a higher version or release, or have it waived \
+             (`hallmark waiver create --build {build} --finding older-version ...`)"
+        ),
+        _ => format!("hint: when the cause is gone, `hallmark retry {build}` has it judged again"),
+    }
 }
 
 /// The builds that `package` names: a number, a name, or a NEVRA. None at all is a failure.
@@ -160,6 +172,23 @@ pub fn reject(args: &RejectArgs) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::testing::{Answer, Server};
+
+    #[test]
+    fn another_try_is_not_proposed_where_it_changes_nothing() {
+        let digest = "0".repeat(64);
+        let held = |reasons: serde_json::Value| -> BuildStatus {
+            serde_json::from_value(serde_json::json!({
+                "build": 7, "repo": "base", "source": "a-1-1.src", "source_file": digest, "buildinfo": digest,
+                "provenance": null, "stage": "held", "reasons": reasons, "received_at": "2026-11-20T10:06:00Z",
+                "changed_at": "2026-11-20T10:07:00Z", "packages": [], "rebuilds": [], "jobs": []
+            }))
+            .unwrap()
+        };
+        let older = serde_json::json!({"code": "older-version", "signed": "2-1", "found": "1-1"});
+        let missing = serde_json::json!({"code": "rebuilds-missing", "have": 0, "want": 2});
+        assert!(!hint(&held(serde_json::json!([older]))).contains("hallmark retry"));
+        assert!(hint(&held(serde_json::json!([older, missing]))).contains("hallmark retry 7"));
+    }
 
     #[test]
     fn a_number_asks_for_one_build_and_a_name_for_a_list() {

@@ -1,13 +1,16 @@
 //! `hallmark waiver`: two people let a held build out, by name, with a reason and an end.
 
-use crate::api::ServerArgs;
+use crate::api::{Client, ServerArgs};
 use crate::failure::Failure;
 use crate::output;
 use crate::person_key::{self, failed, write_new};
 use repo_model::dsse::{Envelope, IN_TOTO_PAYLOAD_TYPE};
-use repo_model::policy::waivers::{WAIVABLE, Waiver};
+use repo_model::policy::waivers::{PEOPLE, WAIVABLE, Waiver};
+use repo_model::policy::{Policy, Reason};
+use repo_model::stage::Stage;
 use repo_model::wire::status::BuildStatus;
 use repo_model::{OperatorName, Timestamp};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,7 +24,7 @@ the policy lists in [[waiver_signers]]; it has an end; and the package's verific
 EXAMPLES:
   # Alice writes and signs it, Bob signs it too, anybody with an `operate` token hands it in
   hallmark waiver create --build 17 --finding rebuild-differs --finding rebuilds-missing \\
-    --reason 'CVE-2026-1234: the fix cannot wait for the clock in the manual page' --days 7 -o waiver.json
+    --finding operators-missing --reason 'CVE-2026-1234: the fix cannot wait for the clock in the manual page' --days 7 -o waiver.json
   hallmark waiver sign waiver.json --key alice.key
   hallmark waiver sign waiver.json --key bob.key
   hallmark waiver submit waiver.json")]
@@ -119,7 +122,9 @@ fn keygen(file: &Path, person: &OperatorName) -> Result<(), Failure> {
 
 fn create(args: &CreateArgs) -> Result<(), Failure> {
     let path = format!("/api/v1/builds/{}", args.build);
-    let build: BuildStatus = args.server.client()?.get_json(&path)?;
+    let client = args.server.client()?;
+    let build: BuildStatus = client.get_json(&path)?;
+    let open = open_findings(&build.stage, &args.findings);
     let packages: Vec<_> = build
         .packages
         .into_iter()
@@ -141,7 +146,45 @@ fn create(args: &CreateArgs) -> Result<(), Failure> {
         packages.len(),
         args.build
     ));
+    if !open.is_empty() {
+        output::note(format!(
+            "warning: build {} is held by {} as well, so this waiver alone does not let it out",
+            args.build,
+            open.join(", ")
+        ));
+    }
+    if lacks_signers(&client) == Some(true) {
+        output::note(format!(
+            "warning: the policy lists fewer than {PEOPLE} people in [[waiver_signers]], so no waiver counts yet: \
+             `hallmark waiver keygen` prints the table"
+        ));
+    }
     Ok(())
+}
+
+/// Codes of the findings that hold the build and are not set aside, each once.
+fn open_findings(stage: &Stage, waived: &[String]) -> Vec<&'static str> {
+    let Stage::Held { reasons } = stage else {
+        return Vec::new();
+    };
+    let codes: BTreeSet<_> = reasons.iter().map(Reason::code).collect();
+    codes
+        .into_iter()
+        .filter(|code| !waived.iter().any(|waived| waived == code))
+        .collect()
+}
+
+/// Whether the server's policy lists too few people; `None` when it cannot be looked at, which is no reason not to
+/// write a waiver.
+fn lacks_signers(client: &Client) -> Option<bool> {
+    let text = client.get_text("/keys/trust/policy.toml").ok()?;
+    let policy = Policy::from_toml(&text).ok()?;
+    let people: BTreeSet<_> = policy
+        .waiver_signers
+        .iter()
+        .map(|signer| &signer.person)
+        .collect();
+    Some(people.len() < PEOPLE)
 }
 
 fn sign(file: &Path, key: &Path) -> Result<(), Failure> {
@@ -171,4 +214,39 @@ fn now() -> Result<Timestamp, Failure> {
         .map_err(Failure::failed)?;
     let secs = i64::try_from(since.as_secs()).map_err(Failure::failed)?;
     Ok(Timestamp::from_unix_secs(secs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Answer, Server};
+
+    #[test]
+    fn what_else_holds_the_build_is_told_each_once() {
+        let stage: Stage = serde_json::from_value(serde_json::json!({"stage": "held", "reasons": [
+            {"code": "rebuilds-missing", "have": 0, "want": 2},
+            {"code": "operators-missing", "have": 0, "want": 2},
+            {"code": "operators-missing", "have": 1, "want": 2},
+        ]}))
+        .unwrap();
+        let waived = ["rebuilds-missing".to_owned()];
+        assert_eq!(open_findings(&stage, &waived), ["operators-missing"]);
+        let all = ["rebuilds-missing", "operators-missing"].map(str::to_owned);
+        assert!(open_findings(&stage, &all).is_empty());
+        assert!(open_findings(&Stage::Received, &[]).is_empty());
+    }
+
+    #[test]
+    fn a_policy_without_people_for_waivers_is_noticed() {
+        let policy = "version = 1\nmin_rebuilders = 0\nmin_operators = 0\nsbom_formats = []\nrequire_provenance = false\n";
+        let server = Server::start(move |request| match request.path.as_str() {
+            "/keys/trust/policy.toml" => Answer::bytes(policy.as_bytes().to_vec()),
+            _ => Answer::status(404),
+        });
+        let client = Client::new(&server.url(), None).unwrap();
+        assert_eq!(lacks_signers(&client), Some(true));
+        let silent = Server::start(|_| Answer::status(404));
+        let client = Client::new(&silent.url(), None).unwrap();
+        assert_eq!(lacks_signers(&client), None);
+    }
 }
