@@ -6,7 +6,7 @@ use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::verify::{
     Cached, Common, Pack, RememberError, RepositoryCopy, Server, Source, SourceError, Subject,
-    SubjectError, TrustDir, Verifier, failure, installed, remember,
+    SubjectError, TrustDir, TrustDirError, Verifier, failure, installed, remember,
 };
 use mirrors::evidence::beside::COMMON;
 use repo_model::rpm::Head;
@@ -96,8 +96,13 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let trust = TrustDir::read(&args.trust, args.max_age, now()).map_err(|error| {
-        Failure::usage(error)
-            .with_hint("`hallmark trust fetch --server URL -o DIR` makes such a folder")
+        let hint = match error {
+            TrustDirError::Read { .. } => {
+                "`hallmark trust fetch --server URL -o DIR` makes such a folder"
+            }
+            _ => "`hallmark trust fetch --server URL -o DIR` fetches what is newer; roots that are there stay",
+        };
+        Failure::usage(error).with_hint(hint)
     })?;
     let targets = targets(args)?;
     if args.remember.is_some() && targets.iter().any(|target| is_pack(target)) {
@@ -136,6 +141,8 @@ struct Found {
     broken: u64,
     /// Installed, and of somebody else.
     strangers: u64,
+    /// Source packages in directories.
+    sources: u64,
     /// Why the first that could not be looked at was not.
     failure: Option<Failure>,
     is_partial: bool,
@@ -186,6 +193,8 @@ fn of_one_source<'t>(args: &Args, targets: &'t [String]) -> Vec<&'t [String]> {
 #[derive(Debug)]
 enum Target {
     File(PathBuf),
+    /// The same, of a directory that was named: what cannot be verified there is passed over.
+    Below(PathBuf),
     Subject(Subject),
 }
 
@@ -222,7 +231,7 @@ fn look(
         }
     }
     let read = |target: &Target| match target {
-        Target::File(path) => Subject::of_file(path),
+        Target::File(path) | Target::Below(path) => Subject::of_file(path),
         Target::Subject(subject) => Ok(subject.clone()),
     };
     verifier.chains(&packages, read, |target, chain| {
@@ -231,6 +240,9 @@ fn look(
             Ok(Some(chain)) => found.add(args, chain),
             Ok(None) if is_installed && !args.strict => found.strangers += 1,
             Ok(None) => found.fail(unknown(target)),
+            Err(SubjectError::SourcePackage(_)) if matches!(target, Target::Below(_)) => {
+                found.sources += 1;
+            }
             Err(error) => found.fail(unjudged(error)),
         }
     });
@@ -286,6 +298,7 @@ fn report(args: &Args, found: &Found) -> Result<(), Failure> {
         packages,
         broken,
         strangers,
+        sources,
         is_partial,
         failure: _,
     } = found;
@@ -313,7 +326,16 @@ fn report(args: &Args, found: &Found) -> Result<(), Failure> {
             "{strangers} installed packages are not of this repository and were not looked at"
         ));
     }
+    if *sources > 0 {
+        output::note(format!(
+            "{sources} source packages were not looked at: those are not published; the provenance of what was built \
+             from them names them by digest"
+        ));
+    }
     match broken {
+        0 if *packages == 0 && *sources > 0 && *strangers == 0 => {
+            Err(Failure::usage("there is nothing here that can be verified"))
+        }
         0 => Ok(()),
         1 if *packages == 1 => Err(Failure::failed("the chain is broken")),
         count => Err(Failure::failed(format!(
@@ -460,7 +482,7 @@ fn packages_below(directory: &Path) -> Result<Vec<Target>, Failure> {
         return Err(Failure::usage(why));
     }
     files.sort();
-    Ok(files.into_iter().map(Target::File).collect())
+    Ok(files.into_iter().map(Target::Below).collect())
 }
 
 fn link_to_directory(path: &Path) -> Failure {
@@ -488,7 +510,7 @@ fn heads(path: &str) -> Result<Vec<Target>, Failure> {
 
 fn unknown(target: &Target) -> Failure {
     let name = match target {
-        Target::File(path) => path.display().to_string(),
+        Target::File(path) | Target::Below(path) => path.display().to_string(),
         Target::Subject(Subject::Named(nevra) | Subject::Installed { nevra, .. }) => {
             nevra.to_string()
         }
@@ -516,6 +538,10 @@ fn unjudged(error: SubjectError) -> Failure {
     match error {
         SubjectError::Source(error) => unanswered(error),
         SubjectError::Read { .. } | SubjectError::NoPackage { .. } => Failure::usage(error),
+        SubjectError::SourcePackage(_) => Failure::usage(error).with_hint(
+            "verify what was built from it: its provenance names the source package by digest \
+             (`hallmark evidence NAME`)",
+        ),
         SubjectError::NotServed(_) | SubjectError::OtherHeader { .. } => Failure::failed(error),
     }
 }
@@ -566,6 +592,19 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_of_source_packages_only_is_no_success() {
+        let args = Line::parse_from(["verify", "evidence/"]).args;
+        let found = Found {
+            sources: 2,
+            ..Found::default()
+        };
+        let end = report(&args, &found).unwrap_err();
+        assert_eq!(end.exit, Exit::Usage);
+        let unseen = Found::default();
+        assert!(report(&args, &unseen).is_ok(), "a pack may be empty");
+    }
+
+    #[test]
     fn a_package_s_url_is_in_a_repository() {
         for (url, root) in [
             (
@@ -600,7 +639,7 @@ mod tests {
             .unwrap()
             .into_iter()
             .filter_map(|target| match target {
-                Target::File(path) => Some(path),
+                Target::File(path) | Target::Below(path) => Some(path),
                 Target::Subject(_) => None,
             })
             .collect();

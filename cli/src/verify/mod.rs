@@ -21,4 +21,4 @@ pub use remembered::{RememberError, remember};
 pub use server::{Server, failure, is_transient};
 pub use source::{Item, Source, SourceError};
 pub use subject::{Subject, SubjectError, Verifier};
-pub use trust_dir::{TrustDir, fetch_trust};
+pub use trust_dir::{TrustDir, TrustDirError, fetch_trust};

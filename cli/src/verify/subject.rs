@@ -68,6 +68,9 @@ pub enum SubjectError {
         /// What is wrong.
         why: String,
     },
+    /// Source packages are neither signed nor released: nothing is said about such a file that a chain could show.
+    #[error("{0} is a source package, and those are not published")]
+    SourcePackage(Nevra),
     /// The repository knows it and does not serve it.
     #[error("the newest release does not serve {0}: it was withdrawn, or is not published yet")]
     NotServed(Nevra),
@@ -112,6 +115,18 @@ impl Subject {
             Ok(file) => Self::read(file, &name),
             Err(source) => Err(SubjectError::Read { name, source }),
         }
+    }
+}
+
+/// A package of the kind that is published.
+fn published(head: &Head) -> Result<Package, SubjectError> {
+    let package = Package::from_head(head).map_err(|error| SubjectError::NoPackage {
+        name: head.header_digest().to_string(),
+        why: error.to_string(),
+    })?;
+    match package.is_source {
+        true => Err(SubjectError::SourcePackage(package.nevra)),
+        false => Ok(package),
     }
 }
 
@@ -169,10 +184,7 @@ impl Verifier<'_> {
                 return self.judge(&fetched, None, Some((build, package))).map(Some);
             }
         };
-        let package = Package::from_head(head).map_err(|error| SubjectError::NoPackage {
-            name: head.header_digest().to_string(),
-            why: error.to_string(),
-        })?;
+        let package = published(head)?;
         let found = find(self.source, &package.nevra, Some(head.header_digest()))?;
         self.judge(head, file, found).map(Some)
     }
@@ -273,6 +285,7 @@ pub fn each<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> T + Sync) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use repo_model::rpm::testkit::Rpm;
 
     #[test]
     fn results_come_in_the_order_of_the_items_whoever_is_done_first() {
@@ -283,6 +296,19 @@ mod tests {
         });
         assert_eq!(doubled, items.iter().map(|i| i * 2).collect::<Vec<_>>());
         assert!(each::<u64, u64>(&[], |item| *item).is_empty());
+    }
+
+    #[test]
+    fn a_source_package_is_not_called_broken() {
+        let head = |rpm: Rpm| Head::parse(&rpm.bytes()).unwrap();
+        let error = published(&head(Rpm::source("assayed"))).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with(" is a source package, and those are not published"),
+            "{error}"
+        );
+        assert!(published(&head(Rpm::binary("assayed"))).is_ok());
     }
 
     #[test]
