@@ -57,7 +57,7 @@ pub enum JournalError {
         problem: String,
     },
     /// Another signer runs on the same state directory.
-    #[error("another process writes the journal {}", path.display())]
+    #[error("another process writes the journal {}: stop the signer that runs there first", path.display())]
     Busy {
         /// The file.
         path: PathBuf,

@@ -242,9 +242,7 @@ fn show(progress: &[Progress]) -> anyhow::Result<()> {
             have,
             want,
         } = one;
-        output::line(&format!(
-            "{file}  {have} of {want} signatures demanded by {by}"
-        ))?;
+        output::line(&format!("{file}  {have} signatures; {by} demands {want}"))?;
     }
     Ok(())
 }

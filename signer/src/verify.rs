@@ -35,7 +35,7 @@ pub enum VerifyError {
         why: String,
     },
     /// No given certificate made it, or the message was changed.
-    #[error("the signature{place} by {issuer} does not verify with any of our certificates")]
+    #[error("the signature{place} by {issuer} does not verify with any of the given certificates")]
     Bad {
         /// ` in tag 278` or empty.
         place: String,

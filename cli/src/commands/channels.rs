@@ -158,6 +158,13 @@ pub fn promote(args: &PromoteArgs) -> Result<(), Failure> {
     let seen = release_of(&client, &args.to)?;
     let to = match args.release {
         Some(release) => release,
+        None if args.from == args.to => {
+            return Err(Failure::usage(format!("{} would take the release of itself", args.to))
+                .with_hint(format!(
+                    "name the release: `hallmark promote --to {} --release N`; `hallmark releases` lists them",
+                    args.to
+                )));
+        }
         None => release_of(&client, &args.from)?.ok_or_else(|| {
             Failure::failed(format!("channel {} has no release yet", args.from))
                 .with_hint("`hallmark status` tells where builds are")
@@ -351,6 +358,19 @@ mod tests {
             "{}",
             failure.message()
         );
+    }
+
+    #[test]
+    fn the_first_channel_is_moved_on_by_number_and_the_hint_says_so() {
+        let server = server(200);
+        let failure = promote_to(&server, "preview", None).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(
+            failure.message().contains("--release N"),
+            "{}",
+            failure.message()
+        );
+        assert!(moves(&server).is_empty());
     }
 
     #[test]

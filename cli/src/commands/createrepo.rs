@@ -267,10 +267,18 @@ fn report(args: &Args, summary: &Summary) {
         output::note("note: the signature of the old repomd.xml was removed: sign the new one");
     }
     output::note(format!(
-        "{} packages, {} of them read",
+        "{} packages, {}",
         summary.packages,
-        summary.read.len()
+        read_of_them(summary.packages, summary.read.len())
     ));
+}
+
+/// Of two files of one name, one may be listed and both are read.
+fn read_of_them(listed: usize, read: usize) -> String {
+    match read > listed {
+        true => format!("listed of {read} files that were read"),
+        false => format!("{read} of them read"),
+    }
 }
 
 /// Names every bad package on a line of its own.
@@ -351,4 +359,15 @@ pub(super) fn source_date_epoch() -> Result<Option<Timestamp>, Failure> {
 
 fn seconds(text: &str) -> Option<Timestamp> {
     text.trim().parse().ok().map(Timestamp::from_unix_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read_of_them;
+
+    #[test]
+    fn more_files_than_packages_are_not_called_some_of_them() {
+        assert_eq!(read_of_them(3, 2), "2 of them read");
+        assert_eq!(read_of_them(38, 43), "listed of 43 files that were read");
+    }
 }

@@ -106,7 +106,7 @@ impl TrustedRoot {
     /// Takes a root document that somebody compared by other means. It must be signed by its own
     /// threshold. Its expiry does not matter: it may be the first of a long chain.
     pub fn pinned(json: &[u8]) -> Result<Self, TrustError> {
-        let file = "the pinned root";
+        let file = "the root to begin with";
         let (signed, root) = read_root(file, json)?;
         wanted_by(file, &signed, &root, "root", "itself")?;
         Ok(Self {
