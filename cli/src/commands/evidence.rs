@@ -21,7 +21,7 @@ EXAMPLES:
   # What there is about one package
   hallmark evidence hello-2.12-1.x86_64
 
-  # All documents of a build as files, each checked against its digest
+  # All documents of a build as files, each checked against its digest; prints their paths
   hallmark evidence 17 -o evidence/
 
   # All that is needed to verify release 4 years later, in one file; then without any server
@@ -82,7 +82,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .flat_map(|build| of_build(build, &args.package))
         .collect();
     if let Some(folder) = &args.output {
-        download(&client, &found, folder)?;
+        let files = download(&client, &found, folder)?;
+        if !args.json {
+            return files
+                .iter()
+                .try_for_each(|file| output::line(file.display()));
+        }
     }
     let documents: Vec<_> = found
         .iter()
@@ -187,9 +192,11 @@ fn of_build<'a>(build: &'a BuildStatus, wanted: &str) -> Vec<Found<'a>> {
     whole.chain(of_packages).collect()
 }
 
-/// Downloads each into a folder named after what it is about; one that is there already is kept.
-fn download(client: &Client, found: &[Found<'_>], folder: &Path) -> Result<(), Failure> {
+/// Downloads each into a folder named after what it is about; one that is there already is kept. Returns the files, in
+/// the order of `found`.
+fn download(client: &Client, found: &[Found<'_>], folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let progress = Progress::items(found.len() as u64);
+    let mut files = Vec::with_capacity(found.len());
     for Found { about, link, .. } in found {
         let folder = folder.join(about.file_name());
         std::fs::create_dir_all(&folder).map_err(|error| {
@@ -198,18 +205,16 @@ fn download(client: &Client, found: &[Found<'_>], folder: &Path) -> Result<(), F
         let path = folder.join(file_name(link));
         progress.message(path.display());
         // The name holds the digest's start and is given only to checked files.
-        if path.exists() {
-            progress.add(1);
-            continue;
+        if !path.exists() {
+            fetch(client, link.digest, &path).map_err(|error| match error {
+                DownloadError::Api(error) => Failure::from(error),
+                other => Failure::failed(other),
+            })?;
         }
-        fetch(client, link.digest, &path).map_err(|error| match error {
-            DownloadError::Api(error) => Failure::from(error),
-            other => Failure::failed(other),
-        })?;
-        progress.plain(path.display());
         progress.add(1);
+        files.push(path);
     }
-    Ok(())
+    Ok(files)
 }
 
 /// `rebuild-rebuilder-a.json`; kind and label come from the server and are cut to safe characters.
@@ -283,6 +288,29 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         fetch(&client, FileDigest::of(b"forged"), &path).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"forged");
+    }
+
+    #[test]
+    fn the_files_that_were_saved_are_told_and_those_that_were_there_too() {
+        let server = Server::start(|_| Answer::json(200, "real"));
+        let client = Client::new(&server.url(), None).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let about: Nevra = "a-1-1.x86_64".parse().unwrap();
+        let link = EvidenceLink {
+            kind: "rebuild".to_owned(),
+            label: "rb-a".to_owned(),
+            digest: FileDigest::of(b"real"),
+        };
+        let found = [Found {
+            build: 7,
+            about: &about,
+            link,
+        }];
+        for _ in 0..2 {
+            let files = download(&client, &found, dir.path()).unwrap();
+            assert_eq!(files.len(), 1);
+            assert_eq!(std::fs::read(&files[0]).unwrap(), b"real");
+        }
     }
 
     #[test]
