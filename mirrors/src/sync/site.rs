@@ -26,6 +26,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
+/// Where copies made before the state told it had a file while proofs were still to be asked for.
+const PROOFS_DUE: &str = "proofs-due";
+
 /// A copy under way.
 pub(crate) struct Site {
     pub directory: PathBuf,
@@ -80,7 +83,9 @@ impl Site {
         }
         journal.rechecked().map_err(fail(&path))?;
         let path = own.join("state");
-        let state = State::load(&path).map_err(fail(&path))?;
+        let mut state = State::load(&path).map_err(fail(&path))?;
+        let mark = own.join(PROOFS_DUE);
+        honour_mark(&mark, &mut state, &path).map_err(fail(&mark))?;
         let mut by_claim = replayed.by_claim;
         for row in state.files.values() {
             if let Some(claim) = &row.claim {
@@ -259,6 +264,19 @@ pub(crate) fn kept_pointer(own: &Path, verify: Verify<'_>) -> Option<Pointer> {
     Pointer::of(text, signature).ok()
 }
 
+/// Takes what the mark says into the state, and then the mark away.
+fn honour_mark(mark: &Path, state: &mut State, state_path: &Path) -> io::Result<()> {
+    if !mark.try_exists()? {
+        return Ok(());
+    }
+    // The first sync of a copy asks for them in any case.
+    if state.head.repomd.is_some() && !state.head.proofs_due {
+        state.head.proofs_due = true;
+        state.save(state_path)?;
+    }
+    super::store::remove_if_there(mark)
+}
+
 fn write_in_one_step(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
@@ -300,6 +318,28 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn proofs_that_an_older_copy_was_to_ask_for_are_still_asked_for() {
+        let own = tempfile::tempdir().unwrap();
+        let (mark, path) = (own.path().join(PROOFS_DUE), own.path().join("state"));
+        let opened = || {
+            let mut state = State::load(&path).unwrap();
+            honour_mark(&mark, &mut state, &path).unwrap();
+            assert!(!mark.exists());
+            assert_eq!(State::load(&path).unwrap().head, state.head);
+            state.head.proofs_due
+        };
+        fs::write(&mark, "").unwrap();
+        assert!(!opened(), "there is no copy yet");
+        let mut state = State::default();
+        state.head.repomd = Some(FileDigest::of(b"r"));
+        state.save(&path).unwrap();
+        assert!(!opened());
+        fs::write(&mark, "").unwrap();
+        assert!(opened());
+        assert!(opened(), "the state tells it now");
+    }
 
     #[test]
     fn the_newest_timestamp_is_remembered_without_the_pointer() {
