@@ -1,5 +1,6 @@
 //! Whether a copy holds what a manifest lists: each file by its SHA-256, and which files are there besides.
 
+use crate::bucket::BucketError;
 use crate::evidence::beside::COMMON;
 use crate::reading::{Algorithm, Hasher, Source, SourceError, Stream};
 use crate::sync::OWN_DIRECTORY;
@@ -11,6 +12,11 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+
+/// Who has the copy can no longer be reached; retry later.
+#[derive(Debug, thiserror::Error)]
+#[error("the server cannot be reached: {0}")]
+pub struct Away(pub String);
 
 /// How a copy is not what a manifest lists. Paths are below the repository's root, sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -62,7 +68,11 @@ impl<'a> ReadOnce<'a> {
                 Ok(0) => return Ok(finished(hasher)),
                 Ok(count) => hasher.update(&buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(SourceError::Read(error)),
+                Err(error) => {
+                    // A bucket that goes away in the middle of a file is away.
+                    let error = error.downcast::<BucketError>();
+                    return Err(error.map_or_else(SourceError::Read, SourceError::from));
+                }
             }
         }
     }
@@ -132,7 +142,12 @@ pub fn files(root: &Path) -> io::Result<Vec<String>> {
 /// Compares every file that the manifest lists, reading those that were not read before or not as listed.
 ///
 /// * `there`: paths of all files of the copy.
-pub fn compare(copy: &ReadOnce<'_>, there: Vec<String>, manifest: &Manifest) -> Differences {
+/// * The first file for which the copy cannot be reached ends it: the others would each wait as long.
+pub fn compare(
+    copy: &ReadOnce<'_>,
+    there: Vec<String>,
+    manifest: &Manifest,
+) -> Result<Differences, Away> {
     let mut found = Differences::default();
     for (path, digest) in &manifest.files {
         if copy.is_known(path, *digest) {
@@ -141,6 +156,7 @@ pub fn compare(copy: &ReadOnce<'_>, there: Vec<String>, manifest: &Manifest) -> 
         match copy.digest(path) {
             Ok(is) if is == *digest => {}
             Ok(_) => found.differing.push(path.to_string()),
+            Err(SourceError::Unreachable(why)) => return Err(Away(why)),
             Err(SourceError::Missing) => found.missing.push(path.to_string()),
             Err(error) => found.unreadable.push((path.to_string(), why(&error))),
         }
@@ -153,7 +169,7 @@ pub fn compare(copy: &ReadOnce<'_>, there: Vec<String>, manifest: &Manifest) -> 
     };
     found.extra = there.into_iter().filter(is_extra).collect();
     found.extra.sort();
-    found
+    Ok(found)
 }
 
 fn why(error: &SourceError) -> String {
@@ -191,6 +207,7 @@ mod tests {
     use repo_model::manifest::ManifestOf;
     use repo_model::{ReleaseId, Timestamp};
     use std::fs;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn what_differs_is_missing_or_is_too_much_is_named() {
@@ -230,7 +247,7 @@ mod tests {
             let read = copy.open("Packages/a.rpm").unwrap();
             { read.reader }.read_to_end(&mut bytes).unwrap();
             assert!(copy.is_known("Packages/a.rpm", FileDigest::of(&bytes)));
-            compare(&copy, files(root.path()).unwrap(), &manifest)
+            compare(&copy, files(root.path()).unwrap(), &manifest).unwrap()
         };
         let whole = compared();
         assert_eq!(whole, Differences::default());
@@ -245,5 +262,58 @@ mod tests {
         assert_eq!(found.missing, ["Packages/b.rpm"]);
         assert_eq!(found.extra, ["Packages/z.rpm", "Packages/z.rpm.asc"]);
         assert!(!found.is_whole());
+
+        for breaks_off in [false, true] {
+            let gone = Gone {
+                asked: AtomicUsize::new(0),
+                breaks_off,
+            };
+            let outcome = compare(&ReadOnce::new(&gone), Vec::new(), &manifest);
+            assert!(outcome.unwrap_err().0.contains("no route"), "{breaks_off}");
+            assert_eq!(gone.asked.into_inner(), 1, "the others are not asked for");
+        }
+    }
+
+    /// A bucket whose server has gone away, before a file or in the middle of one.
+    struct Gone {
+        asked: AtomicUsize,
+        breaks_off: bool,
+    }
+
+    struct Broken;
+
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            let source = object_store::Error::Generic {
+                store: "S3",
+                source: "no route".into(),
+            };
+            Err(io::Error::other(BucketError::Unreachable {
+                what: "read",
+                url: "s3://b/a".to_owned(),
+                source,
+            }))
+        }
+    }
+
+    impl Source for Gone {
+        fn open(&self, _: &str) -> Result<Stream<'_>, SourceError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            match self.breaks_off {
+                true => Ok(Stream {
+                    reader: Box::new(Broken),
+                    size_bytes: None,
+                }),
+                false => Err(SourceError::Unreachable("no route".to_owned())),
+            }
+        }
+
+        fn size_bytes(&self, _: &str) -> Result<Option<u64>, SourceError> {
+            Ok(None)
+        }
+
+        fn tells_sizes_cheaply(&self) -> bool {
+            true
+        }
     }
 }

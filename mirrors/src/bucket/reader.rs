@@ -95,13 +95,15 @@ impl Read for Reader<'_> {
     }
 }
 
-fn as_source(error: BucketError) -> SourceError {
-    match error {
-        BucketError::Missing { .. } => SourceError::Missing,
-        BucketError::Unreachable { source, .. } if !is_local(&source) => {
-            SourceError::Unreachable(source.to_string())
+impl From<BucketError> for SourceError {
+    fn from(error: BucketError) -> Self {
+        match error {
+            BucketError::Missing { .. } => Self::Missing,
+            BucketError::Unreachable { source, .. } if !is_local(&source) => {
+                Self::Unreachable(source.to_string())
+            }
+            other => Self::Read(io::Error::other(other)),
         }
-        other => SourceError::Read(io::Error::other(other)),
     }
 }
 
@@ -111,7 +113,7 @@ fn is_local(error: &StoreError) -> bool {
 
 impl Source for Bucket {
     fn open(&self, path: &str) -> Result<Stream<'_>, SourceError> {
-        let (reader, size_bytes) = self.open_file(path).map_err(as_source)?;
+        let (reader, size_bytes) = self.open_file(path)?;
         Ok(Stream {
             reader: Box::new(reader),
             size_bytes: Some(size_bytes),
@@ -119,7 +121,7 @@ impl Source for Bucket {
     }
 
     fn size_bytes(&self, path: &str) -> Result<Option<u64>, SourceError> {
-        let (listed, _) = self.marks(path).map_err(as_source)?;
+        let (listed, _) = self.marks(path)?;
         Ok(Some(listed.size_bytes))
     }
 

@@ -1,7 +1,7 @@
 //! The signed manifest of a copy, as `mirror verify` looks at it.
 
 use crate::failure::chain;
-use mirrors::compare::{Differences, ReadOnce, compare};
+use mirrors::compare::{Away, Differences, ReadOnce, compare};
 use mirrors::reading::{SourceError, read_small};
 use repo_model::manifest::{MANIFEST, MANIFEST_MAX_BYTES, Manifest};
 use repo_server::repocheck::{Certificate, verify_any_detached};
@@ -40,30 +40,34 @@ impl ManifestCheck {
 ///
 /// * `keys`: of which one must have signed it; none: its signature is not looked at.
 /// * `files`: lists the paths of all files of the copy.
+/// * Fails when the copy can no longer be reached.
 pub fn check(
     copy: &ReadOnce<'_>,
     keys: &[Certificate],
-    files: impl FnOnce() -> Result<Vec<String>, String>,
-) -> Option<ManifestCheck> {
+    files: impl FnOnce() -> Result<Vec<String>, SourceError>,
+) -> Result<Option<ManifestCheck>, Away> {
     let mut found = ManifestCheck::default();
     match read(copy, keys, &mut found) {
-        Err(Unfit::Absent) => return None,
+        Err(Unfit::Absent) => return Ok(None),
+        Err(Unfit::Away(why)) => return Err(Away(why)),
         Err(Unfit::Wrong(why)) => found.problem = Some(why),
         Ok(manifest) => {
             found.release = Some(manifest.of.release.0);
             found.files = manifest.files.len() as u64;
             match files() {
-                Ok(there) => found.differences = compare(copy, there, &manifest),
-                Err(why) => found.problem = Some(why),
+                Ok(there) => found.differences = compare(copy, there, &manifest)?,
+                Err(SourceError::Unreachable(why)) => return Err(Away(why)),
+                Err(error) => found.problem = Some(format!("its files: {}", chain(&error))),
             }
         }
     }
-    Some(found)
+    Ok(Some(found))
 }
 
 /// Why there is nothing to compare with.
 enum Unfit {
     Absent,
+    Away(String),
     Wrong(String),
 }
 
@@ -75,11 +79,16 @@ fn read(
     let wrong = |why: String| Unfit::Wrong(format!("{MANIFEST}: {why}"));
     let text = match read_small(copy, MANIFEST, MANIFEST_MAX_BYTES) {
         Err(SourceError::Missing) => return Err(Unfit::Absent),
+        Err(SourceError::Unreachable(why)) => return Err(Unfit::Away(why)),
         text => text.map_err(|error| wrong(chain(&error)))?,
     };
     if !keys.is_empty() {
-        let signature = read_small(copy, &format!("{MANIFEST}.asc"), 1 << 20)
-            .map_err(|error| wrong(format!("its signature: {}", chain(&error))))?;
+        let signature = match read_small(copy, &format!("{MANIFEST}.asc"), 1 << 20) {
+            Err(SourceError::Unreachable(why)) => return Err(Unfit::Away(why)),
+            signature => {
+                signature.map_err(|error| wrong(format!("its signature: {}", chain(&error))))?
+            }
+        };
         verify_any_detached(&text, &signature, keys).map_err(|error| wrong(chain(&error)))?;
         found.signature_verified = true;
     }
@@ -126,6 +135,8 @@ pub fn text(check: &ManifestCheck) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Exit;
+    use mirrors::reading::{Source, Stream};
 
     #[test]
     fn a_copy_without_a_manifest_is_not_judged_by_it_and_a_bad_one_fails() {
@@ -133,7 +144,7 @@ mod tests {
         let directory = mirrors::reading::Directory::new(root.path());
         let checked = || {
             let files = || Ok(mirrors::compare::files(root.path()).unwrap());
-            check(&ReadOnce::new(&directory), &[], files)
+            check(&ReadOnce::new(&directory), &[], files).unwrap()
         };
         assert!(checked().is_none());
         std::fs::create_dir(root.path().join("repodata")).unwrap();
@@ -161,5 +172,50 @@ mod tests {
             text(&whole),
             "  manifest: 1 files, signature not looked at, release 3\n    extra: b.rpm\n"
         );
+    }
+
+    /// A copy of which all but these files cannot be reached any more.
+    struct Leaving<'a>(mirrors::reading::Directory, &'a [&'a str]);
+
+    impl Source for Leaving<'_> {
+        fn open(&self, path: &str) -> Result<Stream<'_>, SourceError> {
+            match self.1.contains(&path) {
+                true => self.0.open(path),
+                false => Err(SourceError::Unreachable("no route".to_owned())),
+            }
+        }
+
+        fn size_bytes(&self, path: &str) -> Result<Option<u64>, SourceError> {
+            self.0.size_bytes(path)
+        }
+
+        fn tells_sizes_cheaply(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_copy_that_goes_away_is_not_called_bad() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("repodata")).unwrap();
+        let text = format!(
+            "# hallmark-manifest/1 release=3 repo=base arch=x86_64 issued=2026-01-01T00:00:00Z\n{}  a.rpm\n",
+            repo_model::FileDigest::of(b"a")
+        );
+        std::fs::write(root.path().join(MANIFEST), text).unwrap();
+        let away = || Err(SourceError::Unreachable("no route".to_owned()));
+        let checked = |readable: &[&str], files: Result<Vec<String>, SourceError>| {
+            let copy = Leaving(mirrors::reading::Directory::new(root.path()), readable);
+            check(&ReadOnce::new(&copy), &[], || files)
+        };
+        for outcome in [
+            checked(&[], Ok(Vec::new())),
+            checked(&[MANIFEST], away()),
+            checked(&[MANIFEST], Ok(Vec::new())),
+        ] {
+            let failure = super::super::verify::away(outcome.unwrap_err());
+            assert_eq!(failure.exit, Exit::Unreachable);
+            assert!(failure.message().contains("no route"));
+        }
     }
 }

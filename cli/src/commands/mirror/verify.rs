@@ -6,15 +6,15 @@ use super::bucket;
 use super::fresh::PlaceArgs;
 use super::keys::KeyArgs;
 use super::manifest::{self, ManifestCheck};
-use crate::failure::{Failure, chain};
+use crate::failure::{Exit, Failure, chain};
 use crate::output;
 use crate::progress::PackageBar;
 use mirrors::bucket::Bucket;
-use mirrors::compare::ReadOnce;
-use mirrors::reading::Source;
+use mirrors::compare::{Away, ReadOnce};
+use mirrors::reading::{Source, SourceError};
 use repo_model::Timestamp;
 use repo_model::dsse::StatementPublicKey;
-use repo_server::repocheck::{CheckOptions, Directory, Packages, Report, check};
+use repo_server::repocheck::{CheckError, CheckOptions, Directory, Packages, Report, check};
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
@@ -42,7 +42,7 @@ EXAMPLES:
 
 Each repository is checked from the signature of its repomd.xml down to the last package, and by its signed manifest
 (repodata/SHA256SUMS) where it has one; files that the manifest does not list are named and do no harm. Exit code 0: all are
-whole; 1: not all.")]
+whole; 1: not all; 3: the bucket cannot be reached, so try again.")]
 pub struct Args {
     /// A directory with one repository or many below it, or a place in a bucket: s3://BUCKET/PREFIX
     #[arg(value_name = "DIR|s3://…")]
@@ -118,8 +118,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let source = ReadOnce::new(copy.source());
         let bar = PackageBar::new("looking at packages");
         let report = check(&source, &options, &bar);
-        let mut report = report.map_err(Failure::failed)?;
+        let mut report = report.map_err(|CheckError::Unreachable(why)| away(Away(why)))?;
         let manifest = manifest::check(&source, &options.keys, || copy.files(root));
+        let manifest = manifest.map_err(away)?;
         report.passed &= manifest.as_ref().is_none_or(ManifestCheck::passed);
         if !args.json {
             let by_manifest = manifest.as_ref().map(manifest::text);
@@ -150,6 +151,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
+/// How the command ends when a copy cannot be reached: nothing can be said of it.
+pub fn away(error: Away) -> Failure {
+    Failure::new(Exit::Unreachable, error).with_hint(
+        "AWS_ENDPOINT_URL names the server, and AWS_REGION its region; the same command begins anew",
+    )
+}
+
 /// One repository, wherever it is.
 enum Copied {
     InDirectory(Directory),
@@ -171,10 +179,10 @@ impl Copied {
         }
     }
 
-    fn files(&self, root: &Path) -> Result<Vec<String>, String> {
+    fn files(&self, root: &Path) -> Result<Vec<String>, SourceError> {
         match self {
-            Self::InDirectory(_) => mirrors::compare::files(root).map_err(|error| chain(&error)),
-            Self::InBucket(bucket) => bucket.files().map_err(|error| chain(&error)),
+            Self::InDirectory(_) => mirrors::compare::files(root).map_err(SourceError::Read),
+            Self::InBucket(bucket) => Ok(bucket.files()?),
         }
     }
 }
