@@ -36,8 +36,8 @@ pub(crate) struct Fetcher<'a> {
 pub(crate) struct Fetched<'a> {
     pub digest: FileDigest,
     pub data: std::fs::Metadata,
-    /// Who gave its last byte; of a file that came in ranges, most of it.
-    pub upstream: &'a str,
+    /// Who gave its last byte; of a file that came in ranges, most of it; none: it was all here.
+    pub upstream: Option<&'a str>,
     /// Bytes that came now.
     pub came_bytes: u64,
     /// What went wrong before.
@@ -51,7 +51,7 @@ pub(crate) enum Failure {
     Upstreams {
         /// What each said.
         problems: Vec<String>,
-        /// Whether that was all about reaching them.
+        /// Whether each, when it was asked last, could not be reached.
         unreachable: bool,
     },
     /// This machine cannot keep it: nothing else will go better.
@@ -92,7 +92,7 @@ impl<'a> Fetcher<'a> {
             return Ok(fetched);
         }
         let mut tries = Tries::new(self.peers, self.patience.attempts);
-        let mut unreachable = problems.is_empty();
+        let mut unreachable = None;
         while let Some(turn) = tries.next(self.peers) {
             std::thread::sleep(self.patience.pause * turn.before);
             let peer = turn.peer;
@@ -102,7 +102,7 @@ impl<'a> Fetcher<'a> {
                     return Ok(Fetched {
                         digest,
                         data,
-                        upstream: peer.label(),
+                        upstream: Some(peer.label()),
                         came_bytes,
                         problems,
                     });
@@ -110,21 +110,20 @@ impl<'a> Fetcher<'a> {
                 Err(Setback::Local(error)) => return Err(Failure::Local(error)),
                 Err(Setback::Upstream(problem)) => {
                     peer.judge(Err(&problem));
+                    unreachable = Some(problem.may_pass() && unreachable != Some(false));
                     if !problem.may_pass() {
-                        unreachable = false;
                         tries.give_up(turn.number);
                     }
                     problems.push(format!("{}: {problem}", peer.label()));
                 }
             }
         }
-        if problems.is_empty() {
-            unreachable = false;
+        if unreachable.is_none() {
             problems.push("every upstream has given too many wrong files".to_owned());
         }
         Err(Failure::Upstreams {
             problems,
-            unreachable,
+            unreachable: unreachable.unwrap_or(false),
         })
     }
 

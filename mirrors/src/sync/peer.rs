@@ -184,6 +184,11 @@ impl Peer {
         wrong.min(WRONG_FILES_MAX) + if failing { FAILURES_MAX } else { 0 }
     }
 
+    /// Who is asked before whom: who behaves best, then who has least to do.
+    pub fn standing(&self) -> (u32, usize) {
+        (self.badness(), self.in_flight.load(Ordering::Relaxed))
+    }
+
     /// Whether it gave something wrong.
     pub fn has_lied(&self) -> bool {
         self.wrong_files.load(Ordering::Relaxed) > 0
@@ -254,10 +259,7 @@ impl Tries {
             .iter()
             .enumerate()
             .filter(|(number, peer)| self.attempts[*number] < self.most && !peer.is_given_up())
-            .min_by_key(|(number, peer)| {
-                let in_flight = peer.in_flight.load(Ordering::Relaxed);
-                (self.attempts[*number], peer.badness(), in_flight, *number)
-            })?;
+            .min_by_key(|(number, peer)| (self.attempts[*number], peer.standing(), *number))?;
         let before = self.attempts[number];
         self.attempts[number] += 1;
         Some(Turn {

@@ -313,7 +313,7 @@ impl Job<'_> {
             action: Action::Fetched,
             size_bytes: Some(row.size_bytes),
             sha256: Some(row.sha256.to_hex()),
-            upstream: Some(fetched.upstream),
+            upstream: fetched.upstream,
             fetched_bytes: Some(fetched.came_bytes),
             problems: &fetched.problems,
         });

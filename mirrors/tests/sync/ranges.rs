@@ -203,3 +203,83 @@ fn ranges_that_came_are_not_fetched_again_by_the_next_sync_unless_they_were_lost
         ["bytes 0-1048575 that an earlier sync had left were wrong"]
     );
 }
+
+#[test]
+fn an_upstream_that_is_away_does_not_keep_a_wrong_range_from_being_replaced() {
+    for (number, trouble) in [|| Reply::Status(503), || Reply::Cut(1_000)]
+        .into_iter()
+        .enumerate()
+    {
+        let (_root, upstream, copy) = lab();
+        let good = slowly(&upstream);
+        let away = Server::start(&upstream, move |ask| match ask.path == BIG {
+            true => trouble(),
+            false => Reply::Well,
+        });
+        let liar = lying(&upstream, |ask| ask.before == 2);
+        let (told, came) = fetched(&[&good, &away, &liar], &copy);
+        let again = came - SIZE;
+        assert!(
+            again > 0 && again <= 3 * RANGE + 3_000,
+            "trouble {number}: {again} bytes were fetched again"
+        );
+        // As often as any upstream may fail for a file, and not for each range.
+        assert!(ranges(&away).len() <= 3);
+        let problems = told.problems.lock().unwrap();
+        let url = liar.url();
+        let about_it = problems
+            .iter()
+            .filter(|text| text.starts_with(url.trim_end_matches('/')));
+        assert_eq!(about_it.count(), 1, "{problems:?}");
+    }
+}
+
+#[test]
+fn what_is_refused_in_ranges_is_fetched_as_a_whole() {
+    let troubles: [fn() -> Reply; 4] = [
+        || Reply::Status(416),
+        || Reply::Status(403),
+        || Reply::Status(503),
+        || Reply::AtMost(1_000),
+    ];
+    for (number, trouble) in troubles.into_iter().enumerate() {
+        let (_root, upstream, copy) = lab();
+        let picky = || {
+            Server::start(&upstream, move |ask| match ask.range() {
+                Some(_) => trouble(),
+                None => Reply::Well,
+            })
+        };
+        let (one, two) = (picky(), picky());
+        let (told, came) = fetched(&[&one, &two], &copy);
+        let problems = told.problems.lock().unwrap();
+        assert!(came < SIZE + RANGE, "trouble {number}: {problems:?}");
+        assert!(ranges(&one).len() + ranges(&two).len() <= 7);
+    }
+}
+
+#[test]
+fn connections_that_break_off_before_the_end_of_a_range_get_further_with_each_sync() {
+    let (_root, upstream, copy) = lab();
+    let breaking = || {
+        Server::start(&upstream, |ask| match ask.path == BIG {
+            true => Reply::Cut(100_000),
+            false => Reply::Well,
+        })
+    };
+    let (one, two) = (breaking(), breaking());
+    let partial = format!("sha256-{}", repo_model::FileDigest::of(&big().bytes));
+    let partial = copy.join(".hallmark/store/partial").join(partial);
+    for turn in 1..=3 {
+        let error = run(&request(&urls(&[&one, &two]), &copy)).unwrap_err();
+        assert!(
+            matches!(error, SyncError::Files { count: 1, .. }),
+            "{error}"
+        );
+        // Three attempts at each.
+        let have = fs::metadata(&partial).unwrap().len();
+        assert_eq!(have, turn * 600_000);
+    }
+    let (_, came) = fetched(&[&slowly(&upstream)], &copy);
+    assert_eq!(came, SIZE - 1_800_000);
+}

@@ -53,6 +53,8 @@ pub enum Reply {
     Trickle,
     /// With nothing at all.
     Silence,
+    /// With the beginning of the range that was asked for, so many bytes of it.
+    AtMost(usize),
     /// With the whole file whatever range was asked for.
     NoRange,
 }
@@ -165,6 +167,10 @@ fn answer(mut stream: &TcpStream, root: &Path, ask: &Ask, reply: Reply) -> io::R
         write!(stream, "HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n").map(|()| true)
     };
     let file = std::fs::read(root.join(&ask.path));
+    let most = match &reply {
+        Reply::AtMost(count) if ask.from().is_some() => *count,
+        _ => usize::MAX,
+    };
     let (bytes, cut) = match (reply, file) {
         (Reply::Status(code), _) => return status(stream, &format!("{code} x")),
         (Reply::Redirect(to), _) => return status(stream, &format!("302 x\r\nlocation: {to}")),
@@ -210,6 +216,7 @@ fn answer(mut stream: &TcpStream, root: &Path, ask: &Ask, reply: Reply) -> io::R
     }
     let from = ask.from().filter(|from| *from < bytes.len());
     let to = from.and(ask.to()).unwrap_or(bytes.len()).min(bytes.len());
+    let to = to.min(from.unwrap_or(0).saturating_add(most));
     let head = match from {
         Some(from) => format!(
             "206 x\r\ncontent-range: bytes {from}-{}/{}",

@@ -2,7 +2,7 @@
 //!
 //! Each upstream takes the next range that is missing, so a slow one gives fewer. When all are here and the digest of the
 //! whole is wrong, `repair` replaces those that are wrong and no others. What comes to nothing in this way is fetched as
-//! a whole, from one upstream at a time.
+//! a whole, from one upstream at a time, on from the first range that is missing.
 //!
 //! ```text
 //! partial/sha256-abcd…         the file, with holes
@@ -11,6 +11,8 @@
 
 mod parts;
 mod repair;
+#[cfg(test)]
+mod tests;
 
 use super::claim::{Sum, hash_rest};
 use super::fetch::{Failure, Fetched, Fetcher, Setback};
@@ -21,6 +23,7 @@ use repo_model::FileDigest;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -41,7 +44,7 @@ struct Hand<'a> {
 /// Why an upstream is no longer asked for a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
-    /// It gives no ranges, and may have the file all the same.
+    /// It gives no ranges, or none that are of use, and may have the file all the same.
     GivesNoRanges,
     /// Another try may help, later.
     Unreachable,
@@ -54,6 +57,8 @@ struct Spread<'s, 'a> {
     item: &'s Item,
     size_bytes: u64,
     file: &'s File,
+    /// The directory that the file is in.
+    directory: &'s Path,
     parts: Mutex<Parts>,
     came_bytes: AtomicU64,
     problems: Mutex<Vec<String>>,
@@ -64,8 +69,10 @@ struct Spread<'s, 'a> {
 /// How it ended.
 enum Ended {
     Right(FileDigest),
-    /// It is to be had, if at all, as a whole.
-    AsWhole,
+    /// It is to be had, if at all, as a whole, of which so much is here.
+    AsWhole {
+        start_bytes: u64,
+    },
     /// Ranges are missing; what came is kept for the next sync.
     Missing {
         unreachable: bool,
@@ -88,27 +95,36 @@ impl<'a> Fetcher<'a> {
             return Ok(None);
         };
         let mut hands = self.hands();
+        // Upstreams that are given up are not away.
+        if hands.is_empty() {
+            return Ok(None);
+        }
         let clean = hands.iter().filter(|hand| !hand.peer.has_lied());
         if clean.count() < 2 && !self.store.has_ranges_of(&item.claim) {
             return Ok(None);
         }
         let mut partial = self.store.partial(&item.claim)?;
-        let parts = Parts::open(&mut partial, size_bytes)?;
+        let Some(parts) = Parts::open(&mut partial, size_bytes)? else {
+            partial.forget_ranges()?;
+            return Ok(None);
+        };
+        let list = partial.list_of_ranges();
         let spread = Spread {
             fetcher: self,
             item,
             size_bytes,
             file: &partial.file,
+            directory: list.parent().unwrap_or(Path::new(".")),
             parts: Mutex::new(parts),
             came_bytes: AtomicU64::new(0),
             problems: Mutex::default(),
             failure: Mutex::default(),
         };
         let ended = spread.run(&mut hands);
-        let giver = locked(&spread.parts).main_giver();
-        let came = spread.came_bytes.into_inner();
-        *came_bytes += came;
+        *came_bytes += spread.came_bytes.load(Ordering::Relaxed);
         problems.append(&mut locked(&spread.problems));
+        let parts = spread.parts.into_inner();
+        let parts = parts.unwrap_or_else(PoisonError::into_inner);
         let fails_for_good = |problems: &mut Vec<String>, unreachable| Failure::Upstreams {
             problems: std::mem::take(problems),
             unreachable,
@@ -116,10 +132,11 @@ impl<'a> Fetcher<'a> {
         let digest = match ended? {
             Ended::Right(digest) => digest,
             Ended::Missing { unreachable } => return Err(fails_for_good(problems, unreachable)),
-            Ended::AsWhole => {
-                self.watch.take_back(came.min(size_bytes));
+            Ended::AsWhole { start_bytes } => {
+                self.watch.take_back(parts.came_now_bytes(start_bytes));
+                // In this order: a list beside another file than its own is not believed.
+                partial.file.set_len(start_bytes)?;
                 partial.forget_ranges()?;
-                partial.discard()?;
                 return Ok(None);
             }
         };
@@ -136,7 +153,7 @@ impl<'a> Fetcher<'a> {
         Ok(Some(Fetched {
             digest,
             data,
-            upstream: giver.map_or("", |number| self.peers[number].label()),
+            upstream: parts.main_giver().map(|number| self.peers[number].label()),
             came_bytes: *came_bytes,
             problems: std::mem::take(problems),
         }))
@@ -162,7 +179,10 @@ impl Hand<'_> {
         self.peer.judge(Err(problem));
         self.strikes += 1;
         self.left = match problem {
-            Problem::NoRanges => Some(Left::GivesNoRanges),
+            // What a request for a range is answered says nothing about one for the whole.
+            Problem::NoRanges | Problem::Refused(_) | Problem::Unusable(_) => {
+                Some(Left::GivesNoRanges)
+            }
             problem if !problem.may_pass() => Some(Left::Useless),
             _ if self.strikes >= attempts => Some(Left::Unreachable),
             _ => None,
@@ -173,21 +193,35 @@ impl Hand<'_> {
 impl<'a> Spread<'_, 'a> {
     fn run(&self, hands: &mut [Hand<'a>]) -> io::Result<Ended> {
         self.fill(hands)?;
-        if !locked(&self.parts).are_all_here() {
-            let all = |left| hands.iter().all(|hand| hand.left == Some(left));
-            let is_whole = |hand: &Hand<'_>| hand.left == Some(Left::GivesNoRanges);
-            return Ok(match hands.iter().any(is_whole) {
-                true => Ended::AsWhole,
-                false => Ended::Missing {
-                    unreachable: all(Left::Unreachable),
-                },
-            });
+        if let Some(ended) = self.ended_early(hands) {
+            return Ok(ended);
         }
         if let Ok(digest) = self.whole()? {
             return Ok(Ended::Right(digest));
         }
         let repaired = self.repair(hands)?;
-        Ok(repaired.map_or(Ended::AsWhole, Ended::Right))
+        Ok(repaired.map_or(Ended::AsWhole { start_bytes: 0 }, Ended::Right))
+    }
+
+    /// How it ended where ranges are missing.
+    fn ended_early(&self, hands: &[Hand<'_>]) -> Option<Ended> {
+        let parts = locked(&self.parts);
+        let start_bytes = parts.bytes_before_missing()?;
+        let any = |left| hands.iter().any(|hand| hand.left == Some(left));
+        // Who breaks off before the end of each range gets on in a whole file, which goes on where it stopped. What an
+        // earlier sync has left is not put at risk for upstreams that give nothing.
+        let came_to_nothing = parts.came_now_bytes(0) == 0
+            && (parts.are_none_here() || self.came_bytes.load(Ordering::Relaxed) > 0);
+        let may_come_whole =
+            any(Left::GivesNoRanges) || (any(Left::Unreachable) && came_to_nothing);
+        Some(match may_come_whole {
+            true => Ended::AsWhole { start_bytes },
+            false => Ended::Missing {
+                unreachable: hands
+                    .iter()
+                    .all(|hand| hand.left == Some(Left::Unreachable)),
+            },
+        })
     }
 
     /// Has upstreams bring what is missing, until nothing is or nobody can. Those that have given something wrong
@@ -200,6 +234,8 @@ impl<'a> Spread<'_, 'a> {
             };
             let are_asked =
                 |hand: &&mut Hand<'_>| hand.left.is_none() && hand.peer.has_lied() == have_lied;
+            // Cached: what others do changes it meanwhile.
+            hands.sort_by_cached_key(|hand| (hand.peer.standing(), hand.number));
             std::thread::scope(|scope| {
                 for hand in hands.iter_mut().filter(are_asked).take(HANDS_MAX) {
                     scope.spawn(move || self.work(hand));
@@ -222,7 +258,7 @@ impl<'a> Spread<'_, 'a> {
                 return;
             };
             std::thread::sleep(patience.pause * hand.strikes);
-            let brought = match self.bring(hand.peer, span, &mut buffer) {
+            let brought = match self.bring(hand.peer, span, (self.file, span.start), &mut buffer) {
                 Ok(()) => {
                     hand.strikes = 0;
                     hand.peer.judge(Ok(()));
@@ -243,8 +279,14 @@ impl<'a> Spread<'_, 'a> {
         }
     }
 
-    /// Writes a range as an upstream has it.
-    fn bring(&self, peer: &Peer, span: Span, buffer: &mut Vec<u8>) -> Result<(), Setback> {
+    /// Writes a range as an upstream has it, at a place of a file.
+    fn bring(
+        &self,
+        peer: &Peer,
+        span: Span,
+        (file, place): (&File, u64),
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), Setback> {
         let answer = peer.open_range(&self.item.path, span.start, span.end)?;
         match answer.size_bytes {
             Some(found) if found != self.size_bytes => {
@@ -258,16 +300,14 @@ impl<'a> Spread<'_, 'a> {
         let poured = self
             .fetcher
             .pour(&mut body, most, &mut have, buffer, |at, bytes| {
-                self.file.write_all_at(bytes, span.start + at)
+                file.write_all_at(bytes, place + at)
             });
         self.came_bytes.fetch_add(have, Ordering::Relaxed);
         poured?;
         match have == most {
             true => Ok(()),
-            false => {
-                let (got_bytes, why) = (have, "its range ends too early".to_owned());
-                Err(Problem::BrokeOff { got_bytes, why }.into())
-            }
+            // Servers may give less than was asked for. This one goes on giving it.
+            false => Err(Problem::Unusable(format!("a range of {most} bytes has {have}")).into()),
         }
     }
 

@@ -36,21 +36,25 @@ pub(super) struct Parts {
     step_bytes: u64,
     givers: Vec<Option<Giver>>,
     is_taken: Vec<bool>,
+    /// Bytes from the start that had come in one piece.
+    start_bytes: u64,
     /// Ranges that are there, for the next sync.
     list: File,
 }
 
 impl Parts {
-    /// Goes on with what there is of a file of this size.
-    pub fn open(partial: &mut Partial, size_bytes: u64) -> io::Result<Self> {
+    /// Goes on with what there is of a file of this size; none: no file of this machine can be so large.
+    pub fn open(partial: &mut Partial, size_bytes: u64) -> io::Result<Option<Self>> {
         let step_bytes = RANGE_BYTES.max(size_bytes.div_ceil(RANGES_MAX));
         let count = usize::try_from(size_bytes.div_ceil(step_bytes)).unwrap_or_default();
         let path = partial.list_of_ranges();
+        let had_list = path.exists();
         let mut parts = Self {
             size_bytes,
             step_bytes,
             givers: vec![None; count],
             is_taken: vec![false; count],
+            start_bytes: 0,
             list: OpenOptions::new().create(true).append(true).open(&path)?,
         };
         // A list beside another file than the one that it was made with says nothing.
@@ -65,17 +69,21 @@ impl Parts {
         }
         if listed.is_empty() {
             parts.list.set_len(0)?;
-            // What came in one piece is a start.
-            let whole = match partial.size_bytes > size_bytes {
-                true => 0,
-                false => partial.size_bytes / step_bytes,
+            // What came in one piece is a start. A file that has its size and an empty list is all holes.
+            parts.start_bytes = match partial.size_bytes {
+                have if have > size_bytes || (have == size_bytes && had_list) => 0,
+                have => have,
             };
-            for number in 0..count.min(usize::try_from(whole).unwrap_or_default()) {
+            let came = |number: &usize| parts.span(*number).end <= parts.start_bytes;
+            for number in (0..count).take_while(came).collect::<Vec<_>>() {
                 parts.came(number, Giver::Earlier)?;
             }
-            partial.file.set_len(size_bytes)?;
+            if let Err(error) = partial.file.set_len(size_bytes) {
+                tracing::debug!("no file of {size_bytes} bytes can be made: {error}");
+                return Ok(None);
+            }
         }
-        Ok(parts)
+        Ok(Some(parts))
     }
 
     /// The range that a line names.
@@ -91,7 +99,7 @@ impl Parts {
         let start = number as u64 * self.step_bytes;
         Span {
             start,
-            end: self.size_bytes.min(start + self.step_bytes),
+            end: self.size_bytes.min(start.saturating_add(self.step_bytes)),
         }
     }
 
@@ -136,6 +144,26 @@ impl Parts {
         self.givers.iter().all(Option::is_some)
     }
 
+    pub fn are_none_here(&self) -> bool {
+        self.givers.iter().all(Option::is_none)
+    }
+
+    /// Bytes from the start up to the first that is missing; none: nothing is.
+    pub fn bytes_before_missing(&self) -> Option<u64> {
+        let number = self.givers.iter().position(Option::is_none)?;
+        let Span { start, end } = self.span(number);
+        let goes_on = (start..end).contains(&self.start_bytes);
+        Some(if goes_on { self.start_bytes } else { start })
+    }
+
+    /// Bytes of the ranges behind this place that came now, and not to an earlier sync.
+    pub fn came_now_bytes(&self, from: u64) -> u64 {
+        let came = |number: &usize| self.is_taken[*number] && self.givers[*number].is_some();
+        let spans = self.numbers().filter(came).map(|number| self.span(number));
+        let behind = spans.filter(|span| span.start >= from);
+        behind.map(Span::bytes).sum()
+    }
+
     /// The upstream that gave most of the file.
     pub fn main_giver(&self) -> Option<usize> {
         let mut counts: Vec<(usize, usize)> = Vec::new();
@@ -162,6 +190,10 @@ mod tests {
 
     const SIZE: u64 = (9 << 20) + 5;
 
+    fn opened(partial: &mut Partial) -> Parts {
+        Parts::open(partial, SIZE).unwrap().unwrap()
+    }
+
     fn there(parts: &Parts) -> Vec<usize> {
         let is_there = |number: &usize| parts.giver(*number).is_some();
         parts.numbers().filter(is_there).collect()
@@ -174,7 +206,7 @@ mod tests {
         let claim = Claim::of(FileDigest::of(b"big"));
         {
             let mut partial = store.partial(&claim).unwrap();
-            let mut parts = Parts::open(&mut partial, SIZE).unwrap();
+            let mut parts = opened(&mut partial);
             assert_eq!(parts.numbers().len(), 10);
             assert_eq!(parts.span(9).bytes(), 5);
             assert_eq!(parts.take().map(|(number, _)| number), Some(0));
@@ -185,18 +217,53 @@ mod tests {
             parts.came(9, Giver::Peer(3)).unwrap();
             parts.list.write_all(b"0-17\n99-\nrubbish").unwrap();
             assert_eq!(parts.main_giver(), Some(3));
+            assert_eq!(parts.bytes_before_missing(), Some(0));
+            // The last was nobody's to bring.
+            assert_eq!(parts.came_now_bytes(0), RANGE_BYTES);
+            assert_eq!(parts.came_now_bytes(RANGE_BYTES + 1), 0);
         }
         let mut partial = store.partial(&claim).unwrap();
-        let parts = Parts::open(&mut partial, SIZE).unwrap();
+        let parts = opened(&mut partial);
         assert_eq!(there(&parts), [1, 9]);
         assert_eq!(parts.main_giver(), None);
+        assert_eq!(parts.came_now_bytes(0), 0);
 
         // The file went and another one was begun; of that a piece has come in one go.
         partial.file.set_len((2 << 20) + 1).unwrap();
         partial.size_bytes = (2 << 20) + 1;
-        let parts = Parts::open(&mut partial, SIZE).unwrap();
+        let parts = opened(&mut partial);
         assert_eq!(there(&parts), [0, 1]);
+        assert_eq!(parts.bytes_before_missing(), Some((2 << 20) + 1));
         partial.size_bytes = SIZE + 1;
-        assert!(there(&Parts::open(&mut partial, SIZE).unwrap()).is_empty());
+        assert!(there(&opened(&mut partial)).is_empty());
+    }
+
+    #[test]
+    fn a_file_of_holes_is_not_taken_for_data_and_one_that_came_in_one_piece_is() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path(), false).unwrap();
+        let claim = Claim::of(FileDigest::of(b"big"));
+        // A sync that was killed before the first range came leaves the file at its size and an empty list.
+        assert!(there(&opened(&mut store.partial(&claim).unwrap())).is_empty());
+        let mut partial = store.partial(&claim).unwrap();
+        assert_eq!(partial.size_bytes, SIZE);
+        assert!(there(&opened(&mut partial)).is_empty());
+        drop(partial);
+
+        // All of it came in one piece: its short end, too.
+        let claim = Claim::of(FileDigest::of(b"other"));
+        let mut partial = store.partial(&claim).unwrap();
+        partial.file.set_len(SIZE).unwrap();
+        partial.size_bytes = SIZE;
+        assert_eq!(there(&opened(&mut partial)).len(), 10);
+    }
+
+    #[test]
+    fn a_size_that_no_file_can_have_is_no_failure_of_this_machine() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path(), false).unwrap();
+        let claim = Claim::of(FileDigest::of(b"big"));
+        let mut partial = store.partial(&claim).unwrap();
+        assert!(Parts::open(&mut partial, u64::MAX).unwrap().is_none());
     }
 }
