@@ -8,6 +8,9 @@
 //!    made again is noticed now.
 //! 2. `--rebuild`, without network whatever mock's isolation, in the root of the first run.
 //!
+//! mock's root lies on the disk here and counts as scratch space. What the build could have changed in it is read
+//! like anything else that a build leaves: no more of it than there should be, and through no link.
+//!
 //! What came out is recorded as a build in that layer, in mock's way of calling rpmbuild ([`crate::mock_plan`]).
 
 use crate::build::{self, BuildError, BuildRequest, Description, Recorded};
@@ -15,19 +18,23 @@ use crate::buildroot::{LayerError, LockFile, Root, Store};
 use crate::mock_lock::{self, MockLockError};
 use crate::mock_plan::{self, Call};
 use crate::plan::{self, Plan, SourceError, SourcePackage};
-use crate::sandbox::{self, JobCgroup, SandboxError, Watch, mock};
+use crate::sandbox::{self, JobCgroup, SandboxError, Watch, mock, users};
 use crate::scratch::{self, Scratch};
 use repo_model::buildinfo::Sandbox;
+use rustix::fs::{Mode, OFlags};
 use std::fs;
+use std::io::{BufReader, Read as _};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 /// The lock that mock writes.
 const LOCK: &str = "buildroot_lock.json";
-/// Lends mock our users, then runs it. Not `exec`: process 1 of a namespace gets no signals of its own.
-const SCRIPT: &str = r#"mount --make-rprivate / 2>/dev/null
-for file in passwd group; do mount --bind "$1/$file" "/etc/$file" || exit 97; done
+/// After [`mock::PRIVATE`]: lends mock our users, then runs it. Not `exec`: process 1 of a namespace gets no signals
+/// of its own.
+const SCRIPT: &str = r#"for file in passwd group; do mount --bind "$1/$file" "/etc/$file" || exit 97; done
 shift; "$@" </dev/null; exit $?"#;
+/// Longest macro file of mock's, bytes.
+const MACROS_BYTES: u64 = 64 << 10;
 /// Of a failed run, what an error quotes, bytes.
 const QUOTED: u64 = 2 << 10;
 
@@ -187,7 +194,7 @@ impl<'a> Site<'a> {
             plan: Plan::new(source, ""),
         };
         let identity = &site.plan.identity;
-        mock::write_users(site.dir, identity)?;
+        users::write(site.dir, identity)?;
         for step in [&CALCULATE, &REBUILD] {
             let dir = site.dir.join(step.result);
             fs::create_dir(&dir)
@@ -244,7 +251,8 @@ impl<'a> Site<'a> {
         let group = JobCgroup::create(&build.limits);
         let result = self.dir.join(step.result);
         let mut command = mock::confined(&build.limits, group.as_ref(), step.network);
-        command.args(["/bin/sh", "-c", SCRIPT, "sh"]).arg(self.dir);
+        let script = format!("{}{SCRIPT}", mock::PRIVATE);
+        command.args(["/bin/sh", "-c", &script, "sh"]).arg(self.dir);
         command.args(mock::program(&self.request.program));
         command.arg("-r").arg(self.config());
         command.arg("--resultdir").arg(&result);
@@ -259,6 +267,7 @@ impl<'a> Site<'a> {
             Watch {
                 log: &said,
                 out: Some(&result),
+                scratch: Some(&self.dir.join("base")),
                 limits: &build.limits,
                 cancel: &build.cancel,
             },
@@ -293,12 +302,13 @@ impl<'a> Site<'a> {
     fn plan(&self, source: &SourcePackage) -> Result<Plan, MockError> {
         let not_replayed = |why: String| MockError::NotReplayed { why };
         let path = self.dir.join(REBUILD.result).join("build.log");
-        let build_log = fs::read(&path).map_err(io(format!("read {}", path.display())))?;
-        let build_log = String::from_utf8_lossy(&build_log);
+        let calls = fs::File::open(&path)
+            .and_then(|file| mock_plan::calls(BufReader::new(file)))
+            .map_err(io(format!("read {}", path.display())))?;
         let Call { mode, target } =
-            mock_plan::call(&build_log, &self.plan.env).map_err(not_replayed)?;
+            mock_plan::call(&calls, &self.plan.env).map_err(not_replayed)?;
         let path = self.dir.join("base/hallmark/root/builddir/.rpmmacros");
-        let macros = fs::read_to_string(&path).map_err(io(format!("read {}", path.display())))?;
+        let macros = small_text(&path).map_err(io(format!("read {}", path.display())))?;
         if let Some(why) = mock_plan::objection(&macros) {
             return Err(not_replayed(format!("of mock's macros, {why}")));
         }
@@ -323,6 +333,22 @@ impl<'a> Site<'a> {
     }
 }
 
+/// A text file of a build's own making: a regular file of at most [`MACROS_BYTES`], never waited for.
+fn small_text(path: &Path) -> std::io::Result<String> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no regular file any more"));
+    }
+    let mut text = String::new();
+    file.take(MACROS_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MACROS_BYTES {
+        let why = format!("it is longer than {MACROS_BYTES} bytes");
+        return Err(std::io::Error::other(why));
+    }
+    Ok(text)
+}
+
 /// Copies mock's logs: its build.log to `log`, the others beside it.
 fn keep_logs(result: &Path, said: &Path, log: &Path) {
     let beside = |name: &str| {
@@ -335,5 +361,34 @@ fn keep_logs(result: &Path, said: &Path, log: &Path) {
     let _ = fs::copy(said, beside("mock.log"));
     for name in ["root.log", "state.log"] {
         let _ = fs::copy(result.join(name), beside(name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_the_build_put_in_place_of_the_macro_file_is_neither_followed_nor_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("good"), "%a b\n").unwrap();
+        assert_eq!(small_text(&path("good")).unwrap(), "%a b\n");
+        symlink("good", path("link")).unwrap();
+        symlink("/dev/zero", path("zero")).unwrap();
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            path("pipe"),
+            rustix::fs::FileType::Fifo,
+            mode,
+            0,
+        )
+        .unwrap();
+        fs::write(path("long"), vec![b'a'; (64 << 10) + 1]).unwrap();
+        for name in ["link", "zero", "pipe", "long", "."] {
+            assert!(small_text(&path(name)).is_err(), "{name}");
+        }
     }
 }

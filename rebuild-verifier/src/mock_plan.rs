@@ -7,6 +7,7 @@
 use crate::plan::{self, Plan, SourcePackage};
 use crate::sandbox::{Extras, OUT_DIR};
 use std::collections::BTreeMap;
+use std::io::{BufRead, Read as _};
 
 /// Modes that mock calls rpmbuild in, as a buildinfo has them.
 static MODES: &[&str] = &["bb", "ba"];
@@ -110,6 +111,29 @@ pub fn command(argv: &[String]) -> Vec<String> {
     command
 }
 
+/// What every line has with which mock tells that it runs something in a login shell.
+const RUNS: &str = "Executing command: ['bash', '--login', '-c', '";
+/// Of a line of build.log, what is looked at, bytes.
+const MAX_LINE: u64 = 16 << 10;
+/// Of all lines with [`RUNS`], what is kept, bytes.
+const MAX_CALLS: usize = 256 << 10;
+
+/// The lines of mock's build.log that [`call`] reads. The log may be as long as the build liked.
+pub fn calls(mut log: impl BufRead) -> std::io::Result<String> {
+    let mut kept = String::new();
+    loop {
+        let mut line = Vec::new();
+        if log.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 {
+            return Ok(kept);
+        }
+        let line = String::from_utf8_lossy(&line);
+        if line.contains(RUNS) && kept.len() < MAX_CALLS {
+            kept.push_str(line.trim_end());
+            kept.push('\n');
+        }
+    }
+}
+
 /// What mock's build.log says of the call: its options and environment.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Call<'a> {
@@ -119,17 +143,37 @@ pub struct Call<'a> {
     pub target: &'a str,
 }
 
-/// Reads how mock called rpmbuild for the packages; why it is not replayed otherwise.
+/// Reads how mock called rpmbuild for the packages; why it is not replayed otherwise. The build prints into the same
+/// log: where two lines tell of such a call and not the same, neither is believed.
 ///
 /// * `env`: the environment that mock was told to use.
 ///
 /// `Executing command: ['bash', '--login', '-c', '/usr/bin/rpmbuild -bb --noclean --target x86_64 --nodeps
 /// /builddir/build/SPECS/hello.spec'] with env {'HOME': '/builddir', …} and shell False` (mock `util.py`).
 pub fn call<'a>(build_log: &'a str, env: &BTreeMap<String, String>) -> Result<Call<'a>, String> {
-    let line = build_log
+    let starts = ["/usr/bin/rpmbuild -bb ", "/usr/bin/rpmbuild -ba "];
+    let builds = |line: &&str| {
+        let words = line.split_once(RUNS).map(|(_, rest)| rest);
+        words.is_some_and(|words| starts.iter().any(|start| words.starts_with(start)))
+    };
+    let mut found = build_log
         .lines()
-        .rfind(|line| line.contains("Executing command: ['bash', '--login', '-c', '"))
-        .ok_or("mock's build.log names no call of rpmbuild")?;
+        .filter(builds)
+        .map(|line| one_call(line, env));
+    let first = found
+        .next()
+        .ok_or("mock's build.log names no call of rpmbuild that makes packages")??;
+    match found.find(|other| other.as_ref() != Ok(&first)) {
+        Some(_) => Err(
+            "mock's build.log tells of two calls of rpmbuild: the build itself wrote one of them, \
+                        or mock did not make the packages at once"
+                .to_owned(),
+        ),
+        None => Ok(first),
+    }
+}
+
+fn one_call<'a>(line: &'a str, env: &BTreeMap<String, String>) -> Result<Call<'a>, String> {
     let (words, rest) = line
         .split_once("'-c', '")
         .and_then(|(_, rest)| rest.split_once("'] with env "))
@@ -228,9 +272,30 @@ mod tests {
         ] {
             assert!(call(&line(words), &env).is_err(), "{words}");
         }
+        // The build prints what mock would.
+        for (forged, believed) in [
+            ("-bb --noclean --target x86_64 --nodeps", true),
+            ("-bb --noclean --target i686 --nodeps", false),
+            ("-ba --noclean --target x86_64 --nodeps", false),
+            ("-bb --what", false),
+        ] {
+            for log in [plain.clone() + &line(forged), line(forged) + &plain] {
+                assert_eq!(call(&log, &env).is_ok(), believed, "{log}");
+            }
+        }
         let other = BTreeMap::from([("HOME".to_owned(), "/root".to_owned())]);
         assert!(call(&plain, &other).is_err());
         assert!(call("", &env).is_err());
+    }
+
+    #[test]
+    fn of_a_log_of_any_length_only_the_calls_are_kept() {
+        let call = format!("{RUNS}/usr/bin/rpmbuild -bb x'] with env {{}}");
+        let log = format!("{}\n{call}\nsaid\n", "x".repeat(100_000));
+        assert_eq!(calls(log.as_bytes()).unwrap(), format!("{call}\n"));
+        let flood = format!("{call}\n").repeat(100_000);
+        assert!(calls(flood.as_bytes()).unwrap().len() < MAX_CALLS + 1_000);
+        assert_eq!(calls(&b""[..]).unwrap(), "");
     }
 
     #[test]

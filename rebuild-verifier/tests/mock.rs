@@ -167,6 +167,17 @@ fn mock_keeps_the_contract_of_backends_in_a_layer() {
         !root.dir.join("builddir").exists(),
         "the layer was written to"
     );
+    // A layer whose links lead to files of the machine is not touched.
+    let (trap, victim) = (lab.path("trap"), lab.path("victim"));
+    fs::create_dir(&trap).unwrap();
+    fs::write(&victim, "untouched").unwrap();
+    std::os::unix::fs::symlink(&victim, trap.join(".initialized")).unwrap();
+    let (ended, _, _) = run(&mock, &trap, "true", limits, &never);
+    assert!(
+        matches!(ended, Err(SandboxError::Setup { .. })),
+        "{ended:?}"
+    );
+    assert_eq!(fs::read(&victim).unwrap(), b"untouched");
     let (ended, _, _) = run(&mock, Path::new("/"), "true", limits, &never);
     assert!(matches!(
         ended,
@@ -192,6 +203,11 @@ fn stops(say: &Say<'_>, limits: Limits) {
     // One that is left behind after a good end.
     let (ended, _, _) = say("(setsid sleep 264575.13 &) ; true", limits, &never);
     assert!(ended.unwrap().exit_code == 0 && are_gone("264575.13"));
+    // One that is never the same process twice.
+    let runner =
+        "export s='sh -c \"$s\" 282842.71 & exit'; setsid sh -c \"$s\" 282842.71 & sleep 1";
+    let (ended, _, _) = say(runner, limits, &never);
+    assert!(ended.unwrap().exit_code == 0 && are_gone("282842.71"));
     let small = Limits {
         log_bytes: 1 << 16,
         ..limits
@@ -199,8 +215,12 @@ fn stops(say: &Say<'_>, limits: Limits) {
     let (ended, log, _) = say("yes | head -c 30000000", small, &never);
     assert_eq!(ended.unwrap().exit_code, 0);
     assert!(log.len() < 1 << 17, "{}", log.len());
-    let (ended, _, _) = say("head -c 900000000 /dev/zero >big", limits, &never);
-    assert!(matches!(ended, Err(SandboxError::Disk { .. })), "{ended:?}");
+    // What lies in /dev/shm counts with the rest.
+    let both = "head -c 150000000 /dev/zero >/dev/shm/big && head -c 150000000 /dev/zero >big";
+    for line in ["head -c 900000000 /dev/zero >big", both] {
+        let (ended, _, _) = say(line, limits, &never);
+        assert!(matches!(ended, Err(SandboxError::Disk { .. })), "{ended:?}");
+    }
     if has_cgroups() {
         let tight = Limits {
             memory_bytes: 200 << 20,
@@ -295,6 +315,20 @@ fn what_mock_built_comes_out_the_same_with_bubblewrap_and_a_defect_is_found() {
     let verified = common::checked(&lab, &recorded, &srpm, &store);
     common::tell("recorded in mock, again in bwrap", &verified);
     assert!(verified.confirmed);
+
+    // A build that prints what mock would of another call is no record.
+    let forged = SPEC
+        .replace(
+            "id -un >who",
+            "echo \"Executing command: ['bash', '--login', '-c', '/usr/bin/rpmbuild -ba x'] with env {}\"; id >who",
+        )
+        .replace("inmock", "forged");
+    let forger = lab.srpm("forged", &forged);
+    let error = mock_build::record(&request(&forger, "forged", &config)).unwrap_err();
+    assert!(
+        error.to_string().contains("two calls of rpmbuild"),
+        "{error}"
+    );
 
     // A configuration that puts something else into packages is no record.
     let other = lab.path("other.cfg");

@@ -112,6 +112,7 @@ pub fn run(
         Watch {
             log: &log,
             out: None,
+            scratch: None,
             limits: &limits,
             cancel: &Cancel::default(),
         },

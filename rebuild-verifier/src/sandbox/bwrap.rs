@@ -160,6 +160,7 @@ fn attempt(job: &Job<'_>, overlay: bool) -> Result<End, SandboxError> {
     let watch = Watch {
         log: job.log,
         out: None,
+        scratch: None,
         limits: job.limits,
         cancel: job.cancel,
     };

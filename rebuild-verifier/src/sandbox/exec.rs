@@ -140,6 +140,7 @@ fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
         Watch {
             log: job.log,
             out: Some(job.out),
+            scratch: None,
             limits: job.limits,
             cancel: job.cancel,
         },

@@ -11,10 +11,13 @@
 //! host name and network, no new privileges, one control group, a `/dev` without the block devices that mock would
 //! make, and a tmpfs of limited size for all that is written. What the command prints goes through a pipe and not through mock's logs, which would grow with
 //! it. The users `mockbuild` and `mock` are seen by mock alone; the machine needs neither.
+//!
+//! Without a user namespace the numbers of the build user are the machine's own. So nothing runs where they belong
+//! to somebody: whoever that is could change the build's files and trace its processes.
 
 use super::cgroup::JobCgroup;
 use super::process::{self, Watch};
-use super::{Ended, Job, Limits, RebuildBackend, SandboxError, bwrap, export, root};
+use super::{Ended, Job, Limits, RebuildBackend, SandboxError, bwrap, export, root, traps, users};
 use repo_model::buildinfo::Identity;
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,18 +54,25 @@ const JOIN: &str =
     r#"while [ "$1" != -- ]; do echo $$ >"$1" || exit 97; shift; done; shift; exec "$@""#;
 /// The script ends with this status when the overlay cannot be mounted.
 const NO_OVERLAY: i32 = 94;
-/// Arguments: [`EXPORT`], stage, its size, layer, our directory, export, `uid:gid`; files and where they are seen;
-/// `--`; mock with its arguments. Process 1 of its namespace: what mock leaves behind is killed before anything
-/// is taken out.
-const SCRIPT: &str = r#"umask 022; stage=$1 size=$2 layer=$3 dir=$4 export=$5 owner=$6; shift 6
-mount --make-rprivate / 2>/dev/null
+/// Keeps what is mounted from here on to this namespace, or ends. A root that is no mount point (a chroot) cannot be
+/// asked to, and what is mounted over `/etc` there could be seen by the whole machine.
+pub(crate) const PRIVATE: &str = r#"mount --make-rprivate / || {
+  echo "its mounts cannot be kept to itself: the root of whoever starts mock has to be a mount point"; exit 97
+}
+if grep -q ' shared:' /proc/self/mountinfo; then echo "some mounts are still shared with the machine"; exit 97; fi
+"#;
+/// After [`PRIVATE`]. Arguments: [`EXPORT`], stage, its size, layer, our directory, export, `uid:gid`; files and where they are seen;
+/// `--`; mock with its arguments. Process 1 of its namespace: what mock leaves behind is stopped all at once, so that
+/// nothing can run away from what follows, and killed before anything is taken out. All that is written lies on one
+/// tmpfs, `/dev/shm` too.
+const SCRIPT: &str = r#"umask 022; stage=$1 size=$2 layer=$3 dir=$4 export=$5 owner=$6; shift 6; set -C
 mount -t tmpfs -o "size=$size,mode=0755" tmpfs "$stage" && cd "$stage" || exit 97
-mkdir up wk root base cache && ln -s "$layer" lower || exit 97
+mkdir up wk root base cache dev && ln -s "$layer" lower || exit 97
 mount -t overlay overlay -o lowerdir=lower,upperdir=up,workdir=wk root || exit 94
 for file in passwd group; do mount --bind "$dir/$file" "/etc/$file" || exit 97; done
-mkdir -p root/builddir/out root/tmp root/var/tmp && chown -R "$owner" root/builddir || exit 97
+mkdir root/builddir root/builddir/out && mkdir -p root/tmp root/var/tmp && chown -R "$owner" root/builddir || exit 97
 chmod 1777 root/tmp root/var/tmp && mkdir -p root/dev || exit 97
-mount -t tmpfs -o "size=$size,mode=0755" tmpfs root/dev || exit 97
+mount --bind dev root/dev || exit 97
 for node in null zero full random urandom tty; do
   : >"root/dev/$node" && mount --bind "/dev/$node" "root/dev/$node" || exit 97
 done
@@ -77,15 +87,17 @@ while [ "$1" != -- ]; do
 done
 shift; exec 5<>root/.hallmark-log
 cat <root/.hallmark-log 5>&- & reader=$!
-"$@" >"$dir/said" 2>&1 </dev/null 5>&-
+"$@" >|"$dir/said" 2>&1 </dev/null 5>&-
 code=$?
-for turn in 1 2; do for process in /proc/[0-9]*; do
+kill -STOP -1
+for process in /proc/[0-9]*; do
   process=${process#/proc/}
   case $process in 1 | "$reader") ;; *) kill -KILL "$process" 2>/dev/null ;; esac
-done; done
+done
+kill -CONT "$reader"
 exec 5>&-; wait "$reader"; [ "$code" = 0 ] || exit "$code"
 prlimit "--fsize=$size" chroot "--userspec=$owner" --groups= root /usr/bin/env -i PATH=/usr/bin:/bin \
-  /bin/sh -c "$0" >"$export" </dev/null || exit 96"#;
+  /bin/sh -c "$0" >|"$export" </dev/null || exit 96"#;
 /// Of what mock said, what is searched and quoted, bytes.
 const TAIL: u64 = 4 << 10;
 /// mock's logs that are kept beside the build's. (Its build.log is of `--rebuild` alone.)
@@ -99,7 +111,7 @@ pub fn program(words: &[String]) -> Vec<String> {
     }
 }
 
-fn unusable(why: impl Into<String>) -> SandboxError {
+pub(super) fn unusable(why: impl Into<String>) -> SandboxError {
     SandboxError::Tool {
         tool: "mock",
         why: why.into(),
@@ -111,10 +123,14 @@ fn version(words: &[String]) -> Result<String, SandboxError> {
     if !super::is_root() {
         return Err(unusable("it needs root"));
     }
+    users::refuse_owned(&crate::plan::identity())?;
+    asked_version(words, users::ASKED_SECS)
+}
+
+fn asked_version(words: &[String], secs: u64) -> Result<String, SandboxError> {
     let words = program(words);
     let nobody = "65534";
-    let output = Command::new(&words[0])
-        .args(&words[1..])
+    let output = users::in_time(&words, secs)
         .arg("--version")
         .envs([("SUDO_UID", nobody), ("SUDO_GID", nobody)])
         .output()
@@ -122,6 +138,10 @@ fn version(words: &[String]) -> Result<String, SandboxError> {
     let text = String::from_utf8_lossy(&output.stdout);
     match text.lines().next() {
         Some(line) if output.status.success() => Ok(line.trim().chars().take(80).collect()),
+        _ if [Some(124), Some(137)].contains(&output.status.code()) => Err(unusable(format!(
+            "--version: {} has not answered within {secs} s",
+            words[0]
+        ))),
         _ => {
             let said = String::from_utf8_lossy(&output.stderr);
             let last = said.lines().next_back().unwrap_or("it says nothing");
@@ -142,6 +162,10 @@ fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
     if !super::is_root() {
         return Err(unusable("it needs root"));
     }
+    users::refuse_owned(job.identity)?;
+    if let Some(why) = traps::found(job.root) {
+        return Err(SandboxError::Setup { said: why });
+    }
     let place = Place::create(job)?;
     let group = JobCgroup::create(job.limits);
     let exported = place.dir.join("export");
@@ -149,6 +173,7 @@ fn run(job: &Job<'_>) -> Result<Ended, SandboxError> {
     let watch = Watch {
         log: job.log,
         out: Some(&place.result),
+        scratch: None,
         limits: job.limits,
         cancel: job.cancel,
     };
@@ -199,7 +224,7 @@ fn command(
     let layer = std::path::absolute(job.root).map_err(SandboxError::io("find the layer"))?;
     let Identity { uid, gid, .. } = job.identity;
     let mut command = confined(job.limits, group, false);
-    command.args(["/bin/sh", "-c", SCRIPT, EXPORT]);
+    command.args(["/bin/sh", "-c", &format!("{PRIVATE}{SCRIPT}"), EXPORT]);
     command.arg(&place.stage);
     command.arg(job.limits.disk_bytes.to_string());
     command.args([&layer, &place.dir]).arg(exported);
@@ -295,7 +320,7 @@ impl Place {
             "hand over {}",
             place.result.display()
         )))?;
-        write_users(&place.dir, job.identity)?;
+        users::write(&place.dir, job.identity)?;
         fs::write(&place.config, place.settings(job))
             .and_then(|()| root::make_readable(&place.config))
             .map_err(SandboxError::io(format!(
@@ -406,46 +431,6 @@ pub(crate) fn python(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Writes `passwd` and `group` for mock to `dir`: this machine's, and the build user with the group that mock
-/// wants its callers to be in.
-pub(crate) fn write_users(dir: &Path, identity: &Identity) -> Result<(), SandboxError> {
-    let Identity { uid, gid, user, .. } = identity;
-    let home = super::HOME_DIR;
-    let ours = [
-        (
-            "passwd",
-            user.as_str(),
-            *uid,
-            format!("{user}:x:{uid}:{gid}:{user}:{home}:/bin/sh\n"),
-        ),
-        ("group", "mock", *gid, format!("mock:x:{gid}:{user}\n")),
-    ];
-    for (file, name, number, line) in ours {
-        let machines = fs::read_to_string(Path::new("/etc").join(file)).unwrap_or_default();
-        let text = with_user(&machines, name, number, &line);
-        let path = dir.join(file);
-        fs::write(&path, text)
-            .and_then(|()| root::make_readable(&path))
-            .map_err(SandboxError::io(format!("write {}", path.display())))?;
-    }
-    Ok(())
-}
-
-/// The lines of a passwd or group file, without those of this name or number, and `line`.
-fn with_user(text: &str, name: &str, number: u32, line: &str) -> String {
-    let number = number.to_string();
-    let mut kept: String = text
-        .lines()
-        .filter(|line| {
-            let mut fields = line.split(':');
-            fields.next() != Some(name) && fields.nth(1) != Some(number.as_str())
-        })
-        .flat_map(|line| [line, "\n"])
-        .collect();
-    kept.push_str(line);
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -465,15 +450,33 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_with_users_of_the_same_name_or_number_lends_them_to_nobody() {
-        let text = "root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home/alice:/bin/sh\nmockbuild:x:5:5::/:/bin/sh\nbob:x:1001:1000::/:/bin/sh\n";
-        let line = "mockbuild:x:1000:1000:mockbuild:/builddir:/bin/sh\n";
-        let found = with_user(text, "mockbuild", 1000, line);
-        let names: Vec<&str> = found
-            .lines()
-            .filter_map(|line| line.split(':').next())
-            .collect();
-        assert_eq!(names, ["root", "bob", "mockbuild"]);
+    fn a_mock_that_never_answers_is_given_up() {
+        let started = std::time::Instant::now();
+        let words = ["sh", "-c", "exec sleep 600"].map(str::to_owned);
+        let error = asked_version(&words, 1).unwrap_err().to_string();
+        assert!(error.contains("has not answered within 1 s"), "{error}");
+        assert!(started.elapsed().as_secs() < 30);
+        let words = ["sh", "-c", "echo 6.7"].map(str::to_owned);
+        assert_eq!(asked_version(&words, 20).unwrap(), "6.7");
+    }
+
+    #[test]
+    fn mounts_that_cannot_be_kept_from_the_machine_end_the_build() {
+        let mut command = Command::new("setpriv");
+        // The build user may not change mounts.
+        if crate::sandbox::is_root() {
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        }
+        let output = command
+            .args(["/bin/sh", "-c", &format!("{PRIVATE}echo went on")])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(97), "{said}");
+        assert!(
+            said.contains("mount point") && !said.contains("went on"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(crate) mod mock;
 mod process;
 mod root;
 mod stage;
+mod traps;
+pub(crate) mod users;
 
 pub(crate) use cgroup::JobCgroup;
 pub use cgroup::sweep as sweep_cgroups;

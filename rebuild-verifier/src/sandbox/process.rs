@@ -7,6 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::fs;
 use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
@@ -18,6 +19,8 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(100);
 /// How often the output directory is measured, in ticks.
 const MEASURE_TICKS: u32 = 5;
+/// How often the scratch tree is measured, in ticks.
+const SCRATCH_TICKS: u32 = 30;
 /// More entries in the output directory than this count as a full disk.
 const MAX_OUT_ENTRIES: u32 = 100_000;
 
@@ -52,6 +55,9 @@ pub struct Watch<'a> {
     pub log: &'a Path,
     /// Directory of the machine that may grow to `limits.disk_bytes`, if the command can write to one.
     pub out: Option<&'a Path>,
+    /// A whole directory tree of the machine that may take up `limits.disk_bytes` of its disk, if any. Looked at
+    /// less often than `out`: a root has many files.
+    pub scratch: Option<&'a Path>,
     /// Time, disk and log limits.
     pub limits: &'a Limits,
     /// Stops the command.
@@ -150,7 +156,11 @@ fn wait(child: &mut Child, watch: &Watch<'_>) -> Result<ExitStatus, SandboxError
         }
         ticks = ticks.wrapping_add(1);
         let measure = ticks.is_multiple_of(MEASURE_TICKS);
-        if let Some(error) = limit_reached(started, measure, watch) {
+        let full = ticks.is_multiple_of(SCRATCH_TICKS)
+            && watch
+                .scratch
+                .is_some_and(|dir| fills(dir, watch.limits.disk_bytes));
+        if let Some(error) = limit_reached(started, measure, full, watch) {
             let _ = rustix::process::kill_process_group(pid, Signal::KILL);
             child
                 .wait()
@@ -170,7 +180,12 @@ fn wait(child: &mut Child, watch: &Watch<'_>) -> Result<ExitStatus, SandboxError
     }
 }
 
-fn limit_reached(started: Instant, measure: bool, watch: &Watch<'_>) -> Option<SandboxError> {
+fn limit_reached(
+    started: Instant,
+    measure: bool,
+    full: bool,
+    watch: &Watch<'_>,
+) -> Option<SandboxError> {
     let limits = watch.limits;
     if watch.cancel.is_cancelled() {
         return Some(SandboxError::Cancelled);
@@ -180,7 +195,7 @@ fn limit_reached(started: Instant, measure: bool, watch: &Watch<'_>) -> Option<S
             secs: limits.build_secs,
         });
     }
-    if measure && watch.out.is_some_and(|out| exceeds(out, limits.disk_bytes)) {
+    if full || measure && watch.out.is_some_and(|out| exceeds(out, limits.disk_bytes)) {
         return Some(SandboxError::Disk {
             bytes: limits.disk_bytes,
         });
@@ -190,24 +205,74 @@ fn limit_reached(started: Instant, measure: bool, watch: &Watch<'_>) -> Option<S
 
 /// Whether the files below `dir` are larger in sum than `limit_bytes`, or too many to count.
 pub fn exceeds(dir: &Path, limit_bytes: u64) -> bool {
+    outgrows(dir, limit_bytes, MAX_OUT_ENTRIES, fs::Metadata::len)
+}
+
+/// Whether the tree below `dir` takes up more of the disk than `limit_bytes`, holes not counted.
+fn fills(dir: &Path, limit_bytes: u64) -> bool {
+    outgrows(dir, limit_bytes, u32::MAX, |found| {
+        found.blocks().saturating_mul(512)
+    })
+}
+
+fn outgrows(
+    dir: &Path,
+    limit_bytes: u64,
+    max_entries: u32,
+    size: fn(&fs::Metadata) -> u64,
+) -> bool {
     let mut bytes = 0_u64;
     let mut entries = 0_u32;
     let mut dirs = vec![dir.to_owned()];
     while let Some(dir) = dirs.pop() {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            entries += 1;
+            entries = entries.saturating_add(1);
             let Ok(found) = fs::symlink_metadata(entry.path()) else {
                 continue;
             };
             if found.is_dir() {
                 dirs.push(entry.path());
             } else {
-                bytes = bytes.saturating_add(found.len());
+                bytes = bytes.saturating_add(size(&found));
             }
-            if bytes > limit_bytes || entries > MAX_OUT_ENTRIES {
+            if bytes > limit_bytes || entries > max_entries {
                 return true;
             }
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_fills_the_scratch_tree_is_stopped_and_holes_in_files_do_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits {
+            build_secs: 60,
+            disk_bytes: 4 << 20,
+            ..Limits::default()
+        };
+        let said = tempfile::NamedTempFile::new().unwrap();
+        let run = |line: &str| {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", line]).current_dir(dir.path());
+            let watch = Watch {
+                log: said.path(),
+                out: None,
+                scratch: Some(dir.path()),
+                limits: &limits,
+                cancel: &Cancel::default(),
+            };
+            supervise(command, watch)
+        };
+        assert!(run("truncate -s 1G hole; sleep 4").unwrap().success());
+        let ended = run("mkdir -p a/b; head -c 8000000 /dev/zero >a/b/c; sleep 60");
+        assert!(
+            matches!(ended, Err(SandboxError::Disk { bytes: 4_194_304 })),
+            "{ended:?}"
+        );
+    }
 }

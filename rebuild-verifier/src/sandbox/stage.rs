@@ -137,6 +137,7 @@ pub fn try_overlay(work_dir: &Path, build_uid: u32) -> Result<(), SandboxError> 
     let watch = Watch {
         log: &log,
         out: None,
+        scratch: None,
         limits: &limits,
         cancel: &Cancel::default(),
     };

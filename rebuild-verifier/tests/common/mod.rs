@@ -129,11 +129,12 @@ pub fn tell(how: &str, verified: &Verified) {
     }
 }
 
-/// A request that leaves mock the time to install a root.
+/// A request that leaves mock the time and the space to install a root.
 pub fn unhurried(lab: &Lab, srpm: &Path, out: &str) -> BuildRequest {
     let mut request = lab.request(srpm, out);
     request.limits.build_secs = 600;
     request.limits.memory_bytes = 2 << 30;
+    request.limits.disk_bytes = 4 << 30;
     request
 }
 
