@@ -12,6 +12,7 @@ use crate::plan::{self, Plan, RootError};
 use crate::profile;
 use crate::sandbox::SandboxError;
 use crate::scratch::{self, Scratch};
+use crate::shift;
 use repo_model::Nevra;
 use repo_model::bisection::{Bisection, Difference, SCHEMA, Trial, TriedFactor};
 use repo_model::verdict::Cause;
@@ -104,6 +105,20 @@ pub static FACTORS: &[Factor] = &[
             profile::reverses().map_err(|error| error.to_string())?;
             plan.extras.reversed = true;
             Ok(())
+        },
+    },
+    Factor {
+        name: "date",
+        title: "the day: 500 days later, for programs that load libfaketime",
+        trial: Trial::Varied,
+        change: |plan, root| {
+            if root != Path::new("/") {
+                return Err("only the machine's own root is given another day".to_owned());
+            }
+            match shift::put_into(plan) {
+                true => Ok(()),
+                false => Err("libfaketime is not installed".to_owned()),
+            }
         },
     },
     Factor {
@@ -229,7 +244,7 @@ enum Outcome {
     Failed { exit_code: i32, tail: String },
 }
 
-/// Builds `request.srpm` under every factor. Takes at most as long as eighteen builds (ten when two
+/// Builds `request.srpm` under every factor. Takes at most as long as nineteen builds (eleven when two
 /// plain ones are equal); nothing is written to `request.out_dir`.
 pub fn bisect(request: &BuildRequest) -> Result<Bisection, BisectError> {
     let io = |action: String| move |source| BuildError::Io { action, source };
@@ -367,8 +382,8 @@ fn build_once(plan: &Plan, series: &Series<'_>) -> Result<Outcome, BuildError> {
         packages,
         facts: Facts {
             window: Some((
-                executed.started.unix_secs() - 5,
-                executed.finished.unix_secs() + 5,
+                executed.started.unix_secs() + plan.secs_ahead() - 5,
+                executed.finished.unix_secs() + plan.secs_ahead() + 5,
             )),
             host: Some(plan.identity.hostname.clone()),
             kernel,

@@ -4,6 +4,7 @@ use crate::buildroot::{self, Root};
 use crate::plan::{self, Plan, RootError, SourceError, SourcePackage};
 use crate::sandbox::{self, Cancel, Ended, Extras, Job, Limits, SandboxError};
 use crate::scratch::{self, Scratch};
+use crate::shift;
 use repo_model::buildinfo::{
     self, BuildInfo, Buildroot, Machine, Macros, Output, RpmBuild, Sandbox, Source,
 };
@@ -297,11 +298,12 @@ pub(crate) fn execute(
             run.scratch.dir().display()
         )))?;
     let macros = plan::write_macros(plan, run.scratch)?;
-    let inputs = [
+    let mut inputs = vec![
         (srpm.to_owned(), plan::SRPM_INSIDE.to_owned()),
         (macros.clone(), plan::MACROS_INSIDE.to_owned()),
         (macros, plan::MACROS_OF_USER.to_owned()),
     ];
+    inputs.extend(shift::input(plan));
     let started = now();
     let ended = (sandbox::chosen_backend().run)(&Job {
         dir: run.scratch.dir(),

@@ -6,7 +6,7 @@ use crate::keys::RebuilderKeys;
 use crate::plan::{MACROS_INSIDE, Plan, SourcePackage};
 use crate::sandbox::{self, Cancel, Extras, Job, Limits};
 use crate::scratch::Scratch;
-use crate::{lock, plan, profile};
+use crate::{lock, plan, profile, shift};
 use repo_model::HeaderDigest;
 use repo_model::config::RebuilderConfig;
 use repo_model::nevra::{Evr, Nevra};
@@ -193,6 +193,13 @@ static CHECKS: &[CheckRow] = &[
         check: reverses_directories,
     },
     CheckRow {
+        name: "another day",
+        failing: Health::Weak,
+        remedy: "install libfaketime; the profile `later-day`, which has to be named in rebuilder.profiles, and the \
+                 factor `date` need it, nothing else",
+        check: moves_clock,
+    },
+    CheckRow {
         name: "control groups",
         failing: Health::Weak,
         remedy: "run as root or with a delegated cgroup v2 (systemd: Delegate=yes); else statements say `limits: weak`",
@@ -265,6 +272,17 @@ pub fn reverses_directories(config: &RebuilderConfig) -> Result<String, String> 
     };
     let said = in_sandbox(config, reversed, "df -P . | tail -n 1 | cut -d' ' -f1")?;
     wanted(said.trim() == "disorderfs", &said).map(|_| "disorderfs reverses it".to_owned())
+}
+
+/// Whether builds here can be given another day; tried once for real.
+pub fn moves_clock(config: &RebuilderConfig) -> Result<String, String> {
+    let mut plan = some_plan().map_err(|error| error.to_string())?;
+    if !shift::put_into(&mut plan) {
+        return Err("libfaketime is not installed".to_owned());
+    }
+    let root = root_for(config)?;
+    shift::works(&plan, &root, &config.work_dir, config.build_uid)?;
+    Ok("libfaketime moves the clock".to_owned())
 }
 
 /// Whether rebuilds are possible.

@@ -6,6 +6,7 @@ use crate::buildroot::{Root, Store};
 use crate::client::{Client, ClientError};
 use crate::compare::{self, Comparer, Comparison, Context, Facts};
 use crate::keys::RebuilderKeys;
+use crate::plan::Plan;
 use crate::profile::{self, Profile};
 use crate::replay::{self, Rebuilt, Site};
 use crate::reveal;
@@ -310,7 +311,7 @@ pub(crate) fn rebuild(
     };
     let mut ready = replay::check(&info, &srpm, &site).map_err(|error| infra(&error))?;
     profile
-        .apply(&mut ready.plan, &ready.root.dir)
+        .apply(&mut ready.plan, &ready.root, &site)
         .map_err(|error| infra(&error))?;
     tracing::info!(job = job.job, source = %info.source.nevra, "rebuilding {}", info.source.nevra);
     let run = Run {
@@ -336,7 +337,7 @@ pub(crate) fn rebuild(
             vec![(None, failed); job.packages.len()]
         }
         None => {
-            let context = context(&info.machine, &rebuilt, &ready.plan.before);
+            let context = context(&info.machine, &rebuilt, &ready.plan);
             compare_all(bench, job, &rebuilt, &context, scratch, cancel, &mut diffs)?
         }
     };
@@ -463,8 +464,9 @@ fn compare_one(
 }
 
 /// What is known of the build and of its rebuild.
-pub(crate) fn context(machine: &Machine, rebuilt: &Rebuilt, before: &[String]) -> Context {
-    let (kernel, ncpu) = profile::seen(before);
+pub(crate) fn context(machine: &Machine, rebuilt: &Rebuilt, plan: &Plan) -> Context {
+    let (kernel, ncpu) = profile::seen(&plan.before);
+    let ahead = plan.secs_ahead();
     Context {
         expected: Facts {
             kernel: Some(machine.kernel.clone()),
@@ -473,8 +475,8 @@ pub(crate) fn context(machine: &Machine, rebuilt: &Rebuilt, before: &[String]) -
         },
         rebuilt: Facts {
             window: Some((
-                rebuilt.started.unix_secs() - CLOCK_SLACK,
-                rebuilt.finished.unix_secs() + CLOCK_SLACK,
+                rebuilt.started.unix_secs() + ahead - CLOCK_SLACK,
+                rebuilt.finished.unix_secs() + ahead + CLOCK_SLACK,
             )),
             kernel,
             ncpu,

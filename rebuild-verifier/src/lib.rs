@@ -33,5 +33,6 @@ mod reveal;
 mod runs;
 pub mod sandbox;
 pub mod scratch;
+pub mod shift;
 pub mod verify;
 pub mod worker;

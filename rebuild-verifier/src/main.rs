@@ -85,7 +85,7 @@ Examples:
     #[command(after_help = "\
 Builds a source package twice, then again and again with one thing changed (host name, user, build path,
 time zone, language, processors, kernel) or held still (clock, hash seeds, addresses, parallel jobs), and
-prints as JSON which file changes under which of them. Runs at low priority; takes up to eighteen builds.
+prints as JSON which file changes under which of them. Runs at low priority; takes up to nineteen builds.
 
 Examples:
   hallmark-rebuilder bisect hello-1.0-1.src.rpm >hello.bisection.json

@@ -27,10 +27,11 @@ pub enum OfferError {
 }
 
 /// The profiles of the configuration, when this machine can do what they ask for; none there: all that
-/// it can.
+/// it can, but for those that have to be named.
 pub fn offered(config: &RebuilderConfig) -> Result<Vec<&'static Profile>, OfferError> {
     if config.profiles.is_empty() {
-        let can = PROFILES.iter().filter(|row| can(row, config).is_ok());
+        let usual = PROFILES.iter().filter(|row| row.is_usual());
+        let can = usual.filter(|row| can(row, config).is_ok());
         return Ok(can.collect());
     }
     let offer = |name: &String| {
@@ -54,15 +55,25 @@ pub fn offered(config: &RebuilderConfig) -> Result<Vec<&'static Profile>, OfferE
 /// A job given out with a profile that then does not work would be lost time for everybody.
 fn can(row: &Profile, config: &RebuilderConfig) -> Result<(), String> {
     row.can(Path::new("/")).map_err(|error| error.to_string())?;
-    match row.is_reversed() {
-        true => doctor::reverses_directories(config).map(|_| ()),
-        false => Ok(()),
+    if row.is_reversed() {
+        doctor::reverses_directories(config)?;
     }
+    if row.is_later() {
+        doctor::moves_clock(config)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_day_is_offered_to_those_only_who_name_it() {
+        assert!(profile::profile("later-day").is_some_and(|row| !row.is_usual()));
+        let unasked = offered(&RebuilderConfig::default()).unwrap();
+        assert!(unasked.iter().all(|row| row.name != "later-day"));
+    }
 
     #[test]
     fn a_profile_that_there_is_not_is_refused_with_those_that_there_are() {

@@ -10,6 +10,7 @@ use crate::lock::LockError;
 use crate::mock_plan;
 use crate::sandbox::{self, Cancel, Extras, HOME_DIR, Job, Limits, OUT_DIR, SandboxError};
 use crate::scratch::Scratch;
+use crate::shift;
 use repo_model::buildinfo::{Identity, TimeRules};
 use repo_model::rpm::{Head, HeadLimits, HeaderError, Package, tag};
 use repo_model::{FileDigest, HeaderDigest, Nevra};
@@ -167,6 +168,8 @@ pub struct Plan {
     pub time: TimeRules,
     /// Programs with their options that start rpmbuild: none, or those of a challenge profile.
     pub before: Vec<String>,
+    /// The library that moves the build's clock, if that is asked for: see [`crate::shift`].
+    pub clock: Option<PathBuf>,
     /// What the sandbox is asked for; an overlay only counts in a layer.
     pub extras: Extras,
 }
@@ -219,6 +222,7 @@ impl Plan {
                 mtime_policy: "clamp".to_owned(),
             },
             before: Vec::new(),
+            clock: None,
             extras: Extras {
                 overlay: true,
                 reversed: false,
@@ -237,6 +241,11 @@ impl Plan {
         command.extend(self.argv.iter().cloned());
         command.push(SRPM_INSIDE.to_owned());
         command
+    }
+
+    /// How far the clock that the build reads is ahead of the machine's, seconds.
+    pub(crate) fn secs_ahead(&self) -> i64 {
+        self.clock.as_ref().map_or(0, |_| shift::SHIFT_SECS)
     }
 
     /// The options that shape macros, without those that say what rpmbuild does.
@@ -329,25 +338,44 @@ fn evaluate_anew(
     work_dir: &Path,
     build_uid: u32,
 ) -> Result<BTreeMap<String, String>, RootError> {
+    let mut command: Vec<String> = vec!["rpm".to_owned()];
+    command.extend(plan.macro_options());
+    for name in EVALUATED {
+        command.extend(["--eval".to_owned(), format!("={name}=%{{?{name}}}")]);
+    }
+    let (status, said) = ask(plan, root, work_dir, build_uid, &command)?;
+    if status != 0 {
+        return Err(RootError::Macros {
+            said: said.chars().take(400).collect(),
+        });
+    }
+    Ok(read_values(&said))
+}
+
+/// Runs a command as a build of `plan` would run in `root`: its exit status, and what it printed.
+pub(crate) fn ask(
+    plan: &Plan,
+    root: &Root,
+    work_dir: &Path,
+    build_uid: u32,
+    command: &[String],
+) -> Result<(i32, String), SandboxError> {
     let io = |action: &str| SandboxError::io(format!("{action} below {}", work_dir.display()));
     let scratch = Scratch::create(work_dir).map_err(io("make a directory"))?;
     let out = scratch
         .dir_of("out", build_uid)
         .map_err(io("make a directory"))?;
     let macros = write_macros(plan, &scratch)?;
-    let mut command: Vec<String> = vec!["rpm".to_owned()];
-    command.extend(plan.macro_options());
-    for name in EVALUATED {
-        command.extend(["--eval".to_owned(), format!("={name}=%{{?{name}}}")]);
-    }
+    let mut inputs = vec![(macros, MACROS_INSIDE.to_owned())];
+    inputs.extend(shift::input(plan));
     let log = scratch.dir().join("log");
     let ended = (sandbox::chosen_backend().run)(&Job {
         dir: scratch.dir(),
         root: &root.dir,
-        inputs: &[(macros, MACROS_INSIDE.to_owned())],
+        inputs: &inputs,
         out: &out,
         backend_command: sandbox::backend_command(),
-        command: &command,
+        command,
         env: &plan.env,
         identity: &plan.identity,
         extras: Extras::default(),
@@ -361,12 +389,7 @@ fn evaluate_anew(
         cancel: &Cancel::default(),
     })?;
     let said = std::fs::read_to_string(&log).map_err(io("read the log"))?;
-    if ended.exit_code != 0 {
-        return Err(RootError::Macros {
-            said: said.chars().take(400).collect(),
-        });
-    }
-    Ok(read_values(&said))
+    Ok((ended.exit_code, said))
 }
 
 fn read_values(said: &str) -> BTreeMap<String, String> {

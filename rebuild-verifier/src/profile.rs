@@ -1,11 +1,13 @@
 //! Challenge profiles: what a rebuilder varies on purpose although it must not matter. When two
 //! rebuilders of different profiles agree, the build does not depend on what they vary.
 //!
-//! A profile is programs that start rpmbuild inside the sandbox, or another order of directories. What the buildinfo records (host
+//! A profile is programs that start rpmbuild inside the sandbox, another order of directories, or another day. What the buildinfo records (host
 //! name, user, environment, build path, macros) stays as it is, so a replay stays a replay.
 
+use crate::buildroot::Root;
 use crate::plan::Plan;
-use crate::sandbox;
+use crate::replay::Site;
+use crate::{sandbox, shift};
 use std::path::Path;
 use std::process::Command;
 
@@ -20,6 +22,9 @@ pub struct Profile {
     before: fn() -> Vec<String>,
     /// Whether directories list their entries in reverse.
     reversed: bool,
+    /// Whether it is another day, which takes a library in every program of the build. That can be seen, and some
+    /// programs refuse it: a rebuilder offers such a profile only when its operator names it.
+    later: bool,
 }
 
 /// All profiles, the plain one first.
@@ -29,30 +34,42 @@ pub static PROFILES: &[Profile] = &[
         title: "nothing is varied",
         before: Vec::new,
         reversed: false,
+        later: false,
     },
     Profile {
         name: "one-cpu",
         title: "the build may use one processor only",
         before: on_one_cpu,
         reversed: false,
+        later: false,
     },
     Profile {
         name: "other-kernel",
         title: "the kernel says that its version is 2.6",
         before: on_other_kernel,
         reversed: false,
+        later: false,
     },
     Profile {
         name: "fixed-addresses",
         title: "programs are not loaded at random addresses",
         before: at_fixed_addresses,
         reversed: false,
+        later: false,
     },
     Profile {
         name: "reversed-directories",
         title: "directories list their entries in reverse",
         before: Vec::new,
         reversed: true,
+        later: false,
+    },
+    Profile {
+        name: "later-day",
+        title: "the clock is 500 days ahead",
+        before: Vec::new,
+        reversed: false,
+        later: true,
     },
 ];
 
@@ -64,6 +81,22 @@ pub fn profile(name: &str) -> Option<&'static Profile> {
 /// The profile that varies nothing.
 pub fn plain() -> &'static Profile {
     &PROFILES[0]
+}
+
+/// A profile cannot be used on this machine or in this build root. The operator's fault, or nobody's.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// Something is not installed.
+    #[error(transparent)]
+    Missing(#[from] MissingTool),
+    /// The library that moves the clock does nothing there.
+    #[error(
+        "programs of the build root do not load libfaketime, so their clock stays as it is: {said}"
+    )]
+    Clock {
+        /// What the attempt printed.
+        said: String,
+    },
 }
 
 /// A program that a profile needs is not installed. The operator's fault.
@@ -80,11 +113,26 @@ impl Profile {
         self.reversed
     }
 
+    /// Whether it is offered without being named in the configuration.
+    pub fn is_usual(&self) -> bool {
+        !self.later
+    }
+
+    /// Whether it is another day: what that takes is only known once tried.
+    pub fn is_later(&self) -> bool {
+        self.later
+    }
+
     /// Has `plan` build in this way in the build root `root`.
-    pub fn apply(&self, plan: &mut Plan, root: &Path) -> Result<(), MissingTool> {
-        self.can(root)?;
+    pub fn apply(&self, plan: &mut Plan, root: &Root, site: &Site<'_>) -> Result<(), ProfileError> {
+        self.can(&root.dir)?;
         plan.before = (self.before)();
         plan.extras.reversed = self.reversed;
+        if self.later {
+            shift::put_into(plan);
+            shift::works(plan, root, site.work_dir, site.build_uid)
+                .map_err(|said| ProfileError::Clock { said })?;
+        }
         Ok(())
     }
 
@@ -92,6 +140,10 @@ impl Profile {
     pub fn can(&self, root: &Path) -> Result<(), MissingTool> {
         if self.reversed {
             reverses()?;
+        }
+        if self.later && shift::library().is_none() {
+            let tool = "libfaketime".to_owned();
+            return Err(MissingTool { tool });
         }
         match (self.before)().first() {
             Some(tool) => installed(root, tool),
@@ -179,7 +231,7 @@ mod tests {
         let names: BTreeSet<_> = PROFILES.iter().map(|profile| profile.name).collect();
         assert_eq!(names.len(), PROFILES.len());
         for row in PROFILES {
-            let varies = !(row.before)().is_empty() || row.reversed;
+            let varies = !(row.before)().is_empty() || row.reversed || row.later;
             assert_eq!(varies, row.name != plain().name, "{}", row.name);
             assert!(profile(row.name).is_some_and(|found| found.title == row.title));
         }

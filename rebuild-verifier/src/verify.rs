@@ -6,7 +6,7 @@ use crate::buildroot::Store;
 use crate::compare::{self, CompareError, Comparer, Comparison};
 use crate::job;
 use crate::plan::{self, SourceError};
-use crate::profile::{MissingTool, Profile};
+use crate::profile::{Profile, ProfileError};
 use crate::replay::{self, Rebuilt, ReplayError, Site};
 use crate::sandbox::{Cancel, Limits};
 use crate::scratch::{self, Scratch};
@@ -93,8 +93,8 @@ pub enum CheckError {
     Profile {
         /// Its name.
         profile: &'static str,
-        /// What is missing.
-        source: MissingTool,
+        /// What is missing, or does not work.
+        source: ProfileError,
     },
     /// The build was stopped; see there whether to retry.
     #[error(transparent)]
@@ -185,7 +185,7 @@ pub fn check(request: &CheckRequest) -> Result<Verified, CheckError> {
     let mut ready = replay::check(&info, &srpm, &site)?;
     request
         .profile
-        .apply(&mut ready.plan, &ready.root.dir)
+        .apply(&mut ready.plan, &ready.root, &site)
         .map_err(|source| CheckError::Profile {
             profile: request.profile.name,
             source,
@@ -197,7 +197,7 @@ pub fn check(request: &CheckRequest) -> Result<Verified, CheckError> {
         cancel: &request.cancel,
     };
     let rebuilt = replay::replay(&ready, &srpm, &run, &request.log)?;
-    let context = job::context(&info.machine, &rebuilt, &ready.plan.before);
+    let context = job::context(&info.machine, &rebuilt, &ready.plan);
     let mut packages = Vec::with_capacity(published.len());
     for package in published {
         packages.push(compare_one(request, package, &info, &rebuilt, &context)?);

@@ -32,7 +32,7 @@ fn every_file_is_told_by_the_factors_that_change_it() {
         return;
     }
     let lab = Lab::new();
-    let install = "uname -n >host; id -un >user; pwd >path; date -d @0 >zone; uname -r >kernel; nproc >cpus\n\
+    let install = "uname -n >host; id -un >user; pwd >path; date -d @0 >zone; uname -r >kernel; nproc >cpus; date +%%F >today\n\
                    perl -e '%h = map { $_ => 1 } 1..40; print \"$_\\n\" for keys %%h' >hash\n\
                    echo '#include <stdio.h>' >/tmp/p.c; echo 'int main(void) { printf(\"%%p\", (void *)main); return 0; }' >>/tmp/p.c\n\
                    gcc -o /tmp/p /tmp/p.c && /tmp/p >place\n\
@@ -74,6 +74,15 @@ fn every_file_is_told_by_the_factors_that_change_it() {
     assert_eq!(of(&report, "/hash"), (true, no.clone(), vec!["hash-seed"]));
     assert_eq!(of(&report, "/place"), (true, no.clone(), vec!["addresses"]));
     assert_eq!(of(&report, "/random"), (true, no.clone(), no.clone()));
+    if tried("date") {
+        assert_eq!(of(&report, "/today"), (false, vec!["date"], no.clone()));
+    } else {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "libfaketime is missing in CI"
+        );
+        eprintln!("SKIPPED the factor date: libfaketime is missing");
+    }
     if tried("clock") {
         assert_eq!(of(&report, "/clock"), (true, no.clone(), vec!["clock"]));
     } else {

@@ -52,7 +52,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "srpm")]
     buildinfo: Option<PathBuf>,
     /// Vary something on purpose that must not matter: plain, one-cpu, other-kernel, fixed-addresses,
-    /// reversed-directories
+    /// reversed-directories, later-day
     #[arg(long, value_name = "NAME", default_value = "plain")]
     profile: String,
     /// Keep the build log here
