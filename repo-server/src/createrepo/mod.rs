@@ -172,6 +172,13 @@ pub fn createrepo(request: &Request, watch: &dyn Watch) -> Result<Summary, Creat
         path: request.output.clone(),
         source,
     })?;
+    if let Some(group) = &request.group_file {
+        // Before thousands of packages are read for nothing.
+        fs::File::open(&group.path).map_err(|source| CreaterepoError::Input {
+            path: group.path.clone(),
+            source,
+        })?;
+    }
     let _lock = switch::lock(&request.output)?;
     let live = switch::live_directory(&request.output);
     let old = old_metadata(request, &live)?;
