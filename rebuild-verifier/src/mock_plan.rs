@@ -203,10 +203,7 @@ fn one_call<'a>(line: &'a str, env: &BTreeMap<String, String>) -> Result<Call<'a
             spec,
         ] if spec.starts_with("/builddir/build/SPECS/") && is_target(target) => {
             let mode = flag.strip_prefix('-').and_then(mode);
-            mode.map(|mode| Call {
-                mode,
-                target: *target,
-            })
+            mode.map(|mode| Call { mode, target })
         }
         _ => None,
     }

@@ -68,6 +68,7 @@ pub fn write_package(
         changed_at: build.changed_at,
         packages: vec![package.clone()],
         rebuilds: Vec::new(),
+        waits_for: Vec::new(),
         jobs: Vec::new(),
         documents: Vec::new(),
     };
