@@ -119,6 +119,16 @@ pub struct Seen {
     pub other_policy: Option<u64>,
 }
 
+impl Seen {
+    /// Whether it shows its keys, whatever it signs.
+    pub fn answers(&self) -> bool {
+        match self.state {
+            SignerState::Signs | SignerState::SignsNothing(_) => true,
+            SignerState::Refuses(_) | SignerState::Unreachable(_) => false,
+        }
+    }
+}
+
 /// What the signer says when it is asked after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignerState {

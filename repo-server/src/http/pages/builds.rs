@@ -4,7 +4,6 @@ use super::{build_line, counts, error_page, findings, html, site};
 use crate::app::App;
 use crate::db;
 use crate::http::error::ApiError;
-use crate::status;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;

@@ -105,13 +105,13 @@ pub async fn keys(State(app): State<App>, operator: Operator, headers: HeaderMap
     let identity = match signer_keys::identity(&app).await {
         Ok(identity) => Some(identity),
         // The signer was never reached; the page says so.
-        Err(error) if !seen.answers && error.status().is_server_error() => None,
+        Err(error) if !seen.answers() && error.status().is_server_error() => None,
         Err(error) => return error_page(&app, &headers, error),
     };
     let page = html(web::keys(&KeysView {
         desk: desk(&site(&app), &operator, None),
         keys: identity.as_ref().map(|identity| identity.keys.as_slice()),
-        answers: seen.answers,
+        answers: seen.answers(),
     }));
     page.unwrap_or_else(|error| error_page(&app, &headers, error))
 }
