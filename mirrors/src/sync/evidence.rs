@@ -1,7 +1,7 @@
 //! What the evidence of all packages has in common (`evidence.tar.zst`, [`crate::evidence::beside`]), kept at the root of a
 //! copy so that it answers for an origin that is away. Upstream's moves with every release and with the log: it is taken
-//! with each change, after the proofs, and once an hour. A copy whose packages have no evidence does not ask for it, and one
-//! that has none does not while nothing changes, so that looking for news stays one request.
+//! with each change, after the proofs, and once an hour; where it could not be had, with the next sync. A copy whose packages
+//! have no evidence does not ask for it, so that looking for news stays one request.
 //!
 //! It is not believed here, only handed on: whoever reads it checks every signature in it.
 
@@ -32,7 +32,10 @@ pub(super) fn renew(
         true => has_evidence(site),
         false => {
             let known = to.modified(site, COMMON)?;
-            known.is_some_and(|written| is_old(written, job.request.now))
+            match known {
+                Some(written) => is_old(written, job.request.now),
+                None => has_evidence(site),
+            }
         }
     };
     if !is_due {
@@ -76,7 +79,8 @@ fn newest(peers: &[Peer], watch: &dyn Watch) -> Option<Vec<u8>> {
             },
             Err(Problem::Missing) => None,
             Err(problem) => {
-                tracing::debug!("{}: {COMMON}: {problem}", peer.label());
+                let label = peer.label();
+                watch.note(&format!("{label}: {COMMON} cannot be had: {problem}"));
                 None
             }
         })

@@ -349,10 +349,11 @@ fn unchanged(
         deleted,
         ..Summary::of(known)
     };
-    if proofs_due {
+    let late = proofs_due || proofs::lacks_evidence(job.peers, &site.state);
+    if late {
         proofs::fetch_late(to, site, job)?.add_to(&mut summary);
     }
-    evidence::renew(to, site, job, proofs_due)?;
+    evidence::renew(to, site, job, late)?;
     Ok(summary)
 }
 

@@ -185,6 +185,30 @@ pub(super) fn fetch_late(
     fetch(to, site, job, any)
 }
 
+/// Whether upstream has evidence about packages and a copy that has their proofs has none of it, as copies have that were
+/// made before there was any. One name is asked for, and only by such copies.
+pub(super) fn lacks_evidence(peers: &[Peer], state: &State) -> bool {
+    let has = |suffix| {
+        let mut paths = state.files.keys();
+        paths.any(|path| path.ends_with(suffix) && stays(state, path))
+    };
+    if !has(SUFFIXES[0]) || has(evidence::SUFFIX) {
+        return false;
+    }
+    let packages = state.files.iter().filter(|(path, row)| {
+        let proof = format!("{path}{}", SUFFIXES[0]);
+        row.dropped_at.is_none() && is_package(path) && state.files.contains_key(&*proof)
+    });
+    let first = packages.min_by_key(|(path, _)| *path);
+    first.is_some_and(|(path, row)| {
+        let one = Wanted {
+            path: format!("{path}{}", evidence::SUFFIX).into(),
+            package: row.sha256,
+        };
+        matches!(get(peers, &one), Answer::Here(_))
+    })
+}
+
 /// What came of each; none: it did not.
 fn fetch_each(
     to: &dyn Destination,
@@ -478,6 +502,47 @@ mod tests {
         site.state.head.proofs_due = true;
         let outcome = fetch_late(&mut to, &mut site, &there).unwrap();
         assert!(!outcome.incomplete && !site.state.head.proofs_due);
+    }
+
+    fn pack_about(file: FileDigest) -> Vec<u8> {
+        let mut out = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        crate::tar::write_file(&mut out, "hallmark-evidence-pack", b"1\n").unwrap();
+        crate::tar::write_file(&mut out, "bundles/a", &bundle_about(file)).unwrap();
+        crate::tar::finish(&mut out).unwrap();
+        out.finish().unwrap()
+    }
+
+    #[test]
+    fn a_copy_of_before_there_was_evidence_gets_it_though_nothing_changes() {
+        let root = tempfile::tempdir().unwrap();
+        let (copy, origin) = (root.path().join("copy"), root.path().join("origin"));
+        fs::create_dir_all(&copy).unwrap();
+        fs::create_dir_all(&origin).unwrap();
+        let there = request(&format!("file://{}", origin.display()), &copy);
+        let peers = Peer::all(&there);
+        let there = job(&there, &peers);
+        let (mut to, mut site) = (Directory, Site::open(there.request).unwrap());
+        for name in [PACKAGE, "p.rpm.tlog-proof"] {
+            fs::write(copy.join(name), b"package").unwrap();
+            let row = row_of(&copy.join(name));
+            site.state.files.insert(name.into(), row);
+        }
+        assert!(!lacks_evidence(&peers, &site.state), "upstream has none");
+        let packed = pack_about(FileDigest::of(b"package"));
+        fs::write(origin.join("p.rpm.evidence.tar.zst"), &packed).unwrap();
+        assert!(lacks_evidence(&peers, &site.state));
+        let outcome = fetch_late(&mut to, &mut site, &there).unwrap();
+        assert_eq!(outcome.fetched, 1);
+        let beside = fs::read(copy.join("p.rpm.evidence.tar.zst")).unwrap();
+        assert!(beside == packed && !lacks_evidence(&peers, &site.state));
+
+        // What they share was away: the next sync asks for it, though nothing changes.
+        let renew = |site: &Site| super::super::evidence::renew(&Directory, site, &there, false);
+        renew(&site).unwrap();
+        assert!(!copy.join(evidence::COMMON).exists());
+        fs::write(origin.join(evidence::COMMON), &packed).unwrap();
+        renew(&site).unwrap();
+        assert!(copy.join(evidence::COMMON).is_file());
     }
 
     #[test]
