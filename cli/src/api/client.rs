@@ -143,8 +143,18 @@ impl Client {
 
     /// `GET` of a body of any length; 4xx and 5xx are errors.
     pub fn get(&self, path: &str) -> Result<Response<Body>, ApiError> {
+        self.get_within(path, None)
+    }
+
+    /// `GET`, once, of what is not read any more when its content has not come after so long.
+    pub fn get_within(
+        &self,
+        path: &str,
+        most: Option<Duration>,
+    ) -> Result<Response<Body>, ApiError> {
         let url = self.url(path);
-        let mut request = self.agent.get(&url);
+        let request = self.agent.get(&url).config();
+        let mut request = request.timeout_recv_body(most).build();
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }

@@ -5,24 +5,36 @@
 //! rest ([`mirrors::evidence::beside`]). What was unpacked of packages lies in a temporary file, which memory need not
 //! hold.
 
-use super::server::failure;
+use super::server::{failure, is_unreachable};
 use super::source::{Item, Source, SourceError, in_memory};
 use super::subject::each;
 use crate::api::Client;
 use crate::failure::Failure;
-use mirrors::evidence::beside::{COMMON, Files, SUFFIX, read_common, read_package};
+use mirrors::evidence::beside::{
+    COMMON, Files, MAX_COMMON_BYTES, MAX_PACKAGE_BYTES, SUFFIX, each_of_package, read_common,
+};
+use mirrors::evidence::gather::{path_in, query_free};
+use repo_model::bundle::Bundle;
 use repo_model::manifest::{is_plain_path, package_path};
 use repo_model::wire::status::BuildStatus;
-use repo_model::{HeaderDigest, Nevra};
+use repo_model::{FileDigest, HeaderDigest, Nevra};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-/// Most bytes that are unpacked of packages in one run; copies that say more are cut off.
+/// Most bytes that are unpacked of packages in one run, where nobody says less; copies that say more are cut off.
 const MAX_SPOOLED: u64 = 16 << 30;
+/// Longest that a web server may take for one file, however it comes.
+const MAX_BODY: Duration = Duration::from_secs(300);
+/// A web server that sends less than this, bytes a second, is given up,
+const SLOWEST: u64 = 4 << 10;
+/// once it was waited for so long within one file.
+const SLOW_WINDOW: Duration = Duration::from_secs(20);
 
 /// A copy, with what all its packages share.
 pub struct RepositoryCopy {
@@ -31,17 +43,56 @@ pub struct RepositoryCopy {
     packages: Mutex<Spool>,
 }
 
+/// What a copy may use.
+#[derive(Debug, Clone)]
+pub struct Room {
+    /// Where what is unpacked lies meanwhile.
+    pub dir: PathBuf,
+    /// Most bytes of that.
+    pub most_bytes: u64,
+    /// Longest that a copy at a URL is asked, all in all; none: no limit.
+    pub most_wait: Option<Duration>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            dir: std::env::temp_dir(),
+            most_bytes: MAX_SPOOLED,
+            most_wait: None,
+        }
+    }
+}
+
 /// Where it is.
 enum Place {
-    Url(Client),
+    Url(Web),
     Directory(PathBuf),
+}
+
+/// A web server that is not trusted to come to an end.
+struct Web {
+    client: Client,
+    until: Option<Instant>,
+    /// It was waited for once, and is not asked any more.
+    is_given_up: AtomicBool,
+}
+
+/// A body that must come on.
+struct Steady<'w, R> {
+    body: R,
+    web: &'w Web,
+    waited: Duration,
+    bytes: u64,
 }
 
 /// What was unpacked of packages.
 struct Spool {
     file: File,
+    dir: PathBuf,
     end: u64,
-    /// Where each file's content is: offset and length. Whose name comes first counts.
+    most_bytes: u64,
+    /// Where each file's content is: offset and length.
     places: HashMap<String, (u64, usize)>,
     /// Packages whose evidence was asked for.
     asked: HashSet<String>,
@@ -50,23 +101,33 @@ struct Spool {
 impl RepositoryCopy {
     /// The copy at a URL (`http`, `https`, `file`) or in a directory; none: there is no evidence there.
     pub fn open(at: &str) -> Result<Option<Self>, Failure> {
+        Self::open_in(at, Room::default())
+    }
+
+    /// The same with less room.
+    pub fn open_in(at: &str, room: Room) -> Result<Option<Self>, Failure> {
         let place = match at.starts_with("http://") || at.starts_with("https://") {
-            true => Place::Url(Client::new(at, None)?),
+            true => Place::Url(Web {
+                client: Client::new(at, None)?,
+                until: room.most_wait.map(|most| Instant::now() + most),
+                is_given_up: AtomicBool::new(false),
+            }),
             false => Place::Directory(PathBuf::from(at.strip_prefix("file://").unwrap_or(at))),
         };
-        Self::of(place).map_err(|error| match error {
+        Self::of(place, room).map_err(|error| match error {
             SourceError::Asked(error) => failure(error),
             error => Failure::failed(error),
         })
     }
 
-    fn of(place: Place) -> Result<Option<Self>, SourceError> {
-        let Some(packed) = place.open(COMMON)? else {
-            return Ok(None);
+    fn of(place: Place, room: Room) -> Result<Option<Self>, SourceError> {
+        let common = match place.open(COMMON)? {
+            None => return Ok(None),
+            Some(packed) => read_common(packed.take(MAX_COMMON_BYTES)),
         };
-        let common = read_common(packed).map_err(|error| unreadable(COMMON, &error))?;
-        let file = tempfile::tempfile().map_err(|source| SourceError::Write {
-            path: std::env::temp_dir(),
+        let common = common.map_err(|error| unreadable(COMMON, &error))?;
+        let file = tempfile::tempfile_in(&room.dir).map_err(|source| SourceError::Write {
+            path: room.dir.clone(),
             source,
         })?;
         Ok(Some(Self {
@@ -74,7 +135,9 @@ impl RepositoryCopy {
             common,
             packages: Mutex::new(Spool {
                 file,
+                dir: room.dir,
                 end: 0,
+                most_bytes: room.most_bytes,
                 places: HashMap::new(),
                 asked: HashSet::new(),
             }),
@@ -105,12 +168,14 @@ impl RepositoryCopy {
         let Some(packed) = packed else {
             return Ok(());
         };
-        let files = read_package(packed).map_err(|error| unreadable(&path, &error))?;
-        let kept = self.spool().keep(files);
-        kept.map_err(|source| SourceError::Write {
-            path: std::env::temp_dir(),
+        let mut bytes = Vec::new();
+        let read = packed.take(MAX_PACKAGE_BYTES).read_to_end(&mut bytes);
+        read.map_err(|source| SourceError::Read {
+            path: path.clone(),
             source,
-        })
+        })?;
+        // One after the other: some are fetched side by side, and unpacked they may be large.
+        self.spool().keep(nevra, &path, &bytes)
     }
 
     fn spool(&self) -> std::sync::MutexGuard<'_, Spool> {
@@ -127,20 +192,43 @@ impl RepositoryCopy {
 }
 
 impl Spool {
-    fn keep(&mut self, files: Files) -> io::Result<()> {
-        for (name, content) in files {
-            if self.places.contains_key(&name) {
-                continue;
+    /// Keeps what a package's pack says about it, or nothing of the pack.
+    fn keep(&mut self, nevra: &Nevra, path: &str, packed: &[u8]) -> Result<(), SourceError> {
+        let (mut end, mut places, mut unwritten) = (self.end, HashMap::new(), None);
+        let read = each_of_package(packed, |name, content| {
+            if self.places.contains_key(&name) || !is_right(nevra, &name, &content) {
+                return Ok(());
             }
-            let end = self.end.saturating_add(content.len() as u64);
-            if end > MAX_SPOOLED {
-                return Err(io::Error::other("the evidence is larger than any"));
+            match self.write(end, &content) {
+                Ok(after) => {
+                    places.insert(name, (end, content.len()));
+                    end = after;
+                    Ok(())
+                }
+                Err(error) => {
+                    unwritten = Some(error);
+                    Err(io::ErrorKind::Other.into())
+                }
             }
-            self.file.write_all(&content)?;
-            self.places.insert(name, (self.end, content.len()));
-            self.end = end;
+        });
+        if let Some(source) = unwritten {
+            let path = self.dir.clone();
+            return Err(SourceError::Write { path, source });
         }
+        read.map_err(|error| unreadable(path, &error))?;
+        self.places.extend(places);
+        self.end = end;
         Ok(())
+    }
+
+    /// Writes content at this place; where the next one begins.
+    fn write(&self, at: u64, content: &[u8]) -> io::Result<u64> {
+        let end = at.saturating_add(content.len() as u64);
+        if end > self.most_bytes {
+            return Err(io::Error::other("the evidence is larger than any"));
+        }
+        self.file.write_all_at(content, at)?;
+        Ok(end)
     }
 
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
@@ -153,22 +241,93 @@ impl Spool {
     }
 }
 
+/// Whether a file of a package's pack is what its name says, so that no pack can stand in the way of another's.
+fn is_right(nevra: &Nevra, name: &str, content: &[u8]) -> bool {
+    if name.starts_with("builds/") {
+        return name == Item::Builds(nevra.clone()).name();
+    }
+    let is = match Bundle::from_json(content) {
+        Ok(bundle) if name.starts_with("bundles/") => {
+            Item::Bundle(FileDigest::of(&bundle.envelope.to_json()))
+        }
+        _ => Item::Document(FileDigest::of(content)),
+    };
+    name == is.name()
+}
+
 impl Place {
     /// A file below it, by its path in a repository.
-    fn open(&self, path: &str) -> Result<Option<Box<dyn Read>>, SourceError> {
+    fn open(&self, path: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
         match self {
             Self::Directory(directory) => open_below(directory, path),
-            Self::Url(client) => match client.get(&format!("/{}", in_url(path))) {
-                Ok(answer) => {
-                    // Whoever unpacks it has its own limits.
-                    let body = answer.into_body().into_with_config().limit(u64::MAX);
-                    Ok(Some(Box::new(body.reader())))
-                }
-                Err(error) if matches!(error.refused_with(), Some(403 | 404 | 410)) => Ok(None),
-                Err(error) => Err(SourceError::Asked(Box::new(error))),
-            },
+            Self::Url(web) => web.open(path),
         }
     }
+}
+
+impl Web {
+    fn open(&self, path: &str) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
+        let now = Instant::now();
+        let left = self.until.map(|until| until.saturating_duration_since(now));
+        if self.is_given_up.load(Ordering::Relaxed) || left.is_some_and(|left| left.is_zero()) {
+            return Err(SourceError::Read {
+                path: path.to_owned(),
+                source: io::Error::new(io::ErrorKind::TimedOut, "the copy was waited for too long"),
+            });
+        }
+        let most = left.map_or(MAX_BODY, |left| left.min(MAX_BODY));
+        let url = format!("/{}", query_free(path));
+        match self.client.get_within(&url, Some(most)) {
+            Ok(answer) => {
+                // Whoever reads it has its own limits.
+                let body = answer.into_body().into_with_config().limit(u64::MAX);
+                Ok(Some(Box::new(Steady {
+                    body: body.reader(),
+                    web: self,
+                    waited: Duration::ZERO,
+                    bytes: 0,
+                })))
+            }
+            Err(error) if matches!(error.refused_with(), Some(403 | 404 | 410)) => Ok(None),
+            Err(error) => {
+                let error = SourceError::Asked(Box::new(error));
+                if is_unreachable(&error) {
+                    self.give_up();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<R: Read> Read for Steady<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let begun = Instant::now();
+        let read = self.body.read(buffer);
+        self.waited += begun.elapsed();
+        let too_slow = match &read {
+            Ok(bytes) => {
+                self.bytes += *bytes as u64;
+                is_too_slow(self.bytes, self.waited)
+            }
+            // It breaks off, or has taken as long as one file may.
+            Err(_) => self.waited >= SLOW_WINDOW,
+        };
+        if too_slow {
+            self.web.give_up();
+            let why = format!("it sends less than {SLOWEST} bytes a second");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        }
+        read
+    }
+}
+
+fn is_too_slow(bytes: u64, waited: Duration) -> bool {
+    waited >= SLOW_WINDOW && bytes < waited.as_secs().saturating_mul(SLOWEST)
 }
 
 /// A file of a directory; what copies and packages say must not lead out of it.
@@ -185,15 +344,6 @@ fn open_below(directory: &Path, path: &str) -> Result<Option<Box<dyn Read>>, Sou
             source,
         }),
     }
-}
-
-/// Some web servers take a `+` for a space.
-fn in_url(path: &str) -> String {
-    path.replace('%', "%25")
-        .replace('?', "%3F")
-        .replace('#', "%23")
-        .replace('+', "%2B")
-        .replace('^', "%5E")
 }
 
 fn unreadable(path: &str, error: &io::Error) -> SourceError {
@@ -224,18 +374,8 @@ impl Source for RepositoryCopy {
             Item::Head { path, .. } => {
                 // `/r/RELEASE/REPO/ARCH/…`: the copy is of that repository.
                 let below = path.splitn(6, '/').nth(5).unwrap_or_default();
-                return match &self.place {
-                    // It is encoded already.
-                    Place::Url(client) => match client.get(&format!("/{below}")) {
-                        Ok(answer) => {
-                            let body = answer.into_body().into_with_config().limit(u64::MAX);
-                            Ok(Some(Box::new(body.reader())))
-                        }
-                        Err(error) if error.refused_with() == Some(404) => Ok(None),
-                        Err(error) => Err(SourceError::Asked(Box::new(error))),
-                    },
-                    Place::Directory(_) => self.place.open(&decoded(below)),
-                };
+                // It is encoded already.
+                return self.place.open(&path_in(below));
             }
             _ => {}
         }
@@ -247,21 +387,11 @@ impl Source for RepositoryCopy {
     }
 }
 
-/// [`in_url`] undone.
-fn decoded(path: &str) -> String {
-    path.replace("%5E", "^")
-        .replace("%2B", "+")
-        .replace("%23", "#")
-        .replace("%3F", "?")
-        .replace("%25", "%")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{self, Answer};
     use mirrors::evidence::beside::write_package;
-    use repo_model::FileDigest;
     use std::fs;
 
     /// A server that knows the package `p` with one SBOM.
@@ -383,5 +513,83 @@ mod tests {
         ] {
             assert!(open_below(&below, path).unwrap().is_none(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_pack_says_nothing_about_other_packages_and_nothing_under_a_wrong_name() {
+        let dir = copy("Packages/p/p-1-1.noarch.rpm");
+        // The pack of `q` says all that the one of `p` does.
+        let place = |nevra: &Nevra| dir.path().join(format!("{}{SUFFIX}", package_path(nevra)));
+        let other: Nevra = "q-1-1.noarch".parse().unwrap();
+        fs::create_dir_all(place(&other).parent().unwrap()).unwrap();
+        fs::copy(place(&nevra()), place(&other)).unwrap();
+        fs::remove_file(place(&nevra())).unwrap();
+        let copy = RepositoryCopy::open(dir.path().to_str().unwrap());
+        let copy = copy.unwrap().unwrap();
+        copy.unpack(&other).unwrap();
+        let builds = Item::Builds(nevra()).name();
+        assert!(!copy.spool().places.contains_key(&builds));
+        let sbom = Item::Document(FileDigest::of(b"{}")).name();
+        assert!(copy.spool().places.contains_key(&sbom), "it is what it is");
+
+        let bundle = Item::Bundle(FileDigest::of(b"{}")).name();
+        assert!(is_right(&nevra(), &sbom, b"{}") && is_right(&nevra(), &builds, b"[]"));
+        assert!(!is_right(&nevra(), &sbom, b"{ }") && !is_right(&nevra(), &bundle, b"{}"));
+    }
+
+    #[test]
+    fn what_does_not_fit_into_the_room_is_left_out_whole() {
+        let dir = copy("Packages/p/p-1-1.noarch.rpm");
+        let room = Room {
+            dir: dir.path().to_owned(),
+            most_bytes: 10,
+            most_wait: None,
+        };
+        let copy = RepositoryCopy::open_in(dir.path().to_str().unwrap(), room);
+        let copy = copy.unwrap().unwrap();
+        let error = copy.fetch(&Item::Builds(nevra())).unwrap_err();
+        assert!(matches!(error, SourceError::Write { .. }), "{error}");
+        let spool = copy.spool();
+        assert!(spool.end == 0 && spool.places.is_empty());
+    }
+
+    #[test]
+    fn a_web_server_that_trickles_or_takes_too_long_is_given_up() {
+        assert!(!is_too_slow(0, SLOW_WINDOW / 2));
+        assert!(is_too_slow(19 * SLOWEST, SLOW_WINDOW));
+        assert!(!is_too_slow(20 * SLOWEST, SLOW_WINDOW));
+        // It says what all packages share, and then does not come on.
+        let dir = copy("Packages/p/p-1-1.noarch.rpm");
+        let common = fs::read(dir.path().join(COMMON)).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for mut stream in listener.incoming().flatten() {
+                let mut request = [0; 1024];
+                let read = io::Read::read(&mut stream, &mut request).unwrap_or(0);
+                let is_common = request[..read].starts_with(b"GET /evidence.tar.zst ");
+                let length = if is_common { common.len() } else { 1 << 20 };
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+                );
+                let body = if is_common { &common[..] } else { &b"("[..] };
+                for part in [head.as_bytes(), body] {
+                    let _ = io::Write::write_all(&mut stream, part);
+                }
+                open.push(stream);
+            }
+        });
+        let room = Room {
+            most_wait: Some(Duration::from_secs(3)),
+            ..Room::default()
+        };
+        let begun = Instant::now();
+        let copy = RepositoryCopy::open_in(&url, room).unwrap().unwrap();
+        for _ in 0..3 {
+            let error = copy.fetch(&Item::Builds(nevra())).unwrap_err();
+            assert!(matches!(error, SourceError::Read { .. }), "{error}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30));
     }
 }

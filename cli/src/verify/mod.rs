@@ -13,7 +13,7 @@ mod trust_dir;
 use mirrors::evidence::{gather, source};
 
 pub use cached::{Cached, write};
-pub use copy::RepositoryCopy;
+pub use copy::{RepositoryCopy, Room};
 pub use gather::Common;
 pub use installed::installed;
 pub use mirrors::evidence::pack::{Pack, PackError, pack_packages, pack_release};

@@ -109,15 +109,20 @@ fn is_within(bytes: u64, limit_bytes: u64) -> Result<(), PackError> {
 }
 
 /// Unpacks what lies beside a package. Files that belong elsewhere are left out.
-pub fn read_package(packed: impl Read) -> io::Result<Files> {
-    let mut files = Files::new();
-    unpack(packed, MAX_PACKAGE_UNPACKED, |name, content| {
-        if is_of_package(&name) {
-            files.insert(name, content);
-        }
-        Ok(())
-    })?;
-    Ok(files)
+///
+/// * `take`: is given each file; an error of its ends it.
+pub fn each_of_package(
+    packed: impl Read,
+    mut take: impl FnMut(String, Vec<u8>) -> io::Result<()>,
+) -> io::Result<()> {
+    unpack(
+        packed,
+        MAX_PACKAGE_UNPACKED,
+        |name, content| match is_of_package(&name) {
+            true => take(name, content),
+            false => Ok(()),
+        },
+    )
 }
 
 /// Unpacks what is the same for all packages of a repository.
@@ -256,6 +261,15 @@ mod tests {
         fn open(&self, item: &Item) -> Result<Option<Box<dyn Read + '_>>, SourceError> {
             Ok(self.0.get(&item.name()).map(|bytes| in_memory(bytes)))
         }
+    }
+
+    fn read_package(packed: &[u8]) -> io::Result<Files> {
+        let mut files = Files::new();
+        each_of_package(packed, |name, content| {
+            files.insert(name, content);
+            Ok(())
+        })?;
+        Ok(files)
     }
 
     fn nevra(name: &str) -> Nevra {

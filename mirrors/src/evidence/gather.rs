@@ -119,13 +119,22 @@ impl Common {
     }
 }
 
-/// A path may not begin a query or a fragment.
-fn query_free(href: &str) -> String {
+/// A path as it stands in a URL: it may not begin a query or a fragment, and some web servers take a `+` for a space.
+pub fn query_free(href: &str) -> String {
     href.replace('%', "%25")
         .replace('?', "%3F")
         .replace('#', "%23")
         .replace('+', "%2B")
         .replace('^', "%5E")
+}
+
+/// [`query_free`] undone.
+pub fn path_in(url: &str) -> String {
+    url.replace("%5E", "^")
+        .replace("%2B", "+")
+        .replace("%23", "#")
+        .replace("%3F", "?")
+        .replace("%25", "%")
 }
 
 /// The build and the package with this header, as the source lists them.
@@ -305,4 +314,16 @@ fn json<T: DeserializeOwned>(source: &dyn Source, item: &Item) -> Result<Option<
             path: item.path(),
             why: error.to_string(),
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_comes_out_of_a_url_as_it_went_in() {
+        for path in ["Packages/c/c++-1~2^git.rpm", "a%2Bb?c#d", "%25", "%5E%"] {
+            assert_eq!(path_in(&query_free(path)), path);
+        }
+    }
 }
