@@ -3,21 +3,24 @@
 
 use super::config::{ClientConfig, Others, VerifiedRepository};
 use super::metadata::{Standing, problem, standing, used};
-use super::origin::{CopyOrKept, Origin, copies, evidence_dir, first_copy};
+use super::origin::{CopyOrKept, Origin, copies, copy_at, evidence_dir};
 use super::report::{PackageReport, Report};
-use super::seen::Seen;
+use super::seen::{By, Seen};
 use super::transaction::{Incoming, Transaction};
+use super::whose::{is_kept, whose};
 use crate::api::Client;
 use crate::failure::chain;
 use crate::verify::{
     Cached, Common, Item, Pack, Server, Source, SourceError, Subject, SubjectError, TrustDir,
     Verifier, is_transient,
 };
+use mirrors::evidence::gather::find;
 use repo_model::log::Note;
 use repo_model::verify::{Chain, open_release};
-use repo_model::{FileDigest, Timestamp};
-use std::collections::BTreeMap;
+use repo_model::{FileDigest, HeaderDigest, Nevra, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const DO_NOT: &str = "do not install it; tell the repository's operator, and keep the file";
 const CONFIGURE: &str =
@@ -32,9 +35,9 @@ pub fn check(config: &ClientConfig, transaction: &Transaction, now: Timestamp) -
     let mut reports: Vec<Option<PackageReport>> = vec![None; transaction.packages.len()];
     let mut remarks = Vec::new();
     let mut judged: Vec<(&VerifiedRepository, Vec<usize>)> = Vec::new();
+    let known = repositories(config, transaction, now);
     for (index, package) in transaction.packages.iter().enumerate() {
-        let urls = transaction.urls(&package.repo_id);
-        match config.repository(&package.repo_id, urls) {
+        match known[index] {
             None => reports[index] = Some(stranger(config, package)),
             Some(repository) => match judged.iter_mut().find(|(known, _)| *known == repository) {
                 Some((_, indexes)) => indexes.push(index),
@@ -43,14 +46,11 @@ pub fn check(config: &ClientConfig, transaction: &Transaction, now: Timestamp) -
         }
     }
     for (repository, indexes) in judged {
-        let packages: Vec<&Incoming> = indexes
-            .iter()
-            .map(|index| &transaction.packages[*index])
-            .collect();
+        let packages = indexes.iter().map(|index| &transaction.packages[*index]);
         let asked = Asked {
             repository,
-            copies: copies(repository, transaction, &packages),
-            packages,
+            packages: packages.collect(),
+            transaction,
         };
         let found = of_repository(config, &asked, now, &mut remarks);
         for (index, report) in indexes.into_iter().zip(found) {
@@ -62,6 +62,27 @@ pub fn check(config: &ClientConfig, transaction: &Transaction, now: Timestamp) -
         reports.into_iter().flatten().collect(),
         remarks,
     )
+}
+
+/// Who vouches for each package, if anybody who is named does.
+fn repositories<'c>(
+    config: &'c ClientConfig,
+    transaction: &Transaction,
+    now: Timestamp,
+) -> Vec<Option<&'c VerifiedRepository>> {
+    let packages = &transaction.packages;
+    let named = packages.iter().map(|package| {
+        let urls = transaction.urls(&package.repo_id);
+        config.repository(&package.repo_id, urls)
+    });
+    let mut known: Vec<_> = named.collect();
+    let is_open = |index: &usize| known[*index].is_none() && is_kept(&packages[*index].repo_id);
+    let open: Vec<usize> = (0..packages.len()).filter(is_open).collect();
+    let kept: Vec<&Incoming> = open.iter().map(|index| &packages[*index]).collect();
+    for (index, repository) in open.into_iter().zip(whose(config, &kept, now)) {
+        known[index] = repository;
+    }
+    known
 }
 
 fn stranger(config: &ClientConfig, package: &Incoming) -> PackageReport {
@@ -77,6 +98,7 @@ fn stranger(config: &ClientConfig, package: &Incoming) -> PackageReport {
 }
 
 /// Why nothing of a repository can be judged.
+#[derive(Debug, Clone)]
 pub(super) struct Blocked {
     pub(super) why: String,
     hint: &'static str,
@@ -89,14 +111,22 @@ impl Blocked {
             hint,
         }
     }
+
+    fn report(&self, package: &Incoming) -> PackageReport {
+        PackageReport::refused(
+            &package.nevra,
+            &package.repo_id,
+            self.why.clone(),
+            self.hint,
+        )
+    }
 }
 
 /// Packages that one repository vouches for.
 struct Asked<'a> {
     repository: &'a VerifiedRepository,
     packages: Vec<&'a Incoming>,
-    /// Copies of it that may answer when its server does not.
-    copies: Vec<String>,
+    transaction: &'a Transaction,
 }
 
 fn of_repository(
@@ -105,110 +135,189 @@ fn of_repository(
     now: Timestamp,
     remarks: &mut Vec<String>,
 ) -> Vec<PackageReport> {
-    match look(config, asked, now, remarks) {
-        Ok(reports) => reports,
-        Err(Blocked { why, hint }) => asked
-            .packages
-            .iter()
-            .map(|package| {
-                PackageReport::refused(&package.nevra, &package.repo_id, why.clone(), hint)
-            })
-            .collect(),
+    let packages = &asked.packages;
+    let looking = match Looking::begin(config, asked.repository, now) {
+        Ok(looking) => looking,
+        Err(blocked) => return packages.iter().map(|one| blocked.report(one)).collect(),
+    };
+    let mut judging = Judging::new(asked);
+    if looking.away().is_none() {
+        judging.look(&looking, &(0..packages.len()).collect::<Vec<_>>());
+        return judging.finish(remarks);
     }
+    // Each of the package manager's repositories has copies of its own, with its own lists in them.
+    let repo_ids: BTreeSet<&str> = packages.iter().map(|one| &*one.repo_id).collect();
+    for repo_id in repo_ids {
+        let is_of = |index: &usize| packages[*index].repo_id == repo_id;
+        let mut left: Vec<usize> = (0..packages.len()).filter(is_of).collect();
+        for url in copies(asked.repository, asked.transaction, repo_id) {
+            if left.is_empty() {
+                break;
+            }
+            if let Some(by_copy) = looking.by_copy(repo_id, &url) {
+                left = judging.look(&by_copy, &left);
+            }
+        }
+        if !left.is_empty() {
+            judging.look(&looking, &left);
+        }
+    }
+    judging.finish(remarks)
 }
 
-fn look(
-    config: &ClientConfig,
-    asked: &Asked<'_>,
-    now: Timestamp,
-    remarks: &mut Vec<String>,
-) -> Result<Vec<PackageReport>, Blocked> {
-    let Asked {
-        repository,
-        packages,
-        copies,
-    } = asked;
-    let looking = Looking::begin(config, repository, copies, now)?;
-    let reports = looking.at(&used(packages), |verifier| of_packages(verifier, packages))?;
-    if let Some(why) = looking.away() {
-        let of = match looking.copy() {
-            Some(url) => format!("that of {url}"),
-            None => "what was kept before".to_owned(),
-        };
-        remarks.push(format!(
-            "{} does not answer ({why}); the evidence is {of}",
-            repository.server_url
-        ));
+/// What was found out of packages until now.
+struct Judging<'a> {
+    asked: &'a Asked<'a>,
+    /// The first refusal of each is told: what is tried after that may know less.
+    reports: Vec<Option<PackageReport>>,
+    remarks: BTreeSet<String>,
+}
+
+impl<'a> Judging<'a> {
+    fn new(asked: &'a Asked<'a>) -> Self {
+        Self {
+            asked,
+            reports: vec![None; asked.packages.len()],
+            remarks: BTreeSet::new(),
+        }
     }
-    Ok(reports)
+
+    /// Looks at these packages. Returns those that do not hold.
+    fn look(&mut self, looking: &Looking, indexes: &[usize]) -> Vec<usize> {
+        let packages: Vec<&Incoming> = indexes.iter().map(|i| self.asked.packages[*i]).collect();
+        let found = looking.at(&used(&packages), |verifier| {
+            of_packages(verifier, &packages)
+        });
+        let found = found.unwrap_or_else(|blocked| {
+            packages
+                .iter()
+                .map(|package| blocked.report(package))
+                .collect()
+        });
+        let mut left = Vec::new();
+        for (index, report) in indexes.iter().zip(found) {
+            let holds = report.why.is_none();
+            if !holds {
+                left.push(*index);
+            }
+            if holds || self.reports[*index].is_none() {
+                self.reports[*index] = Some(report);
+                if let Some(why) = looking.away() {
+                    let url = &self.asked.repository.server_url;
+                    let of = looking.evidence.told();
+                    let remark = format!("{url} does not answer ({why}); the evidence is {of}");
+                    self.remarks.insert(remark);
+                }
+            }
+        }
+        left
+    }
+
+    fn finish(self, remarks: &mut Vec<String>) -> Vec<PackageReport> {
+        remarks.extend(self.remarks);
+        self.reports.into_iter().flatten().collect()
+    }
 }
 
 /// One repository, ready to be asked about packages.
 pub(super) struct Looking {
-    trust: TrustDir,
+    trust: Arc<TrustDir>,
     evidence: Origin,
-    common: Common,
+    /// Why there is none is told of each package; a copy may still have it.
+    common: Result<Common, Blocked>,
     now: Timestamp,
 }
 
 impl Looking {
-    /// * `copies`: URLs of copies that may answer when the server does not.
+    /// At the pack that the administrator named, or at the server with what was kept of it.
     pub(super) fn begin(
         config: &ClientConfig,
         repository: &VerifiedRepository,
-        copies: &[String],
         now: Timestamp,
     ) -> Result<Self, Blocked> {
         let trust = TrustDir::read(&repository.trust_dir, repository.max_age_days, now)
             .map_err(|error| Blocked::by(&error, CONFIGURE))?;
-        let ask = |source: &dyn Source| Common::ask(source).map_err(|error| unanswered(&error));
-        let (evidence, common) = match &repository.pack {
+        let evidence = match &repository.pack {
             Some(path) => {
                 let pack = Pack::read(path).map_err(|error| Blocked {
                     why: format!("{} is no evidence pack: {error}", path.display()),
                     hint: CONFIGURE,
                 })?;
-                let common = ask(&pack)?;
-                (Origin::Pack(Box::new(pack)), common)
+                Origin::Pack(Box::new(pack))
             }
             None => {
                 let dir = evidence_dir(&config.cache_dir, repository);
-                let cached = Cached::new(dir.clone(), server(repository)?);
-                let asked = ask(&cached);
-                match cached.away().and_then(|_| first_copy(copies)) {
-                    Some((copy, url)) => {
-                        let kept = cached;
-                        let source = Box::new(CopyOrKept { copy, kept });
-                        let common = ask(&*source)?;
-                        (Origin::Copy { source, url, dir }, common)
-                    }
-                    None => (Origin::Server { cached, dir }, asked?),
-                }
+                let kept = Arc::new(Cached::new(dir.clone(), server(repository)?));
+                Origin::Server { kept, dir }
             }
         };
+        let common = Common::ask(evidence.source()).map_err(|error| unanswered(&error));
         Ok(Self {
-            trust,
+            trust: Arc::new(trust),
             evidence,
             common,
             now,
         })
     }
 
-    /// Why the server was not asked, when it should have been.
-    pub(super) fn away(&self) -> Option<String> {
-        match &self.evidence {
-            Origin::Pack(_) => None,
-            Origin::Server { cached, .. } => cached.away(),
-            Origin::Copy { source, .. } => source.kept.away(),
+    /// The same by a copy, for a server that does not answer; none: there is no evidence there. A copy that is behind
+    /// what this machine has seen is asked about packages, and what is newest is taken from what was kept.
+    fn by_copy(&self, repo_id: &str, url: &str) -> Option<Self> {
+        let Origin::Server { kept, dir } = &self.evidence else {
+            return None;
+        };
+        let copy = copy_at(url, dir)?;
+        let mut common = match Common::ask(&copy) {
+            Ok(common) => common,
+            Err(error) => {
+                tracing::debug!("{url}: {}", chain(&error));
+                return None;
+            }
+        };
+        // That what was seen cannot be read is told when it is needed.
+        let mut seen = Seen::read(dir).unwrap_or_default();
+        let behind = self.shown(&mut seen, By::Copy(repo_id), &copy, &common);
+        let mut source = CopyOrKept {
+            copy,
+            kept: kept.clone(),
+            newest_is_kept: false,
+        };
+        let mut blocked = None;
+        if let Err(older) = behind {
+            tracing::debug!("{url}: {}", older.why);
+            source.newest_is_kept = true;
+            match Common::ask(&source) {
+                Ok(kept) if kept.newest().is_some() => common = kept,
+                _ => blocked = Some(older),
+            }
         }
+        Some(Self {
+            trust: self.trust.clone(),
+            evidence: Origin::Copy {
+                source: Box::new(source),
+                url: url.to_owned(),
+                dir: dir.clone(),
+                repo_id: repo_id.to_owned(),
+            },
+            common: blocked.map_or(Ok(common), Err),
+            now: self.now,
+        })
     }
 
-    /// The copy that answers in its place.
-    fn copy(&self) -> Option<&str> {
-        match &self.evidence {
-            Origin::Copy { url, .. } => Some(url),
-            Origin::Pack(_) | Origin::Server { .. } => None,
-        }
+    /// Why the server was not asked, when it should have been.
+    pub(super) fn away(&self) -> Option<String> {
+        self.evidence.away()
+    }
+
+    /// Whom the administrator trusts about it.
+    pub(super) fn trust(&self) -> &TrustDir {
+        &self.trust
+    }
+
+    /// Whether the repository has a build of this package; none: nobody says.
+    pub(super) fn knows(&self, nevra: &Nevra, header: HeaderDigest) -> Option<bool> {
+        let found = find(self.evidence.source(), nevra, Some(header));
+        found.ok().map(|found| found.is_some())
     }
 
     /// Looks at packages, and then that what is shown of the repository is no older than what was seen before.
@@ -219,7 +328,8 @@ impl Looking {
         used: &BTreeMap<String, FileDigest>,
         packages: impl FnOnce(&Verifier<'_>) -> T,
     ) -> Result<T, Blocked> {
-        let (source, common) = (self.evidence.source(), &self.common);
+        let source = self.evidence.source();
+        let common = self.common.as_ref().map_err(Clone::clone)?;
         let found = packages(&Verifier {
             trust: &self.trust,
             source,
@@ -244,23 +354,14 @@ impl Looking {
             why: format!("cannot keep what was seen in {}: {error}", dir.display()),
             hint: CONFIGURE,
         };
+        let mut seen = Seen::read(dir).map_err(unusable)?;
         let old = |why: String| Blocked {
             why,
             hint: OTHER_MIRROR,
         };
-        let trust = &self.trust.trust;
-        let mut seen = Seen::read(dir).map_err(unusable)?;
-        // What is not rightly signed is told by the chains.
-        let newest = common.newest_bundle();
-        if let Some(Ok(document)) = newest.map(|bundle| open_release(trust, bundle)) {
-            seen.release(&document).map_err(old)?;
-        }
         // Once more, after all proofs: what is kept last must not be behind them.
-        let note = source.fetch(&Item::Checkpoint);
-        let note = note.map_err(|error| unanswered(&error))?;
-        if let Some(note) = note.and_then(|note| Note::parse(&note).ok()) {
-            seen.log(&self.trust, &note).map_err(old)?;
-        }
+        self.shown(&mut seen, self.evidence.shown_by(), source, common)?;
+        let trust = &self.trust.trust;
         for (repo_id, repomd) in used {
             let standing = standing(common.releases(), *repomd);
             let before = seen.used(repo_id);
@@ -272,6 +373,32 @@ impl Looking {
             }
         }
         seen.keep(dir).map_err(unusable)
+    }
+
+    /// Takes in the newest release and the head of the log that a source shows.
+    fn shown(
+        &self,
+        seen: &mut Seen,
+        by: By<'_>,
+        source: &dyn Source,
+        common: &Common,
+    ) -> Result<(), Blocked> {
+        let trust = &self.trust.trust;
+        let old = |why: String| Blocked {
+            why,
+            hint: OTHER_MIRROR,
+        };
+        // What is not rightly signed is told by the chains.
+        let newest = common.newest_bundle();
+        if let Some(Ok(document)) = newest.map(|bundle| open_release(trust, bundle)) {
+            seen.release(by, &document).map_err(old)?;
+        }
+        let note = source.fetch(&Item::Checkpoint);
+        let note = note.map_err(|error| unanswered(&error))?;
+        if let Some(note) = note.and_then(|note| Note::parse(&note).ok()) {
+            seen.log(by, trust, &note).map_err(old)?;
+        }
+        Ok(())
     }
 }
 
@@ -356,6 +483,7 @@ mod tests {
                 {"nevra": "a-1-1.noarch", "repo_id": "ours", "paths": ["/nonexistent/a.rpm"]},
                 {"nevra": "b-1-1.noarch", "repo_id": "theirs", "paths": []},
                 {"nevra": "c-1-1.noarch", "repo_id": "ours", "paths": []},
+                {"nevra": "d-1-1.noarch", "repo_id": "_dnf_local", "paths": []},
             ]
         }))
         .unwrap()
@@ -376,12 +504,12 @@ mod tests {
     fn what_cannot_be_judged_is_refused_and_the_order_stays() {
         use Outcome::{NotLookedAt, Refused};
         let (report, found) = outcomes("");
-        assert_eq!(found, [Refused, NotLookedAt, Refused]);
+        assert_eq!(found, [Refused, NotLookedAt, Refused, Refused]);
         assert!(!report.may_go_on);
         let why = report.packages[0].why.as_deref().unwrap();
         assert!(why.starts_with("cannot read /nonexistent/trust/"), "{why}");
         let (_, found) = outcomes("others = \"refuse\"");
-        assert_eq!(found, [Refused, Refused, Refused]);
+        assert_eq!(found, [Refused; 4]);
         let (report, _) = outcomes("mode = \"warn\"");
         assert_eq!((report.may_go_on, report.mode), (true, Mode::Warn));
         assert!(!report.message.is_empty());

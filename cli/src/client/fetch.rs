@@ -26,7 +26,7 @@ pub fn fetch(
     now: Timestamp,
 ) -> Result<Vec<Fetched>, String> {
     let told = |blocked: Blocked| blocked.why;
-    let looking = Looking::begin(config, repository, &[], now).map_err(told)?;
+    let looking = Looking::begin(config, repository, now).map_err(told)?;
     let fetched = looking
         .at(&BTreeMap::new(), |verifier| {
             let mut fetched = Vec::with_capacity(packages.len());

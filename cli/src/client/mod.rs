@@ -10,6 +10,7 @@ mod origin;
 mod report;
 mod seen;
 mod transaction;
+mod whose;
 
 pub use check::check;
 pub use config::{CONFIG_FILE, ClientConfig, parse, read};
