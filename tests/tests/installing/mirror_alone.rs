@@ -1,7 +1,7 @@
 //! The origin is gone: a mirror that nginx serves, an export, or a copy on a disk has the packages and all evidence about
 //! them, and is believed no more than the origin was.
 
-use crate::{BASE, Story, stricter, text};
+use crate::{BASE, Story, publish, stricter, text};
 use hallmark_tests::machine::VERIFIER;
 use hallmark_tests::nginx::{NGINX, Nginx};
 use hallmark_tests::repository::Repository;
@@ -149,6 +149,38 @@ fn dnf_installs_from_a_mirror_alone_and_refuses_what_it_has_no_evidence_of() {
         machine
             .run(&installed)
             .succeeds(&["the policy holds for 2 of 2 packages"]);
+    }
+    drop(watch);
+}
+
+/// The mirror was renewed for the last time before the machine spoke to the server, and then the server went away.
+#[test]
+fn a_mirror_that_is_behind_the_machine_still_serves_what_the_machine_can_judge() {
+    require!(NGINX);
+    let clients = Story::clients("a_mirror_that_is_behind_the_machine");
+    if clients.is_empty() {
+        return;
+    }
+    let copied = Copied::begin(&["first", "second"]);
+    let (story, world) = (&copied.story, &copied.story.world);
+    let watch = world.watch();
+    let nginx = Nginx::serve(&copied.mirror);
+    let mirror_url = nginx.url();
+    let machines: Vec<_> = clients
+        .into_iter()
+        .map(|client| story.machine(client))
+        .collect();
+    publish(world, "later", "1.0");
+    for machine in &machines {
+        machine.repository("world", &mirror_url, Some(&copied.key));
+        machine.configure(world, "", &format!("mirror_urls = [\"{mirror_url}\"]"));
+        // The server tells of a release that the mirror does not have.
+        machine.dnf(&["install", "second"]).succeeds(&[]);
+    }
+    world.process(SERVER).kill_9();
+    for machine in &machines {
+        machine.dnf(&["install", "first"]).succeeds(&[]);
+        assert!(machine.has("first"));
     }
     drop(watch);
 }
