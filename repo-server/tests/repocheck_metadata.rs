@@ -275,6 +275,81 @@ fn what_other_writers_do_differently_is_no_finding() {
     }
 }
 
+/// A package with a change on each of these days, in this order in its header; all are listed, the oldest first.
+fn with_changes(days: impl Iterator<Item = u32> + Clone) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let texts = |make: fn(u32) -> String| {
+        let texts: Vec<String> = days.clone().map(make).collect();
+        Field::strings(texts.iter().map(String::as_str))
+    };
+    let times = days.clone().map(|day| 1_600_000_000 + day * 86_400);
+    let bytes = Rpm::binary("rich")
+        .set(tag::CHANGELOGTIME, Field::Int32(times.collect()))
+        .set(tag::CHANGELOGNAME, texts(|day| format!("J - {day}")))
+        .set(tag::CHANGELOGTEXT, texts(|day| format!("- day {day}.")))
+        .bytes();
+    fs::write(root.path().join("rich.rpm"), bytes).unwrap();
+    let mut request = with_codec(root.path(), Codec::None);
+    request.metadata.changelog_limit = None;
+    run(&request).unwrap();
+    assert_eq!(checked(root.path()).findings, []);
+    root
+}
+
+/// Leaves these changes of `other` only.
+fn keep_changes(root: &Path, kept: impl Fn(u32) -> bool) {
+    edit(root, "other", |text| {
+        let day = |line: &str| line.split_once("J - ")?.1.split_once('"')?.0.parse().ok();
+        let lines = text.lines().filter(|line| day(line).is_none_or(&kept));
+        lines.map(|line| format!("{line}\n")).collect()
+    });
+}
+
+#[test]
+fn of_a_header_with_the_oldest_change_first_the_first_may_be_listed() {
+    let listed = |kept: fn(u32) -> bool| {
+        let root = with_changes(1..=15);
+        keep_changes(root.path(), kept);
+        named(root.path())
+    };
+    // As createrepo_c takes them, and the newest.
+    assert_eq!(listed(|day| day <= 10), [""; 0]);
+    assert_eq!(listed(|day| day > 5), [""; 0]);
+    // No writer takes these.
+    for kept in [|day| (3..=12).contains(&day), |day| day <= 11 && day != 4] {
+        assert_eq!(listed(kept), ["other.xml: changelog"]);
+    }
+    // The first of a header with the newest first are the newest.
+    let root = with_changes((1..=15).rev());
+    keep_changes(root.path(), |day| day <= 10);
+    assert_eq!(named(root.path()), ["other.xml: changelog"]);
+}
+
+#[test]
+fn the_newest_of_very_many_changes_is_compared() {
+    let root = with_changes((1..=150).rev());
+    edit(root.path(), "other", |text| {
+        text.replace("- day 150.", "- day 15O.")
+    });
+    assert_eq!(named(root.path()), ["other.xml: changelog"]);
+}
+
+#[test]
+fn paths_that_differ_in_characters_that_some_writers_lose_are_two_files() {
+    let root = tempfile::tempdir().unwrap();
+    let bytes = Rpm::binary("rich")
+        .file("/usr/share/rich/a\u{a9}", b"x")
+        .file("/usr/share/rich/a\u{ae}", b"y")
+        .bytes();
+    fs::write(root.path().join("rich.rpm"), bytes).unwrap();
+    run(&with_codec(root.path(), Codec::None)).unwrap();
+    assert_eq!(checked(root.path()).findings, []);
+    edit(root.path(), "filelists", |text| {
+        without_lines(&text, "<file>/usr/share/rich/a\u{ae}")
+    });
+    assert_eq!(named(root.path()), ["filelists.xml: file"]);
+}
+
 #[test]
 fn an_own_provide_of_an_old_package_may_be_there_or_not() {
     let Some(from) = real_packages() else { return };

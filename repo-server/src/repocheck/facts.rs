@@ -12,7 +12,7 @@
 
 use crate::repodata::{is_primary_path, libc_order};
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 /// Most entries of all lists of a package that are read; the largest packages have some hundred thousand files.
@@ -223,10 +223,31 @@ impl<'a> Telling<'a> {
     }
 }
 
+/// What filelists or filelists-ext say of the files of one package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Files {
+    /// The paths as they are written.
+    raw: u64,
+    /// The paths without what some writers lose.
+    folded: u64,
+    /// How many entries there are, repetitions too.
+    entries: u64,
+}
+
+impl Files {
+    /// Whether one is the other, or what a writer that loses characters makes of it: paths that it makes alike are
+    /// still as many.
+    pub fn agrees(&self, other: &Self) -> bool {
+        self.raw == other.raw || (self.folded == other.folded && self.entries == other.entries)
+    }
+}
+
 /// One package of filelists or filelists-ext as it is told.
 pub(super) struct FileTelling<'a> {
     hash: &'a RandomState,
     files: Vec<u64>,
+    /// Of the files that some writers write otherwise: the place in `files`, and the hash of what they write.
+    folded: Vec<(usize, u64)>,
     paths: HashSet<u64>,
     /// How many entries repeat a path.
     pub repeated: u64,
@@ -237,6 +258,7 @@ impl<'a> FileTelling<'a> {
         Self {
             hash,
             files: Vec::new(),
+            folded: Vec::new(),
             paths: HashSet::new(),
             repeated: 0,
         }
@@ -244,10 +266,14 @@ impl<'a> FileTelling<'a> {
 
     /// A file; `digest` is empty in filelists.
     pub fn file(&mut self, path: &str, kind: &str, digest: &str) -> Result<(), TooMany> {
-        let path = self.hash.hash_one(text(path));
-        if !self.paths.insert(path) {
+        if !self.paths.insert(self.hash.hash_one(path)) {
             self.repeated += 1;
             return Ok(());
+        }
+        let folded = text(path);
+        if folded != path {
+            let hash = self.hash.hash_one((folded.as_str(), kind, digest));
+            self.folded.push((self.files.len(), hash));
         }
         self.files.push(self.hash.hash_one((path, kind, digest)));
         match self.files.len() > ENTRIES_MAX {
@@ -256,8 +282,25 @@ impl<'a> FileTelling<'a> {
         }
     }
 
-    pub fn finish(self) -> u64 {
-        set(self.hash, self.files)
+    pub fn finish(self) -> Files {
+        let entries = self.files.len() as u64 + self.repeated;
+        let mut folded = match self.folded.is_empty() {
+            true => Vec::new(),
+            false => self.files.clone(),
+        };
+        for (number, hash) in &self.folded {
+            folded[*number] = *hash;
+        }
+        let raw = set(self.hash, self.files);
+        let folded = match self.folded.is_empty() {
+            true => raw,
+            false => set(self.hash, folded),
+        };
+        Files {
+            raw,
+            folded,
+            entries,
+        }
     }
 }
 
@@ -269,8 +312,10 @@ const CHANGES_KEPT: usize = 100;
 pub(super) struct Changes {
     /// The day of the newest, since 1970; none when there are none.
     pub newest_day: Option<i64>,
-    /// The hashes of the first hundred.
-    pub hashes: Vec<u64>,
+    /// How many are listed.
+    pub count: u64,
+    /// The hashes of the last hundred: the oldest stand first in `other`.
+    pub hashes: VecDeque<u64>,
 }
 
 impl Changes {
@@ -278,9 +323,11 @@ impl Changes {
     pub fn tell(&mut self, hash: &RandomState, author: &str, date_secs: i64, body: &str) {
         let day = date_secs.div_euclid(86_400);
         self.newest_day = self.newest_day.max(Some(day));
-        if self.hashes.len() < CHANGES_KEPT {
-            self.hashes.push(change(hash, author, day, body));
+        self.count += 1;
+        if self.hashes.len() == CHANGES_KEPT {
+            self.hashes.pop_front();
         }
+        self.hashes.push_back(change(hash, author, day, body));
     }
 }
 
@@ -419,6 +466,50 @@ mod tests {
         assert_eq!(listed.repeated, 1);
         let mut ghost = FileTelling::new(&hash);
         ghost.file("/a", "ghost", "").unwrap();
-        assert_ne!(listed.finish(), ghost.finish());
+        assert!(!listed.finish().agrees(&ghost.finish()));
+    }
+
+    fn told_files(hash: &RandomState, paths: &[&str]) -> (Files, u64) {
+        let mut telling = FileTelling::new(hash);
+        for path in paths {
+            telling.file(path, "", "").unwrap();
+        }
+        let repeated = telling.repeated;
+        (telling.finish(), repeated)
+    }
+
+    #[test]
+    fn paths_that_only_some_writers_make_alike_are_different_files() {
+        let hash = RandomState::new();
+        let (header, repeated) = told_files(&hash, &["/x/a\u{a9}", "/x/a\u{ae}"]);
+        assert_eq!(repeated, 0);
+        for same in [
+            &["/x/a\u{ae}", "/x/a\u{a9}"][..],
+            &["/x/a\u{a9}", "/x/a\u{ae}", "/x/a\u{ae}"],
+            // What is left of them where the characters are lost.
+            &["/x/a", "/x/a"],
+        ] {
+            assert!(told_files(&hash, same).0.agrees(&header), "{same:?}");
+        }
+        for other in [
+            &["/x/a\u{a9}"][..],
+            &["/x/a\u{ae}"],
+            &["/x/a"],
+            &["/x/b", "/x/b"],
+        ] {
+            assert!(!told_files(&hash, other).0.agrees(&header), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn of_many_changes_the_last_are_kept() {
+        let hash = RandomState::new();
+        let mut changes = Changes::default();
+        for day in 0..150 {
+            changes.tell(&hash, "a", day * 86_400, "- x");
+        }
+        let last = |day| change(&hash, "a", day, "- x");
+        assert_eq!((changes.count, changes.newest_day), (150, Some(149)));
+        assert_eq!(changes.hashes, (50..150).map(last).collect::<Vec<_>>());
     }
 }

@@ -4,7 +4,7 @@
 //! the deliberate differences of `docs/decisions/0005` are tried: what createrepo_c, in any version and over any librpm,
 //! writes for the same header is no fault of a repository.
 
-use super::facts::{Changes, Entry, FIELDS, Facts, FileTelling, Telling, change, field};
+use super::facts::{Changes, Entry, FIELDS, Facts, FileTelling, Files, Telling, change, field};
 use super::telling::Told;
 use crate::repodata::{EvrText, Requires, flags_text};
 use repo_model::rpm::{Dependency, DependencyFlags, FileEntry, FileKind, Package, RpmFormat};
@@ -42,7 +42,7 @@ pub(super) fn differences(told: &Told, package: &Package, hash: &RandomState) ->
     if let Some(place) = &told.filelists
         && !GHOSTS
             .iter()
-            .any(|ghost| files(package, *ghost, false, hash) == place.said)
+            .any(|ghost| files(package, *ghost, false, hash).agrees(&place.said))
     {
         found.push(Difference {
             list: "filelists",
@@ -248,7 +248,7 @@ fn kind(file: &FileEntry, ghost: Ghost) -> &'static str {
     }
 }
 
-fn files(package: &Package, ghost: Ghost, with_digests: bool, hash: &RandomState) -> u64 {
+fn files(package: &Package, ghost: Ghost, with_digests: bool, hash: &RandomState) -> Files {
     let mut telling = FileTelling::new(hash);
     for file in &package.files {
         let digest = if with_digests { &file.digest } else { "" };
@@ -259,30 +259,38 @@ fn files(package: &Package, ghost: Ghost, with_digests: bool, hash: &RandomState
 
 fn differs_with_digests(
     package: &Package,
-    (name, said): &(String, u64),
+    (name, said): &(String, Files),
     hash: &RandomState,
 ) -> bool {
     let named = crate::repodata::algorithm_name(package.file_digest_algorithm);
     // createrepo_c writes `unknown` for an absent tag.
     let is_named = name == named || name == "unknown";
-    !is_named || files(package, Ghost::Directory, true, hash) != *said
+    !is_named || !files(package, Ghost::Directory, true, hash).agrees(said)
 }
 
-/// Whether what `other` lists are changes of the header, the newest among them. How many is the writer's choice, none
-/// included.
+/// Whether what `other` lists are changes of the header, and which may be listed: the newest among them, or the first of
+/// the header, which createrepo_c takes for the newest. How many is the writer's choice, none included.
 fn are_changes_of(said: &Changes, package: &Package, hash: &RandomState) -> bool {
     let Some(newest) = said.newest_day else {
         return true;
     };
-    let day = |secs: i64| secs.div_euclid(86_400);
-    let changes = package.changelog.iter();
-    let known: HashSet<u64> = changes
-        .map(|one| change(hash, &one.author, day(one.time.unix_secs()), &one.text))
-        .collect();
-    let newest_known = package
-        .changelog
-        .iter()
-        .map(|one| day(one.time.unix_secs()))
-        .max();
-    newest_known == Some(newest) && said.hashes.iter().all(|one| known.contains(one))
+    let mut known: Vec<(i64, u64)> = Vec::with_capacity(package.changelog.len());
+    known.extend(package.changelog.iter().map(|one| {
+        let day = one.time.unix_secs().div_euclid(86_400);
+        (day, change(hash, &one.author, day, &one.text))
+    }));
+    let have = |changes: &[(i64, u64)]| {
+        let hashes: HashSet<u64> = changes.iter().map(|(_, hash)| *hash).collect();
+        let newest_known = changes.iter().map(|(day, _)| *day).max();
+        newest_known == Some(newest) && said.hashes.iter().all(|one| hashes.contains(one))
+    };
+    let first = usize::try_from(said.count).ok();
+    let first = first.and_then(|count| known.get(..count));
+    have(&known) || first.is_some_and(|first| have(first) && listed_all(first, said))
+}
+
+/// Whether each of these changes is listed; nothing is known of more than those whose hashes were kept.
+fn listed_all(changes: &[(i64, u64)], said: &Changes) -> bool {
+    let listed: HashSet<u64> = said.hashes.iter().copied().collect();
+    changes.len() > said.hashes.len() || changes.iter().all(|(_, hash)| listed.contains(hash))
 }

@@ -1,7 +1,7 @@
 //! Reading primary, filelists and other with what they say of each package, for the comparison with headers.
 
 use super::facts::{
-    Changes, Entry, Facts, FileTelling, Telling, TooMany, dependency_list, field, text_field,
+    Changes, Entry, Facts, FileTelling, Files, Telling, TooMany, dependency_list, field, text_field,
 };
 use mirrors::reading::{
     Announced, ListedPackage, PackageClaim, Start, Token, XmlError, XmlReader, each_package,
@@ -29,11 +29,11 @@ pub(super) struct Told {
     /// In primary; none when packages are not compared.
     pub primary: Option<Facts>,
     /// In filelists.
-    pub filelists: Option<Place<u64>>,
+    pub filelists: Option<Place<Files>>,
     /// In other.
     pub other: Option<Place<Changes>>,
     /// In filelists-ext, with the name of the digests.
-    pub filelists_ext: Option<Place<(String, u64)>>,
+    pub filelists_ext: Option<Place<(String, Files)>>,
 }
 
 /// What a file says, and where.
@@ -54,8 +54,8 @@ pub(super) struct Listed {
 
 /// What a list says of a package.
 pub(super) enum Said {
-    Files(u64),
-    FilesWithDigests(String, u64),
+    Files(Files),
+    FilesWithDigests(String, Files),
     Changes(Changes),
 }
 
