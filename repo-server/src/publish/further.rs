@@ -1,7 +1,8 @@
 //! Records that the operator adds to a repository by files: comps groups, advisories, module documents.
 //!
-//! The files are read and looked at when a release is made, and are stored with it: a release that was made does not
-//! change with them, and is the same bytes when it is made again from the same files.
+//! The files are read and looked at once when a release is made, for all architectures, and are stored with it: a release
+//! that was made does not change with them, and is the same bytes when it is made again from the same files. What happens
+//! where a file cannot be listed: `carried`.
 
 use crate::repodata::{Codec, ExtraRecord, GroupForm, Options, Profile};
 use mirrors::reading::{Token, XmlReader};
@@ -10,10 +11,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Largest file that is read; the advisories of the largest distributions have some hundred megabytes.
-const MAX_BYTES: u64 = 512 << 20;
+/// Largest file that is read. It is held in memory while the metadata of the repository is made, a few times over.
+const MAX_BYTES: u64 = 64 << 20;
 
-/// A file of the operator's cannot be listed. The release waits until it can.
+/// A file of the operator's cannot be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum FurtherError {
     /// The operator's fault: it is missing or may not be read.
@@ -43,6 +44,15 @@ pub enum FurtherError {
     },
 }
 
+impl FurtherError {
+    /// What the file is listed as.
+    pub fn record_type(&self) -> &'static str {
+        match self {
+            Self::Read { record_type, .. } | Self::Content { record_type, .. } => record_type,
+        }
+    }
+}
+
 /// How the metadata of a repository is written.
 pub fn options(config: &RepoConfig, changelog_limit: u32) -> Options {
     Options {
@@ -65,29 +75,36 @@ fn profile(config: &RepoConfig) -> Option<&'static Profile> {
     Profile::named(config.profile.name()).ok()
 }
 
-/// Reads the files that the configuration names for a repository. Blocking.
-pub fn records(config: &RepoConfig) -> Result<Vec<ExtraRecord>, FurtherError> {
-    let mut records = Vec::new();
+/// Reads the files that the configuration names for a repository: the records of each, or its fault. Blocking.
+pub fn records(config: &RepoConfig) -> Vec<Result<Vec<ExtraRecord>, FurtherError>> {
+    let mut all = Vec::new();
+    let mut take = |record_type, read: Result<Vec<u8>, FurtherError>| {
+        all.push(read.map(|bytes| listed(config, record_type, bytes)));
+    };
     if let Some(path) = &config.groups {
-        let bytes = xml(config, "group", path, "comps")?;
-        match profile(config).filter(|profile| profile.groups == GroupForm::PlainAndGzip) {
-            Some(profile) => records.extend(profile.group_records("comps.xml", &bytes)),
-            None => records.push(record("group", "comps.xml", bytes, codec(config))),
-        }
+        take("group", xml(config, "group", path, "comps"));
     }
     if let Some(path) = &config.updateinfo {
-        let bytes = xml(config, "updateinfo", path, "updates")?;
-        records.push(record("updateinfo", "updateinfo.xml", bytes, codec(config)));
+        take("updateinfo", xml(config, "updateinfo", path, "updates"));
     }
     if let Some(path) = &config.modules {
-        let bytes = read(config, "modules", path)?;
-        if let Err(error) = std::str::from_utf8(&bytes) {
-            let why = format!("it is not UTF-8 from byte {} on", error.valid_up_to());
-            return Err(content(config, "modules", path, why));
-        }
-        records.push(record("modules", "modules.yaml", bytes, codec(config)));
+        take("modules", yaml(config, "modules", path));
     }
-    Ok(records)
+    all
+}
+
+/// The records of this type with this content, not compressed, in the forms of the repository's profile.
+pub fn listed(config: &RepoConfig, record_type: &str, bytes: Vec<u8>) -> Vec<ExtraRecord> {
+    let codec = codec(config);
+    let file_name = match record_type {
+        "group" => "comps.xml",
+        "modules" => "modules.yaml",
+        _ => "updateinfo.xml",
+    };
+    match profile(config).filter(|profile| profile.groups == GroupForm::PlainAndGzip) {
+        Some(profile) if record_type == "group" => profile.group_records(file_name, &bytes),
+        _ => vec![record(record_type, file_name, bytes, codec)],
+    }
 }
 
 fn record(record_type: &str, file_name: &str, bytes: Vec<u8>, codec: Codec) -> ExtraRecord {
@@ -131,6 +148,35 @@ fn read(
         return Err(content(config, record_type, path, why));
     }
     Ok(bytes)
+}
+
+/// A text of the characters that YAML allows. Its structure is not looked at.
+fn yaml(
+    config: &RepoConfig,
+    record_type: &'static str,
+    path: &Path,
+) -> Result<Vec<u8>, FurtherError> {
+    let bytes = read(config, record_type, path)?;
+    let why = match std::str::from_utf8(&bytes) {
+        Err(error) => format!("it is not UTF-8 from byte {} on", error.valid_up_to()),
+        Ok(text) => match text.char_indices().find(|(_, c)| !is_yaml(*c)) {
+            Some((at, c)) => {
+                let code = u32::from(c);
+                format!("it has U+{code:04X} at byte {at}, which YAML does not allow")
+            }
+            None => return Ok(bytes),
+        },
+    };
+    Err(content(config, record_type, path, why))
+}
+
+/// Characters of YAML streams (`c-printable`), and the byte order mark.
+fn is_yaml(c: char) -> bool {
+    match c {
+        '\t' | '\n' | '\r' | '\u{85}' => true,
+        '\u{fffe}' | '\u{ffff}' => false,
+        other => !other.is_control(),
+    }
 }
 
 /// A well-formed document with this root element.
@@ -188,7 +234,8 @@ mod tests {
             file("m.yaml", "---\n")
         );
         let types = |settings: &str| -> Vec<String> {
-            let records = records(&config(&format!("{all}{settings}"))).unwrap();
+            let records = records(&config(&format!("{all}{settings}"))).into_iter();
+            let records: Vec<ExtraRecord> = records.flat_map(Result::unwrap).collect();
             let suffix = |record: &ExtraRecord| record.codec.suffix();
             let line = |record: &ExtraRecord| format!("{}{}", record.record_type, suffix(record));
             records.iter().map(line).collect()
@@ -227,14 +274,20 @@ mod tests {
             ),
             ("updateinfo", b"", "no element"),
             ("modules", b"---\n\xff", "not UTF-8 from byte 4"),
+            ("modules", b"---\na: \0b\n", "U+0000 at byte 7"),
         ] {
             fs::write(&path, text).unwrap();
             let config = config(&format!("{setting}='{}'", path.display()));
-            let error = records(&config).unwrap_err().to_string();
+            let error = records(&config).remove(0).unwrap_err().to_string();
             assert!(error.contains(wanted), "{setting}: {error}");
         }
         fs::remove_file(&path).unwrap();
         let config = config(&format!("groups='{}'", path.display()));
-        assert!(matches!(records(&config), Err(FurtherError::Read { .. })));
+        let read = records(&config).remove(0);
+        assert!(matches!(read, Err(FurtherError::Read { .. })));
+        let large = File::create(&path).unwrap();
+        large.set_len(MAX_BYTES + 1).unwrap();
+        let error = records(&config).remove(0).unwrap_err().to_string();
+        assert!(error.contains("larger than 67108864 bytes"), "{error}");
     }
 }

@@ -4,6 +4,7 @@
 //! What was made is recorded before the signer is asked: a release that may have been signed is those
 //! bytes or none, whatever happens in between.
 
+mod carried;
 pub mod further;
 mod metadata;
 mod package_list;
@@ -20,6 +21,7 @@ use crate::db::releases::{
 };
 use crate::db::{self, DbError};
 use crate::jobs::JobError;
+use crate::repodata::ExtraRecord;
 use hallmark_signer::client::ClientError;
 use repo_model::config::RepoConfig;
 use repo_model::policy::{Reason, Revocation};
@@ -246,14 +248,21 @@ async fn make(app: &App, plan: Plan) -> Result<NewRelease, JobError> {
 async fn content(app: &App, plan: &Plan) -> Result<MadeRelease, JobError> {
     // A release can be asked about from its first moment.
     crate::sbom_index::catch_up(app).await?;
+    let revoked = revoked(app);
+    let revokes = app
+        .db
+        .read(move |connection| db::releases::has_any(connection, &revoked))
+        .await?;
     let mut repos = Vec::new();
     let mut configured: Vec<_> = app.config.repo.clone();
     configured.sort_by(|a, b| a.name.cmp(&b.name));
     for config in configured {
         let mut arches = config.arches.clone();
         arches.sort();
+        // Read once: a file that is edited meanwhile is the same for all architectures.
+        let extras = carried::records(app, plan.base, &config, revokes).await?;
         for arch in arches {
-            repos.push(make_repo(app, plan, &config, arch).await?);
+            repos.push(make_repo(app, plan, &config, arch, extras.clone()).await?);
         }
     }
     let document = document(app, plan, &repos).await?;
@@ -271,6 +280,7 @@ async fn make_repo(
     plan: &Plan,
     config: &RepoConfig,
     arch: Arch,
+    mut extras: Vec<ExtraRecord>,
 ) -> Result<MadeRepo, JobError> {
     let Change {
         mut packages,
@@ -280,8 +290,6 @@ async fn make_repo(
     packages.extend(added.iter().cloned());
     let codec = further::codec(config);
     let listing = sbom_listing::records(app, &config.name, &arch, &packages, codec).await?;
-    let read = config.clone();
-    let mut extras = tokio::task::spawn_blocking(move || further::records(&read)).await??;
     extras.extend(listing);
     let options = further::options(config, app.config.server.changelog_limit);
     let metadata = metadata::make(app, &packages, extras, options, plan.issued).await?;
