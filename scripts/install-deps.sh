@@ -41,7 +41,7 @@ test	chromium? fonts-dejavu-core?	chromium?	looking at the web pages with a real
 test	diffoscope-minimal? faketime? disorderfs?	diffoscope? libfaketime? disorderfs?	explaining packages that differ
 test	user-mode-linux?	-	a kernel with control groups of version 2 only
 test	shellcheck?	ShellCheck?	make lint
-test	bsdutils	util-linux	a terminal for programs that show bars on one
+test	bsdutils	util-linux util-linux-script?	a terminal for programs that show bars on one
 test	mmdebstrap? uidmap?	-	the root with the newest clients
 bench	wrk	wrk	peers for serving
 bench	dnf-plugins-core	dnf-command(reposync)?	peers for copying

@@ -246,7 +246,7 @@ pub fn decompressed(name: &str, bytes: &[u8]) -> Vec<u8> {
     open
 }
 
-/// Whether a system tool answers; says so loudly when it does not, and fails where CI promises it.
+/// Whether a system tool answers; says so loudly when it does not, and fails where CI promises it, on Debian.
 pub fn has_tool(tool: &str) -> bool {
     if Command::new(tool).arg("--version").output().is_ok() {
         return true;
@@ -255,9 +255,11 @@ pub fn has_tool(tool: &str) -> bool {
     false
 }
 
-/// Says that a test, or a part of it, lacks something; fails where CI promises that.
+/// Says that a test, or a part of it, lacks something; fails where CI promises that: on Debian, since not every
+/// distribution has all tools, nor can make the client root.
 pub fn skipped(why: &str) {
-    assert!(std::env::var_os("CI").is_none(), "CI is set but {why}");
+    let promised = std::env::var_os("CI").is_some() && Path::new("/etc/debian_version").exists();
+    assert!(!promised, "CI is set but {why}");
     eprintln!("SKIPPED: {why}");
 }
 
@@ -289,7 +291,7 @@ pub fn write_repository(root: &Path, repodata: &Repodata) {
 }
 
 /// A command in the client root that `scripts/make-forky.sh` makes, with `directory` at `/mnt/t`;
-/// `None`, said aloud, when there is no such root, or it cannot be entered; under CI that is a failure.
+/// `None`, said aloud as [`skipped`] does, when there is no such root, or it cannot be entered.
 pub fn in_client_root(directory: &Path, arguments: &[&str]) -> Option<Command> {
     let cache = std::env::var_os("HALLMARK_CACHE")
         .map_or_else(|| PathBuf::from("/var/cache/hallmark"), PathBuf::from);
