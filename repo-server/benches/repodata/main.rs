@@ -95,7 +95,6 @@ fn main() {
             counts.push(60_000);
         }
     }
-    say(data_source());
     for count in counts {
         compare(count);
     }
@@ -108,21 +107,6 @@ fn main() {
 
 /// Goals that were missed so far.
 static MISSED: AtomicUsize = AtomicUsize::new(0);
-
-/// Where the packages come from, said aloud.
-fn data_source() -> &'static str {
-    match Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../shared/tools/genrepo")
-        .exists()
-    {
-        true => {
-            "The packages are made by benches/repodata/distribution.rs; ../shared/tools/genrepo is not used."
-        }
-        false => {
-            "There is no ../shared/tools/genrepo: benches/repodata/distribution.rs makes packages of that shape."
-        }
-    }
-}
 
 /// All jobs in all forms over `count` packages.
 fn compare(count: usize) {
