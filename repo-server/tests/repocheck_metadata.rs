@@ -192,8 +192,11 @@ fn each_field_that_is_not_the_headers_is_named_with_its_file() {
     }
 }
 
+/// Its name, the list it is about, and how that becomes.
+type Liberty = (&'static str, &'static str, fn(String) -> String);
+
 /// What another writer may do.
-const LIBERTIES: &[(&str, &str, fn(String) -> String)] = &[
+const LIBERTIES: &[Liberty] = &[
     ("order of entries", "primary", |t| {
         let lines: Vec<&str> = t.lines().collect();
         let at = lines

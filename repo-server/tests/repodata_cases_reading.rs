@@ -151,7 +151,8 @@ fn case_32_a_base_is_told_and_never_followed_be_it_a_path_or_a_disc() {
 #[test]
 fn case_36_each_package_has_the_algorithm_that_it_says() {
     let root = plain();
-    let sums: [(&str, &str, fn(&[u8]) -> String); 3] = [
+    type Sum = fn(&[u8]) -> String;
+    let sums: [(&str, &str, Sum); 3] = [
         ("p00-1.noarch.rpm", "sha", |bytes| {
             hex::encode(sha1::Sha1::digest(bytes))
         }),

@@ -180,6 +180,7 @@ fn without_packages(build: &BuildStatus) -> BuildStatus {
         repo: build.repo.clone(),
         stage: build.stage.clone(),
         rebuilds: build.rebuilds.clone(),
+        waits_for: Vec::new(),
         jobs: Vec::new(),
         documents: Vec::new(),
         ..*build

@@ -5,7 +5,8 @@
 //! on what the release before lists, with an alarm at each release until the file is mended. Where that one lists nothing of
 //! the kind, the release waits for the file, unless it revokes something: then it comes without.
 
-use super::{MAX_PART_BYTES, further};
+use super::further;
+use super::signing::MAX_PART_BYTES;
 use crate::app::App;
 use crate::db::{self, DbError};
 use crate::jobs::{JobError, chain};

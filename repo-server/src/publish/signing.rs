@@ -9,7 +9,7 @@ use hallmark_signer::verify::{Certificate, verify_all_detached};
 use repo_model::wire::signer::{Base64, KeyRole, ReleaseFiles, SignedManifest};
 
 /// Largest document, list or repomd.xml, bytes: a list of 400,000 packages.
-const MAX_PART_BYTES: u64 = 128 << 20;
+pub const MAX_PART_BYTES: u64 = 128 << 20;
 
 /// Has the release signed, and verifies what comes back.
 pub async fn sign(app: &App, made: &MadeRelease) -> Result<SignedRelease, JobError> {

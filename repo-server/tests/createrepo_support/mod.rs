@@ -1,6 +1,7 @@
 //! Directories of packages, and runs over them, for the tests of createrepo and repo check.
 #![allow(dead_code, unused_imports)] // each test binary uses a part of it
 
+#[allow(clippy::duplicate_mod)] // some test binaries use both supports
 #[path = "../real_packages/mod.rs"]
 mod real;
 

@@ -1,6 +1,7 @@
 //! Packages made by hand, and small tools, for the tests of repository metadata.
 #![allow(dead_code, unused_imports)] // each test binary uses a part of it
 
+#[allow(clippy::duplicate_mod)] // some test binaries use both supports
 #[path = "../real_packages/mod.rs"]
 mod real;
 pub mod reference;

@@ -95,11 +95,8 @@ fn what_else_is_other_about_a_package_is_told() {
             "/x",
         )
     };
-    let pairs: [(
-        &str,
-        &dyn Fn(Package) -> Package,
-        &dyn Fn(Package) -> Package,
-    ); 6] = [
+    type Change<'a> = &'a dyn Fn(Package) -> Package;
+    let pairs: [(&str, Change<'_>, Change<'_>); 6] = [
         ("again", &|one| part(one, "1"), &|one| part(one, "1")),
         ("inside", &|one| part(one, "1"), &|one| part(one, "2")),
         ("licence", &|one| one, &|one| {
