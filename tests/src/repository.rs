@@ -96,6 +96,8 @@ impl<'a> Repository<'a> {
         let xml = match file.href.rsplit('.').next() {
             Some("zst") => zstd::decode_all(bytes.as_slice()).expect("zstd"),
             Some("gz") => gunzip(&bytes),
+            // Groups for yum.
+            Some("xml") => bytes.to_vec(),
             other => panic!("{} is compressed as {other:?}", file.href),
         };
         String::from_utf8(xml).expect("XML is UTF-8")

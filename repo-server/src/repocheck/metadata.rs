@@ -274,11 +274,11 @@ fn are_changes_of(said: &Changes, package: &Package, hash: &RandomState) -> bool
     let Some(newest) = said.newest_day else {
         return true;
     };
-    let mut known: Vec<(i64, u64)> = Vec::with_capacity(package.changelog.len());
-    known.extend(package.changelog.iter().map(|one| {
+    let known = package.changelog.iter().map(|one| {
         let day = one.time.unix_secs().div_euclid(86_400);
         (day, change(hash, &one.author, day, &one.text))
-    }));
+    });
+    let known: Vec<(i64, u64)> = known.collect();
     let have = |changes: &[(i64, u64)]| {
         let hashes: HashSet<u64> = changes.iter().map(|(_, hash)| *hash).collect();
         let newest_known = changes.iter().map(|(day, _)| *day).max();
