@@ -1,11 +1,18 @@
 use super::*;
 use crate::db::jobs::{enqueue, is_asked_for, lease, put_back};
+use repo_model::FileDigest;
 
 /// A build in a stage.
 fn build(tx: &Transaction<'_>, build_id: u64, repo: &str, stage: &str) {
     tx.execute(
-        "INSERT INTO builds VALUES (?1, ?1, ?2, 'x-1-' || ?1 || '.src', 'x', '', '', NULL, '', 0, 0, ?3, ?4)",
-        rusqlite::params![build_id, repo, stage, format!("{{\"stage\":\"{stage}\"}}")],
+        "INSERT INTO builds VALUES (?1, ?5, ?2, 'x-1-' || ?1 || '.src', 'x', ?5, ?5, NULL, '', 0, 0, ?3, ?4)",
+        rusqlite::params![
+            build_id,
+            repo,
+            stage,
+            format!("{{\"stage\":\"{stage}\"}}"),
+            FileDigest::of(&build_id.to_le_bytes()).to_hex(),
+        ],
     )
     .unwrap();
 }
