@@ -32,7 +32,7 @@ fn every_file_is_told_by_the_factors_that_change_it() {
         return;
     }
     let lab = Lab::new();
-    let install = "uname -n >host; id -un >user; pwd >path; date -d @0 >zone; uname -r >kernel; nproc >cpus; date +%%F >today\n\
+    let install = "uname -n >host; id -un >user; pwd >path; date -d @0 >zone; uname -r >kernel; nproc >cpus; date -u +%%F >today\n\
                    perl -e '%h = map { $_ => 1 } 1..40; print \"$_\\n\" for keys %%h' >hash\n\
                    echo '#include <stdio.h>' >/tmp/p.c; echo 'int main(void) { printf(\"%%p\", (void *)main); return 0; }' >>/tmp/p.c\n\
                    gcc -o /tmp/p /tmp/p.c && /tmp/p >place\n\
