@@ -114,11 +114,14 @@ pub(super) fn head(
     Ok(head)
 }
 
-/// Entries of the head that the proofs lead to, when the policy demanded them; for the journal.
+/// Entries of the head that the proofs lead to, when the policy demanded them, and 0 when nothing that counted
+/// had to be found; for the journal.
 pub(super) fn size(policy: &Policy, proofs: Option<&LogProofs>) -> Option<u64> {
     if !policy.require_log {
         return None;
     }
-    let size = proofs?.head.lines().nth(1)?;
-    size.parse().ok()
+    let Some(proofs) = proofs else {
+        return Some(0);
+    };
+    proofs.head.lines().nth(1)?.parse().ok()
 }

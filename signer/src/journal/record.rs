@@ -149,8 +149,8 @@ pub enum Event {
         /// Findings that two people set aside.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         waived: Vec<Waived>,
-        /// Entries of the log's head under which all that counted was found; none when the policy did not
-        /// demand it, and in records from before requests brought proofs.
+        /// Entries of the log's head under which all that counted was found, 0 when nothing had to be; none when
+        /// the policy did not demand it, and in records from before requests brought proofs.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         log_size: Option<u64>,
         /// Lead, signature header and main header as signed.
