@@ -1,48 +1,28 @@
 //! The one configuration file, `hallmark.toml`, shared by all processes: each reads its own section.
 //!
 //! Unknown keys are refused. Every setting can also come from the environment, which wins over the
-//! file: `HALLMARK_SERVER__LISTEN=0.0.0.0:80` sets `listen` in `[server]` (two underscores between
-//! section and key). A value is read as TOML when it is TOML and as text otherwise, so
-//! `HALLMARK_REPO='[{name="base",arches=["x86_64"]}]'` works too.
+//! file: see [`environment`].
 //! `docs/hallmark.example.toml` documents every key and is parsed by a test.
 
 mod addresses;
+mod environment;
 mod mirrors;
+mod rebuilder;
+mod signer;
 mod upstream;
 
 pub use mirrors::MirrorsConfig;
+pub use rebuilder::RebuilderConfig;
+pub use signer::{KeyAlgorithm, KeyBackendName, Pkcs11Config, PostQuantum, SignerConfig};
 pub use upstream::UpstreamConfig;
 
-use crate::{Arch, ChannelName, FileDigest, OperatorName, RepoName, WorkerName};
+use crate::{Arch, ChannelName, FileDigest, RepoName};
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Where the file is when nobody names another.
 pub const DEFAULT_FILE: &str = "/etc/hallmark/hallmark.toml";
-/// Prefix of environment variables.
-pub const ENV_PREFIX: &str = "HALLMARK_";
-/// Variables with our prefix that are not settings.
-pub const ENV_OTHER: &[&str] = &[
-    "HALLMARK_CONFIG",
-    "HALLMARK_LOG",
-    "HALLMARK_LOG_FORMAT",
-    "HALLMARK_SERVER_URL",
-    "HALLMARK_TOKEN",
-    "HALLMARK_CACHE",
-    "HALLMARK_MOCK",
-    "HALLMARK_PROFILE",
-    "HALLMARK_VENV",
-    "HALLMARK_FORKY",
-    "HALLMARK_BIN_DIR",
-    "HALLMARK_DEMO_DIR",
-    "HALLMARK_NO_INSTALL",
-    "HALLMARK_TEST_FULL",
-    "HALLMARK_TEST_RPMS",
-    "HALLMARK_TEST_SOURCES",
-];
-
 /// First parts of the server's own paths, which no channel can be called.
 const RESERVED: &[&str] = &[
     "api",
@@ -329,224 +309,18 @@ impl Default for SbomConfig {
     }
 }
 
-/// `[signer]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SignerConfig {
-    /// Socket to listen on.
-    pub socket: PathBuf,
-    /// Keys and journal; readable by the signer's user only.
-    pub state_dir: PathBuf,
-    /// The policy. Its signatures lie in the same directory: see [`crate::trust`].
-    pub policy_file: PathBuf,
-    /// Takes the policy as it is, signed by nobody. For development only: whoever can write the
-    /// file decides what is signed.
-    pub unsigned_policy: bool,
-    /// URI that names this signer in its summaries.
-    pub verifier_id: String,
-    /// Name of the transparency log: a host name of yours, without scheme or path. It is part of the log's
-    /// key: changing it begins another log.
-    pub log_origin: String,
-    /// Name in the OpenPGP certificates made by `hallmark-signer init`.
-    pub user_id: String,
-    /// Algorithm of the OpenPGP keys made by `hallmark-signer init`.
-    pub key_algorithm: KeyAlgorithm,
-    /// Whether post-quantum signatures are made, and where they stand.
-    pub post_quantum: PostQuantum,
-    /// Where the private keys live.
-    pub key_backend: KeyBackendName,
-    /// File whose first line unlocks the keys, when `key_backend` is `encrypted-file`; readable by the
-    /// signer's user only.
-    pub passphrase_file: Option<PathBuf>,
-    /// The token, when `key_backend` is `pkcs11`.
-    pub pkcs11: Option<Pkcs11Config>,
-    /// User ids that may connect; empty: the signer's own and root.
-    pub allowed_uids: Vec<u32>,
-    /// Requests a minute for the package key, as many at once after a pause; 0: no limit.
-    pub package_requests_per_minute: u32,
-    /// Requests a minute for the metadata key; 0: no limit.
-    pub release_requests_per_minute: u32,
-    /// Longest life of a statement that says where a channel points, seconds.
-    pub freshness_max_secs: u64,
-    /// Whether to confine itself with Landlock and seccomp where the kernel has them.
-    pub sandbox: bool,
-}
-
-impl Default for SignerConfig {
-    fn default() -> Self {
-        Self {
-            socket: "/run/hallmark/signer.sock".into(),
-            state_dir: "/var/lib/hallmark-signer".into(),
-            policy_file: "/etc/hallmark/policy/policy.toml".into(),
-            unsigned_policy: false,
-            verifier_id: "https://hallmark.example/signer".to_owned(),
-            log_origin: "log.hallmark.example".to_owned(),
-            user_id: "Hallmark repository <packages@hallmark.example>".to_owned(),
-            key_algorithm: KeyAlgorithm::default(),
-            post_quantum: PostQuantum::default(),
-            key_backend: KeyBackendName::default(),
-            passphrase_file: None,
-            pkcs11: None,
-            allowed_uids: Vec::new(),
-            package_requests_per_minute: 12_000,
-            release_requests_per_minute: 300,
-            freshness_max_secs: 604_800,
-            sandbox: true,
-        }
-    }
-}
-
-/// Algorithm of OpenPGP v4 keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyAlgorithm {
-    /// Small and fast; rpm 4.16 and later.
-    #[default]
-    Ed25519,
-    /// For every client, and the longest that TPMs have, if they have it.
-    Rsa3072,
-    /// For every client.
-    Rsa4096,
-}
-
-/// Post-quantum signatures: OpenPGP v6, ML-DSA-65+Ed25519.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PostQuantum {
-    /// None.
-    Off,
-    /// Beside packages and `repomd.xml`, as files that no client asks for by itself.
-    #[default]
-    Detached,
-    /// Those, and one in the header of each package. Only for repositories all of whose clients have
-    /// the post-quantum certificate: rpm 6 refuses a package with a signature that it could check
-    /// and has no key for.
-    Embedded,
-}
-
-/// Where private keys live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyBackendName {
-    /// Files in `signer.state_dir`.
-    #[default]
-    File,
-    /// Such files, locked with the passphrase in `signer.passphrase_file`.
-    EncryptedFile,
-    /// Credentials that the service manager gives to the service.
-    Credential,
-    /// A PKCS #11 token: see [`Pkcs11Config`].
-    Pkcs11,
-}
-
-/// `[signer.pkcs11]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Pkcs11Config {
-    /// The token's module, a shared library that is loaded into the signer.
-    pub module: PathBuf,
-    /// Label of the token that holds all keys. None: each key is a token of its own, called like the key, as
-    /// siguldry's module shows them.
-    #[serde(default)]
-    pub token: Option<String>,
-    /// File with the user PIN; readable by the signer's user only. None: the token has a way of its own, as a keypad
-    /// or a proxy that unlocks it.
-    #[serde(default)]
-    pub pin_file: Option<PathBuf>,
-    /// What keys are called in the token, by the label that they have here, where that is another name.
-    #[serde(default)]
-    pub names: BTreeMap<String, String>,
-    /// Directories in which the module keeps its state: the sandbox leaves them open to it.
-    #[serde(default)]
-    pub paths: Vec<PathBuf>,
-}
-
-/// `[rebuilder]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RebuilderConfig {
-    /// The server it works for.
-    pub server_url: String,
-    /// Its name in the policy.
-    pub name: Option<WorkerName>,
-    /// Who runs it.
-    pub operator: Option<OperatorName>,
-    /// Its two private keys.
-    pub key_file: PathBuf,
-    /// Scratch space; emptied after each job.
-    pub work_dir: PathBuf,
-    /// Longest build, seconds.
-    pub build_secs: u64,
-    /// Memory for one build, bytes.
-    pub memory_bytes: u64,
-    /// Scratch space for one build, bytes.
-    pub disk_bytes: u64,
-    /// Processes in one build.
-    pub max_processes: u64,
-    /// Longest build log that is kept, bytes; the end is kept when it is longer.
-    pub log_bytes: u64,
-    /// User id that builds run as when the rebuilder is root.
-    pub build_uid: u32,
-    /// Challenge profiles that it offers; the server chooses one for each rebuild. Empty: all that this
-    /// machine can do.
-    pub profiles: Vec<String>,
-    /// What runs builds: `bwrap`, `mock` (only builds in layers of locked packages), or `exec` for a program of
-    /// your own.
-    pub backend: String,
-    /// With `mock`: mock with its options, when it is not `mock` in the path. With `exec`: that program with its
-    /// options; it gets the job's directory as its last argument.
-    pub backend_command: Vec<String>,
-    /// Build roots that are made of locked packages, and these packages.
-    pub layers_dir: PathBuf,
-    /// Those used longest ago are removed when all are larger than this, bytes.
-    pub layers_bytes: u64,
-}
-
-impl Default for RebuilderConfig {
-    fn default() -> Self {
-        Self {
-            server_url: "http://127.0.0.1:8080".to_owned(),
-            name: None,
-            operator: None,
-            key_file: "/etc/hallmark/rebuilder.key".into(),
-            work_dir: "/var/tmp/hallmark-rebuilder".into(),
-            build_secs: 3_600,
-            memory_bytes: 4 << 30,
-            disk_bytes: 8 << 30,
-            max_processes: 4_096,
-            log_bytes: 16 << 20,
-            build_uid: 65_534,
-            profiles: Vec::new(),
-            backend: "bwrap".to_owned(),
-            backend_command: Vec::new(),
-            layers_dir: "/var/cache/hallmark-rebuilder".into(),
-            layers_bytes: 20 << 30,
-        }
-    }
-}
-
 impl Config {
     /// Reads a configuration from the text of the file (empty: all defaults) and the environment.
     ///
-    /// * `environment`: all variables; those without our prefix are passed over.
+    /// * `variables`: all of them; those that are no settings are passed over.
     pub fn read(
         text: &str,
-        environment: impl IntoIterator<Item = (String, String)>,
+        variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let mut table: toml::Table = toml::from_str(text).map_err(ConfigError::Toml)?;
-        for (name, value) in environment {
-            let Some(path) = name.strip_prefix(ENV_PREFIX) else {
-                continue;
-            };
-            if ENV_OTHER.contains(&name.as_str()) {
-                continue;
-            }
-            set(&mut table, &path.to_lowercase(), &value).map_err(|why| {
-                ConfigError::Environment {
-                    name: name.clone(),
-                    why,
-                }
-            })?;
+        for (name, value) in variables {
+            environment::apply(&mut table, &name, &value)
+                .map_err(|why| ConfigError::Environment { name, why })?;
         }
         let config: Self = table.try_into().map_err(ConfigError::Toml)?;
         config.check()?;
@@ -608,39 +382,9 @@ impl Config {
     }
 }
 
-/// Sets `section__key` (lowercase) to `value`.
-fn set(table: &mut toml::Table, path: &str, value: &str) -> Result<(), String> {
-    let parsed: toml::Value = toml::from_str::<toml::Table>(&format!("v = {value}"))
-        .ok()
-        .and_then(|mut table| table.remove("v"))
-        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-    match path.split_once("__") {
-        None => {
-            table.insert(path.to_owned(), parsed);
-        }
-        Some((section, key)) => {
-            let section = table
-                .entry(section)
-                .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            let toml::Value::Table(section) = section else {
-                return Err("its section is a list; set the whole list in one variable".to_owned());
-            };
-            section.insert(key.to_owned(), parsed);
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
-    }
 
     #[test]
     fn unknown_keys_are_refused_in_every_section() {
@@ -680,25 +424,6 @@ mod tests {
             error.to_string().contains("profile el8 cannot read"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn the_environment_wins_over_the_file() {
-        let config = Config::read(
-            "[server]\nlisten = \"a:1\"\n",
-            env(&[
-                ("HALLMARK_SERVER__LISTEN", "b:2"),
-                ("HALLMARK_SERVER__LEASE_SECS", "7"),
-                ("HALLMARK_REPO", r#"[{name="base",arches=["x86_64"]}]"#),
-                ("HALLMARK_LOG", "debug"),
-                ("PATH", "/bin"),
-            ]),
-        )
-        .unwrap();
-        assert_eq!(config.server.listen, "b:2");
-        assert_eq!(config.server.lease_secs, 7);
-        assert_eq!(config.repo[0].name.as_str(), "base");
-        assert!(Config::read("", env(&[("HALLMARK_SERVER__LISTN", "x")])).is_err());
     }
 
     #[test]
