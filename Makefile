@@ -98,16 +98,17 @@ bench-metalink: HALLMARK_BIN_DIR := $(release_dir)
 bench-metalink: build-release ## metalinks a second beside nginx with a file (HALLMARK_BENCH_MIRRORBITS=http://…/file: and mirrorbits)
 	@cargo bench --locked --workspace --bench metalink -- $(HALLMARK_BENCH_MIRRORS)
 
-bench-sbom: ## what SBOM tools find in a package with known contents, and what that costs
+bench-sbom: HALLMARK_BIN_DIR := $(release_dir)
+bench-sbom: build-release ## what SBOM tools find in a package with known contents, and what that costs
 	@scripts/timed.sh 'system packages' scripts/install-deps.sh bench
-	@$(MAKE) build
 	@tests/lab/make-venv.sh bench >/dev/null || echo 'bench: no syft and no scancode; they are not compared with' >&2
 	@tests/lab/make-node.sh bench >/dev/null || echo 'bench: no cdxgen and no trivy; they are not compared with' >&2
-	@cargo build --quiet $(cargo_build) --example known_contents
+	@cargo build --quiet --locked --workspace --release --example known_contents
 	@$(HALLMARK_BIN_DIR)/examples/known_contents $(known_contents)
 	@tests/lab/sbom-bench.py $(HALLMARK_BIN_DIR)/hallmark $(known_contents)/fixture.rpm $(known_contents)/fixture.purls $(wildcard $(HALLMARK_TEST_RPMS)/*.rpm)
 
-bench-rebuild: build ## what recording a build in the sandbox adds to plain rpmbuild
+bench-rebuild: HALLMARK_BIN_DIR := $(release_dir)
+bench-rebuild: build-release ## what recording a build in the sandbox adds to plain rpmbuild
 	@tests/lab/bench-rebuild.py $(HALLMARK_BIN_DIR)/hallmark
 
 docs: ## the book into target/book (needs mdbook) and the API reference into target/doc
