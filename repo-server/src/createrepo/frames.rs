@@ -1,7 +1,7 @@
 //! Where a run finds frames: in the metadata files of the last run, or among those that it has made
 //! itself while it read packages.
 
-use super::state::SavedFrame;
+use super::state::{SavedFrame, Seal};
 use super::write::Place;
 use crate::repodata::{Frame, FrameCache};
 use repo_model::FileDigest;
@@ -20,8 +20,8 @@ pub(super) struct OldFrames {
     files: Vec<Option<File>>,
     saved: HashMap<[u8; 32], SavedFrame>,
     made: Mutex<Spool>,
-    /// By key: SHA-256 and open size of each frame that was used or made.
-    used: Mutex<HashMap<[u8; 32], (FileDigest, u64)>>,
+    /// By key: seal and open size of each frame that was used or made.
+    used: Mutex<HashMap<[u8; 32], (Seal, u64)>>,
 }
 
 /// Frames in a file without a name, so that memory does not grow with the repository.
@@ -63,8 +63,8 @@ impl OldFrames {
         }
     }
 
-    /// A frame of the last run, and its SHA-256.
-    fn saved(&self, key: &[u8; 32]) -> Option<(Frame, FileDigest)> {
+    /// A frame of the last run, and its seal.
+    fn saved(&self, key: &[u8; 32]) -> Option<(Frame, Seal)> {
         let saved = self.saved.get(key)?;
         let file = self.files.get(saved.file)?.as_ref()?;
         if saved.size_bytes > FRAME_MAX_BYTES {
@@ -76,11 +76,11 @@ impl OldFrames {
             bytes: bytes.into(),
             open_size_bytes: saved.open_size_bytes,
         };
-        (FileDigest::of(&frame.bytes) == saved.digest).then_some((frame, saved.digest))
+        (Seal::of(&frame.bytes) == saved.seal).then_some((frame, saved.seal))
     }
 
-    fn note(&self, key: &[u8; 32], digest: FileDigest, open_size_bytes: u64) {
-        locked(&self.used).insert(*key, (digest, open_size_bytes));
+    fn note(&self, key: &[u8; 32], seal: Seal, open_size_bytes: u64) {
+        locked(&self.used).insert(*key, (seal, open_size_bytes));
     }
 
     /// The frames of this run, sorted; `placed` tells where they stand.
@@ -91,11 +91,11 @@ impl OldFrames {
             .unwrap_or_else(PoisonError::into_inner);
         let mut saved: Vec<SavedFrame> = used
             .into_iter()
-            .filter_map(|(key, (digest, open_size_bytes))| {
+            .filter_map(|(key, (seal, open_size_bytes))| {
                 let place = placed.get(&key)?;
                 Some(SavedFrame {
                     key: FileDigest::from_bytes(key),
-                    digest,
+                    seal,
                     file: place.file,
                     offset: place.offset,
                     size_bytes: place.size_bytes,
@@ -114,8 +114,8 @@ impl FrameCache for OldFrames {
     }
 
     fn get(&self, key: &[u8; 32]) -> Option<Frame> {
-        if let Some((frame, digest)) = self.saved(key) {
-            self.note(key, digest, frame.open_size_bytes);
+        if let Some((frame, seal)) = self.saved(key) {
+            self.note(key, seal, frame.open_size_bytes);
             return Some(frame);
         }
         let frame = locked(&self.made).get(key)?;
@@ -124,7 +124,7 @@ impl FrameCache for OldFrames {
     }
 
     fn put(&self, key: &[u8; 32], frame: &Frame) {
-        self.note(key, FileDigest::of(&frame.bytes), frame.open_size_bytes);
+        self.note(key, Seal::of(&frame.bytes), frame.open_size_bytes);
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let saved = |key: &[u8], bytes: &[u8]| SavedFrame {
             key: FileDigest::of(key),
-            digest: FileDigest::of(bytes),
+            seal: Seal::of(bytes),
             file: 0,
             offset: 2,
             size_bytes: 3,
@@ -223,7 +223,7 @@ mod tests {
         let placed = HashMap::from([([1; 32], place(0)), ([2; 32], place(1))]);
         let saved = frames.into_saved(&placed);
         assert_eq!(saved.len(), 1);
-        assert_eq!(saved[0].digest, FileDigest::of(&[2; 10]));
+        assert_eq!(saved[0].seal, Seal::of(&[2; 10]));
         assert_eq!((saved[0].file, saved[0].offset), (1, 7));
         // Nothing of it has a name.
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);

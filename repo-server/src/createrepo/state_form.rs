@@ -1,18 +1,18 @@
 //! The state's form on disk: read and written on every run, so plain bytes rather than text.
 //!
 //! ```text
-//! "hm-createrepo 2\n" | scanned at | packages | files | frames | SHA-256 of all before (32)
+//! "hm-createrepo 3\n" | scanned at | packages | files | frames | seal of all before (32)
 //! ```
 //!
 //! A list is its count and its items; a number takes 8 bytes, little-endian; a text is its length and
-//! its bytes; a digest is 32 bytes. No other version of the program reads it: the number in front
+//! its bytes; a digest or seal is 32 bytes. No other version of the program reads it: the number in front
 //! counts up with each change.
 
 use super::scan::Look;
-use super::state::{Known, SavedFrame, State};
+use super::state::{Known, SavedFrame, Seal, State};
 use repo_model::{Evr, FileDigest, HeaderDigest, Nevra};
 
-const MAGIC: &[u8] = b"hm-createrepo 2\n";
+const MAGIC: &[u8] = b"hm-createrepo 3\n";
 
 /// The bytes of a state.
 pub(super) fn encode(state: &State) -> Vec<u8> {
@@ -30,21 +30,21 @@ pub(super) fn encode(state: &State) -> Vec<u8> {
     out.number(state.frames.len() as u64);
     for frame in &state.frames {
         out.digest(frame.key.as_bytes());
-        out.digest(frame.digest.as_bytes());
+        out.digest(&frame.seal.0);
         out.number(frame.file as u64);
         out.number(frame.offset);
         out.number(frame.size_bytes);
         out.number(frame.open_size_bytes);
     }
-    let digest = FileDigest::of(&out.0);
-    out.digest(digest.as_bytes());
+    let seal = Seal::of(&out.0);
+    out.digest(&seal.0);
     out.0
 }
 
 /// The state; `None` when it is damaged or of another version.
 pub(super) fn decode(bytes: &[u8]) -> Option<State> {
-    let (body, digest) = bytes.split_last_chunk::<32>()?;
-    if FileDigest::of(body).as_bytes() != digest {
+    let (body, seal) = bytes.split_last_chunk::<32>()?;
+    if Seal::of(body) != Seal(*seal) {
         return None;
     }
     let mut rest = Reader(body.strip_prefix(MAGIC)?);
@@ -54,7 +54,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
     state.frames = rest.list(|rest| {
         Some(SavedFrame {
             key: FileDigest::from_bytes(rest.digest()?),
-            digest: FileDigest::from_bytes(rest.digest()?),
+            seal: Seal(rest.digest()?),
             file: usize::try_from(rest.number()?).ok()?,
             offset: rest.number()?,
             size_bytes: rest.number()?,
@@ -213,7 +213,7 @@ mod tests {
         state.files = vec![String::new(), "primary".to_owned()];
         state.frames.push(SavedFrame {
             key: FileDigest::of(b"key"),
-            digest: FileDigest::of(b"frame"),
+            seal: Seal::of(b"frame"),
             file: 1,
             offset: 7,
             size_bytes: 8,
@@ -242,8 +242,8 @@ mod tests {
             let body = bytes.len() - 32;
             if (MAGIC.len()..body - 8).contains(&at) {
                 damaged[at..at + 8].fill(0xFF);
-                let digest = FileDigest::of(&damaged[..body]);
-                damaged[body..].copy_from_slice(digest.as_bytes());
+                let seal = Seal::of(&damaged[..body]);
+                damaged[body..].copy_from_slice(&seal.0);
                 // Whatever comes of it: no panic, and no memory for what is not there.
                 let _ = decode(&damaged);
             }
