@@ -5,6 +5,7 @@ mod createrepo_support;
 mod repodata_support;
 
 use createrepo_support::*;
+use mirrors::sync::Rewrite;
 use repo_model::Timestamp;
 use repo_model::rpm::tag;
 use repo_model::rpm::testkit::{Field, Rpm};
@@ -12,11 +13,12 @@ use repo_server::createrepo::{
     Addition, Change, Conflicts, CreaterepoError, FileNames, MergeInput, MergeRequest,
     MergeSummary, Method, ModifyRequest, mergerepo, modifyrepo,
 };
+use repo_server::mirroring::MetadataWriter;
 use repo_server::repocheck::Directory;
 use repo_server::repodata::{ChecksumType, Codec, Options};
 use repodata_support::decompressed;
 use repodata_support::reference::Reference;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::Path;
 
@@ -319,6 +321,92 @@ fn groups_advisories_and_modules_are_merged_and_other_records_named() {
     let repomd = repomd(&merged_directory);
     assert!(!repomd.contains("\"group\"") && !repomd.contains("\"updateinfo\""));
     assert!(repomd.contains("\"modules\""));
+}
+
+/// Packages of a merged repository, as `name-version`.
+fn versions_in(root: &Path) -> BTreeSet<String> {
+    let primary = text(root, "primary.xml");
+    let packages = primary.split("<package ").skip(1);
+    let part = |package: &str, from: &str, to: &str| {
+        let (_, rest) = package.split_once(from).unwrap();
+        rest.split_once(to).unwrap().0.to_owned()
+    };
+    packages
+        .map(|package| {
+            let name = part(package, "<name>", "<");
+            format!("{name}-{}", part(package, " ver=\"", "\""))
+        })
+        .collect()
+}
+
+/// Two streams: one of `both` in the first repository, one of `both` and `clash` in the second.
+const STREAMS: [&str; 2] = [
+    "---\ndocument: modulemd\ndata:\n  stream: 2.10\n  artifacts:\n    rpms:\n    - both-0:1-1.noarch\n...\n",
+    "---\ndocument: modulemd\ndata:\n  stream: \"3\"\n  artifacts:\n    rpms:\n    - both-0:3-1.noarch\n    - clash-0:1-1.noarch\n...\n",
+];
+
+#[test]
+fn case_41_a_merge_that_chooses_keeps_every_stream_of_a_module() {
+    let root = tempfile::tempdir().unwrap();
+    two(root.path());
+    for (name, modules) in ["a", "b"].into_iter().zip(STREAMS) {
+        add(&root.path().join(name), "modules", "modules.yaml", modules);
+    }
+    // Of each stream all; of the others `both-2` of the first repository, and `clash-2`, which no stream has.
+    for method in [Method::First, Method::Youngest, Method::Highest] {
+        let mut request = merge_of(root.path(), &["a", "b"]);
+        request.method = method;
+        let summary = merged(&request);
+        assert_eq!(
+            versions_in(&request.output),
+            [
+                "both-1", "both-2", "both-3", "clash-1", "clash-2", "only-a-1", "only-b-1"
+            ]
+            .map(str::to_owned)
+            .into(),
+            "{method:?}"
+        );
+        // Of one NEVRA the first repository's, and that is told.
+        assert_eq!(summary.conflicts.len(), 1, "{method:?}");
+        let modules = text(&request.output, "modules.yaml");
+        assert_eq!(modules, STREAMS.concat(), "{method:?}");
+    }
+    // createrepo_c's takes one of all, and goes on naming the modules of the others.
+    for reference in Reference::all()
+        .into_iter()
+        .filter(Reference::writes_as_1_2)
+    {
+        let options = [
+            "--no-database",
+            "--method=nvr",
+            "--repo=@/a",
+            "--repo=@/b",
+            "-o",
+            "@/theirs",
+        ];
+        let _ = fs::remove_dir_all(root.path().join("theirs"));
+        let mut command = reference.command("mergerepo_c", root.path(), &options);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}: {output:?}", reference.label);
+        let theirs = versions_in(&root.path().join("theirs"));
+        let streams = ["both-1", "both-3"].map(|name| theirs.contains(name));
+        assert_eq!(streams, [false, true], "{}", reference.label);
+    }
+}
+
+#[test]
+fn case_41_a_filtered_copy_keeps_the_modules_of_its_packages_to_the_byte() {
+    let root = tempfile::tempdir().unwrap();
+    two(root.path());
+    let upstream = root.path().join("b");
+    add(&upstream, "modules", "modules.yaml", STREAMS[1]);
+    let kept = fs::read(upstream.join("both-3.rpm")).unwrap();
+    let kept = HashSet::from([repo_model::FileDigest::of(&kept).to_hex()]);
+    let copy = root.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    MetadataWriter.rewrite(&upstream, &copy, &kept).unwrap();
+    assert_eq!(versions_in(&copy), ["both-3".to_owned()].into());
+    assert_eq!(text(&copy, "modules.yaml"), STREAMS[1]);
 }
 
 #[test]

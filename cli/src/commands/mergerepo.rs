@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(short, long, value_name = "DIR", default_value = "merged_repo")]
     outputdir: PathBuf,
     /// Of packages with one name and architecture: repo (the first repository's), ts (the youngest
-    /// file) or nvr (the highest version)
+    /// file) or nvr (the highest version); packages of modules all stay
     #[arg(long, value_name = "METHOD", default_value = "repo", value_parser = method)]
     method: Method,
     /// Take all packages of one name and architecture whose version or release differs

@@ -2,7 +2,7 @@
 //! is away. One caller asks; the others go on with what is known, and few wait while nothing is.
 
 use super::{Pull, PullError, flight, locked};
-use crate::reading::{Packed, REPOMD};
+use crate::reading::{ModularPackages, Packed, REPOMD};
 use crate::sync::peer::Peer;
 use crate::sync::plan::{self, Item};
 use crate::sync::pointer::{self, Pointer, Said};
@@ -224,7 +224,8 @@ impl Pull {
         (record.checksum, record.open_checksum) = (None, None);
         let file = File::open(&path).map_err(SyncError::local(path.clone()))?;
         let packed = Packed::new(Box::new(file), &record).map_err(SyncError::local(path))?;
-        let packages = plan::packages(packed, &record.href, &Filters::default(), &metadata)?;
+        let all = (&Filters::default(), &ModularPackages::default());
+        let packages = plan::packages(packed, &record.href, all, &metadata)?;
         let all = metadata.into_iter().chain(packages.items);
         let items = all.map(|item| (item.path.clone(), item)).collect();
         Ok(Known { pointer, items })

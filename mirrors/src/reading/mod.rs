@@ -6,6 +6,7 @@
 
 mod href;
 mod lists;
+mod modules;
 mod packed;
 mod repomd;
 mod source;
@@ -17,6 +18,7 @@ pub use lists::{
     Announced, ListedPackage, PackageClaim, Version, each_package, read_listed, read_listed_spans,
     read_primary, read_primary_spans, version as read_version,
 };
+pub use modules::ModularPackages;
 pub use packed::{Packed, Sums};
 pub use repomd::{REPOMD_MAX_BYTES, RecordClaim, Repomd};
 pub use source::{Directory, Source, SourceError, Stream, read_small};

@@ -1,7 +1,7 @@
 //! Which packages of a repository are copied.
 
 use crate::pattern::matches;
-use crate::reading::PackageClaim;
+use crate::reading::{ModularPackages, PackageClaim};
 use repo_model::Evr;
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -11,8 +11,8 @@ use std::fmt::Write as _;
 pub struct Filters {
     /// Architectures; `noarch` always comes with them. Empty: all.
     pub architectures: Vec<String>,
-    /// Of each name and architecture only the highest version. Packages of modules stay: which of
-    /// their versions is the newest is a question for each stream.
+    /// Of each name and architecture only the highest version. Packages of modules stay, and do not
+    /// count among the others: which of their versions is the newest is a question for each stream.
     pub newest_only: bool,
     /// Patterns with `*` and `?` against name, `name.arch`, NEVRA and file name. Empty: all.
     pub include: Vec<String>,
@@ -94,9 +94,9 @@ pub(super) struct Newest {
 }
 
 impl Newest {
-    /// Looks at the package that has this number.
-    pub fn look(&mut self, claim: &PackageClaim, number: usize) {
-        if claim.version.release.contains(".module") {
+    /// Looks at the package that has this number; `modules` knows whether it belongs to one.
+    pub fn look(&mut self, claim: &PackageClaim, number: usize, modules: &ModularPackages) {
+        if modules.has(claim) {
             return self.modular.push(number);
         }
         let evr = Evr {
@@ -270,8 +270,12 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_stay_and_modules_stay_whole() {
+    fn the_newest_stay_and_case_41_modules_stay_whole() {
         let mut newest = Newest::default();
+        let mut modules = ModularPackages::default();
+        modules
+            .read(&b"artifacts:\n  rpms: [s-0:1-1.noarch, s-0:2-1.noarch, t-0:9-1.noarch]\n"[..])
+            .unwrap();
         for (number, package) in [
             package("a", "1-1", "x86_64"),
             package("a", "1.10-1", "x86_64"),
@@ -281,12 +285,19 @@ mod tests {
             package("b", "2-1", "noarch"),
             package("m", "1-1.module_el8", "noarch"),
             package("m", "2-1.module_el8", "noarch"),
+            // Listed by the module, whatever their release is called: two streams.
+            package("s", "1-1", "noarch"),
+            package("s", "2-1", "noarch"),
+            // That of a module, and two that are not: the higher one of the two is not pushed out.
+            package("t", "9-1", "noarch"),
+            package("t", "1-1", "noarch"),
+            package("t", "2-1", "noarch"),
         ]
         .iter()
         .enumerate()
         {
-            newest.look(package, number);
+            newest.look(package, number, &modules);
         }
-        assert_eq!(newest.stay(), [1, 3, 4, 6, 7]);
+        assert_eq!(newest.stay(), [1, 3, 4, 6, 7, 8, 9, 10, 12]);
     }
 }

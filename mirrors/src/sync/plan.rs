@@ -3,7 +3,9 @@
 use super::claim::Claim;
 use super::filter::{Filters, Newest};
 use super::{OWN_DIRECTORY, SyncError};
-use crate::reading::{Href, PackageClaim, REPOMD, RecordClaim, Repomd, read_primary};
+use crate::reading::{
+    Href, ModularPackages, PackageClaim, REPOMD, RecordClaim, Repomd, read_primary,
+};
 use std::collections::HashMap;
 use std::io::BufRead;
 
@@ -103,11 +105,31 @@ pub(crate) fn primary(repomd: &Repomd) -> Result<&RecordClaim, SyncError> {
     }
 }
 
+/// The record that tells which packages belong to modules, where the filters must know and the repository has it.
+pub(crate) fn modules<'a>(repomd: &'a Repomd, filters: &Filters) -> Option<&'a RecordClaim> {
+    let mut records = repomd.of_type("modules");
+    let here = records.find(|record| record.base.is_none());
+    here.filter(|_| filters.newest_only)
+}
+
+/// Reads it.
+pub(crate) fn modular_packages(
+    modules: impl BufRead,
+    href: &str,
+) -> Result<ModularPackages, SyncError> {
+    let mut found = ModularPackages::default();
+    found.read(modules).map_err(|error| SyncError::Metadata {
+        file: href.to_owned(),
+        why: error.to_string(),
+    })?;
+    Ok(found)
+}
+
 /// Reads primary. `taken`: places of metadata, which packages cannot have.
 pub(crate) fn packages(
     primary: impl BufRead,
     href: &str,
-    filters: &Filters,
+    (filters, modules): (&Filters, &ModularPackages),
     taken: &[Item],
 ) -> Result<Packages, SyncError> {
     let wrong = |why: String| SyncError::Metadata {
@@ -123,7 +145,7 @@ pub(crate) fn packages(
         if !filters.take(&claim) || list.fault.is_some() {
             return;
         }
-        list.add(&claim, taken);
+        list.add(&claim, modules, taken);
     })
     .map_err(|error| wrong(error.to_string()))?;
     if let Some(why) = list.fault {
@@ -145,13 +167,13 @@ struct List {
 }
 
 impl List {
-    fn add(&mut self, claim: &PackageClaim, taken: &[Item]) {
+    fn add(&mut self, claim: &PackageClaim, modules: &ModularPackages, taken: &[Item]) {
         let number = self.all.len();
         if let Some(newest) = &mut self.newest {
             let version = &claim.version;
             let texts = [&claim.name, &claim.arch, &version.version, &version.release];
             self.bytes += texts.map(String::len).iter().sum::<usize>() + NEWEST_BYTES;
-            newest.look(claim, number);
+            newest.look(claim, number, modules);
         }
         match item(claim, taken) {
             Ok(Some(item)) => {
@@ -279,7 +301,8 @@ mod tests {
 
     fn read(packages_of: &[(&str, &str, &str)]) -> Result<Packages, SyncError> {
         let text = primary_of(packages_of);
-        packages(text.as_bytes(), "p.xml", &Filters::default(), &[])
+        let all = (&Filters::default(), &ModularPackages::default());
+        packages(text.as_bytes(), "p.xml", all, &[])
     }
 
     #[test]
@@ -322,7 +345,7 @@ mod tests {
                     }),
                     ..PackageClaim::default()
                 };
-                list.add(&claim, &[]);
+                list.add(&claim, &ModularPackages::default(), &[]);
             }
             let fault = list.fault.as_deref().unwrap_or_default();
             assert_eq!(fault.contains("bytes of memory"), wanted, "{fault}");

@@ -15,7 +15,7 @@ use super::site::{Found, Site};
 use super::state::Row;
 use super::workers::each;
 use super::{Summary, SyncError, evidence, freshness, proofs};
-use crate::reading::{Packed, REPOMD};
+use crate::reading::{ModularPackages, Packed, REPOMD, RecordClaim};
 use repo_model::FileDigest;
 use std::fs::File;
 use std::io::Read;
@@ -150,22 +150,14 @@ impl Job<'_> {
         metadata: &[Item],
         rows: &[&Row],
     ) -> Result<Packages, SyncError> {
-        let mut record = plan::primary(&pointer.repomd)?.clone();
-        let number = metadata
-            .iter()
-            .position(|item| record.href.ends_with(&*item.path));
-        let Some(row) = number.and_then(|number| rows.get(number)) else {
-            return Err(SyncError::Metadata {
-                file: REPOMD.to_owned(),
-                why: "its `primary` was not fetched".to_owned(),
-            });
+        let open = |record: &RecordClaim| opened(site, record, metadata, rows);
+        let filters = &self.request.filters;
+        let modules = match plan::modules(&pointer.repomd, filters) {
+            Some(record) => plan::modular_packages(open(record)?, &record.href)?,
+            None => ModularPackages::default(),
         };
-        // The file itself was checked when it came.
-        (record.checksum, record.open_checksum) = (None, None);
-        let path = site.store.object(row.sha256);
-        let file = File::open(&path).map_err(SyncError::local(path.clone()))?;
-        let packed = Packed::new(Box::new(file), &record).map_err(SyncError::local(path))?;
-        plan::packages(packed, &record.href, &self.request.filters, metadata)
+        let record = plan::primary(&pointer.repomd)?;
+        plan::packages(open(record)?, &record.href, (filters, &modules), metadata)
     }
 
     fn tell_of(&self, packages: &Packages, summary: &mut Summary) {
@@ -350,6 +342,32 @@ impl Job<'_> {
             },
         })
     }
+}
+
+/// A metadata file that is here; it was checked when it came.
+fn opened(
+    site: &Site,
+    record: &RecordClaim,
+    metadata: &[Item],
+    rows: &[&Row],
+) -> Result<Packed<'static>, SyncError> {
+    let number = metadata
+        .iter()
+        .position(|item| record.href.ends_with(&*item.path));
+    let Some(row) = number.and_then(|number| rows.get(number)) else {
+        return Err(SyncError::Metadata {
+            file: REPOMD.to_owned(),
+            why: format!("its `{}` was not fetched", record.record_type),
+        });
+    };
+    let unchecked = RecordClaim {
+        checksum: None,
+        open_checksum: None,
+        ..record.clone()
+    };
+    let path = site.store.object(row.sha256);
+    let file = File::open(&path).map_err(SyncError::local(path.clone()))?;
+    Packed::new(Box::new(file), &unchecked).map_err(SyncError::local(path))
 }
 
 /// Records that metadata which is written anew is made from, or takes over.

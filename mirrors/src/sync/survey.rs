@@ -12,7 +12,7 @@ use super::state::{Row, State};
 use super::tree::below_repodata;
 use super::{OWN_DIRECTORY, SyncError, proofs};
 use crate::bucket::Bucket;
-use crate::reading::{Packed, RecordClaim};
+use crate::reading::{ModularPackages, Packed, RecordClaim};
 use std::collections::HashSet;
 use std::fs;
 use std::io::BufRead;
@@ -54,7 +54,7 @@ pub fn survey_bucket(
     ask(request, verify, watch, (&own, &state), &there)
 }
 
-/// Asks what a sync would do. Fetches `repomd.xml` and primary, and writes nothing.
+/// Asks what a sync would do. Fetches `repomd.xml` and primary, modules too where the newest are chosen, and writes nothing.
 pub fn survey(
     request: &Request,
     verify: Verify<'_>,
@@ -163,7 +163,7 @@ fn is_beside(path: &str) -> bool {
     below_repodata(path).is_some_and(belongs_to_repomd)
 }
 
-/// Reads primary from the first upstream that has it as it should be.
+/// Reads primary, and what it takes to choose among its packages.
 fn packages(
     peers: &[Peer],
     pointer: &Pointer,
@@ -171,13 +171,31 @@ fn packages(
     metadata: &[Item],
     watch: &dyn Watch,
 ) -> Result<Packages, SyncError> {
+    let modules = match plan::modules(&pointer.repomd, filters) {
+        Some(record) => read_first(peers, record, watch, |packed| {
+            plan::modular_packages(packed, &record.href)
+        })?,
+        None => ModularPackages::default(),
+    };
     let record = plan::primary(&pointer.repomd)?;
+    read_first(peers, record, watch, |packed| {
+        plan::packages(packed, &record.href, (filters, &modules), metadata)
+    })
+}
+
+/// Reads a metadata file from the first upstream that has it as it should be.
+fn read_first<T>(
+    peers: &[Peer],
+    record: &RecordClaim,
+    watch: &dyn Watch,
+    read: impl Fn(&mut dyn BufRead) -> Result<T, SyncError>,
+) -> Result<T, SyncError> {
     let mut last = SyncError::NoMetadata {
         problems: Vec::new(),
     };
     for peer in peers {
-        match packages_of(peer, record, filters, metadata) {
-            Ok(packages) => return Ok(packages),
+        match read_of(peer, record, &read) {
+            Ok(read) => return Ok(read),
             Err(error) => {
                 watch.note(&format!("{}: {error}", peer.label()));
                 last = error;
@@ -187,12 +205,11 @@ fn packages(
     Err(last)
 }
 
-fn packages_of(
+fn read_of<T>(
     peer: &Peer,
     record: &RecordClaim,
-    filters: &Filters,
-    metadata: &[Item],
-) -> Result<Packages, SyncError> {
+    read: impl Fn(&mut dyn BufRead) -> Result<T, SyncError>,
+) -> Result<T, SyncError> {
     let wrong = |why: String| SyncError::Metadata {
         file: record.href.clone(),
         why,
@@ -204,11 +221,11 @@ fn packages_of(
     let body = Paced::new(answer.body, peer.patience, None);
     let packed = Packed::new(Box::new(body), record);
     let mut packed = packed.map_err(|error| wrong(error.to_string()))?;
-    let packages = plan::packages(&mut packed as &mut dyn BufRead, path, filters, metadata)?;
+    let found = read(&mut packed)?;
     let sums = packed.finish().map_err(|error| wrong(error.to_string()))?;
     let claimed = record.checksum.as_ref().map(|sum| sum.hex.as_str());
     match claimed == sums.hex.as_deref() {
-        true => Ok(packages),
+        true => Ok(found),
         false => Err(wrong(
             "its checksum is not the one in repomd.xml".to_owned(),
         )),

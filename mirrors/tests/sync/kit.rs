@@ -33,6 +33,14 @@ impl Package {
         }
     }
 
+    /// The same of another version.
+    pub fn of_version(name: &str, version: u32) -> Self {
+        let mut package = Self::new(&format!("{name}{version}"), 1_000);
+        package.href = format!("Packages/{name}-{version}-1.noarch.rpm");
+        package.version = version;
+        package
+    }
+
     fn name(&self) -> &str {
         let file = self.href.rsplit('/').next().unwrap();
         file.split('-').next().unwrap()
@@ -95,6 +103,20 @@ pub fn write_metadata(root: &Path, primary: &str, at: i64) {
          <checksum type=\"sha256\">{digest}</checksum><location href=\"{href}\"/>\
          <timestamp>{at}</timestamp><size>{size}</size></data></repomd>\n"
     );
+    write(root, "repodata/repomd.xml", repomd.as_bytes());
+}
+
+/// Adds a further file to a repository, and its record to `repomd.xml`.
+pub fn add_record(root: &Path, record_type: &str, name: &str, bytes: &[u8]) {
+    let (digest, size) = (FileDigest::of(bytes), bytes.len());
+    let href = format!("repodata/{digest}-{name}");
+    write(root, &href, bytes);
+    let repomd = fs::read_to_string(root.join("repodata/repomd.xml")).unwrap();
+    let record = format!(
+        "<data type=\"{record_type}\"><checksum type=\"sha256\">{digest}</checksum><location href=\"{href}\"/>\
+         <size>{size}</size></data></repomd>"
+    );
+    let repomd = repomd.replace("</repomd>", &record);
     write(root, "repodata/repomd.xml", repomd.as_bytes());
 }
 

@@ -4,6 +4,7 @@ mod beside;
 mod copies;
 mod hostile;
 mod kit;
+mod modules;
 mod pulled;
 mod ranges;
 mod remembered;

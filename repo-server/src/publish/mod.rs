@@ -351,7 +351,7 @@ fn for_all_arches(
     Ok(found.into_values().collect())
 }
 
-/// Members of the release before without what the policy revokes, and what the plan's builds add.
+/// What the plan does to one repository.
 async fn change(
     app: &App,
     plan: &Plan,
@@ -361,43 +361,53 @@ async fn change(
     let (plan, repo, arch) = (plan.clone(), config.name.clone(), arch.clone());
     let revoked = revoked(app);
     app.db
-        .read(move |connection| {
-            let members = match plan.base {
-                Some(base) => db::releases::members(connection, base, &repo, &arch)?,
-                None => Vec::new(),
-            };
-            let known: HashSet<u64> = members.iter().map(|package| package.package_id).collect();
-            let (gone, packages): (Vec<_>, Vec<_>) = members
-                .into_iter()
-                .partition(|package| revoked.contains(&package.header));
-            let mut added = match plan.base {
-                Some(base) => for_all_arches(connection, base, &repo, &arch, &revoked)?,
-                None => Vec::new(),
-            };
-            for build_id in &plan.builds {
-                let build = db::builds::by_id(connection, *build_id)?;
-                if build.is_none_or(|build| build.repo != repo) {
-                    continue;
-                }
-                let here =
-                    |p: &PackageRow| p.nevra.arch == "noarch" || p.nevra.arch == arch.as_str();
-                let mut packages = db::builds::packages(connection, *build_id)?;
-                packages.retain(|p| {
-                    here(p) && !known.contains(&p.package_id) && !revoked.contains(&p.header)
-                });
-                for package in &mut packages {
-                    // One publish instant for all that the release adds.
-                    package.added_at = package.added_at.or(Some(plan.issued));
-                }
-                added.extend(packages);
-            }
-            Ok(Change {
-                packages,
-                added,
-                removed: gone.into_iter().map(|package| package.package_id).collect(),
-            })
-        })
+        .read(move |connection| changed(connection, &plan, &repo, &arch, &revoked))
         .await
+}
+
+/// Members of the release before without what the policy revokes, and what the plan's builds add.
+///
+/// A newer version takes no older one out: which one is the newest is for clients to say, and where there are modules,
+/// for each stream of them.
+fn changed(
+    connection: &Connection,
+    plan: &Plan,
+    repo: &RepoName,
+    arch: &Arch,
+    revoked: &[HeaderDigest],
+) -> Result<Change, DbError> {
+    let members = match plan.base {
+        Some(base) => db::releases::members(connection, base, repo, arch)?,
+        None => Vec::new(),
+    };
+    let known: HashSet<u64> = members.iter().map(|package| package.package_id).collect();
+    let (gone, packages): (Vec<_>, Vec<_>) = members
+        .into_iter()
+        .partition(|package| revoked.contains(&package.header));
+    let mut added = match plan.base {
+        Some(base) => for_all_arches(connection, base, repo, arch, revoked)?,
+        None => Vec::new(),
+    };
+    for build_id in &plan.builds {
+        let build = db::builds::by_id(connection, *build_id)?;
+        if build.is_none_or(|build| build.repo != *repo) {
+            continue;
+        }
+        let here = |p: &PackageRow| p.nevra.arch == "noarch" || p.nevra.arch == arch.as_str();
+        let mut packages = db::builds::packages(connection, *build_id)?;
+        packages
+            .retain(|p| here(p) && !known.contains(&p.package_id) && !revoked.contains(&p.header));
+        for package in &mut packages {
+            // One publish instant for all that the release adds.
+            package.added_at = package.added_at.or(Some(plan.issued));
+        }
+        added.extend(packages);
+    }
+    Ok(Change {
+        packages,
+        added,
+        removed: gone.into_iter().map(|package| package.package_id).collect(),
+    })
 }
 
 async fn document(app: &App, plan: &Plan, repos: &[MadeRepo]) -> Result<ReleaseDocument, JobError> {

@@ -1,11 +1,13 @@
 //! Which packages of which repository are listed.
 
-use super::MergeRequest;
 use super::source::{Package, Repository, digits};
+use super::{MergeError, MergeRequest};
 use crate::createrepo::error::{CreaterepoError, Duplicate};
+use mirrors::reading::ModularPackages;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// Which package is taken of those with one name and architecture.
+/// Which package is taken of those with one name and architecture. Packages of modules are all taken, the first of each
+/// NEVRA: every stream of a module has its own, and `modules.yaml` goes on naming them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// The one that comes first: in the first repository that has any.
@@ -49,14 +51,15 @@ pub(super) fn choose(
     }
     let mut packages = match request.method {
         Method::All if request.conflicts == Conflicts::All => wanted,
-        Method::All => {
-            let mut seen = BTreeSet::new();
-            let mut first = wanted;
-            first.retain(|place| seen.insert(&package(place).nevra));
-            first
-        }
+        Method::All => first_of_each_nevra(repositories, wanted),
         Method::First | Method::Youngest | Method::Highest => {
-            best_of_each(request.method, repositories, &wanted)
+            let modules = modules(repositories)?;
+            let (modular, others): (Vec<_>, Vec<_>) = wanted
+                .into_iter()
+                .partition(|place| modules.has_nevra(&package(place).nevra));
+            let mut chosen = best_of_each(request.method, repositories, &others);
+            chosen.extend(first_of_each_nevra(repositories, modular));
+            chosen
         }
     };
     packages.sort_by(|a, b| {
@@ -88,6 +91,35 @@ fn wanted(request: &MergeRequest, repositories: &[Repository]) -> Vec<(usize, us
         }
     }
     wanted
+}
+
+/// Which packages belong to modules, by what any of the repositories says.
+fn modules(repositories: &[Repository]) -> Result<ModularPackages, CreaterepoError> {
+    let mut modules = ModularPackages::default();
+    for repository in repositories {
+        let extras = repository.extras.iter();
+        for extra in extras.filter(|extra| extra.record_type == "modules") {
+            modules
+                .read(&extra.bytes[..])
+                .map_err(|source| CreaterepoError::Merge {
+                    repository: repository.label.clone(),
+                    source: MergeError::Read {
+                        file: extra.href.clone(),
+                        source,
+                    },
+                })?;
+        }
+    }
+    Ok(modules)
+}
+
+fn first_of_each_nevra(
+    repositories: &[Repository],
+    mut places: Vec<(usize, usize)>,
+) -> Vec<(usize, usize)> {
+    let mut seen = BTreeSet::new();
+    places.retain(|place| seen.insert(&repositories[place.0].packages[place.1].nevra));
+    places
 }
 
 fn best_of_each(
