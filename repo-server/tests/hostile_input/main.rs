@@ -4,7 +4,11 @@
 //! The mutations are drawn from a seed, so that every run makes the same ones and a failure can be run
 //! again: the message names the seed. `HALLMARK_FUZZ_SECS` goes on with further seeds for so long.
 
+#[path = "../createrepo_support/mod.rs"]
 mod createrepo_support;
+mod further;
+#[allow(clippy::duplicate_mod)] // both supports use the real packages
+#[path = "../repodata_support/mod.rs"]
 mod repodata_support;
 
 use createrepo_support::*;
