@@ -1,12 +1,16 @@
-//! Stored objects over HTTP: ETag, conditional requests, one byte range, cache headers.
+//! Stored objects over HTTP: ETag, conditional requests, byte ranges, cache headers.
 
 use super::error::ApiError;
+use super::parts::{self, PARTS_MAX};
 use crate::app::App;
+use crate::store::StoreError;
 use axum::body::Body;
 use axum::http::response::Builder;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
+use futures_util::TryStreamExt as _;
 use repo_model::{FileDigest, Timestamp};
+use std::io;
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -74,6 +78,8 @@ impl Object {
 enum Wanted {
     All,
     Part(Range<u64>),
+    /// Several, in order, without overlaps.
+    Parts(Vec<Range<u64>>),
     NotModified,
     PreconditionFailed,
     Unsatisfiable,
@@ -86,12 +92,18 @@ pub async fn answer(
     request: &HeaderMap,
     object: &Object,
 ) -> Result<Response, ApiError> {
-    let (response, part) = head(method, request, object);
-    let body = match part {
-        None => Body::empty(),
-        Some(part) => {
-            let part = (part != (0..object.size_bytes)).then_some(part);
-            Body::from_stream(app.store.stream(object.digest, part).await?)
+    let (response, body) = match several(request, object) {
+        Some(wanted) => parts_of(app, method, object, wanted).await?,
+        None => {
+            let (response, part) = head(method, request, object);
+            let body = match part {
+                None => Body::empty(),
+                Some(part) => {
+                    let part = (part != (0..object.size_bytes)).then_some(part);
+                    Body::from_stream(app.store.stream(object.digest, part).await?)
+                }
+            };
+            (response, body)
         }
     };
     response
@@ -99,23 +111,63 @@ pub async fn answer(
         .map_err(|error| ApiError::internal(&error))
 }
 
-/// An answer without its body, and the part of the object that the body is, unless it is empty.
+async fn parts_of(
+    app: &App,
+    method: &Method,
+    object: &Object,
+    wanted: Vec<Range<u64>>,
+) -> Result<(Builder, Body), ApiError> {
+    let (store, digest) = (app.store.clone(), object.digest);
+    // Before the answer has begun.
+    if store.size_bytes(digest).await?.is_none() {
+        return Err(StoreError::Missing { digest }.into());
+    }
+    let open = move |part: Range<u64>| {
+        let store = store.clone();
+        async move {
+            let opened = store.stream(digest, Some(part)).await;
+            io::Result::Ok(opened.map_err(io::Error::other)?.map_err(io::Error::from))
+        }
+    };
+    Ok(parts::answer(method, object, wanted, open))
+}
+
+/// The parts of the object that a request wants, when they are several; then [`parts::answer`] has the answer.
+pub fn several(request: &HeaderMap, object: &Object) -> Option<Vec<Range<u64>>> {
+    match wanted(request, object) {
+        Wanted::Parts(parts) => Some(parts),
+        Wanted::All
+        | Wanted::Part(_)
+        | Wanted::NotModified
+        | Wanted::PreconditionFailed
+        | Wanted::Unsatisfiable => None,
+    }
+}
+
+/// What every answer about an object says.
+pub(super) fn common(object: &Object) -> Builder {
+    let response = Response::builder()
+        .header(header::ETAG, object.etag())
+        .header(header::ACCEPT_RANGES, "bytes")
+        .header(header::CACHE_CONTROL, object.caching.as_header());
+    match object.modified {
+        None => response,
+        Some(modified) => response.header(
+            header::LAST_MODIFIED,
+            httpdate::fmt_http_date(system_time(modified)),
+        ),
+    }
+}
+
+/// An answer without its body, and the part of the object that the body is, unless it is empty. Whoever wants several
+/// gets the whole, as RFC 9110 §14.2 allows.
 pub fn head(
     method: &Method,
     request: &HeaderMap,
     object: &Object,
 ) -> (Builder, Option<Range<u64>>) {
     let wanted = wanted(request, object);
-    let mut response = Response::builder()
-        .header(header::ETAG, object.etag())
-        .header(header::ACCEPT_RANGES, "bytes")
-        .header(header::CACHE_CONTROL, object.caching.as_header());
-    if let Some(modified) = object.modified {
-        response = response.header(
-            header::LAST_MODIFIED,
-            httpdate::fmt_http_date(system_time(modified)),
-        );
-    }
+    let mut response = common(object);
     let total = object.size_bytes;
     let (status, range) = match wanted {
         Wanted::NotModified => (StatusCode::NOT_MODIFIED, None),
@@ -124,7 +176,7 @@ pub fn head(
             response = response.header(header::CONTENT_RANGE, format!("bytes */{total}"));
             (StatusCode::RANGE_NOT_SATISFIABLE, None)
         }
-        Wanted::All => (StatusCode::OK, Some(0..total)),
+        Wanted::All | Wanted::Parts(_) => (StatusCode::OK, Some(0..total)),
         Wanted::Part(range) => {
             let text = format!("bytes {}-{}/{total}", range.start, range.end - 1);
             response = response.header(header::CONTENT_RANGE, text);
@@ -181,36 +233,55 @@ fn wanted(request: &HeaderMap, object: &Object) -> Wanted {
     parse_range(range, object.size_bytes)
 }
 
-/// One range is honoured; several, or what is no byte range, give the whole object (RFC 9110 §14.2).
+/// Ranges in order are honoured. What is no byte range, ranges that overlap or stand in another order, and very many give
+/// the whole object (RFC 9110 §14.2): such requests cost more than they save.
 fn parse_range(text: &str, total: u64) -> Wanted {
-    let Some((first, last)) = text
-        .strip_prefix("bytes=")
-        .and_then(|range| range.split_once('-'))
-    else {
+    let Some(list) = text.strip_prefix("bytes=") else {
         return Wanted::All;
     };
+    let mut parts: Vec<Range<u64>> = Vec::new();
+    let mut is_in_order = true;
+    for one in list.split(',') {
+        let Some(part) = one_range(one, total) else {
+            return Wanted::All;
+        };
+        if part.is_empty() {
+            continue;
+        }
+        is_in_order &= parts.last().is_none_or(|last| last.end <= part.start);
+        parts.push(part);
+        if parts.len() > PARTS_MAX {
+            return Wanted::All;
+        }
+    }
+    match (parts.pop(), parts.is_empty()) {
+        (None, _) => Wanted::Unsatisfiable,
+        (Some(part), true) => Wanted::Part(part),
+        (Some(last), false) if is_in_order => {
+            parts.push(last);
+            Wanted::Parts(parts)
+        }
+        (Some(_), false) => Wanted::All,
+    }
+}
+
+/// `first-last`, `first-` or `-length`; empty when the object has none of it, none when it is no range.
+fn one_range(text: &str, total: u64) -> Option<Range<u64>> {
+    let (first, last) = text.trim().split_once('-')?;
     let number = |text: &str| text.trim().parse::<u64>().ok();
     let range = match (first.trim().is_empty(), last.trim().is_empty()) {
-        (true, true) => return Wanted::All,
-        (true, false) => match number(last) {
-            Some(0) => return Wanted::Unsatisfiable,
-            Some(suffix) => total.saturating_sub(suffix)..total,
-            None => return Wanted::All,
-        },
-        (false, true) => match number(first) {
-            Some(start) => start..total,
-            None => return Wanted::All,
-        },
-        (false, false) => match (number(first), number(last)) {
-            (Some(start), Some(end)) if start <= end => start..end.saturating_add(1).min(total),
-            _ => return Wanted::All,
-        },
+        (true, true) => return None,
+        (true, false) => total.saturating_sub(number(last)?)..total,
+        (false, true) => number(first)?..total,
+        (false, false) => {
+            let (start, end) = (number(first)?, number(last)?);
+            if start > end {
+                return None;
+            }
+            start..end.saturating_add(1).min(total)
+        }
     };
-    if range.start >= total {
-        Wanted::Unsatisfiable
-    } else {
-        Wanted::Part(range)
-    }
+    Some(range)
 }
 
 /// Whether a list of entity tags has this one.
@@ -264,13 +335,39 @@ mod tests {
             ("bytes=100-", Wanted::Unsatisfiable),
             ("bytes=-0", Wanted::Unsatisfiable),
             ("bytes=9-0", Wanted::All),
-            ("bytes=0-1,5-6", Wanted::All),
+            ("bytes=0-1,5-6", Wanted::Parts(vec![0..2, 5..7])),
+            (
+                "bytes=0-1, 2-6 ,90-",
+                Wanted::Parts(vec![0..2, 2..7, 90..100]),
+            ),
+            ("bytes=0-1,500-600", Wanted::Part(0..2)),
+            ("bytes=500-600,-0", Wanted::Unsatisfiable),
+            ("bytes=0-1,x", Wanted::All),
+            ("bytes=0-1,,5-6", Wanted::All),
+            // They would send some bytes twice, or the last ones first.
+            ("bytes=0-5,3-9", Wanted::All),
+            ("bytes=5-6,0-1", Wanted::All),
             ("lines=0-1", Wanted::All),
             ("bytes=-", Wanted::All),
             ("bytes=0-18446744073709551615", Wanted::Part(0..100)),
         ] {
             assert_eq!(asked(&[(header::RANGE, range)]), expected, "{range}");
         }
+    }
+
+    #[test]
+    fn very_many_ranges_are_the_whole() {
+        let mut large = object();
+        large.size_bytes = 1 << 20;
+        let asked = |count: u64| {
+            let ranges: Vec<String> = (0..count).map(|n| format!("{0}-{0}", 2 * n)).collect();
+            let mut headers = HeaderMap::new();
+            let text = format!("bytes={}", ranges.join(","));
+            headers.insert(header::RANGE, text.parse().unwrap());
+            several(&headers, &large).map(|parts| parts.len())
+        };
+        assert_eq!(asked(PARTS_MAX as u64), Some(PARTS_MAX));
+        assert_eq!(asked(PARTS_MAX as u64 + 1), None);
     }
 
     #[test]
@@ -296,6 +393,13 @@ mod tests {
             asked(&[(header::IF_RANGE, &etag), (header::RANGE, "bytes=0-9")]),
             Wanted::Part(0..10)
         );
+        for (tag, expected) in [
+            ("\"other\"", Wanted::All),
+            (&etag, Wanted::Parts(vec![0..1, 4..5])),
+        ] {
+            let several = [(header::IF_RANGE, tag), (header::RANGE, "bytes=0-0,4-4")];
+            assert_eq!(asked(&several), expected, "{tag}");
+        }
         let date = httpdate::fmt_http_date(system_time(Timestamp::from_unix_secs(1_000_000)));
         assert_eq!(
             asked(&[(header::IF_MODIFIED_SINCE, &date)]),

@@ -24,6 +24,7 @@ mod packs;
 mod pages;
 pub mod pairs;
 mod params;
+mod parts;
 mod rebuilders;
 mod sbom;
 mod sbom_files;

@@ -3,18 +3,20 @@
 //! A file that is on its way is handed on as it comes, but its last bytes are held back until all that was sent was found
 //! right; where it was not, the connection breaks, and no client takes what it got for the whole.
 
-use super::content::{Caching, Object, head};
+use super::content::{Caching, Object, head, several};
 use super::error::ApiError;
+use super::parts;
 use crate::app::App;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
-use futures_util::stream;
+use futures_util::stream::{self, Stream};
 use mirrors::pull::{Arrived, Flight, Found, Progress, Pull, PullError};
 use repo_model::{FileDigest, RepoName};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
+use std::future::ready;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
@@ -155,18 +157,27 @@ fn kept(
         caching: Caching::Revalidate,
         modified: None,
     };
+    let file = arrived.file;
+    if let Some(wanted) = several(headers, &object) {
+        let open = move |part| ready(io::Result::Ok(pieces(Arc::clone(&file), part)));
+        let (response, body) = parts::answer(method, &object, wanted, open);
+        return finish(response, body);
+    }
     let (response, part) = head(method, headers, &object);
-    let body = part.map_or(Body::empty(), |part| {
-        Body::from_stream(stream::try_unfold(part, move |part| {
-            let file = Arc::clone(&arrived.file);
-            async move {
-                let bytes = piece(file, part.start, part.end).await?;
-                let next = part.start + bytes.len() as u64..part.end;
-                io::Result::Ok((!bytes.is_empty()).then_some((bytes, next)))
-            }
-        }))
-    });
+    let body = part.map_or(Body::empty(), |part| Body::from_stream(pieces(file, part)));
     finish(response, body)
+}
+
+/// A part of a file, as it is read.
+fn pieces(file: Arc<File>, part: Range<u64>) -> impl Stream<Item = io::Result<Bytes>> {
+    stream::try_unfold(part, move |part| {
+        let file = Arc::clone(&file);
+        async move {
+            let bytes = piece(file, part.start, part.end).await?;
+            let next = part.start + bytes.len() as u64..part.end;
+            io::Result::Ok((!bytes.is_empty()).then_some((bytes, next)))
+        }
+    })
 }
 
 /// Waits for the end of a flight.

@@ -75,7 +75,21 @@ fn packages_are_served_in_ranges_and_by_validator() {
         (beyond.status, beyond.header("content-range")),
         (416, format!("bytes */{total}").as_str())
     );
-    for range in ["bytes=5-1", "lines=1-2", "bytes=0-1,5-6"] {
+    let several = get(&world.http, &path, &[("range", "bytes=0-1,5-6")]);
+    assert_eq!(several.status, 206);
+    let kind = several.header("content-type");
+    let boundary = kind.strip_prefix("multipart/byteranges; boundary=");
+    let boundary = boundary.expect("it says what divides them");
+    let piece = |first: usize, last: usize| {
+        let head = format!(
+            "\r\n--{boundary}\r\nContent-Type: application/x-rpm\r\nContent-Range: bytes {first}-{last}/{total}\r\n\r\n"
+        );
+        [head.as_bytes(), &whole[first..=last]].concat()
+    };
+    let end = format!("\r\n--{boundary}--\r\n");
+    let expected = [piece(0, 1), piece(5, 6), end.into_bytes()].concat();
+    assert_eq!(several.body, expected);
+    for range in ["bytes=5-1", "lines=1-2", "bytes=5-6,0-1"] {
         let answer = get(&world.http, &path, &[("range", range)]);
         assert_eq!((answer.status, answer.body.len()), (200, total), "{range}");
     }
