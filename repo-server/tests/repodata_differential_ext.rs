@@ -38,7 +38,7 @@ fn filelists_ext_is_what_createrepo_c_writes() {
             let package = Package::from_head(&Head::parse(&bytes).unwrap()).unwrap();
             let file_digest = FileDigest::of(&bytes);
             entries.push(Entry {
-                nevra: package.nevra.clone(),
+                nevra: package.nevra.clone().into(),
                 file_digest,
                 sha512: None,
                 file_size_bytes: bytes.len() as u64,
@@ -86,7 +86,7 @@ fn filelists_ext_is_what_createrepo_c_writes() {
         };
         let is_unknown = piece.contains("<checksum type=\"unknown\"/>");
         let expected = piece.replace("<checksum type=\"unknown\"/>", "<checksum type=\"md5\"/>");
-        // Text that is not UTF-8 loses bytes in createrepo_c: told in repodata_differential.rs.
+        // Text that is not UTF-8 loses bytes in createrepo_c: told in repodata_differential.
         let ours: String = ours
             .chars()
             .filter(|c| !('\u{80}'..='\u{bf}').contains(c))

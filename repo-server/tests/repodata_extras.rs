@@ -213,7 +213,7 @@ fn sha512_stands_in_records_names_and_pkgids_alike() {
         );
     }
     let (entries, packages) = listed([package("p")]);
-    let pkgid = entries[0].sha512.unwrap().to_hex();
+    let pkgid = entries[0].sha512.as_ref().unwrap().to_hex();
     let options = Options {
         codec: Codec::None,
         checksum: ChecksumType::Sha512,

@@ -9,6 +9,7 @@ use repo_server::repodata::{
     Codec, MetadataError, NoFrameCache, PackageFault, build, check_package,
 };
 use repodata_support::*;
+use std::sync::Arc;
 
 const PREREQ: u32 = 1 << 6;
 const MISSING_OK: u32 = 1 << 19;
@@ -359,7 +360,7 @@ fn a_list_that_cannot_be_published_is_refused() {
         MetadataError::DuplicateHref { .. }
     ));
     let mut other = entries.clone();
-    other[1].nevra.evr = Evr {
+    Arc::make_mut(&mut other[1].nevra).evr = Evr {
         epoch: 0,
         version: "2.0".to_owned(),
         release: "1".to_owned(),

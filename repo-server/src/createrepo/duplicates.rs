@@ -65,7 +65,7 @@ pub(super) fn resolve(files: &[Known], rule: Duplicates) -> Result<Resolved, Cre
         let (first, second) = (&files[pair[0]], &files[pair[1]]);
         if first.nevra == second.nevra {
             resolved.duplicates.push(Duplicate {
-                nevra: second.nevra.clone(),
+                nevra: (*second.nevra).clone(),
                 first: first.path.clone(),
                 second: second.path.clone(),
             });
@@ -101,7 +101,7 @@ mod tests {
             file_digest: FileDigest::of(content.as_bytes()),
             sha512: None,
             header_digest: HeaderDigest::of(content.as_bytes()),
-            nevra: nevra.parse().unwrap(),
+            nevra: std::sync::Arc::new(nevra.parse().unwrap()),
             built_at,
         }
     }

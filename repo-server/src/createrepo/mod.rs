@@ -341,8 +341,7 @@ fn recycled_list(request: &Request, old: Option<&Old>) -> Result<Vec<String>, Cr
 }
 
 fn entries(request: &Request, listed: Vec<&Known>) -> Result<Vec<Entry>, CreaterepoError> {
-    let mut bad = Vec::new();
-    let mut entries = Vec::with_capacity(listed.len());
+    let (mut bad, mut entries) = (Vec::new(), Vec::new());
     let shares = in_shares(listed, request.workers, |share| {
         let (mut entries, mut bad) = (Vec::with_capacity(share.len()), Vec::new());
         for known in share {
@@ -358,7 +357,11 @@ fn entries(request: &Request, listed: Vec<&Known>) -> Result<Vec<Entry>, Creater
         (entries, bad)
     });
     for (mut sorted, mut more_bad) in shares {
-        entries.append(&mut sorted);
+        match entries.is_empty() {
+            // Its memory is taken over: a second list of all would be megabytes.
+            true => entries = sorted,
+            false => entries.append(&mut sorted),
+        }
         bad.append(&mut more_bad);
     }
     if !bad.is_empty() {
@@ -374,7 +377,7 @@ fn entry(request: &Request, known: &Known) -> Result<Entry, PackageError> {
     Ok(Entry {
         nevra: known.nevra.clone(),
         file_digest: known.file_digest,
-        sha512: known.sha512.as_deref().and_then(sha512),
+        sha512: known.sha512.as_deref().and_then(sha512).map(Box::new),
         file_size_bytes: known.look.size_bytes,
         href: located(&request.location, &known.path).parse()?,
         added_at: request

@@ -12,14 +12,13 @@ use mirrors::reading::{Algorithm, Tap, drain};
 use repo_model::rpm::{Head, HeadLimits, Package, tag};
 use repo_model::{FileDigest, Nevra};
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What reading gave, in the order of the files.
 pub(super) struct Outcome {
@@ -41,8 +40,12 @@ pub(super) struct Reading<'a> {
     pub workers: NonZeroUsize,
 }
 
-/// The number of a file that was read, and what came of it.
-type Done = (usize, Result<Known, PackageError>);
+/// What came of the files that a worker has read.
+#[derive(Default)]
+struct Done {
+    files: Vec<Known>,
+    bad: Vec<BadPackage>,
+}
 
 /// Reads the packages that are not known already. Where a whole group of the metadata is read, its
 /// frames are made at once.
@@ -56,16 +59,16 @@ pub(super) fn read_all(
     let (mut files, unknown) = known.among(found);
     files.iter().for_each(|_| watch.package_done());
     let batches = batches(found, unknown);
-    let (next, read) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::<Done>::new()));
     std::thread::scope(|scope| {
         let work = || {
             let mut worker = Worker::new(reading)?;
             while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
                 worker.read(batch, watch)?;
             }
-            read.lock()
+            done.lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .append(&mut worker.done);
+                .push(worker.done);
             Ok(())
         };
         let threads: Vec<_> = (0..reading.workers.get().min(batches.len()))
@@ -82,22 +85,26 @@ pub(super) fn read_all(
             .try_for_each(join)
             .map_err(CreaterepoError::Metadata)
     })?;
-    let mut done = read.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(number, _)| *number);
-    let (mut bad, mut read) = (Vec::new(), Vec::with_capacity(done.len()));
-    for (number, result) in done {
-        let path = &found[number].relative;
-        read.push(path.clone());
-        match result {
-            Ok(known) => files.push(known),
-            Err(error) => bad.push(BadPackage {
-                path: path.clone(),
-                error,
-            }),
+    let none_was_known = files.is_empty();
+    let (mut bad, mut read) = (Vec::new(), Vec::new());
+    // One worker's after the other, so that its memory goes before the next one's is copied.
+    for mut done in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        read.extend(done.files.iter().map(|known| known.path.clone()));
+        read.extend(done.bad.iter().map(|bad| bad.path.clone()));
+        bad.append(&mut done.bad);
+        match files.is_empty() {
+            true => files = done.files,
+            false => files.append(&mut done.files),
         }
     }
-    // Two sorted runs, of which the second is short or the first is empty.
-    files.sort_by(|a, b| a.path.cmp(&b.path));
+    bad.sort_by(|a, b| a.path.cmp(&b.path));
+    read.sort_unstable();
+    match none_was_known {
+        // In place; no path is there twice.
+        true => files.sort_unstable_by(|a, b| a.path.cmp(&b.path)),
+        // Two sorted runs, of which the second is short.
+        false => files.sort_by(|a, b| a.path.cmp(&b.path)),
+    }
     Ok(Outcome { files, bad, read })
 }
 
@@ -162,7 +169,7 @@ struct Worker<'a> {
     ahead: Ahead<'a>,
     /// The last small file.
     bytes: Vec<u8>,
-    done: Vec<Done>,
+    done: Done,
 }
 
 impl<'a> Worker<'a> {
@@ -171,7 +178,7 @@ impl<'a> Worker<'a> {
             reading,
             ahead: Ahead::new(reading.options, reading.frames)?,
             bytes: Vec::new(),
-            done: Vec::new(),
+            done: Done::default(),
         })
     }
 
@@ -180,9 +187,15 @@ impl<'a> Worker<'a> {
         // Without a bad one it is another group.
         let mut is_group = batch.is_group;
         for number in &batch.files {
-            let known = self.read_package(&self.reading.found[*number]);
-            is_group &= known.is_ok();
-            self.done.push((*number, known));
+            let found = &self.reading.found[*number];
+            match self.read_package(found) {
+                Ok(known) => self.done.files.push(known),
+                Err(error) => {
+                    is_group = false;
+                    let path = found.relative.clone();
+                    self.done.bad.push(BadPackage { path, error });
+                }
+            }
             watch.package_done();
         }
         if is_group {
@@ -218,7 +231,7 @@ impl<'a> Worker<'a> {
             file_digest: hashed.file_digest,
             sha512: hashed.sha512,
             header_digest: package.header_digest,
-            nevra: package.nevra.clone(),
+            nevra: Arc::new(package.nevra.clone()),
             built_at: package.build_time.unix_secs(),
         };
         let entry = (self.reading.entry)(&known)?;
@@ -277,8 +290,9 @@ pub(super) struct Headers<'a> {
     root: &'a Path,
     file_digests: bool,
     files: &'a [Known],
-    /// Made when the first header is asked for, by the thread that asks: where nothing has changed nobody does.
-    by_digest: OnceLock<HashMap<FileDigest, &'a Known>>,
+    /// Starts of the files' digests, sorted, and numbers of the files: much less than a table of whole ones. Made when the
+    /// first header is asked for, by the thread that asks: where nothing has changed nobody does.
+    by_digest: OnceLock<Vec<(u64, u32)>>,
 }
 
 impl<'a> Headers<'a> {
@@ -295,11 +309,25 @@ impl<'a> Headers<'a> {
 
     fn known(&self, digest: &FileDigest) -> Option<&'a Known> {
         let by_digest = self.by_digest.get_or_init(|| {
-            let files = self.files.iter();
-            files.map(|file| (file.file_digest, file)).collect()
+            let starts = self.files.iter().map(|file| start(&file.file_digest));
+            let mut numbered: Vec<(u64, u32)> = starts.zip(0..).collect();
+            numbered.sort_unstable();
+            numbered
         });
-        by_digest.get(digest).copied()
+        let wanted = start(digest);
+        let first = by_digest.partition_point(|(start, _)| *start < wanted);
+        by_digest[first..]
+            .iter()
+            .take_while(|(start, _)| *start == wanted)
+            .filter_map(|(_, number)| self.files.get(*number as usize))
+            .find(|known| known.file_digest == *digest)
     }
+}
+
+/// The first eight bytes of a digest.
+fn start(digest: &FileDigest) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *digest.as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 impl PackageSource for Headers<'_> {

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The file in a cache directory that holds what runs over `directory` into `output` leave.
 ///
@@ -40,7 +41,8 @@ pub(super) struct Known {
     /// SHA-512 in hex, when it was wanted.
     pub sha512: Option<String>,
     pub header_digest: HeaderDigest,
-    pub nevra: Nevra,
+    /// Shared with the package's entry in the list.
+    pub nevra: Arc<Nevra>,
     /// BUILDTIME, seconds since 1970.
     pub built_at: i64,
 }
@@ -114,7 +116,7 @@ impl State {
         }
         let unfinished = path.with_extension("new");
         // Not synced: what a crash leaves of it fails its digest and costs a full run.
-        fs::write(&unfinished, state_form::encode(self))?;
+        state_form::encode(self, &mut fs::File::create(&unfinished)?)?;
         Ok(Unfinished { unfinished, path })
     }
 }
@@ -220,7 +222,7 @@ mod tests {
             file_digest: FileDigest::of(b"a"),
             sha512: None,
             header_digest: HeaderDigest::of(b"a"),
-            nevra: "a-1-1.noarch".parse().unwrap(),
+            nevra: Arc::new("a-1-1.noarch".parse().unwrap()),
             built_at: 0,
         };
         let found = Found {

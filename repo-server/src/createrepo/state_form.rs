@@ -11,17 +11,27 @@
 use super::scan::Look;
 use super::state::{Known, SavedFrame, Seal, State};
 use repo_model::{Evr, FileDigest, HeaderDigest, Nevra};
+use std::io::{self, Write};
+use std::sync::Arc;
 
 const MAGIC: &[u8] = b"hm-createrepo 3\n";
 
-/// The bytes of a state.
-pub(super) fn encode(state: &State) -> Vec<u8> {
-    let mut out = Writer(Vec::with_capacity(256 * (1 + state.packages.len())));
-    out.0.extend_from_slice(MAGIC);
+/// So much is collected before it is hashed and written.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Writes a state, a piece at a time: as a whole it has some 250 bytes for each package.
+pub(super) fn encode(state: &State, out: &mut dyn Write) -> io::Result<()> {
+    let mut out = Writer {
+        out,
+        hash: blake3::Hasher::new(),
+        piece: Vec::with_capacity(PIECE_BYTES + (PIECE_BYTES >> 3)),
+    };
+    out.piece.extend_from_slice(MAGIC);
     out.signed(state.scanned_at);
     out.number(state.packages.len() as u64);
     for known in &state.packages {
         out.package(known);
+        out.spill(PIECE_BYTES)?;
     }
     out.number(state.files.len() as u64);
     for name in &state.files {
@@ -35,10 +45,11 @@ pub(super) fn encode(state: &State) -> Vec<u8> {
         out.number(frame.offset);
         out.number(frame.size_bytes);
         out.number(frame.open_size_bytes);
+        out.spill(PIECE_BYTES)?;
     }
-    let seal = Seal::of(&out.0);
-    out.digest(&seal.0);
-    out.0
+    out.spill(0)?;
+    let seal: [u8; 32] = out.hash.finalize().into();
+    out.out.write_all(&seal)
 }
 
 /// The state; `None` when it is damaged or of another version.
@@ -64,24 +75,39 @@ pub(super) fn decode(bytes: &[u8]) -> Option<State> {
     rest.0.is_empty().then_some(state)
 }
 
-struct Writer(Vec<u8>);
+struct Writer<'o> {
+    out: &'o mut dyn Write,
+    hash: blake3::Hasher,
+    piece: Vec<u8>,
+}
 
-impl Writer {
+impl Writer<'_> {
+    /// Writes what has come together, if it is so much.
+    fn spill(&mut self, least_bytes: usize) -> io::Result<()> {
+        if self.piece.len() < least_bytes {
+            return Ok(());
+        }
+        self.hash.update(&self.piece);
+        self.out.write_all(&self.piece)?;
+        self.piece.clear();
+        Ok(())
+    }
+
     fn number(&mut self, number: u64) {
-        self.0.extend_from_slice(&number.to_le_bytes());
+        self.piece.extend_from_slice(&number.to_le_bytes());
     }
 
     fn signed(&mut self, number: i64) {
-        self.0.extend_from_slice(&number.to_le_bytes());
+        self.piece.extend_from_slice(&number.to_le_bytes());
     }
 
     fn digest(&mut self, digest: &[u8; 32]) {
-        self.0.extend_from_slice(digest);
+        self.piece.extend_from_slice(digest);
     }
 
     fn text(&mut self, text: &str) {
         self.number(text.len() as u64);
-        self.0.extend_from_slice(text.as_bytes());
+        self.piece.extend_from_slice(text.as_bytes());
     }
 
     fn package(&mut self, known: &Known) {
@@ -175,7 +201,7 @@ impl Reader<'_> {
             file_digest,
             sha512,
             header_digest,
-            nevra: Nevra {
+            nevra: Arc::new(Nevra {
                 name,
                 evr: Evr {
                     epoch,
@@ -183,7 +209,7 @@ impl Reader<'_> {
                     release,
                 },
                 arch,
-            },
+            }),
             built_at: self.signed()?,
         })
     }
@@ -206,7 +232,7 @@ mod tests {
                 file_digest: FileDigest::of(&[number]),
                 sha512,
                 header_digest: HeaderDigest::of(&[number]),
-                nevra: format!("a-{number}:1.0-1.noarch").parse().unwrap(),
+                nevra: Arc::new(format!("a-{number}:1.0-1.noarch").parse().unwrap()),
                 built_at: i64::MIN,
             });
         }
@@ -222,17 +248,28 @@ mod tests {
         state
     }
 
+    fn encoded(state: &State) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(state, &mut bytes).unwrap();
+        bytes
+    }
+
     #[test]
     fn what_is_written_is_read_again() {
-        let bytes = encode(&state());
-        let read = decode(&bytes).unwrap();
-        assert_eq!(format!("{read:?}"), format!("{:?}", state()));
-        assert_eq!(encode(&read), bytes);
+        let mut long = state();
+        let package = long.packages[0].clone();
+        long.packages.extend(std::iter::repeat_n(package, 5_000));
+        for state in [state(), long] {
+            let bytes = encoded(&state);
+            let read = decode(&bytes).unwrap();
+            assert_eq!(format!("{read:?}"), format!("{state:?}"));
+            assert_eq!(encoded(&read), bytes);
+        }
     }
 
     #[test]
     fn damage_anywhere_and_lies_with_a_right_digest_are_noticed() {
-        let bytes = encode(&state());
+        let bytes = encoded(&state());
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;

@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::io::{self, BufWriter, Write as _};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tempfile::NamedTempFile;
 
 /// What was rendered.
@@ -85,7 +86,7 @@ fn entry(package: &PackageRow) -> Result<(Entry, u64), JobError> {
         .as_ref()
         .ok_or_else(|| broken("it is not signed"))?;
     let entry = Entry {
-        nevra: package.nevra.clone(),
+        nevra: Arc::new(package.nevra.clone()),
         file_digest: signed.file,
         sha512: None,
         file_size_bytes: signed.size_bytes,

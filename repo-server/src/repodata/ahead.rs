@@ -101,6 +101,7 @@ mod tests {
     use std::borrow::Cow;
     use std::collections::HashMap;
     use std::num::NonZeroUsize;
+    use std::sync::Arc;
 
     /// Of which nothing may be asked.
     struct Untouched;
@@ -119,7 +120,7 @@ mod tests {
                 .bytes();
             let package = Package::from_head(&Head::parse(&bytes).unwrap()).unwrap();
             entries.push(Entry {
-                nevra: package.nevra.clone(),
+                nevra: Arc::new(package.nevra.clone()),
                 file_digest: FileDigest::of(&bytes),
                 sha512: None,
                 file_size_bytes: bytes.len() as u64,

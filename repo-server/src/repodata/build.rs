@@ -147,8 +147,8 @@ fn check_list(entries: &[Entry], checksum: ChecksumType) -> Result<(), MetadataE
     for pair in entries.windows(2) {
         if pair[0].order(&pair[1]) == Ordering::Greater {
             return Err(MetadataError::Unsorted {
-                first: Box::new(pair[0].nevra.clone()),
-                second: Box::new(pair[1].nevra.clone()),
+                first: pair[0].nevra.clone(),
+                second: pair[1].nevra.clone(),
             });
         }
     }
@@ -156,7 +156,7 @@ fn check_list(entries: &[Entry], checksum: ChecksumType) -> Result<(), MetadataE
         && let Some(entry) = entries.iter().find(|entry| entry.sha512.is_none())
     {
         return Err(MetadataError::NoPkgid {
-            nevra: Box::new(entry.nevra.clone()),
+            nevra: entry.nevra.clone(),
         });
     }
     // Sorted, what repeats stands side by side; the list is nearly in the order of the locations already.
@@ -168,7 +168,7 @@ fn check_list(entries: &[Entry], checksum: ChecksumType) -> Result<(), MetadataE
         let entry = &entries[pair[1].1];
         return Err(MetadataError::DuplicateFile {
             digest: entry.file_digest,
-            nevra: Box::new(entry.nevra.clone()),
+            nevra: entry.nevra.clone(),
         });
     }
     let mut hrefs: Vec<&str> = entries.iter().map(|entry| entry.href.as_str()).collect();

@@ -8,18 +8,19 @@ use repo_model::{FileDigest, Nevra, Timestamp};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// One package of a repository: all that must be in memory while nothing about it changes.
 ///
 /// The header itself is loaded through [`PackageSource`], and only for groups that are not cached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Identity; must equal the loaded package's.
-    pub nevra: Nevra,
+    /// Identity; must equal the loaded package's. Shared, since whoever lists packages knows it too.
+    pub nevra: Arc<Nevra>,
     /// SHA-256 of the file as served (after signing): the `pkgid`, unless the options want SHA-512.
     pub file_digest: FileDigest,
     /// SHA-512 of the same bytes: the `pkgid` when the options say so, else not needed.
-    pub sha512: Option<Sha512Digest>,
+    pub sha512: Option<Box<Sha512Digest>>,
     /// Bytes of the file as served.
     pub file_size_bytes: u64,
     /// Where the file is, relative to the repository's root.

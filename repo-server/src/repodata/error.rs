@@ -2,6 +2,7 @@
 
 use repo_model::{FileDigest, Nevra};
 use std::io;
+use std::sync::Arc;
 
 /// Whatever a [`PackageSource`](super::PackageSource) failed with.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
@@ -39,9 +40,9 @@ pub enum MetadataError {
     #[error("entries are not sorted: {second} comes after {first}")]
     Unsorted {
         /// The entry that stands first and should not.
-        first: Box<Nevra>,
+        first: Arc<Nevra>,
         /// The entry after it.
-        second: Box<Nevra>,
+        second: Arc<Nevra>,
     },
     /// The caller's fault: naive readers append files twice when a pkgid repeats.
     #[error("the file {digest} is listed twice, last as {nevra}")]
@@ -49,7 +50,7 @@ pub enum MetadataError {
         /// The pkgid.
         digest: FileDigest,
         /// The second entry.
-        nevra: Box<Nevra>,
+        nevra: Arc<Nevra>,
     },
     /// The caller's fault: two packages cannot be served from one place.
     #[error("two packages are located at `{href}`")]
@@ -61,7 +62,7 @@ pub enum MetadataError {
     #[error("the options want SHA-512, which the entry of {nevra} does not have")]
     NoPkgid {
         /// The entry.
-        nevra: Box<Nevra>,
+        nevra: Arc<Nevra>,
     },
     /// The fault of whoever made the file; do not retry with the same bytes.
     #[error("`{file_name}`, to be carried as {record_type}, cannot be read to its end")]
@@ -78,7 +79,7 @@ pub enum MetadataError {
     #[error("cannot load the header of {nevra}")]
     Load {
         /// The entry.
-        nevra: Box<Nevra>,
+        nevra: Arc<Nevra>,
         /// What the package source said.
         #[source]
         source: SourceError,
@@ -87,15 +88,15 @@ pub enum MetadataError {
     #[error("the header listed as {listed} is that of {found}")]
     WrongPackage {
         /// The entry's identity.
-        listed: Box<Nevra>,
+        listed: Arc<Nevra>,
         /// The header's identity.
-        found: Box<Nevra>,
+        found: Arc<Nevra>,
     },
     /// The package's fault; do not retry.
     #[error("{nevra} cannot be written as metadata")]
     Package {
         /// The package.
-        nevra: Box<Nevra>,
+        nevra: Arc<Nevra>,
         /// Why.
         #[source]
         fault: PackageFault,

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// One group's part of one file.
 pub(super) struct Made {
@@ -258,19 +258,19 @@ impl<'a> Maker<'a> {
                     .packages
                     .load(entry)
                     .map_err(|source| MetadataError::Load {
-                        nevra: Box::new(entry.nevra.clone()),
+                        nevra: entry.nevra.clone(),
                         source,
                     })?;
-            if package.nevra != entry.nevra {
+            if package.nevra != *entry.nevra {
                 return Err(MetadataError::WrongPackage {
-                    listed: Box::new(entry.nevra.clone()),
-                    found: Box::new(package.nevra.clone()),
+                    listed: entry.nevra.clone(),
+                    found: Arc::new(package.nevra.clone()),
                 });
             }
             for (kind, xml) in &mut xmls {
                 (kind.render)(xml, entry, &package, self.options).map_err(|fault| {
                     MetadataError::Package {
-                        nevra: Box::new(entry.nevra.clone()),
+                        nevra: entry.nevra.clone(),
                         fault,
                     }
                 })?;

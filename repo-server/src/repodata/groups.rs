@@ -49,10 +49,11 @@ mod tests {
     use super::*;
     use repo_model::{Evr, FileDigest, Nevra, Timestamp};
     use std::collections::HashSet;
+    use std::sync::Arc;
 
     fn entry(name: &str, release: usize) -> Entry {
         Entry {
-            nevra: Nevra {
+            nevra: Arc::new(Nevra {
                 name: name.to_owned(),
                 evr: Evr {
                     epoch: 0,
@@ -60,7 +61,7 @@ mod tests {
                     release: release.to_string(),
                 },
                 arch: "noarch".to_owned(),
-            },
+            }),
             file_digest: FileDigest::of(format!("{name}-{release}").as_bytes()),
             sha512: None,
             file_size_bytes: 1,

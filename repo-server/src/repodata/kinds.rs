@@ -10,6 +10,7 @@ use super::{filelists, filelists_ext, other, primary};
 use repo_model::rpm::Package;
 use repo_model::{FileDigest, Timestamp};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// Counts up when what a renderer or a compressor writes changes, so that frames cached by an older program are
 /// not used.
@@ -86,7 +87,7 @@ impl Kind {
 /// refused when it is uploaded, since it would stop every later publish.
 pub fn check_package(package: &Package) -> Result<(), PackageFault> {
     let entry = Entry {
-        nevra: package.nevra.clone(),
+        nevra: Arc::new(package.nevra.clone()),
         file_digest: FileDigest::from_bytes([0; 32]),
         sha512: None,
         file_size_bytes: 0,

@@ -162,9 +162,11 @@ pub fn listed(packages: impl IntoIterator<Item = Package>) -> (Vec<Entry>, Packa
     for package in packages {
         let file_digest = FileDigest::of(package.nevra.to_string().as_bytes());
         entries.push(Entry {
-            nevra: package.nevra.clone(),
+            nevra: package.nevra.clone().into(),
             file_digest,
-            sha512: Some(Sha512Digest::of(package.nevra.to_string().as_bytes())),
+            sha512: Some(Box::new(Sha512Digest::of(
+                package.nevra.to_string().as_bytes(),
+            ))),
             file_size_bytes: 27_104,
             href: format!("Packages/{}", package.nevra.file_name())
                 .parse()
