@@ -14,7 +14,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Packages about which we deliberately say something else (`repodata_differential.rs` compares them too).
+/// Packages about which we deliberately say something else (`repodata_differential` compares them too).
 const DELIBERATE: [&str; 5] = ["balicek", "non-utf-8", "nosrc", "Archer", "popt"];
 
 /// A directory of the real packages, but for those that `leave_out` names.

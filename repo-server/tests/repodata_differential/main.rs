@@ -1,5 +1,5 @@
-//! Field by field against createrepo_c, on every real package it accepts and on packages that
-//! rpmbuild makes to be difficult.
+//! Field by field against createrepo_c, on every real package it accepts, on packages that rpmbuild makes to be
+//! difficult, and on made-up ones by the hundred (`generated`).
 //!
 //! Run against every createrepo_c there is: this machine's (`CREATEREPO_C` names another), PyPI's, and the
 //! client root's.
@@ -18,6 +18,8 @@
 //! | control characters | the package is dropped | the package is refused |
 //! | `<time file=>` | mtime of the file | when a release first held the file |
 
+mod generated;
+#[path = "../repodata_support/mod.rs"]
 mod repodata_support;
 
 use quick_xml::events::{BytesStart, Event};
@@ -158,7 +160,7 @@ fn ours(directory: &Path, accepted: &str) -> [String; 3] {
         let package =
             Package::from_head(&head).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         entries.push(Entry {
-            nevra: package.nevra.clone(),
+            nevra: package.nevra.clone().into(),
             file_digest,
             sha512: None,
             file_size_bytes: bytes.len() as u64,
