@@ -19,7 +19,7 @@ export HALLMARK_TEST_SOURCES := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-
 export HALLMARK_TEST_RPMS := $(abspath $(or $(CARGO_TARGET_DIR),target)/test-rpms)
 known_contents := $(abspath $(or $(CARGO_TARGET_DIR),target)/known-contents)
 
-.PHONY: help demo test test-full test-openssl test-siguldry test-systemd lint audit bench bench-log bench-verify bench-mirror bench-metalink bench-sbom bench-web bench-rebuild docs fmt deps build build-release client-root test-packages clean clean-cache
+.PHONY: help demo test test-full test-openssl test-siguldry test-zchunk test-systemd lint audit bench bench-log bench-verify bench-mirror bench-metalink bench-sbom bench-web bench-rebuild docs fmt deps build build-release client-root test-packages clean clean-cache
 
 help: ## this list
 	@echo 'Hallmark: signed RPM repositories of packages that others have rebuilt.'
@@ -39,7 +39,7 @@ test: ## everything that is checked on each change
 
 test-full: export HALLMARK_TEST_FULL := 1
 test-full: export HALLMARK_FUZZ_SECS := 60
-test-full: test test-siguldry ## `test` and all that is too slow for each change
+test-full: test test-siguldry test-zchunk ## `test` and all that is too slow for each change
 
 # Not part of `test`: the first run compiles for minutes. Exit 3: cannot be done here; it has said why.
 test-openssl: client-root ## the signer built with OpenSSL 3.5 or later, and its tests, in the client root (as root)
@@ -50,6 +50,13 @@ test-siguldry: client-root ## keys in siguldry, signed with through its PKCS #11
 	@code=0; scripts/timed.sh 'siguldry' tests/lab/make-siguldry.sh >/dev/null || code=$$?; \
 	  case $$code in \
 	    0) scripts/timed.sh 'keys in siguldry' cargo test $(cargo_build) --test siguldry -- --ignored --show-output ;; \
+	    3) ;; *) exit $$code ;; esac
+
+# Not part of `test`: the first run fetches compilers and builds two libraries. Exit 3: as above.
+test-zchunk: client-root ## dnf5 with zchunk, which Debian's lacks: builds its libraries first, then counts the bytes it fetches
+	@code=0; scripts/timed.sh 'dnf5 with zchunk' tests/lab/make-zchunk-dnf.sh >/dev/null || code=$$?; \
+	  case $$code in \
+	    0) scripts/timed.sh 'chunks that dnf5 fetches' cargo test $(cargo_build) --test mirror -- --ignored --show-output chunks ;; \
 	    3) ;; *) exit $$code ;; esac
 
 # Not part of `test`: process 1 of its own takes more rights than a container has. Exit 3: as above.
@@ -148,4 +155,4 @@ clean: ## remove what was built
 	@cargo clean
 
 clean-cache: ## remove the client root, fetched sources and checkers from the cache folder
-	@rm -rf --one-file-system '$(HALLMARK_CACHE)'/{forky,forky.*,openssl-target,sources,venv,venv-*,node,node-bench}
+	@rm -rf --one-file-system '$(HALLMARK_CACHE)'/{forky,forky.*,zchunk-dnf,zchunk-dnf.*,openssl-target,sources,venv,venv-*,node,node-bench}

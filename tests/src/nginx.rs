@@ -10,6 +10,19 @@ use std::time::Duration;
 /// What tests with it need.
 pub const NGINX: &[Need] = &[Need::Program("nginx")];
 
+/// One request and its answer, as the log tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// What was asked for.
+    pub path: String,
+    /// Of the answer.
+    pub status: u16,
+    /// `Range` of the request.
+    pub range: Option<String>,
+    /// Bytes of the answer's body.
+    pub sent_bytes: u64,
+}
+
 /// A running nginx; gone when dropped.
 #[derive(Debug)]
 pub struct Nginx {
@@ -34,6 +47,15 @@ impl Nginx {
     /// As [`Nginx::serve`].
     pub fn serve_slowly(root: &Path, bytes_per_sec: u32) -> Self {
         Self::serve_with(root, &format!("limit_rate {bytes_per_sec};"))
+    }
+
+    /// Hands every request on to another server; only its log is of interest.
+    ///
+    /// # Panics
+    /// As [`Nginx::serve`].
+    pub fn before(url: &str) -> Self {
+        let pass = format!("location / {{ proxy_pass {url}; }}");
+        Self::serve_with(&std::env::temp_dir(), &pass)
     }
 
     fn serve_with(root: &Path, more: &str) -> Self {
@@ -75,13 +97,24 @@ impl Nginx {
 
     /// Paths that were asked for since the last call, with the status of the answer.
     pub fn take_requests(&self) -> Vec<(String, u16)> {
+        let transfers = self.take_transfers().into_iter();
+        transfers.map(|one| (one.path, one.status)).collect()
+    }
+
+    /// All that was asked for since the last call.
+    pub fn take_transfers(&self) -> Vec<Transfer> {
         let path = self.dir.join("access.log");
         let text = std::fs::read_to_string(&path).unwrap_or_default();
         // It is opened for appending, so cutting it off is safe.
         std::fs::write(&path, "").expect("the folder is ours");
         let line = |line: &str| {
-            let (status, path) = line.split_once(' ')?;
-            Some((path.to_owned(), status.parse().ok()?))
+            let mut fields = line.splitn(4, '|');
+            Some(Transfer {
+                status: fields.next()?.parse().ok()?,
+                sent_bytes: fields.next()?.parse().ok()?,
+                range: Some(fields.next()?.to_owned()).filter(|range| range != "-"),
+                path: fields.next()?.to_owned(),
+            })
         };
         text.lines().filter_map(line).collect()
     }
@@ -93,7 +126,7 @@ fn configuration(dir: &Path, root: &Path, address: &str, more: &str) -> String {
         "daemon off;\nmaster_process off;\npid {dir}/pid;\nerror_log {dir}/error.log;\n\
          events {{ worker_connections 256; }}\n\
          http {{\n\
-           log_format short '$status $uri';\n\
+           log_format short '$status|$body_bytes_sent|$http_range|$uri';\n\
            access_log {dir}/access.log short;\n\
            client_body_temp_path {dir}/body;\n  proxy_temp_path {dir}/proxy;\n\
            fastcgi_temp_path {dir}/fastcgi;\n  uwsgi_temp_path {dir}/uwsgi;\n  scgi_temp_path {dir}/scgi;\n\

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A server before these repositories: name, URL, and a line about keys.
-fn front(upstreams: &[(&str, &str, &str)]) -> World {
+pub(crate) fn front(upstreams: &[(&str, &str, &str)]) -> World {
     let front = World::start(&Options::no_rebuilds());
     assert!(front.process(SERVER).stop().success(), "a clean end");
     let config = std::fs::File::options()

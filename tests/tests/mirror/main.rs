@@ -3,6 +3,7 @@
 
 mod apart;
 mod bucket;
+mod chunked;
 mod exported;
 mod fronted;
 mod killed;
