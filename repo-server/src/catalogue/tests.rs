@@ -1,16 +1,14 @@
 //! Packages put into a server's database and indexed, then asked for.
 
-use super::dependencies::{dependents, providers};
-use super::search::{Part, Query, capabilities, files, names};
+use super::dependencies::dependents;
+use super::search::{Part, Query, files, names};
 use super::{Catalogue, write};
 use crate::db::{self, Db, DbError};
 use crate::layout;
-use crate::measured::Goal;
+use repo_model::FileDigest;
 use repo_model::rpm::testkit::{Field, Rpm};
 use repo_model::rpm::{Head, Package, tag};
-use repo_model::{FileDigest, ReleaseId};
 use rusqlite::{Connection, params};
-use std::time::{Duration, Instant};
 
 struct Kit {
     _dir: tempfile::TempDir,
@@ -266,141 +264,4 @@ fn long_lists_of_dependents_can_be_turned_page_by_page_without_loss() {
         .map(|n| format!("user-{n:03}"))
         .collect();
     assert_eq!(seen, want);
-}
-
-const PACKAGES: usize = 20_000;
-const FILES: usize = 60;
-/// Of one page; see DESIGN.
-const GOAL: Goal = Goal {
-    rounds: 200,
-    limit: Duration::from_millis(20),
-};
-
-fn numbered(n: usize) -> Package {
-    let mut rpm = needing(
-        &format!("package-{n}-{}", ["libs", "devel", "doc", "tools"][n % 4]),
-        &[
-            ("libc.so.6()(64bit)", 0, ""),
-            (&format!("capability-{}", n / 7), 0, ""),
-            (&format!("capability-{}", n / 11), 12, "1.0"),
-            ("/usr/share/p0/file-0", 0, ""),
-        ],
-    )
-    .set(
-        tag::SUMMARY,
-        summary(&format!(
-            "Library number {n} that does thing {} well",
-            n % 500
-        )),
-    )
-    .set(
-        tag::PROVIDENAME,
-        Field::strings([
-            format!("package-{n}"),
-            format!("capability-{n}"),
-            format!("lib{n}.so.1()(64bit)"),
-            if n == 0 {
-                "libc.so.6()(64bit)".to_owned()
-            } else {
-                format!("other-{n}")
-            },
-        ]),
-    )
-    .set(tag::PROVIDEFLAGS, Field::Int32(vec![8, 8, 0, 0]))
-    .set(
-        tag::PROVIDEVERSION,
-        Field::strings(["1.0-1", "1.0", "", ""]),
-    );
-    for file in 0..FILES {
-        rpm = rpm.file(&format!("/usr/share/p{n}/file-{file}"), b"");
-    }
-    package(rpm)
-}
-
-fn p99(name: &str, ask: impl FnMut(usize)) {
-    GOAL.p99(name, ask);
-}
-
-#[test]
-#[ignore = "indexes 20,000 packages: `-- --ignored --nocapture twenty_thousand_packages_are_searched`"]
-fn twenty_thousand_packages_are_searched_in_time() {
-    let kit = Kit::new();
-    let started = Instant::now();
-    for from in (0..PACKAGES).step_by(1_000) {
-        kit.add((from..from + 1_000).map(numbered).collect());
-    }
-    eprintln!(
-        "{PACKAGES} packages with {FILES} files each in {:?}",
-        started.elapsed()
-    );
-    for text in [
-        "p",
-        "pa",
-        "package",
-        "lib",
-        "library number",
-        "thing 42",
-        "package-123",
-        "evel",
-        "nothing at all",
-    ] {
-        p99(&format!("names `{text}`"), |_| {
-            kit.names(text);
-        });
-    }
-    for text in ["lib", "capability-12", "libc.so.6", "x"] {
-        p99(&format!("provides `{text}`"), |_| {
-            let query = Query::parse(text).unwrap();
-            kit.ask(move |db| capabilities(db, &query, FIRST));
-        });
-    }
-    for text in [
-        "file-1",
-        "/usr/share/p12/",
-        "/usr/share/p12/file-3",
-        "p12/file-3",
-        "f",
-        "nowhere",
-    ] {
-        p99(&format!("files `{text}`"), |_| {
-            let query = Query::parse(text).unwrap();
-            kit.ask(move |db| files(db, &query, FIRST));
-        });
-    }
-    let popular = numbered(0);
-    let needed = popular.requires.clone();
-    p99("providers", |_| {
-        let needed = needed.clone();
-        kit.ask(move |db| providers(db, "x86_64", &needed));
-    });
-    p99("dependents of what all need", |_| {
-        let popular = popular.clone();
-        kit.ask(move |db| dependents(db, 1, &popular, "", 200));
-    });
-    lists_of(&kit);
-}
-
-/// What other pages ask of the server's own tables.
-fn lists_of(kit: &Kit) {
-    let ask = |question: fn(&Connection) -> Result<usize, DbError>| {
-        kit.runtime.block_on(kit.server.read(question)).unwrap()
-    };
-    p99("contents of a release, first page", |_| {
-        ask(|db| {
-            let place = (&"base".parse().unwrap(), &"noarch".parse().unwrap());
-            Ok(db::overview::members(db, ReleaseId(1), place, "", (0, 201))?.len())
-        });
-    });
-    p99("contents of a release, last page", |_| {
-        ask(|db| {
-            let place = (&"base".parse().unwrap(), &"noarch".parse().unwrap());
-            Ok(db::overview::members(db, ReleaseId(1), place, "", (19_800, 201))?.len())
-        });
-    });
-    p99("versions of a name", |_| {
-        ask(|db| Ok(db::overview::versions(db, "package-77-devel", 200)?.len()));
-    });
-    p99("builds of a stage", |_| {
-        ask(|db| Ok(db::overview::builds(db, Some("held"), None, 0, 51)?.len()));
-    });
 }
