@@ -1,180 +1,15 @@
-//! `hallmark config check`: what the processes would use.
+//! Every setting with its value, as a configuration file could say it.
 
-use crate::config_file;
-use crate::failure::Failure;
-use crate::output;
 use repo_model::FileDigest;
 use repo_model::config::{
-    Config, DEFAULT_FILE, KeyAlgorithm, KeyBackendName, MetadataCodec, MirrorsConfig, Pkcs11Config,
-    PostQuantum, UpstreamConfig,
+    Config, KeyAlgorithm, KeyBackendName, MetadataCodec, MirrorsConfig, Pkcs11Config, PostQuantum,
+    RepoConfig, UpstreamConfig,
 };
-use repo_model::policy::Policy;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
-/// Arguments of `hallmark config`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-EXAMPLES:
-  # Is the file right, and what does it come to with the environment and the defaults?
-  hallmark config check /etc/hallmark/hallmark.toml")]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, clap::Subcommand)]
-enum Command {
-    /// Print every setting as it would be used; exit code 2 when something is wrong
-    #[command(after_help = "\
-EXAMPLES:
-  # Settings from the environment count too
-  HALLMARK_SERVER__LISTEN=0.0.0.0:80 hallmark config check /etc/hallmark/hallmark.toml")]
-    Check {
-        /// The configuration file
-        #[arg(
-            value_name = "FILE",
-            env = "HALLMARK_CONFIG",
-            default_value = DEFAULT_FILE
-        )]
-        file: PathBuf,
-    },
-}
-
-/// Runs it.
-pub fn run(args: &Args) -> Result<(), Failure> {
-    let Command::Check { file } = &args.command;
-    let config = config_file::read(file)?;
-    check_policy(&config.server.policy_file)?;
-    if config.signer.policy_file != config.server.policy_file {
-        check_policy(&config.signer.policy_file)?;
-        output::note(
-            "warning: server and signer have different policy files; the server's judgement may be refused",
-        );
-    }
-    doubts(&config).iter().for_each(output::note);
-    if config.repo.is_empty() {
-        output::note("warning: no [[repo]] is configured, so no build can be published");
-    }
-    let text = toml::to_string(&settings(&config))
-        .map_err(|error| Failure::failed(format!("cannot write TOML: {error}")))?;
-    output::raw(text.as_bytes())
-}
-
-/// Architectures that RPM knows and somebody builds for.
-const ARCHES: &[&str] = &[
-    "aarch64",
-    "armv7hl",
-    "i386",
-    "i586",
-    "i686",
-    "loongarch64",
-    "noarch",
-    "ppc64",
-    "ppc64le",
-    "riscv64",
-    "s390x",
-    "x86_64",
-    "x86_64_v2",
-    "x86_64_v3",
-    "x86_64_v4",
-];
-
-/// What can be meant and hardly is.
-fn doubts(config: &Config) -> Vec<String> {
-    let defaults = Config::default();
-    let unset = |pairs: &[(&'static str, &String, &String)]| {
-        let same = pairs.iter().filter(|(_, value, default)| value == default);
-        same.map(|(name, ..)| *name).collect::<Vec<_>>().join(", ")
-    };
-    let (signer, sbom) = (&config.signer, &config.sbom);
-    let in_keys = unset(&[
-        (
-            "verifier_id",
-            &signer.verifier_id,
-            &defaults.signer.verifier_id,
-        ),
-        (
-            "log_origin",
-            &signer.log_origin,
-            &defaults.signer.log_origin,
-        ),
-        ("user_id", &signer.user_id, &defaults.signer.user_id),
-    ]);
-    let in_sboms = unset(&[
-        ("namespace", &sbom.namespace, &defaults.sbom.namespace),
-        (
-            "supplier_name",
-            &sbom.supplier_name,
-            &defaults.sbom.supplier_name,
-        ),
-        (
-            "supplier_url",
-            &sbom.supplier_url,
-            &defaults.sbom.supplier_url,
-        ),
-        (
-            "supplier_email",
-            &sbom.supplier_email,
-            &defaults.sbom.supplier_email,
-        ),
-    ]);
-    let mut doubts = Vec::new();
-    if !in_keys.is_empty() {
-        doubts.push(format!(
-            "warning: [signer] has placeholders for {in_keys}: they go into keys and statements, so set them before \
-             `hallmark-signer init`"
-        ));
-    }
-    if !in_sboms.is_empty() {
-        doubts.push(format!(
-            "warning: [sbom] has placeholders for {in_sboms}: they stand in every SBOM"
-        ));
-    }
-    for repo in &config.repo {
-        let strange = repo
-            .arches
-            .iter()
-            .filter(|arch| !ARCHES.contains(&arch.as_str()));
-        doubts.extend(strange.map(|arch| {
-            format!(
-                "warning: [[repo]] {} has the architecture {arch}, which is none of the usual ones",
-                repo.name
-            )
-        }));
-    }
-    doubts
-}
-
-/// A policy that is there must be right; one on another machine cannot be looked at.
-fn check_policy(path: &Path) -> Result<(), Failure> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Policy::from_toml(&text).map(|_| ()).map_err(|source| {
-            Failure::usage(BadPolicy {
-                path: path.to_owned(),
-                source,
-            })
-        }),
-        Err(error) => {
-            output::note(format!(
-                "warning: the policy {} was not looked at: {error}; server and signer do not start without it",
-                path.display()
-            ));
-            Ok(())
-        }
-    }
-}
-
-/// Which file it was.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", path.display())]
-struct BadPolicy {
-    path: PathBuf,
-    source: repo_model::policy::PolicyError,
-}
-
 /// Every setting, as the file could say it. Settings without a value are left out.
-fn settings(config: &Config) -> Table {
+pub fn all(config: &Config) -> Table {
     let mut all = Table::new();
     all.insert("server".to_owned(), server(config).into());
     let repos: Vec<Value> = config
@@ -278,7 +113,7 @@ fn server(config: &Config) -> Table {
     out
 }
 
-fn repo_table(repo: &repo_model::config::RepoConfig) -> Table {
+fn repo_table(repo: &RepoConfig) -> Table {
     let codec = match repo.codec() {
         MetadataCodec::Zstd => "zstd",
         MetadataCodec::Gzip => "gzip",
@@ -471,147 +306,132 @@ fn rebuilder(config: &Config) -> Table {
 mod tests {
     use super::*;
 
-    #[test]
-    fn placeholders_and_strange_architectures_are_told() {
-        let doubts = |text: &str| doubts(&Config::read(text, []).unwrap());
-        let told = doubts("[signer]\nuser_id = 'Us'\n[[repo]]\nname = 'base'\narches = ['x86_46']");
-        assert_eq!(told.len(), 3, "{told:?}");
-        assert!(
-            told[0].contains("for verifier_id, log_origin: "),
-            "{told:?}"
-        );
-        assert!(told[1].contains("supplier_email"), "{told:?}");
-        assert!(told[2].contains("x86_46"), "{told:?}");
-        let own = "[signer]\nuser_id = 'Us'\nverifier_id = 'https://us.example'\nlog_origin = 'log.us.example'\n\
-            [sbom]\nnamespace = 'us'\nsupplier_name = 'Us'\nsupplier_url = 'https://us.example'\n\
-            supplier_email = 'us@us.example'\n[[repo]]\nname = 'base'\narches = ['x86_64', 'aarch64']";
-        assert_eq!(doubts(own), Vec::<String>::new());
-    }
+    /// Each setting once, and none with its default.
+    const EVERY: &str = r#"
+        [server]
+        listen = "a:1"
+        public_url = "http://b"
+        title = "T"
+        data_dir = "/d"
+        signer_socket = "/s"
+        policy_file = "/p"
+        channels = ["x"]
+        worker_urls = ["http://w"]
+        trusted_proxies = ["10.0.0.1"]
+        max_connections = 18
+        reveal_wait_secs = 19
+        rebuild_wait_secs = 20
+        max_blob_bytes = 1
+        upload_expiry_secs = 2
+        lease_secs = 3
+        max_rebuild_attempts = 4
+        publish_delay_millis = 5
+        changelog_limit = 6
+        witness_renewal_secs = 22
+        shutdown_secs = 7
+        [server.signer_tls]
+        address = "h:1"
+        certificate = "/c"
+        private_key = "/k"
+        authority = "/a"
+        peer_sha256 = ["0000000000000000000000000000000000000000000000000000000000000000"]
+        [[repo]]
+        name = "base"
+        arches = ["x86_64", "aarch64"]
+        profile = "el8"
+        metadata_codec = "gzip"
+        zchunk = true
+        groups = "/g"
+        updateinfo = "/i"
+        modules = "/m"
+        [[upstream]]
+        name = "up"
+        urls = ["https://u"]
+        keys = ["/key"]
+        verify_signature = true
+        keep_bytes = 23
+        keep_days = 24
+        fresh_secs = 25
+        [mirrors]
+        country_db = "/geo"
+        asn_db = "/asn"
+        probe_secs = 160
+        probes_at_once = 26
+        packages_per_probe = 27
+        probe_bytes = 28000000
+        slowest_bytes_per_sec = 29
+        behind_secs = 30
+        alternates = 31
+        alternates_secs = 32
+        answer_mirrors = 33
+        freshness_secs = 3400
+        history_days = 35
+        max_pending = 36
+        allow_private_addresses = true
+        [sbom]
+        namespace = "n"
+        supplier_name = "s"
+        supplier_url = "u"
+        supplier_email = "e"
+        [signer]
+        socket = "/k"
+        state_dir = "/l"
+        policy_file = "/m"
+        unsigned_policy = true
+        post_quantum = "embedded"
+        verifier_id = "v"
+        log_origin = "log.z"
+        user_id = "w"
+        key_algorithm = "rsa4096"
+        key_backend = "pkcs11"
+        passphrase_file = "/q"
+        allowed_uids = [8, 9]
+        package_requests_per_minute = 16
+        release_requests_per_minute = 17
+        freshness_max_secs = 3700
+        sandbox = false
+        [signer.pkcs11]
+        module = "/m.so"
+        token = "t"
+        pin_file = "/pin"
+        names = { package-key = "p" }
+        paths = ["/t"]
+        [gate]
+        listen = "h:2"
+        certificate = "/c"
+        private_key = "/k"
+        authority = "/a"
+        peer_sha256 = ["0000000000000000000000000000000000000000000000000000000000000000"]
+        [rebuilder]
+        server_url = "http://c"
+        name = "r"
+        operator = "o"
+        key_file = "/x"
+        work_dir = "/y"
+        build_secs = 10
+        memory_bytes = 11
+        disk_bytes = 12
+        max_processes = 13
+        log_bytes = 14
+        build_uid = 15
+        profiles = ["one-cpu"]
+        backend = "exec"
+        backend_command = ["/run"]
+        layers_dir = "/z"
+        layers_bytes = 21
+    "#;
 
     /// A setting that is added to `Config` and forgotten here fails this test, because the values
     /// are not the defaults.
     #[test]
     fn every_setting_is_printed_and_reads_back() {
-        let text = r#"
-            [server]
-            listen = "a:1"
-            public_url = "http://b"
-            title = "T"
-            data_dir = "/d"
-            signer_socket = "/s"
-            policy_file = "/p"
-            channels = ["x"]
-            worker_urls = ["http://w"]
-            trusted_proxies = ["10.0.0.1"]
-            max_connections = 18
-            reveal_wait_secs = 19
-            rebuild_wait_secs = 20
-            max_blob_bytes = 1
-            upload_expiry_secs = 2
-            lease_secs = 3
-            max_rebuild_attempts = 4
-            publish_delay_millis = 5
-            changelog_limit = 6
-            witness_renewal_secs = 22
-            shutdown_secs = 7
-            [server.signer_tls]
-            address = "h:1"
-            certificate = "/c"
-            private_key = "/k"
-            authority = "/a"
-            peer_sha256 = ["0000000000000000000000000000000000000000000000000000000000000000"]
-            [[repo]]
-            name = "base"
-            arches = ["x86_64", "aarch64"]
-            profile = "el8"
-            metadata_codec = "gzip"
-            zchunk = true
-            groups = "/g"
-            updateinfo = "/i"
-            modules = "/m"
-            [[upstream]]
-            name = "up"
-            urls = ["https://u"]
-            keys = ["/key"]
-            verify_signature = true
-            keep_bytes = 23
-            keep_days = 24
-            fresh_secs = 25
-            [mirrors]
-            country_db = "/geo"
-            asn_db = "/asn"
-            probe_secs = 160
-            probes_at_once = 26
-            packages_per_probe = 27
-            probe_bytes = 28000000
-            slowest_bytes_per_sec = 29
-            behind_secs = 30
-            alternates = 31
-            alternates_secs = 32
-            answer_mirrors = 33
-            freshness_secs = 3400
-            history_days = 35
-            max_pending = 36
-            allow_private_addresses = true
-            [sbom]
-            namespace = "n"
-            supplier_name = "s"
-            supplier_url = "u"
-            supplier_email = "e"
-            [signer]
-            socket = "/k"
-            state_dir = "/l"
-            policy_file = "/m"
-            unsigned_policy = true
-            post_quantum = "embedded"
-            verifier_id = "v"
-            log_origin = "log.z"
-            user_id = "w"
-            key_algorithm = "rsa4096"
-            key_backend = "pkcs11"
-            passphrase_file = "/q"
-            allowed_uids = [8, 9]
-            package_requests_per_minute = 16
-            release_requests_per_minute = 17
-            freshness_max_secs = 3700
-            sandbox = false
-            [signer.pkcs11]
-            module = "/m.so"
-            token = "t"
-            pin_file = "/pin"
-            names = { package-key = "p" }
-            paths = ["/t"]
-            [gate]
-            listen = "h:2"
-            certificate = "/c"
-            private_key = "/k"
-            authority = "/a"
-            peer_sha256 = ["0000000000000000000000000000000000000000000000000000000000000000"]
-            [rebuilder]
-            server_url = "http://c"
-            name = "r"
-            operator = "o"
-            key_file = "/x"
-            work_dir = "/y"
-            build_secs = 10
-            memory_bytes = 11
-            disk_bytes = 12
-            max_processes = 13
-            log_bytes = 14
-            build_uid = 15
-            profiles = ["one-cpu"]
-            backend = "exec"
-            backend_command = ["/run"]
-            layers_dir = "/z"
-            layers_bytes = 21
-        "#;
-        let config = Config::read(text, []).unwrap();
-        let printed = toml::to_string(&settings(&config)).unwrap();
+        let config = Config::read(EVERY, []).unwrap();
+        let printed = toml::to_string(&all(&config)).unwrap();
         assert_eq!(
             format!("{:?}", Config::read(&printed, []).unwrap()),
             format!("{config:?}")
         );
         let lines = |text: &str| text.lines().filter(|line| line.contains(" = ")).count();
-        assert_eq!(lines(&printed), lines(text));
+        assert_eq!(lines(&printed), lines(EVERY));
     }
 }
