@@ -5,13 +5,13 @@
 //! them: files that only then differ depend on it. A factor that is *held still* is built twice: files
 //! that differed between the plain builds and now do not, differed for it.
 
-use crate::build::{self, BuildError, BuildRequest, BuiltPackage, Run};
+use crate::build::{self, BuildError, BuildRequest, BuiltPackage, Input, QUOTED, Run};
 use crate::buildroot::Root;
 use crate::compare::{self, CompareError, Context, Facts, set_cause};
-use crate::plan::{self, Plan, RootError};
+use crate::plan::{self, Plan};
 use crate::profile;
 use crate::sandbox::SandboxError;
-use crate::scratch::{self, Scratch};
+use crate::scratch::Scratch;
 use crate::shift;
 use repo_model::Nevra;
 use repo_model::bisection::{Bisection, Difference, SCHEMA, Trial, TriedFactor};
@@ -247,25 +247,14 @@ enum Outcome {
 /// Builds `request.srpm` under every factor. Takes at most as long as nineteen builds (eleven when two
 /// plain ones are equal); nothing is written to `request.out_dir`.
 pub fn bisect(request: &BuildRequest) -> Result<Bisection, BisectError> {
-    let io = |action: String| move |source| BuildError::Io { action, source };
-    let inputs = Scratch::create(&request.work_dir).map_err(io(format!(
-        "make a directory below {}",
-        request.work_dir.display()
-    )))?;
-    let srpm = inputs.dir().join("in.src.rpm");
-    let (source_sha256, _) = scratch::copy_readable(&request.srpm, &srpm)
-        .map_err(io(format!("copy {}", request.srpm.display())))?;
-    let source = plan::read_source(&srpm).map_err(BuildError::from)?;
-    let root = match &request.root {
-        Some(root) => root.clone(),
-        None => Root::host().map_err(|error| BuildError::from(RootError::from(error)))?,
-    };
-    let mut plain = Plan::new(&source, &root.lock.rpm_version);
+    let input = Input::take(request)?;
+    let root = request.chosen_root()?;
+    let mut plain = Plan::new(&input.source, &root.lock.rpm_version);
     plain.before = LOW_PRIORITY.map(str::to_owned).into();
     build::refuse_future(&plain)?;
 
     let series = Series {
-        srpm: &srpm,
+        srpm: &input.srpm,
         root: &root,
         request,
     };
@@ -288,8 +277,8 @@ pub fn bisect(request: &BuildRequest) -> Result<Bisection, BisectError> {
     }
     Ok(Bisection {
         schema: SCHEMA.to_owned(),
-        source: source.nevra,
-        source_sha256,
+        source: input.source.nevra,
+        source_sha256: input.sha256,
         repeatable: anyway.is_empty(),
         factors,
         differences: tally.finish(),
@@ -343,10 +332,9 @@ fn try_factor(
 
 fn build_once(plan: &Plan, series: &Series<'_>) -> Result<Outcome, BuildError> {
     let request = series.request;
-    let scratch = Scratch::create(&request.work_dir).map_err(|source| BuildError::Io {
-        action: format!("make a directory below {}", request.work_dir.display()),
-        source,
-    })?;
+    let work_dir = request.work_dir.display();
+    let scratch = Scratch::create(&request.work_dir)
+        .map_err(build::io(format!("make a directory below {work_dir}")))?;
     let log: PathBuf = scratch.dir().join("build.log");
     let run = Run {
         scratch: &scratch,
@@ -372,7 +360,7 @@ fn build_once(plan: &Plan, series: &Series<'_>) -> Result<Outcome, BuildError> {
     };
     let exit_code = executed.ended.exit_code;
     if exit_code != 0 {
-        let tail = crate::sandbox::log_tail(&log, 2 << 10);
+        let tail = crate::sandbox::log_tail(&log, QUOTED);
         return Ok(Outcome::Failed { exit_code, tail });
     }
     let packages = build::collect(&executed.out)?;

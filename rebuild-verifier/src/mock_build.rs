@@ -13,13 +13,14 @@
 //!
 //! What came out is recorded as a build in that layer, in mock's way of calling rpmbuild ([`crate::mock_plan`]).
 
-use crate::build::{self, BuildError, BuildRequest, Description, Recorded};
+use crate::build::{
+    self, BuildError, BuildRequest, Description, Destination, Input, QUOTED, Recorded,
+};
 use crate::buildroot::{LayerError, LockFile, Root, Store};
 use crate::mock_lock::{self, MockLockError};
 use crate::mock_plan::{self, Call};
-use crate::plan::{self, Plan, SourceError, SourcePackage};
+use crate::plan::{self, Plan, SourcePackage};
 use crate::sandbox::{self, JobCgroup, SandboxError, Watch, mock, users};
-use crate::scratch::{self, Scratch};
 use repo_model::buildinfo::Sandbox;
 use rustix::fs::{Mode, OFlags};
 use std::fs;
@@ -35,8 +36,6 @@ const SCRIPT: &str = r#"for file in passwd group; do mount --bind "$1/$file" "/e
 shift; "$@" </dev/null; exit $?"#;
 /// Longest macro file of mock's, bytes.
 const MACROS_BYTES: u64 = 64 << 10;
-/// Of a failed run, what an error quotes, bytes.
-const QUOTED: u64 = 2 << 10;
 
 /// What to build with mock.
 #[derive(Debug)]
@@ -89,14 +88,8 @@ impl From<SandboxError> for MockError {
     }
 }
 
-impl From<SourceError> for MockError {
-    fn from(error: SourceError) -> Self {
-        Self::Build(error.into())
-    }
-}
-
 fn io(action: String) -> impl FnOnce(std::io::Error) -> MockError {
-    move |source| MockError::Build(BuildError::Io { action, source })
+    |source| build::io(action)(source).into()
 }
 
 /// Builds a source package with mock and writes what [`build::record`] writes. Needs root.
@@ -104,31 +97,22 @@ pub fn record(request: &MockRequest) -> Result<Recorded, MockError> {
     let build = &request.build;
     // Whether it is there at all, before anything is copied.
     let version = (mock::BACKEND.version)(&request.program)?;
-    let work_dir = build.work_dir.display();
-    let scratch = Scratch::create(&build.work_dir)
-        .map_err(io(format!("make a directory below {work_dir}")))?;
-    let srpm = scratch.dir().join("in.src.rpm");
-    let (srpm_digest, _) = scratch::copy_readable(&build.srpm, &srpm)
-        .map_err(io(format!("copy {}", build.srpm.display())))?;
-    let source = plan::read_source(&srpm)?;
-    build::refuse_future(&Plan::new(&source, ""))?;
-    fs::create_dir_all(&build.out_dir).map_err(io(format!("make {}", build.out_dir.display())))?;
-    let stem = build::file_stem(&source.nevra)?;
-    let log = build.out_dir.join(format!("{stem}.build.log"));
+    let input = Input::take(build)?;
+    build::refuse_future(&Plan::new(&input.source, ""))?;
+    let destination = Destination::create(&build.out_dir, &input.source)?;
 
-    let site = Site::create(request, &scratch, &source)?;
-    site.run(&CALCULATE, &srpm, &log)?;
+    let site = Site::create(request, &input)?;
+    site.run(&CALCULATE, &input.srpm, &destination.log)?;
     let root = site.lock()?;
     let started = build::now();
-    let limits = site.run(&REBUILD, &srpm, &log)?;
+    let limits = site.run(&REBUILD, &input.srpm, &destination.log)?;
     let finished = build::now();
-    let plan = site.plan(&source)?;
+    let plan = site.plan(&input.source)?;
     let evaluated =
         plan::evaluate(&plan, &root, &build.work_dir, build.build_uid).map_err(BuildError::from)?;
     let built = build::collect(&site.packages()?)?;
-    let info = Description {
-        source: &source,
-        srpm: srpm_digest,
+    let description = Description {
+        input: &input,
         plan: &plan,
         root: &root,
         evaluated,
@@ -139,17 +123,8 @@ pub fn record(request: &MockRequest) -> Result<Recorded, MockError> {
             build_path: plan::BUILD_PATH.to_owned(),
             limits: limits.to_owned(),
         },
-    }
-    .info(&built);
-    let (packages, buildinfo) = build::put_out(&build.out_dir, &stem, &built, &info)?;
-    Ok(Recorded {
-        info,
-        buildinfo,
-        packages,
-        log,
-        started,
-        finished,
-    })
+    };
+    Ok(destination.put(description, &built, (started, finished))?)
 }
 
 /// One of the two runs.
@@ -183,15 +158,11 @@ struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    fn create(
-        request: &'a MockRequest,
-        scratch: &'a Scratch,
-        source: &SourcePackage,
-    ) -> Result<Self, MockError> {
+    fn create(request: &'a MockRequest, input: &'a Input) -> Result<Self, MockError> {
         let site = Self {
             request,
-            dir: scratch.dir(),
-            plan: Plan::new(source, ""),
+            dir: input.scratch.dir(),
+            plan: Plan::new(&input.source, ""),
         };
         let identity = &site.plan.identity;
         users::write(site.dir, identity)?;
