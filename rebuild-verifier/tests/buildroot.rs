@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Lab, repository};
+use common::{Lab, locked, repository};
 use hallmark_rebuilder::build::{self, Run};
-use hallmark_rebuilder::buildroot::{self, LayerError, LockFile, Root, Store, Wanted, resolve};
+use hallmark_rebuilder::buildroot::{self, LayerError, Root, Store};
 use hallmark_rebuilder::replay::{self, ReplayError, Site};
 use hallmark_rebuilder::sandbox::{Cancel, has_cgroups};
 use hallmark_rebuilder::scratch::{Scratch, copy_readable};
@@ -42,14 +42,6 @@ install -D -m 0644 installed %{buildroot}/usr/share/inlayer/installed
 * Fri Jan 10 2025 Tester <t@example.invalid> - 1
 - First
 ";
-
-fn locked(lab: &Lab, repo: &Path, store: &Store) -> LockFile {
-    let wanted = Wanted {
-        repos: vec![format!("file://{}", repo.display())],
-        packages: vec!["lab-buildroot".to_owned()],
-    };
-    resolve(&wanted, store, &lab.path("work")).unwrap()
-}
 
 fn database(root: &Root) -> FileDigest {
     let file = root.dir.join("usr/lib/sysimage/rpm/rpmdb.sqlite");
@@ -280,12 +272,7 @@ fn dnf5_of_another_system_makes_the_same_tree() {
         "HALLMARK_REBUILDER__LAYERS_DIR=/mnt/there/store",
         "HALLMARK_REBUILDER__WORK_DIR=/mnt/there/work",
     ]);
-    let output = command.args(["sh", "-c", line]).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = common::succeeds(command.args(["sh", "-c", line]));
     let made: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(made["lock_sha256"], here.lock.sha256.to_hex());
     assert_eq!(made["tree_sha256"], here.tree.unwrap().to_hex());

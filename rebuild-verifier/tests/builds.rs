@@ -137,7 +137,7 @@ fn a_recorded_build_comes_out_the_same_again_and_elsewhere() {
     if hallmark_rebuilder::sandbox::is_root() {
         command.arg("--uts");
     }
-    let output = command
+    command
         .args(["sh", "-c", line])
         .arg(std::env::current_exe().unwrap())
         .env("LAB_SRPM", &srpm)
@@ -149,14 +149,8 @@ fn a_recorded_build_comes_out_the_same_again_and_elsewhere() {
             ("HOME", "/nowhere"),
             ("SOURCE_DATE_EPOCH", "1"),
         ])
-        .env("RPM_BUILD_NCPUS", "1")
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+        .env("RPM_BUILD_NCPUS", "1");
+    common::succeeds(&mut command);
     for path in &recorded.packages {
         let other = lab.path("elsewhere").join(path.file_name().unwrap());
         assert!(

@@ -4,12 +4,20 @@ mod common;
 
 use common::Lab;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 fn rebuilder(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hallmark-rebuilder"));
     command.args(arguments).env("HALLMARK_LOG", "warn");
+    command
+}
+
+/// A key for rb-a of acme.
+fn keygen(file: &Path) -> Command {
+    let mut command = rebuilder(&["keygen", "--name", "rb-a", "--operator", "acme", "--out"]);
+    command.arg(file);
     command
 }
 
@@ -21,16 +29,7 @@ fn text(output: &Output) -> String {
 fn keygen_writes_a_private_file_and_prints_what_the_policy_needs() {
     let lab = Lab::new();
     let file = lab.path("rb.key");
-    let arguments = [
-        "keygen",
-        "--out",
-        file.to_str().unwrap(),
-        "--name",
-        "rb-a",
-        "--operator",
-        "acme",
-    ];
-    let output = rebuilder(&arguments).output().unwrap();
+    let output = keygen(&file).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     assert!(
         String::from_utf8_lossy(&output.stdout)
@@ -38,7 +37,7 @@ fn keygen_writes_a_private_file_and_prints_what_the_policy_needs() {
     );
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(
-        rebuilder(&arguments).output().unwrap().status.code(),
+        keygen(&file).output().unwrap().status.code(),
         Some(1),
         "never overwritten"
     );
@@ -216,16 +215,7 @@ fn a_lock_of_mock_is_shown_as_a_buildroot_and_other_files_are_refused() {
 fn an_unknown_profile_is_the_operators_mistake() {
     let lab = Lab::new();
     let file = lab.path("rb.key");
-    let key = [
-        "keygen",
-        "--out",
-        file.to_str().unwrap(),
-        "--name",
-        "rb-a",
-        "--operator",
-        "acme",
-    ];
-    assert!(rebuilder(&key).output().unwrap().status.success());
+    assert!(keygen(&file).output().unwrap().status.success());
     let output = rebuilder(&["run", "--once"])
         .env("HALLMARK_REBUILDER__NAME", "rb-a")
         .env("HALLMARK_REBUILDER__OPERATOR", "acme")

@@ -3,20 +3,17 @@
 mod common;
 
 use common::Lab;
+use common::attempt::{Attempt, Ran, are_gone};
+use common::in_mock::InMock;
 use hallmark_rebuilder::build::Recorded;
-use hallmark_rebuilder::buildroot::{Root, Store, Wanted, resolve};
-use hallmark_rebuilder::mock_build::{self, MockError, MockRequest};
-use hallmark_rebuilder::plan::{Plan, SourcePackage};
+use hallmark_rebuilder::buildroot::Store;
+use hallmark_rebuilder::mock_build::MockError;
 use hallmark_rebuilder::replay::{self, Site};
-use hallmark_rebuilder::sandbox::{
-    Cancel, Ended, Extras, Job, Limits, REBUILD_BACKENDS, SandboxError, has_cgroups,
-};
-use hallmark_rebuilder::scratch::Scratch;
+use hallmark_rebuilder::sandbox::{self, Cancel, Limits, SandboxError, has_cgroups};
+use repo_model::FileDigest;
 use repo_model::verdict::Verdict;
-use repo_model::{FileDigest, HeaderDigest};
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// A program, and its package's debug data.
 pub const SPEC: &str = "\
@@ -45,108 +42,49 @@ install -D -m 0644 who %{buildroot}/usr/share/inmock/who
 - First
 ";
 
-fn layer(lab: &Lab, repo: &Path, store: &Store) -> Root {
-    let wanted = Wanted {
-        repos: vec![format!("file://{}", repo.display())],
-        packages: vec!["lab-buildroot".to_owned()],
-    };
-    let lock = resolve(&wanted, store, &lab.path("work")).unwrap();
-    store.layer_of(&lock.buildroot()).unwrap()
-}
+/// What is told of a check.
+const AGAIN: &str = "recorded in mock, again in bwrap";
 
-/// Runs a shell line in mock; its end, its log and the names of what came out.
-fn run(
-    mock: &[String],
-    root: &Path,
-    line: &str,
-    limits: Limits,
-    cancel: &Cancel,
-) -> (Result<Ended, SandboxError>, String, Vec<String>) {
+/// Runs a shell line in mock.
+fn run(mock: &[String], root: &Path, line: &str, limits: Limits, cancel: &Cancel) -> Ran {
     let lab = Lab::new();
-    let scratch = Scratch::create(&lab.path("work")).unwrap();
-    let out = scratch.dir_of("out", 65_534).unwrap();
-    let (log, input) = (scratch.dir().join("log"), scratch.dir().join("input"));
+    let input = lab.path("input");
     fs::write(&input, "input").unwrap();
-    let source = SourcePackage {
-        nevra: "a-1-1.src".parse().unwrap(),
-        header: HeaderDigest::of(b""),
-        cookie: None,
-        changelog_epoch: Some(0),
-        build_time: 0,
-    };
-    let plan = Plan::new(&source, "6.0");
-    let row = REBUILD_BACKENDS
-        .iter()
-        .find(|row| row.name == "mock")
-        .unwrap();
-    let ended = (row.run)(&Job {
-        dir: scratch.dir(),
+    let attempt = Attempt {
+        backend_command: mock,
         root,
         inputs: &[(input, "/builddir/input".to_owned())],
-        out: &out,
-        backend_command: mock,
-        command: &["sh", "-c", line].map(str::to_owned),
-        env: &plan.env,
-        identity: &plan.identity,
-        extras: Extras::default(),
-        limits: &limits,
-        build_uid: 65_534,
-        log: &log,
-        cancel,
-    });
-    let said = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
-    let mut names: Vec<String> = fs::read_dir(&out)
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    (ended, said, names)
-}
-
-/// Whether no process has `mark` in its command line two seconds from now.
-fn are_gone(mark: &str) -> bool {
-    let survivors = || {
-        let processes = fs::read_dir("/proc").unwrap().flatten();
-        processes
-            .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
-            .any(|line| String::from_utf8_lossy(&line).contains(mark))
+        ..Attempt::new(sandbox::backend("mock").unwrap(), limits, cancel)
     };
-    let deadline = Instant::now() + Duration::from_secs(2);
-    while survivors() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    !survivors()
+    attempt.run(line)
 }
 
 #[test]
 fn mock_keeps_the_contract_of_backends_in_a_layer() {
     let test = "mock_keeps_the_contract_of_backends_in_a_layer";
-    let Some(mock) = common::mock(test) else {
+    let Some(site) = InMock::new(test) else {
         return;
     };
-    let Some(repo) = common::repository(test) else {
-        return;
-    };
-    let lab = Lab::new();
-    let store = Store::new(&lab.path("store"), 8 << 30);
-    let root = layer(&lab, &repo, &store);
+    let (lab, mock) = (&site.lab, &site.mock);
+    let lock = common::locked(lab, &site.repo, &site.store);
+    let root = site.store.layer_of(&lock.buildroot()).unwrap();
     let never = Cancel::default();
     let limits = Limits {
         memory_bytes: 2 << 30,
         ..lab.limits()
     };
     let say =
-        |line: &str, limits: Limits, cancel: &Cancel| run(&mock, &root.dir, line, limits, cancel);
+        |line: &str, limits: Limits, cancel: &Cancel| run(mock, &root.dir, line, limits, cancel);
     for code in [0, 3] {
-        let (ended, log, _) = say(&format!("echo said; exit {code}"), limits, &never);
-        assert_eq!((ended.unwrap().exit_code, log.as_str()), (code, "said\n"));
+        let ran = say(&format!("echo said; exit {code}"), limits, &never);
+        let exit_code = ran.ended.unwrap().exit_code;
+        assert_eq!((exit_code, ran.log.as_str()), (code, "said\n"));
     }
-    let (ended, _, _) = say("kill -9 $$", limits, &never);
+    let ended = say("kill -9 $$", limits, &never).ended;
     assert_eq!(ended.unwrap().exit_code, 137);
     let line = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; id -un; hostname; umask; pwd; cat input; echo; \
                 touch /usr/x input 2>/dev/null && echo wrote; ls /proc | grep -c '^[0-9]*$' | grep -qx '[0-9]' || echo others; env | sort";
-    let (_, log, _) = say(line, limits, &never);
+    let log = say(line, limits, &never).log;
     let wanted = [
         "lo",
         "mockbuild",
@@ -160,7 +98,7 @@ fn mock_keeps_the_contract_of_backends_in_a_layer() {
     let found: Vec<&str> = log.lines().collect();
     assert_eq!(found[..8], wanted, "{log}");
     let line = "cd out; echo a >a.rpm; ln -s /etc/passwd link.rpm; mkfifo pipe";
-    assert_eq!(say(line, limits, &never).2, ["a.rpm"]);
+    assert_eq!(say(line, limits, &never).files, ["a.rpm"]);
 
     stops(&say, limits);
     assert!(
@@ -172,21 +110,20 @@ fn mock_keeps_the_contract_of_backends_in_a_layer() {
     fs::create_dir(&trap).unwrap();
     fs::write(&victim, "untouched").unwrap();
     std::os::unix::fs::symlink(&victim, trap.join(".initialized")).unwrap();
-    let (ended, _, _) = run(&mock, &trap, "true", limits, &never);
+    let ended = run(mock, &trap, "true", limits, &never).ended;
     assert!(
         matches!(ended, Err(SandboxError::Setup { .. })),
         "{ended:?}"
     );
     assert_eq!(fs::read(&victim).unwrap(), b"untouched");
-    let (ended, _, _) = run(&mock, Path::new("/"), "true", limits, &never);
+    let ended = run(mock, Path::new("/"), "true", limits, &never).ended;
     assert!(matches!(
         ended,
         Err(SandboxError::Tool { tool: "mock", .. })
     ));
 }
 
-type Say<'a> =
-    dyn Fn(&str, Limits, &Cancel) -> (Result<Ended, SandboxError>, String, Vec<String>) + 'a;
+type Say<'a> = dyn Fn(&str, Limits, &Cancel) -> Ran + 'a;
 
 /// What ends at a limit, and takes everything with it.
 fn stops(say: &Say<'_>, limits: Limits) {
@@ -197,28 +134,28 @@ fn stops(say: &Say<'_>, limits: Limits) {
     };
     let mark = "223606.79";
     let line = format!("(setsid sleep {mark} &) ; sleep {mark}");
-    let (ended, _, _) = say(&line, brief, &never);
+    let ended = say(&line, brief, &never).ended;
     let at_limit = matches!(ended, Err(SandboxError::Time { secs: 6 }));
     assert!(at_limit && are_gone(mark), "{ended:?}");
     // One that is left behind after a good end.
-    let (ended, _, _) = say("(setsid sleep 264575.13 &) ; true", limits, &never);
+    let ended = say("(setsid sleep 264575.13 &) ; true", limits, &never).ended;
     assert!(ended.unwrap().exit_code == 0 && are_gone("264575.13"));
     // One that is never the same process twice.
     let runner =
         "export s='sh -c \"$s\" 282842.71 & exit'; setsid sh -c \"$s\" 282842.71 & sleep 1";
-    let (ended, _, _) = say(runner, limits, &never);
+    let ended = say(runner, limits, &never).ended;
     assert!(ended.unwrap().exit_code == 0 && are_gone("282842.71"));
     let small = Limits {
         log_bytes: 1 << 16,
         ..limits
     };
-    let (ended, log, _) = say("yes | head -c 30000000", small, &never);
-    assert_eq!(ended.unwrap().exit_code, 0);
-    assert!(log.len() < 1 << 17, "{}", log.len());
+    let ran = say("yes | head -c 30000000", small, &never);
+    assert_eq!(ran.ended.unwrap().exit_code, 0);
+    assert!(ran.log.len() < 1 << 17, "{}", ran.log.len());
     // What lies in /dev/shm counts with the rest.
     let both = "head -c 150000000 /dev/zero >/dev/shm/big && head -c 150000000 /dev/zero >big";
     for line in ["head -c 900000000 /dev/zero >big", both] {
-        let (ended, _, _) = say(line, limits, &never);
+        let ended = say(line, limits, &never).ended;
         assert!(matches!(ended, Err(SandboxError::Disk { .. })), "{ended:?}");
     }
     if has_cgroups() {
@@ -227,7 +164,7 @@ fn stops(say: &Say<'_>, limits: Limits) {
             disk_bytes: 2 << 30,
             ..limits
         };
-        let (ended, _, _) = say("head -c 1000000000 /dev/zero | tail", tight, &never);
+        let ended = say("head -c 1000000000 /dev/zero | tail", tight, &never).ended;
         assert!(
             matches!(ended, Err(SandboxError::Memory { .. })),
             "{ended:?}"
@@ -237,7 +174,7 @@ fn stops(say: &Say<'_>, limits: Limits) {
             ..limits
         };
         let bomb = "i=0; while [ $i -lt 300 ]; do sleep 60 & i=$((i+1)); done; exit 1";
-        let (ended, _, _) = say(bomb, few, &never);
+        let ended = say(bomb, few, &never).ended;
         assert!(
             matches!(ended, Err(SandboxError::Processes { .. })),
             "{ended:?}"
@@ -245,30 +182,20 @@ fn stops(say: &Say<'_>, limits: Limits) {
     }
     let stopped = Cancel::default();
     stopped.cancel();
-    let (ended, _, _) = say("sleep 60", limits, &stopped);
+    let ended = say("sleep 60", limits, &stopped).ended;
     assert!(matches!(ended, Err(SandboxError::Cancelled)), "{ended:?}");
 }
 
 #[test]
 fn what_mock_built_comes_out_the_same_with_bubblewrap_and_a_defect_is_found() {
     let test = "what_mock_built_comes_out_the_same_with_bubblewrap_and_a_defect_is_found";
-    let Some(mock) = common::mock(test) else {
+    let Some(site) = InMock::new(test) else {
         return;
     };
-    let Some(repo) = common::repository(test) else {
-        return;
-    };
-    let lab = Lab::new();
-    let store = Store::new(&lab.path("store"), 8 << 30);
-    let config = common::mock_config(&lab, &repo);
-    let request = |srpm: &Path, out: &str, config: &str| MockRequest {
-        build: common::unhurried(&lab, srpm, out),
-        config: config.to_owned(),
-        program: mock.clone(),
-        store: store.clone(),
-    };
+    let (lab, store) = (&site.lab, &site.store);
+    let config = site.config();
     let srpm = lab.srpm("inmock", SPEC);
-    let recorded = mock_build::record(&request(&srpm, "out", &config)).unwrap();
+    let recorded = site.record(&srpm, "out", &config).unwrap();
     let info = &recorded.info;
     assert_eq!(
         (info.sandbox.kind.as_str(), info.rpmbuild.mode.as_str()),
@@ -284,20 +211,18 @@ fn what_mock_built_comes_out_the_same_with_bubblewrap_and_a_defect_is_found() {
     }
     // Elsewhere: nothing is there but what the buildinfo names.
     let elsewhere = Store::new(&lab.path("elsewhere"), 8 << 30);
-    let verified = common::checked(&lab, &recorded, &srpm, &elsewhere);
-    common::tell("recorded in mock, again in bwrap", &verified);
+    let verified = site.checked(AGAIN, &recorded, &srpm, &elsewhere);
     assert!(verified.confirmed);
     assert_eq!(verified.packages[0].comparison.verdict, Verdict::Identical);
 
-    tampered(&lab, &recorded, &srpm, &store);
+    tampered(lab, &recorded, &srpm, store);
 
     let defect = SPEC
         .replace("id -un >who", "date +%s%N >who")
         .replace("inmock", "clock");
     let srpm = lab.srpm("clock", &defect);
-    let recorded = mock_build::record(&request(&srpm, "clock", &config)).unwrap();
-    let verified = common::checked(&lab, &recorded, &srpm, &store);
-    common::tell("recorded in mock, again in bwrap", &verified);
+    let recorded = site.record(&srpm, "clock", &config).unwrap();
+    let verified = site.checked(AGAIN, &recorded, &srpm, store);
     assert!(!verified.confirmed);
     let comparison = &verified.packages[0].comparison;
     let cause = comparison
@@ -310,10 +235,9 @@ fn what_mock_built_comes_out_the_same_with_bubblewrap_and_a_defect_is_found() {
         .replace("%build\n", "%generate_buildrequires\necho make\n%build\n")
         .replace("inmock", "asking");
     let srpm = lab.srpm("asking", &asking);
-    let recorded = mock_build::record(&request(&srpm, "asking", &config)).unwrap();
+    let recorded = site.record(&srpm, "asking", &config).unwrap();
     assert_eq!(recorded.info.rpmbuild.mode, "ba");
-    let verified = common::checked(&lab, &recorded, &srpm, &store);
-    common::tell("recorded in mock, again in bwrap", &verified);
+    let verified = site.checked(AGAIN, &recorded, &srpm, store);
     assert!(verified.confirmed);
 
     // A build that prints what mock would of another call is no record.
@@ -324,7 +248,7 @@ fn what_mock_built_comes_out_the_same_with_bubblewrap_and_a_defect_is_found() {
         )
         .replace("inmock", "forged");
     let forger = lab.srpm("forged", &forged);
-    let error = mock_build::record(&request(&forger, "forged", &config)).unwrap_err();
+    let error = site.record(&forger, "forged", &config).unwrap_err();
     assert!(
         error.to_string().contains("two calls of rpmbuild"),
         "{error}"
@@ -334,7 +258,9 @@ fn what_mock_built_comes_out_the_same_with_bubblewrap_and_a_defect_is_found() {
     let other = lab.path("other.cfg");
     let text = format!("include('{config}')\nconfig_opts['macros']['%_smp_build_ncpus'] = '1'\n");
     fs::write(&other, text).unwrap();
-    let error = mock_build::record(&request(&srpm, "other", &other.to_string_lossy())).unwrap_err();
+    let error = site
+        .record(&srpm, "other", &other.to_string_lossy())
+        .unwrap_err();
     assert!(matches!(error, MockError::NotReplayed { .. }), "{error}");
 }
 

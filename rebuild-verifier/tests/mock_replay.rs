@@ -3,9 +3,8 @@
 mod common;
 
 use common::Lab;
+use common::in_mock::InMock;
 use hallmark_rebuilder::build;
-use hallmark_rebuilder::buildroot::Store;
-use hallmark_rebuilder::mock_build::{self, MockRequest};
 use hallmark_rebuilder::sandbox;
 use repo_model::config::RebuilderConfig;
 use repo_model::verdict::Verdict;
@@ -15,31 +14,20 @@ use std::process::Command;
 #[test]
 fn what_was_built_comes_out_the_same_with_mock_whatever_built_it() {
     let test = "what_was_built_comes_out_the_same_with_mock_whatever_built_it";
-    let Some(mock) = common::mock(test) else {
+    let Some(site) = InMock::new(test) else {
         return;
     };
-    let Some(repo) = common::repository(test) else {
-        return;
-    };
-    let lab = Lab::new();
-    let store = Store::new(&lab.path("store"), 8 << 30);
+    let (lab, store) = (&site.lab, &site.store);
     sandbox::choose(&RebuilderConfig {
         backend: "mock".to_owned(),
-        backend_command: mock.clone(),
+        backend_command: site.mock.clone(),
         ..RebuilderConfig::default()
     })
     .unwrap();
     let install = "gcc --version >data; printf 'int x;' >x.c; gcc -c x.c; rm x.c";
     let srpm = lab.srpm("again", &common::spec("again", install));
-    let recorded = mock_build::record(&MockRequest {
-        build: common::unhurried(&lab, &srpm, "out"),
-        config: common::mock_config(&lab, &repo),
-        program: mock.clone(),
-        store: store.clone(),
-    })
-    .unwrap();
-    let verified = common::checked(&lab, &recorded, &srpm, &store);
-    common::tell("recorded in mock, again in mock", &verified);
+    let recorded = site.record(&srpm, "out", &site.config()).unwrap();
+    let verified = site.checked("recorded in mock, again in mock", &recorded, &srpm, store);
     assert!(verified.confirmed);
     assert_eq!(verified.packages[0].comparison.verdict, Verdict::Identical);
 
@@ -54,8 +42,7 @@ fn what_was_built_comes_out_the_same_with_mock_whatever_built_it() {
         ),
         ("mock", "rebuild")
     );
-    let verified = common::checked(&lab, &own, &srpm, &store);
-    common::tell("our own call in mock, again in mock", &verified);
+    let verified = site.checked("our own call in mock, again in mock", &own, &srpm, store);
     assert!(verified.confirmed);
 
     let defect = common::spec("clock", "date +%s%N >data");
@@ -63,10 +50,9 @@ fn what_was_built_comes_out_the_same_with_mock_whatever_built_it() {
     let mut request = lab.request(&srpm, "clock");
     request.root = Some(store.layer_of(&recorded.info.buildroot).unwrap());
     let clock = build::record(&request).unwrap();
-    let verified = common::checked(&lab, &clock, &srpm, &store);
-    common::tell("our own call in mock, again in mock", &verified);
+    let verified = site.checked("our own call in mock, again in mock", &clock, &srpm, store);
     assert!(!verified.confirmed);
-    doctor(&lab, &mock);
+    doctor(lab, &site.mock);
 }
 
 /// `hallmark-rebuilder doctor` tries mock in a layer.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Lab, spec};
+use common::{Lab, comparer, spec};
 use hallmark_rebuilder::build::{self, Recorded};
 use hallmark_rebuilder::buildroot::Store;
 use hallmark_rebuilder::compare::Comparer;
@@ -18,27 +18,11 @@ use repo_model::verdict::Verdict;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn comparer(lab: &Lab) -> Comparer {
-    Comparer {
-        program: env!("CARGO_BIN_EXE_hallmark-rebuilder").into(),
-        work_dir: lab.path("work"),
-        build_uid: 65_534,
-    }
-}
-
 fn request(lab: &Lab, srpm: &Path, recorded: &Recorded, files: Vec<PathBuf>) -> CheckRequest {
+    let store = Store::new(&lab.path("store"), 1 << 30);
     CheckRequest {
         files,
-        srpm: srpm.to_owned(),
-        buildinfo: recorded.buildinfo.clone(),
-        log: lab.path("check.log"),
-        profile: profile::plain(),
-        limits: lab.limits(),
-        work_dir: lab.path("work"),
-        build_uid: 65_534,
-        store: Store::new(&lab.path("store"), 1 << 30),
-        comparer: comparer(lab),
-        cancel: Cancel::default(),
+        ..common::check_request(lab, recorded, srpm, &store)
     }
 }
 

@@ -1,16 +1,19 @@
 //! Small source packages made with rpmbuild, and a place to build them.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod attempt;
+pub mod in_mock;
+
 use hallmark_rebuilder::build::{BuildRequest, Recorded};
-use hallmark_rebuilder::buildroot::Store;
+use hallmark_rebuilder::buildroot::{LockFile, Store, Wanted, resolve};
 use hallmark_rebuilder::compare::Comparer;
 use hallmark_rebuilder::profile;
-use hallmark_rebuilder::sandbox::{Cancel, Limits, REBUILD_BACKENDS};
+use hallmark_rebuilder::sandbox::{Cancel, Limits};
 use hallmark_rebuilder::verify::{self, CheckRequest, Verified};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// Options that make plain rpmbuild as reproducible as the sandbox's macros.
 pub const PINNED: [&str; 8] = [
@@ -68,79 +71,23 @@ pub fn repository(test: &str) -> Option<PathBuf> {
     Some(String::from_utf8(output.stdout).unwrap().trim().into())
 }
 
-/// The words that start mock: HALLMARK_MOCK, or what is in the path. It is no package of Debian, PyPI, npm or
-/// crates.io, so CI cannot have it, and a test skips by its name without it.
-pub fn mock(test: &str) -> Option<Vec<String>> {
-    let named = std::env::var("HALLMARK_MOCK")
-        .ok()
-        .filter(|name| !name.is_empty());
-    let words: Vec<String> = named.into_iter().collect();
-    let row = REBUILD_BACKENDS
-        .iter()
-        .find(|row| row.name == "mock")
-        .unwrap();
-    match (row.version)(&words) {
-        Ok(version) => {
-            eprintln!("{test}: mock {version}");
-            Some(words)
-        }
-        Err(error) => {
-            eprintln!("SKIPPED {test}: {error}");
-            None
-        }
-    }
-}
-
-/// A configuration of mock's for the small distribution.
-pub fn mock_config(lab: &Lab, repo: &Path) -> String {
-    let text = format!(
-        "config_opts['root'] = 'mini'\nconfig_opts['target_arch'] = '{arch}'\n\
-         config_opts['legal_host_arches'] = ('{arch}',)\nconfig_opts['releasever'] = '1'\n\
-         config_opts['chroot_setup_cmd'] = 'install lab-buildroot'\n\
-         config_opts['package_manager'] = 'dnf5'\nconfig_opts['dnf_warning'] = False\n\
-         config_opts['use_bootstrap'] = False\nconfig_opts['use_bootstrap_image'] = False\n\
-         for plugin in list(config_opts['plugins']):\n    config_opts['plugin_conf'][plugin + '_enable'] = False\n\
-         config_opts['dnf.conf'] = '''\n[main]\nreposdir=/dev/null\ngpgcheck=0\nassumeyes=1\ninstall_weak_deps=0\n\
-         [mini]\nname=mini\nbaseurl=file://{repo}\n'''\n",
-        arch = std::env::consts::ARCH,
-        repo = repo.display()
-    );
-    let path = lab.path("mini.cfg");
-    fs::write(&path, text).unwrap();
-    path.to_string_lossy().into_owned()
-}
-
-/// A line of the table of verdicts, for whoever runs the test by hand.
-pub fn tell(how: &str, verified: &Verified) {
-    for package in &verified.packages {
-        let comparison = &package.comparison;
-        let causes: Vec<String> = comparison
-            .causes
-            .iter()
-            .map(|cause| {
-                format!(
-                    "{} {}",
-                    cause.code,
-                    cause.file.as_deref().unwrap_or_default()
-                )
-            })
-            .collect();
-        eprintln!("{how}: {} {} {causes:?}", package.nevra, comparison.verdict);
-    }
-}
-
-/// A request that leaves mock the time and the space to install a root.
-pub fn unhurried(lab: &Lab, srpm: &Path, out: &str) -> BuildRequest {
-    let mut request = lab.request(srpm, out);
-    request.limits.build_secs = 600;
-    request.limits.memory_bytes = 2 << 30;
-    request.limits.disk_bytes = 4 << 30;
-    request
+/// A lock of the small distribution's build root.
+pub fn locked(lab: &Lab, repo: &Path, store: &Store) -> LockFile {
+    let wanted = Wanted {
+        repos: vec![format!("file://{}", repo.display())],
+        packages: vec!["lab-buildroot".to_owned()],
+    };
+    resolve(&wanted, store, &lab.path("work")).unwrap()
 }
 
 /// Checks what `recorded` made, as `hallmark rebuild` would in this process.
 pub fn checked(lab: &Lab, recorded: &Recorded, srpm: &Path, store: &Store) -> Verified {
-    verify::check(&CheckRequest {
+    verify::check(&check_request(lab, recorded, srpm, store)).unwrap()
+}
+
+/// Asks whether all that `recorded` made comes out the same.
+pub fn check_request(lab: &Lab, recorded: &Recorded, srpm: &Path, store: &Store) -> CheckRequest {
+    CheckRequest {
         files: recorded.packages.clone(),
         srpm: srpm.to_owned(),
         buildinfo: recorded.buildinfo.clone(),
@@ -150,14 +97,17 @@ pub fn checked(lab: &Lab, recorded: &Recorded, srpm: &Path, store: &Store) -> Ve
         work_dir: lab.path("work"),
         build_uid: 65_534,
         store: store.clone(),
-        comparer: Comparer {
-            program: env!("CARGO_BIN_EXE_hallmark-rebuilder").into(),
-            work_dir: lab.path("work"),
-            build_uid: 65_534,
-        },
+        comparer: comparer(lab),
         cancel: Cancel::default(),
-    })
-    .unwrap()
+    }
+}
+
+pub fn comparer(lab: &Lab) -> Comparer {
+    Comparer {
+        program: env!("CARGO_BIN_EXE_hallmark-rebuilder").into(),
+        work_dir: lab.path("work"),
+        build_uid: 65_534,
+    }
 }
 
 /// A temporary directory that the build user can pass through.
@@ -200,18 +150,22 @@ impl Lab {
         fs::create_dir_all(&top).unwrap();
         let file = top.join(format!("{name}.spec"));
         fs::write(&file, spec).unwrap();
-        let output = Command::new("rpmbuild")
-            .args(["-bs", "--define", &format!("_topdir {}", top.display())])
-            .arg(&file)
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let mut command = Command::new("rpmbuild");
+        command.args(["-bs", "--define", &format!("_topdir {}", top.display())]);
+        succeeds(command.arg(&file));
         the_rpm(&top.join("SRPMS"))
     }
+}
+
+/// Runs a command that has to end well.
+pub fn succeeds(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
 }
 
 /// The only .rpm below a directory.
@@ -263,17 +217,9 @@ pub fn plain_build_below(
     fs::create_dir_all(&top).unwrap();
     let file = top.join("package.spec");
     fs::write(&file, spec).unwrap();
-    let output = Command::new(call[0])
-        .args(&call[1..])
-        .args(["--define", &format!("_topdir {}", top.display())])
-        .args(options)
-        .arg(&file)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let mut command = Command::new(call[0]);
+    command.args(&call[1..]);
+    command.args(["--define", &format!("_topdir {}", top.display())]);
+    succeeds(command.args(options).arg(&file));
     the_rpm(&top.join("RPMS"))
 }

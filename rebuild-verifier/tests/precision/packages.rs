@@ -36,21 +36,10 @@ pub fn modes(seen: &mut Vec<Sighted>) {
     };
     let rebuild = |srpm: &Path, name: &str| {
         let top = lab.path(&format!("plain-{name}"));
-        let output = Command::new("rpmbuild")
-            .args([
-                "--rebuild",
-                "--define",
-                &format!("_topdir {}", top.display()),
-            ])
-            .args(PINNED)
-            .arg(srpm)
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let mut command = Command::new("rpmbuild");
+        command.arg("--rebuild");
+        command.args(["--define", &format!("_topdir {}", top.display())]);
+        common::succeeds(command.args(PINNED).arg(srpm));
         common::the_rpm(&top.join("RPMS"))
     };
     let first = rebuild(&srpm("s1"), "r1");

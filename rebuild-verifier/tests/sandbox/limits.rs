@@ -1,6 +1,7 @@
 //! Builds that want more than they may have, or do not end.
 
-use super::{are_gone, common, limits, run, say};
+use super::common::{self, attempt::are_gone};
+use super::{limits, run, say};
 use hallmark_rebuilder::sandbox::{Cancel, Ended, Limits, REBUILD_BACKENDS, SandboxError};
 use std::fs;
 use std::time::{Duration, Instant};

@@ -8,15 +8,10 @@ mod mounts;
 mod whole_life;
 
 use common::Lab;
-use hallmark_rebuilder::plan::{Plan, SourcePackage};
+use common::attempt::{Attempt, Ran, are_gone};
 use hallmark_rebuilder::sandbox::{
-    Cancel, Ended, Extras, Job, Limits, REBUILD_BACKENDS, RebuildBackend, SandboxError,
+    Cancel, Ended, Limits, REBUILD_BACKENDS, RebuildBackend, SandboxError,
 };
-use hallmark_rebuilder::scratch::Scratch;
-use repo_model::HeaderDigest;
-use std::fs;
-use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// Runs a shell line in the sandbox; its end and its log.
 fn run(
@@ -25,60 +20,17 @@ fn run(
     limits: Limits,
     cancel: &Cancel,
 ) -> (Result<Ended, SandboxError>, String) {
-    let (ended, log, _) = run_and_list(backend, line, limits, cancel);
+    let Ran { ended, log, .. } = run_and_list(backend, line, limits, cancel);
     (ended, log)
 }
 
-/// The same, and the names of the files that came out.
-fn run_and_list(
-    backend: &RebuildBackend,
-    line: &str,
-    limits: Limits,
-    cancel: &Cancel,
-) -> (Result<Ended, SandboxError>, String, Vec<String>) {
-    let lab = Lab::new();
-    let scratch = Scratch::create(&lab.path("work")).unwrap();
-    let out = scratch.dir_of("out", 65_534).unwrap();
-    let log = scratch.dir().join("log");
-    let source = SourcePackage {
-        nevra: "a-1-1.src".parse().unwrap(),
-        header: HeaderDigest::of(b""),
-        cookie: None,
-        changelog_epoch: Some(0),
-        build_time: 0,
-    };
-    let plan = Plan::new(&source, "4.18.0");
-    let ended = (backend.run)(&Job {
-        dir: scratch.dir(),
-        root: Path::new("/"),
-        inputs: &[],
-        out: &out,
+/// The same, and what came out.
+fn run_and_list(backend: &RebuildBackend, line: &str, limits: Limits, cancel: &Cancel) -> Ran {
+    let attempt = Attempt {
         backend_command: &backend_command(backend),
-        command: &["sh", "-c", line].map(str::to_owned),
-        env: &plan.env,
-        identity: &plan.identity,
-        extras: Extras::default(),
-        limits: &limits,
-        build_uid: 65_534,
-        log: &log,
-        cancel,
-    });
-    let log = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
-    (ended, log, files_below(&out, ""))
-}
-
-fn files_below(dir: &Path, before: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir).unwrap().flatten() {
-        let name = format!("{before}{}", entry.file_name().to_string_lossy());
-        if entry.path().is_dir() {
-            names.extend(files_below(&entry.path(), &format!("{name}/")));
-        } else {
-            names.push(name);
-        }
-    }
-    names.sort();
-    names
+        ..Attempt::new(backend, limits, cancel)
+    };
+    attempt.run(line)
 }
 
 /// The backends that need no layer; the others keep the contract in `mock.rs`, in one.
@@ -109,25 +61,6 @@ fn say(line: &str) -> String {
     let (ended, log) = run(&REBUILD_BACKENDS[0], line, limits(), &Cancel::default());
     assert_eq!(ended.unwrap().exit_code, 0, "{log}");
     log
-}
-
-/// Processes on this machine with `mark` in their command line.
-fn survivors(mark: &str) -> usize {
-    fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
-        .filter(|line| String::from_utf8_lossy(line).contains(mark))
-        .count()
-}
-
-/// Whether they all end within two seconds: without control groups nothing waits for the last.
-fn are_gone(mark: &str) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(2);
-    while survivors(mark) > 0 && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    survivors(mark) == 0
 }
 
 #[test]
@@ -189,14 +122,14 @@ fn what_a_build_leaves_in_its_output_directory_comes_out_and_nothing_else() {
         return;
     }
     for backend in with_the_machines_root() {
-        let (ended, _, files) = run_and_list(
+        let ran = run_and_list(
             backend,
             "cd /builddir/out; echo a >a.rpm; mkdir d; echo b >d/b.rpm; ln -s /etc/passwd link.rpm; mkfifo pipe",
             limits(),
             &Cancel::default(),
         );
-        assert_eq!(ended.unwrap().exit_code, 0, "{}", backend.name);
-        assert_eq!(files, ["a.rpm", "d/b.rpm"], "{}", backend.name);
+        assert_eq!(ran.ended.unwrap().exit_code, 0, "{}", backend.name);
+        assert_eq!(ran.files, ["a.rpm", "d/b.rpm"], "{}", backend.name);
     }
 }
 
@@ -270,31 +203,13 @@ fn a_sandbox_that_cannot_be_set_up_is_no_result_of_the_build() {
     if !common::tools("a_sandbox_that_cannot_be_set_up_is_no_result_of_the_build") {
         return;
     }
-    let lab = Lab::new();
-    let scratch = Scratch::create(&lab.path("work")).unwrap();
-    let source = SourcePackage {
-        nevra: "a-1-1.src".parse().unwrap(),
-        header: HeaderDigest::of(b""),
-        cookie: None,
-        changelog_epoch: Some(0),
-        build_time: 0,
+    let missing = Lab::new().path("is-not-there");
+    let never = Cancel::default();
+    let attempt = Attempt {
+        inputs: &[(missing, "/builddir/in".to_owned())],
+        ..Attempt::new(&REBUILD_BACKENDS[0], limits(), &never)
     };
-    let plan = Plan::new(&source, "4.18.0");
-    let ended = (REBUILD_BACKENDS[0].run)(&Job {
-        dir: scratch.dir(),
-        root: Path::new("/"),
-        inputs: &[(lab.path("is-not-there"), "/builddir/in".to_owned())],
-        out: scratch.dir(),
-        backend_command: &[],
-        command: &["true".to_owned()],
-        env: &plan.env,
-        identity: &plan.identity,
-        extras: Extras::default(),
-        limits: &limits(),
-        build_uid: 65_534,
-        log: &scratch.dir().join("log"),
-        cancel: &Cancel::default(),
-    });
+    let ended = attempt.run("true").ended;
     let Err(SandboxError::Setup { said }) = ended else {
         panic!("{ended:?}")
     };

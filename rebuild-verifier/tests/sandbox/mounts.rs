@@ -1,9 +1,9 @@
 //! Overlays above layers, and directories in another order.
 
+use super::common::attempt::{Attempt, are_gone};
 use super::common::{self, Lab};
-use super::{Extras, HeaderDigest, Plan, SourcePackage, are_gone, limits};
-use hallmark_rebuilder::sandbox::{self, Cancel, Ended, Job, REBUILD_BACKENDS, SandboxError};
-use hallmark_rebuilder::scratch::Scratch;
+use super::limits;
+use hallmark_rebuilder::sandbox::{self, Cancel, Ended, Extras, REBUILD_BACKENDS, SandboxError};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -57,36 +57,15 @@ pub fn small_layer(lab: &Lab) -> PathBuf {
 
 /// Runs a shell line in `root`.
 pub fn run_in(root: &Path, line: &str, extras: Extras) -> (Result<Ended, SandboxError>, String) {
-    let lab = Lab::new();
-    let scratch = Scratch::create(&lab.path("work")).unwrap();
-    let out = scratch.dir_of("out", 65_534).unwrap();
-    let log = scratch.dir().join("log");
-    let source = SourcePackage {
-        nevra: "a-1-1.src".parse().unwrap(),
-        header: HeaderDigest::of(b""),
-        cookie: None,
-        changelog_epoch: Some(0),
-        build_time: 0,
-    };
-    let plan = Plan::new(&source, "4.18.0");
-    let ended = (REBUILD_BACKENDS[0].run)(&Job {
-        dir: scratch.dir(),
+    let never = Cancel::default();
+    let attempt = Attempt {
         root,
-        inputs: &[],
-        out: &out,
-        backend_command: &[],
-        command: &["sh", "-c", line].map(str::to_owned),
-        env: &plan.env,
-        identity: &plan.identity,
         extras,
-        limits: &limits(),
-        build_uid: 65_534,
-        log: &log,
-        cancel: &Cancel::default(),
-    });
-    assert!(are_gone(&scratch.dir().to_string_lossy()));
-    let log = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
-    (ended, log)
+        ..Attempt::new(&REBUILD_BACKENDS[0], limits(), &never)
+    };
+    let ran = attempt.run(line);
+    assert!(are_gone(&ran.dir.to_string_lossy()));
+    (ran.ended, ran.log)
 }
 
 const OVERLAY: Extras = Extras {

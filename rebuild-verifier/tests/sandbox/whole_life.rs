@@ -1,7 +1,8 @@
 //! What the sandbox costs, what is left when its owner is killed, and how it does without root.
 
+use super::common::attempt::{are_gone, survivors};
 use super::common::{self, Lab};
-use super::{are_gone, say, survivors};
+use super::say;
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};

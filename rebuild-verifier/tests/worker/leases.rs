@@ -74,7 +74,7 @@ fn a_server_in_trouble_is_waited_for() {
         return;
     }
     let world = World::new();
-    let (srpm, recorded) = world.recorded("good", &spec("good", "echo data >data"));
+    let (srpm, recorded) = world.recorded_good();
     world.server.offer(&srpm, &recorded, |_| {});
     let job = world.server.state.lock().unwrap().jobs[0].clone();
     world.server.state.lock().unwrap().unavailable = 1;
@@ -90,7 +90,7 @@ fn an_answer_survives_a_crash_and_is_told_by_the_next_process() {
         return;
     }
     let world = World::new();
-    let (srpm, recorded) = world.recorded("good", &spec("good", "echo data >data"));
+    let (srpm, recorded) = world.recorded_good();
     world.server.offer(&srpm, &recorded, |_| {});
     let job = world.server.state.lock().unwrap().jobs.remove(0);
     // The server dies at the worst moment: the answer is on disk, and the commitment was not taken.
@@ -113,7 +113,7 @@ fn an_answer_is_told_for_one_round_only() {
         return;
     }
     let world = World::new();
-    let (srpm, recorded) = world.recorded("good", &spec("good", "echo data >data"));
+    let (srpm, recorded) = world.recorded_good();
     world.server.offer(&srpm, &recorded, |_| {});
     let job = world.server.state.lock().unwrap().jobs.remove(0);
     hallmark_rebuilder::job::work_off(&world.bench, &job).unwrap();

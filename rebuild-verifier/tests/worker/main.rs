@@ -12,7 +12,6 @@ use hallmark_rebuilder::{profile, shift};
 use repo_model::FileDigest;
 use repo_model::in_toto;
 use repo_model::verdict::Verdict;
-use repo_model::wire::worker::Outcome;
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use world::World;
@@ -74,10 +73,9 @@ fn every_profile_confirms_what_does_not_depend_on_it_and_names_what_does() {
             continue;
         }
         let world = World::new();
-        let (srpm, recorded) = world.recorded("good", &spec("good", "echo data >data"));
+        let (srpm, recorded) = world.recorded_good();
         world.server.offer_under(row.name, &srpm, &recorded);
-        world.one_job();
-        let rebuild = &world.statements()[0].predicate;
+        let rebuild = world.verdict();
         assert_eq!(
             (rebuild.verdict, rebuild.profile.as_str()),
             (Verdict::Identical, row.name)
@@ -86,8 +84,7 @@ fn every_profile_confirms_what_does_not_depend_on_it_and_names_what_does() {
         let world = World::new();
         let (srpm, recorded) = world.recorded("bad", &spec("bad", depends));
         world.server.offer_under(row.name, &srpm, &recorded);
-        world.one_job();
-        let rebuild = &world.statements()[0].predicate;
+        let rebuild = world.verdict();
         let codes: Vec<&str> = rebuild
             .causes
             .iter()
@@ -139,8 +136,7 @@ fn the_day_in_a_package_is_found_by_a_rebuild_on_another_day_and_by_no_other() {
         let world = World::new();
         let (srpm, recorded) = world.recorded("day", &spec("day", install));
         world.server.offer_under(profile, &srpm, &recorded);
-        world.one_job();
-        let rebuild = world.statements().remove(0).predicate;
+        let rebuild = world.verdict();
         assert_eq!(rebuild.verdict, verdict, "{install} {profile}");
         if verdict == Verdict::Differs {
             let cause = &rebuild.causes[0];
@@ -160,8 +156,7 @@ fn a_build_with_the_clock_in_it_differs_and_the_cause_is_named() {
     let world = World::new();
     let (srpm, recorded) = world.recorded("clocky", &spec("clocky", "date -u +%%FT%%T.%%N >built"));
     world.server.offer(&srpm, &recorded, |_| {});
-    world.one_job();
-    let rebuild = world.statements().remove(0).predicate;
+    let rebuild = world.verdict();
     assert_eq!(rebuild.verdict, Verdict::Differs);
     let cause = &rebuild.causes[0];
     assert_eq!(
@@ -169,6 +164,17 @@ fn a_build_with_the_clock_in_it_differs_and_the_cause_is_named() {
         ("embedded-clock", Some("/usr/share/clocky/built"))
     );
     assert!(cause.detail.starts_with("built \"20"), "{}", cause.detail);
+}
+
+/// The clock so many seconds from now, seconds since 1970.
+fn in_secs(secs: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    now.as_secs() + secs
+}
+
+fn wait_until(unix_secs: u64) {
+    let ready = UNIX_EPOCH + Duration::from_secs(unix_secs);
+    std::thread::sleep(ready.duration_since(SystemTime::now()).unwrap_or_default());
 }
 
 #[test]
@@ -182,18 +188,12 @@ fn other_packages_than_the_build_made_are_a_difference_of_the_set() {
         %define odd %(test $(date +%%s) -gt LIMIT && echo 1 || echo 0)\n%description\nD\n\
         %if %{odd}\n%package late\nSummary: S\n%description late\nD\n%files late\n%endif\n\
         %files\n%changelog\n* Fri Jan 10 2025 T <t@example.invalid> - 1\n- F\n";
-    let soon = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
-        + 4;
+    let soon = in_secs(4);
     let (srpm, recorded) = world.recorded("moody", &text.replace("LIMIT", &soon.to_string()));
     assert_eq!(recorded.packages.len(), 1);
-    let ready = UNIX_EPOCH + Duration::from_secs(soon + 1);
-    std::thread::sleep(ready.duration_since(SystemTime::now()).unwrap_or_default());
+    wait_until(soon + 1);
     world.server.offer(&srpm, &recorded, |_| {});
-    world.one_job();
-    let rebuild = world.statements().remove(0).predicate;
+    let rebuild = world.verdict();
     assert_eq!(rebuild.verdict, Verdict::SetDiffers);
     assert!(
         rebuild.causes[0]
@@ -210,18 +210,12 @@ fn a_build_that_fails_by_itself_is_a_verdict_of_build_failed() {
         return;
     }
     let world = World::new();
-    let soon = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
-        + 3;
+    let soon = in_secs(3);
     let install = format!("test $(date +%%s) -lt {soon}; echo data >data");
     let (srpm, recorded) = world.recorded("failing", &spec("failing", &install));
-    let ready = UNIX_EPOCH + Duration::from_secs(soon);
-    std::thread::sleep(ready.duration_since(SystemTime::now()).unwrap_or_default());
+    wait_until(soon);
     world.server.offer(&srpm, &recorded, |_| {});
-    world.one_job();
-    let rebuild = world.statements().remove(0).predicate;
+    let rebuild = world.verdict();
     assert_eq!(rebuild.verdict, Verdict::BuildFailed);
     assert_eq!(rebuild.causes[0].code, "build-failed");
 }
@@ -241,8 +235,7 @@ fn a_build_that_leaves_junk_instead_of_packages_is_build_failed_too() {
         info.source.sha256 = digest;
         info.source.header_sha256 = source.header;
     });
-    world.one_job();
-    let rebuild = world.statements().remove(0).predicate;
+    let rebuild = world.verdict();
     assert_eq!(rebuild.verdict, Verdict::BuildFailed);
     assert!(
         rebuild.causes[0].detail.contains("junk.rpm"),
@@ -261,21 +254,13 @@ fn a_job_for_another_root_or_a_limit_says_nothing_about_the_package() {
     world.server.offer(&srpm, &recorded, |info| {
         info.buildroot.lock_sha256 = FileDigest::of(b"elsewhere")
     });
-    world.one_job();
-    let report = world.only_report();
-    let Outcome::InfraFailed { message } = &report.outcome else {
-        panic!("{report:?}")
-    };
+    let (_, message) = world.no_verdict();
     assert!(message.contains("root is another one"), "{message}");
 
     world.server.state.lock().unwrap().reports.clear();
     world.bench.limits.build_secs = 0;
     world.server.offer(&srpm, &recorded, |_| {});
-    world.one_job();
-    let report = world.only_report();
-    let Outcome::InfraFailed { message } = &report.outcome else {
-        panic!("{report:?}")
-    };
+    let (report, message) = world.no_verdict();
     assert!(message.contains("limit of 0 s"), "{message}");
     assert_eq!(report.attachments.len(), 1, "the log comes along");
 }
@@ -286,15 +271,11 @@ fn a_job_whose_packages_are_not_the_buildinfos_is_not_judged() {
         return;
     }
     let world = World::new();
-    let (srpm, recorded) = world.recorded("good", &spec("good", "echo data >data"));
+    let (srpm, recorded) = world.recorded_good();
     world.server.offer(&srpm, &recorded, |_| {});
     world.server.state.lock().unwrap().jobs[0].packages[0].header =
         repo_model::HeaderDigest::of(b"another");
-    world.one_job();
-    assert!(matches!(
-        world.only_report().outcome,
-        Outcome::InfraFailed { .. }
-    ));
+    world.no_verdict();
 }
 
 #[test]
@@ -305,17 +286,15 @@ fn a_mismatch_gets_one_confirming_run_and_a_flaky_package_as_many_as_are_asked_f
     let world = World::new();
     let (srpm, recorded) = world.recorded("clocky", &spec("clocky", "date -u +%%FT%%T.%%N >built"));
     world.server.offer(&srpm, &recorded, |_| {});
-    world.one_job();
-    let rebuild = world.statements().remove(0).predicate;
+    let rebuild = world.verdict();
     assert_eq!(rebuild.runs, [Verdict::Differs, Verdict::Differs]);
     assert!(!rebuild.causes.is_empty());
 
     let world = World::new();
-    let (srpm, recorded) = world.recorded("good", &spec("good", "echo data >data"));
+    let (srpm, recorded) = world.recorded_good();
     world.server.offer(&srpm, &recorded, |_| {});
     world.server.state.lock().unwrap().jobs[0].runs = 3;
-    world.one_job();
-    let rebuild = world.statements().remove(0).predicate;
+    let rebuild = world.verdict();
     assert_eq!(rebuild.runs, [Verdict::Identical; 3]);
     assert_eq!(rebuild.verdict, Verdict::Identical);
 }
@@ -327,13 +306,9 @@ fn a_profile_that_is_not_offered_says_nothing_about_the_package() {
     }
     let mut world = World::new();
     world.bench.profiles = vec![profile::plain()];
-    let (srpm, recorded) = world.recorded("good", &spec("good", "echo data >data"));
+    let (srpm, recorded) = world.recorded_good();
     world.server.offer_under("one-cpu", &srpm, &recorded);
-    world.one_job();
-    let report = world.only_report();
-    let Outcome::InfraFailed { message } = &report.outcome else {
-        panic!("{report:?}")
-    };
+    let (_, message) = world.no_verdict();
     assert!(
         message.contains("one-cpu, which is not offered"),
         "{message}"

@@ -1,6 +1,6 @@
 //! A rebuilder, its server and a place to build.
 
-use crate::common::Lab;
+use crate::common::{Lab, spec};
 use crate::server::Server;
 use hallmark_rebuilder::build::{self, Recorded};
 use hallmark_rebuilder::buildroot::Store;
@@ -16,6 +16,7 @@ use repo_model::dsse::Envelope;
 use repo_model::sealed::{self, Opened};
 use repo_model::statement::{REBUILD, Rebuild, Rebuilder, Statement};
 use repo_model::wire::worker::{Outcome, Report};
+use std::path::PathBuf;
 
 pub struct World {
     pub lab: Lab,
@@ -51,10 +52,32 @@ impl World {
         Self { lab, server, bench }
     }
 
-    pub fn recorded(&self, name: &str, spec: &str) -> (std::path::PathBuf, Recorded) {
+    pub fn recorded(&self, name: &str, spec: &str) -> (PathBuf, Recorded) {
         let srpm = self.lab.srpm(name, spec);
         let recorded = build::record(&self.lab.request(&srpm, name)).unwrap();
         (srpm, recorded)
+    }
+
+    /// A build that comes out the same every time.
+    pub fn recorded_good(&self) -> (PathBuf, Recorded) {
+        self.recorded("good", &spec("good", "echo data >data"))
+    }
+
+    /// Takes the job that is offered; its only verdict.
+    pub fn verdict(&self) -> Rebuild {
+        self.one_job();
+        self.statements().remove(0).predicate
+    }
+
+    /// Takes the job that is offered, which gets no verdict: the report, and why.
+    pub fn no_verdict(&self) -> (Report, String) {
+        self.one_job();
+        let report = self.only_report();
+        let Outcome::InfraFailed { message } = &report.outcome else {
+            panic!("{report:?}")
+        };
+        let message = message.clone();
+        (report, message)
     }
 
     pub fn one_job(&self) {
