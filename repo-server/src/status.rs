@@ -1,6 +1,7 @@
 //! Builds and releases as the API, the CLI and the pages show them.
 
-use crate::db::builds::{BuildFilter, BuildRow};
+use crate::db::build_list::BuildFilter;
+use crate::db::builds::BuildRow;
 use crate::db::evidence::{EvidenceRow, Kind};
 use crate::db::releases::ReleaseRow;
 use crate::db::{self, DbError};
@@ -19,7 +20,7 @@ pub fn build(connection: &Connection, build_id: u64) -> Result<Option<BuildStatu
 
 /// Builds, newest first.
 pub fn builds(connection: &Connection, filter: &BuildFilter) -> Result<Vec<BuildStatus>, DbError> {
-    let rows = db::builds::list(connection, filter)?;
+    let rows = db::build_list::list(connection, filter)?;
     rows.into_iter()
         .map(|row| of_row(connection, row))
         .collect()

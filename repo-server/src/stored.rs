@@ -5,7 +5,7 @@
 //! build is out.
 
 use crate::db::DbError;
-use crate::db::builds::BuildFilter;
+use crate::db::build_list::BuildFilter;
 use crate::jobs::chain;
 use crate::log;
 use crate::status;
@@ -19,8 +19,6 @@ use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::PathBuf;
 
-/// Most builds of one package, as in an answer of the API that does not ask for more.
-const BUILDS: u32 = 100;
 /// Most releases, newest first: metadata of older ones is old for every reader.
 pub(crate) const RELEASES: u32 = 100;
 /// Largest statement, bytes.
@@ -97,13 +95,7 @@ impl Source for Stored<'_> {
         let bytes = |bytes| -> Box<dyn Read> { Box::new(Cursor::new(bytes)) };
         match item {
             Item::Builds(nevra) => {
-                let filter = BuildFilter {
-                    package: Some(nevra.to_string()),
-                    stage: None,
-                    before: None,
-                    offset: 0,
-                    limit: BUILDS,
-                };
+                let filter = BuildFilter::of_package(nevra);
                 json(&self.asked(|connection| status::builds(connection, &filter))?)
             }
             Item::Releases => json(&self.asked(|c| status::releases(c, RELEASES))?),

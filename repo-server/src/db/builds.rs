@@ -119,7 +119,8 @@ pub struct NevraTaken {
     pub build_id: u64,
 }
 
-const BUILD_COLUMNS: &str = "build_id, repo, source_nevra, source_name, source_file, buildinfo, provenance, received_at, changed_at, stage_json";
+/// What [`build_row`] reads.
+pub(super) const BUILD_COLUMNS: &str = "build_id, repo, source_nevra, source_name, source_file, buildinfo, provenance, received_at, changed_at, stage_json";
 const PACKAGE_COLUMNS: &str = "package_id, build_id, nevra, summary, header_digest, unsigned_file, unsigned_size_bytes, href, signed_file, signed_size_bytes, signed_head_bytes, detached_signature, summary_statement, added_at";
 
 /// Records a build and its packages, in stage received.
@@ -216,44 +217,6 @@ fn one(
 ) -> Result<Option<BuildRow>, DbError> {
     let row = connection.query_row(sql, params, |row| Ok(build_row(row)));
     row.optional()?.transpose()
-}
-
-/// What to list.
-#[derive(Debug, Clone, Default)]
-pub struct BuildFilter {
-    /// A package's name or NEVRA, or the source's.
-    pub package: Option<String>,
-    /// Only builds in this stage.
-    pub stage: Option<String>,
-    /// Only builds with a smaller number.
-    pub before: Option<u64>,
-    /// Without the first so many.
-    pub offset: u32,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// Builds, newest first.
-pub fn list(connection: &Connection, filter: &BuildFilter) -> Result<Vec<BuildRow>, DbError> {
-    let sql = format!(
-        "SELECT {BUILD_COLUMNS} FROM builds b
-         WHERE (?1 IS NULL OR b.stage = ?1) AND (?2 IS NULL OR b.build_id < ?2)
-           AND (?3 IS NULL OR b.source_nevra = ?3 OR EXISTS (
-                SELECT 1 FROM packages p WHERE p.build_id = b.build_id AND (p.name = ?3 OR p.nevra = ?3)))
-         ORDER BY build_id DESC LIMIT ?4 OFFSET ?5"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(
-        params![
-            filter.stage,
-            filter.before,
-            filter.package,
-            filter.limit,
-            filter.offset
-        ],
-        |row| Ok(build_row(row)),
-    )?;
-    rows.map(|row| row.map_err(DbError::from)?).collect()
 }
 
 /// Number of builds in each stage.
@@ -375,7 +338,8 @@ pub fn set_signer(tx: &Transaction<'_>, package_id: u64, certificate: &str) -> R
     Ok(())
 }
 
-fn build_row(row: &Row<'_>) -> Result<BuildRow, DbError> {
+/// Reads [`BUILD_COLUMNS`].
+pub(super) fn build_row(row: &Row<'_>) -> Result<BuildRow, DbError> {
     Ok(BuildRow {
         build_id: row.get("build_id")?,
         repo: parsed(row, "repo")?,

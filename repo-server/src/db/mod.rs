@@ -5,6 +5,7 @@
 //! their documents, channels, mirrors, tokens; `overview` has what lists on pages show, `operators` what operators see.
 
 pub mod announcements;
+pub mod build_list;
 pub mod build_sboms;
 pub mod builds;
 pub mod channels;

@@ -4,7 +4,7 @@ use super::auth::Bearer;
 use super::error::ApiError;
 use crate::app::App;
 use crate::db::DbError;
-use crate::db::builds::BuildFilter;
+use crate::db::build_list::{BuildFilter, USUAL};
 use crate::jobs::rebuilding;
 use crate::{decisions, intake, status};
 use axum::Json;
@@ -61,7 +61,7 @@ pub async fn list(
         stage: query.stage,
         before: query.before,
         offset: 0,
-        limit: query.limit.unwrap_or(100).min(MAX_LIMIT),
+        limit: query.limit.unwrap_or(USUAL).min(MAX_LIMIT),
     };
     let app_too = app.clone();
     let found = app.db.read(move |connection| {

@@ -14,9 +14,6 @@ use repo_model::{FileDigest, ReleaseId};
 use std::io::{self, Cursor, Read};
 use tokio::runtime::Handle;
 
-/// Most builds of one package, as in an answer of the API that does not ask for more.
-const BUILDS: u32 = 100;
-
 /// This server, and the release that it is asked about.
 pub struct Here {
     app: App,
@@ -125,13 +122,7 @@ impl Source for Here {
         let directory = log::directory(&self.app.config.server.data_dir);
         match item {
             Item::Builds(nevra) => {
-                let filter = db::builds::BuildFilter {
-                    package: Some(nevra.to_string()),
-                    stage: None,
-                    before: None,
-                    offset: 0,
-                    limit: BUILDS,
-                };
+                let filter = db::build_list::BuildFilter::of_package(nevra);
                 json(&self.read(move |connection| status::builds(connection, &filter))?)
             }
             Item::Releases => json(&[&self.release]),
