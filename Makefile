@@ -129,7 +129,7 @@ fmt: ## format the Rust code
 deps: ## the system packages for demo and test
 	@scripts/install-deps.sh test
 
-build-release:
+build-release: ## the three programs, to be installed (docs/src/install.md)
 	@$(MAKE) HALLMARK_PROFILE=release build
 
 build:
