@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::db::{self, DbError};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -47,61 +47,46 @@ pub async fn render(app: &App) -> Result<String, DbError> {
             ))
         })
         .await?;
-    let mut out = String::new();
-    let mut family = |name: &str, kind: &str, help: &str, lines: Vec<(String, String)>| {
-        // Writing into a String cannot fail.
-        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for (labels, value) in lines {
-            let _ = writeln!(out, "{name}{labels} {value}");
-        }
-    };
+    let mut page = Page::default();
     let builds = builds
         .into_iter()
-        .map(|(stage, n)| (format!("{{stage=\"{stage}\"}}"), n.to_string()));
-    family(
-        "hallmark_builds",
-        "gauge",
-        "Builds by stage.",
-        builds.collect(),
-    );
-    let jobs = jobs.into_iter().map(|(name, state, n)| {
-        (
-            format!("{{name=\"{name}\",state=\"{state}\"}}"),
-            n.to_string(),
-        )
-    });
-    family(
-        "hallmark_jobs",
-        "gauge",
-        "Jobs waiting and running.",
-        jobs.collect(),
-    );
+        .map(|(stage, n)| (format!("{{stage=\"{stage}\"}}"), n));
+    page.family("hallmark_builds", "gauge", "Builds by stage.", builds);
+    let jobs = jobs
+        .into_iter()
+        .map(|(name, state, n)| (format!("{{name=\"{name}\",state=\"{state}\"}}"), n));
+    page.family("hallmark_jobs", "gauge", "Jobs waiting and running.", jobs);
     let newest = release.as_ref().map_or(0, |release| release.release.0);
-    family(
+    page.family(
         "hallmark_release",
         "gauge",
         "Number of the newest release.",
-        vec![(String::new(), newest.to_string())],
+        [(String::new(), newest)],
     );
     let issued = release.map_or(0, |release| release.issued.unix_secs());
-    family(
+    page.family(
         "hallmark_release_timestamp_seconds",
         "gauge",
         "Publish instant of the newest release.",
-        vec![(String::new(), issued.to_string())],
+        [(String::new(), issued)],
     );
     if let Ok(counters) = app.metrics.0.lock() {
-        let requests = counters.requests.iter().map(|((route, status), n)| {
-            (
-                format!("{{route=\"{route}\",status=\"{status}\"}}"),
-                n.to_string(),
-            )
-        });
-        family(
+        counters.render(&mut page);
+    }
+    Ok(page.0)
+}
+
+impl Counters {
+    fn render(&self, page: &mut Page) {
+        let requests = self
+            .requests
+            .iter()
+            .map(|((route, status), n)| (format!("{{route=\"{route}\",status=\"{status}\"}}"), n));
+        page.family(
             "hallmark_http_requests_total",
             "counter",
             "Requests answered.",
-            requests.collect(),
+            requests,
         );
         let label = |name: &str, done: &bool| {
             format!(
@@ -109,25 +94,42 @@ pub async fn render(app: &App) -> Result<String, DbError> {
                 if *done { "done" } else { "failed" }
             )
         };
-        let runs = counters
+        let runs = self
             .jobs
             .iter()
-            .map(|((name, done), (n, _))| (label(name, done), n.to_string()));
-        family(
-            "hallmark_job_runs_total",
-            "counter",
-            "Runs of jobs.",
-            runs.collect(),
-        );
-        let seconds = counters.jobs.iter().map(|((name, done), (_, took))| {
+            .map(|((name, done), (n, _))| (label(name, done), n));
+        page.family("hallmark_job_runs_total", "counter", "Runs of jobs.", runs);
+        let seconds = self.jobs.iter().map(|((name, done), (_, took))| {
             (label(name, done), format!("{:.3}", took.as_secs_f64()))
         });
-        family(
+        page.family(
             "hallmark_job_seconds_total",
             "counter",
             "Time spent in jobs.",
-            seconds.collect(),
+            seconds,
         );
     }
-    Ok(out)
+}
+
+/// The text, as far as it is written.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    /// Adds a family of values.
+    ///
+    /// * `lines`: the labels in braces, or nothing, and the value.
+    fn family<T: Display>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        lines: impl IntoIterator<Item = (String, T)>,
+    ) {
+        // Writing into a String cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (labels, value) in lines {
+            let _ = writeln!(self.0, "{name}{labels} {value}");
+        }
+    }
 }

@@ -212,7 +212,6 @@ fn agree(
     packages: &[CheckedRpm],
     buildinfo: &BuildInfo,
 ) -> Result<(), IntakeError> {
-    let refuse = |why: String| Err(IntakeError::Mismatch(why));
     if !source.is_source {
         return refuse(format!(
             "{} is named as the source package but is a binary package",
@@ -233,34 +232,49 @@ fn agree(
             listed(&repo.arches)
         ));
     }
-    let source_name = source.nevra.file_name();
     for pair in packages.windows(2) {
         if pair[0].nevra == pair[1].nevra {
             return refuse(format!("the manifest names {} twice", pair[0].nevra));
         }
     }
+    let source_name = source.nevra.file_name();
     for package in packages {
-        let nevra = &package.nevra;
-        if package.is_source {
-            return refuse(format!("{nevra} is a source package; name it as `source`"));
-        }
-        if package.source_rpm.as_deref() != Some(source_name.as_str()) {
-            let from = package.source_rpm.as_deref().unwrap_or("no source package");
-            return refuse(format!(
-                "{nevra} was built from {from}, not from {source_name}"
-            ));
-        }
-        if nevra.arch != "noarch" && !repo.arches.iter().any(|arch| arch.as_str() == nevra.arch) {
-            return refuse(format!(
-                "repository {} has no {} (it has {}): {nevra}",
-                repo.name,
-                nevra.arch,
-                listed(&repo.arches)
-            ));
-        }
+        belongs(package, &source_name, repo)?;
     }
-    let made: BTreeSet<_> = buildinfo
-        .outputs
+    same_outputs(packages, buildinfo)
+}
+
+fn refuse(why: String) -> Result<(), IntakeError> {
+    Err(IntakeError::Mismatch(why))
+}
+
+/// A package must be made from this source package, and for an architecture of the repository.
+fn belongs(package: &CheckedRpm, source_name: &str, repo: &RepoConfig) -> Result<(), IntakeError> {
+    let nevra = &package.nevra;
+    if package.is_source {
+        return refuse(format!("{nevra} is a source package; name it as `source`"));
+    }
+    if package.source_rpm.as_deref() != Some(source_name) {
+        let from = package.source_rpm.as_deref().unwrap_or("no source package");
+        return refuse(format!(
+            "{nevra} was built from {from}, not from {source_name}"
+        ));
+    }
+    if nevra.arch != "noarch" && !repo.arches.iter().any(|arch| arch.as_str() == nevra.arch) {
+        return refuse(format!(
+            "repository {} has no {} (it has {}): {nevra}",
+            repo.name,
+            nevra.arch,
+            listed(&repo.arches)
+        ));
+    }
+    Ok(())
+}
+
+/// The packages must be the very outputs of the buildinfo.
+fn same_outputs(packages: &[CheckedRpm], buildinfo: &BuildInfo) -> Result<(), IntakeError> {
+    let outputs = &buildinfo.outputs;
+    let made: BTreeSet<_> = outputs
         .iter()
         .map(|o| (o.header_sha256, o.file_sha256))
         .collect();
@@ -274,8 +288,7 @@ fn agree(
             package.nevra, package.file
         ));
     }
-    match buildinfo
-        .outputs
+    match outputs
         .iter()
         .find(|o| !sent.contains(&(o.header_sha256, o.file_sha256)))
     {
