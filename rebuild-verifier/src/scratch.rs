@@ -62,17 +62,22 @@ impl Drop for Scratch {
 
 /// Removes what a crash left in `work_dir`: directories with our prefix whose owner is not alive.
 pub fn sweep(work_dir: &Path) {
-    for entry in fs::read_dir(work_dir).into_iter().flatten().flatten() {
+    for dir in left_by_the_dead(work_dir, PREFIX) {
+        remove_tree(&dir);
+    }
+}
+
+/// What in `dir` is named `<prefix><pid>-…` by a process that is not alive.
+pub(crate) fn left_by_the_dead(dir: &Path, prefix: &str) -> Vec<PathBuf> {
+    let is_left = |entry: &fs::DirEntry| {
         let name = entry.file_name();
         let owner = name
             .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));
-        if let Some((pid, _)) = owner
-            && !Path::new("/proc").join(pid).exists()
-        {
-            remove_tree(&entry.path());
-        }
-    }
+            .and_then(|name| name.strip_prefix(prefix)?.split_once('-'));
+        owner.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists())
+    };
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter(is_left).map(|entry| entry.path()).collect()
 }
 
 /// Removes a tree, also one whose directories a build made unreadable.

@@ -5,6 +5,7 @@
 //! will do, or the one that this process was started in, when it has been delegated to our user.
 
 use super::Limits;
+use crate::scratch::left_by_the_dead;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -138,16 +139,8 @@ pub fn sweep() {
         return;
     };
     for parent in parents {
-        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let owner = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(PREFIX)?.split_once('-'));
-            if let Some((pid, _)) = owner
-                && !Path::new("/proc").join(pid).exists()
-            {
-                remove(&entry.path());
-            }
+        for group in left_by_the_dead(parent, PREFIX) {
+            remove(&group);
         }
     }
 }
