@@ -1,5 +1,7 @@
 //! The three commands from outside: help, exit codes, configuration.
 
+mod guides;
+
 use hallmark_tests::process::{binary, command};
 use std::path::{Path, PathBuf};
 use std::process::Output;
