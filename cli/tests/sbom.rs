@@ -1,5 +1,7 @@
 //! `hallmark sbom` as people and scripts see it, over packages of real projects.
 
+use repo_model::rpm::tag;
+use repo_model::rpm::testkit::{Field, Rpm};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -104,6 +106,44 @@ fn one_bad_file_among_many_costs_only_its_own_document() {
         "{said}"
     );
     assert_eq!(fs::read_dir(&out).unwrap().count(), packages.len() * 5);
+}
+
+#[test]
+fn a_declared_version_that_is_not_the_one_inside_is_told_wherever_the_package_is_read() {
+    let name = "carrier";
+    let carrier = Rpm::binary(name)
+        .set(
+            tag::PROVIDENAME,
+            Field::strings([name, "bundled(python3dist(requests))"]),
+        )
+        .set(tag::PROVIDEFLAGS, Field::Int32(vec![8, 8]))
+        .set(tag::PROVIDEVERSION, Field::strings(["1.0-1", "2.30.0"]))
+        .file(
+            "/usr/lib/carrier/requests-2.31.0.dist-info/METADATA",
+            b"Metadata-Version: 2.1\nName: requests\nVersion: 2.31.0\n",
+        );
+    let root = tempfile::tempdir().unwrap();
+    let (package, source) = (root.path().join("a.rpm"), root.path().join("a.src.rpm"));
+    fs::write(&package, carrier.bytes()).unwrap();
+    fs::write(&source, Rpm::source(name).bytes()).unwrap();
+    let warning = format!(
+        "warning: {}: bundled() declares pkg:pypi/requests@2.30.0, the payload holds pkg:pypi/requests@2.31.0",
+        package.display()
+    );
+    let run = |arguments: &[&str], files: &[&PathBuf]| {
+        let mut command = hallmark(&["sbom"]);
+        let output = command.args(arguments).args(files).output().unwrap();
+        assert_eq!(code(&output), 0, "{arguments:?}: {output:?}");
+        let said = stderr(&output);
+        assert_eq!(said.matches(&warning).count(), 1, "{arguments:?}: {said}");
+        output
+    };
+    let document: Value = serde_json::from_slice(&run(&[], &[&package]).stdout).unwrap();
+    let marked = |component: &&Value| component.to_string().contains("sbom:conflict");
+    let components = document["components"].as_array().unwrap();
+    assert_eq!(components.iter().filter(marked).count(), 2, "{document}");
+    run(&["--format", "spdx-2.3,spdx-3.0.1"], &[&package]);
+    run(&["--build"], &[&source, &package]);
 }
 
 /// Runs a command in a terminal of its own, and says all that it showed there.

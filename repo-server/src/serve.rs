@@ -22,6 +22,7 @@ pub async fn serve(config: Config, stop: CancellationToken) -> Result<(), ServeE
         })?;
     publish::ensure_release(&app).await?;
     publish::release_sboms::ensure(&app).await?;
+    jobs::older_builds::ensure(&app).await?;
     let local = listener.local_addr().map_err(ServeError::Serve)?;
     tracing::info!(%local, "serving {} on http://{local}", app.config.server.public_url);
     let jobs = tokio::spawn(jobs::run(app.clone(), stop.clone()));

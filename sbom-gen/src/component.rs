@@ -57,7 +57,7 @@ pub enum Role {
 pub struct Component {
     /// Canonical package URL; the key.
     pub purl: String,
-    /// Type of the package URL: `golang`, `cargo`, `pypi`, `npm`, `rpm`, `generic`.
+    /// Type of the package URL: `golang`, `cargo`, `pypi`, `npm`, `maven`, `gem`, `composer`, `nuget`, `rpm`, `generic`, …
     pub ecosystem: &'static str,
     /// Namespace of the package URL, as written by the source: a Go path's front, an npm scope.
     pub group: Option<String>,

@@ -1,4 +1,4 @@
-//! Package URLs in canonical form (purl-spec; types `rpm`, `golang`, `cargo`, `pypi`, `npm`).
+//! Package URLs in canonical form (purl-spec).
 
 use packageurl::PackageUrl;
 use repo_model::Nevra;

@@ -46,6 +46,82 @@ fn every_known_component_is_found_and_the_package_itself_is_none_of_them() {
 }
 
 #[test]
+fn what_lies_in_archives_and_in_forms_of_older_tools_is_found_as_well() {
+    let inventory = common::inventory(&common::nested()).unwrap();
+    assert_eq!(purls(&inventory.components), common::NESTED);
+    assert_eq!(inventory.not_inspected, []);
+    let found = |purl: &str| {
+        let mut components = inventory.components.iter();
+        components.find(|found| found.purl == purl).unwrap()
+    };
+    let within = |purl: &str| {
+        let mut properties = found(purl).properties.iter();
+        let within = properties.find(|(name, _)| name == "java:within");
+        within.map(|(_, value)| value.as_str())
+    };
+    assert_eq!(
+        within("pkg:maven/com.acme/deep@1.0"),
+        Some("web.war!/WEB-INF/lib/deep.jar")
+    );
+    assert_eq!(within("pkg:maven/com.acme/two@1.2"), Some("lib/shaded.jar"));
+    let sources = |purl: &str| {
+        let evidence = found(purl).evidence.iter();
+        evidence.map(|one| one.source).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        sources("pkg:npm/%40scope/inner@4.0.0"),
+        ["npm-installed-list", "npm-package-json"]
+    );
+    assert_eq!(sources("pkg:pypi/pip@24.0"), ["python-archive"]);
+    assert_eq!(sources("pkg:nuget/Newtonsoft.Json@13.0.3"), ["dotnet-deps"]);
+}
+
+#[test]
+fn archives_within_too_many_others_are_named_and_their_neighbours_read() {
+    let pom = b"groupId=g\nartifactId=a\nversion=1\n".to_vec();
+    let mut archive = common::elf::jar(&[("META-INF/maven/g/a/pom.properties", pom.clone())]);
+    for _ in 0..4 {
+        archive = common::elf::jar(&[("inner.jar", archive)]);
+    }
+    let damaged = b"PK\x03\x04 and no more".to_vec();
+    let files = [
+        ("/usr/share/java/deep.jar", archive),
+        (
+            "/usr/share/java/half.jar",
+            common::elf::jar(&[
+                ("damaged.jar", damaged),
+                ("META-INF/maven/g/a/pom.properties", pom),
+            ]),
+        ),
+    ];
+    let mut builder = common::builder("deep", rpm::BuildConfig::v4());
+    for (path, content) in files {
+        let file = rpm::FileOptions::new(path);
+        builder.with_file_contents(content, file).unwrap();
+    }
+    let inventory = common::inventory(&common::bytes(&mut builder)).unwrap();
+    assert_eq!(purls(&inventory.components), ["pkg:maven/g/a@1"]);
+    let reasons: Vec<_> = inventory
+        .not_inspected
+        .iter()
+        .map(|one| (one.path.as_str(), one.reason.as_str()))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            (
+                "/usr/share/java/deep.jar",
+                "maven-pom-properties: inner.jar: an archive within 3 others"
+            ),
+            (
+                "/usr/share/java/half.jar",
+                "maven-pom-properties: damaged.jar: not a whole zip archive"
+            ),
+        ]
+    );
+}
+
+#[test]
 fn a_bundled_version_that_is_not_the_one_seen_is_a_conflict() {
     let inventory = common::inventory(&common::fixture()).unwrap();
     let [conflict] = &inventory.conflicts[..] else {

@@ -37,10 +37,11 @@ fn write_documents(folder: &Path, real: &[PathBuf]) -> usize {
         ..common::options()
     };
     let read = |rpm: &[u8], options| sbom_gen::inventory(rpm, options).unwrap();
-    let (fixture, plain) = (common::fixture(), plain());
+    let (fixture, nested, plain) = (common::fixture(), common::nested(), plain());
     // As the server makes them, before signing; and with the hash of the file.
     for (name, rpm, options) in [
         ("conformant-with-parts", &fixture, &options),
+        ("conformant-with-further-parts", &nested, &options),
         ("conformant-without-parts", &plain, &options),
         ("conformant-with-parts-hashed", &fixture, &hashed),
         ("conformant-without-parts-hashed", &plain, &hashed),
@@ -95,7 +96,7 @@ fn write_documents(folder: &Path, real: &[PathBuf]) -> usize {
         let inventory = read(&std::fs::read(path).unwrap(), &options);
         write_all(folder, &name, &inventory, &options);
     }
-    8
+    9
 }
 
 #[test]

@@ -102,6 +102,21 @@ pub fn build_sbom_at(
         .optional()?)
 }
 
+/// The newest published build without documents about it as a whole, for which none are being made; only builds
+/// older than `than`, where that is given.
+pub fn newest_lacking(connection: &Connection, than: Option<u64>) -> Result<Option<u64>, DbError> {
+    let sql = "SELECT b.build_id FROM builds b
+         WHERE b.stage = 'published' AND (?1 IS NULL OR b.build_id < ?1)
+           AND NOT EXISTS (SELECT 1 FROM evidence e WHERE e.build_id = b.build_id
+             AND coalesce(e.package_id, 0) = 0 AND e.kind = 'build-sbom')
+           AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.build_id = b.build_id AND j.name = 'make-build-sbom')
+         ORDER BY b.build_id DESC LIMIT 1";
+    Ok(connection
+        .prepare_cached(sql)?
+        .query_row([than], |row| row.get(0))
+        .optional()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,5 +190,35 @@ mod tests {
         assert_eq!(at("spdx-2.3", "new", "aarch64", 9), None);
         assert_eq!(at("spdx-2.3", "held", "x86_64", 1), None);
         assert_eq!(at("spdx-2.3", "of a package", "x86_64", 9), None);
+    }
+
+    #[test]
+    fn published_builds_that_lack_documents_are_found_newest_first() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(crate::db::SCHEMA).unwrap();
+        let tx = connection.transaction().unwrap();
+        for build in 1..=5 {
+            let stage = if build == 2 { "held" } else { "published" };
+            let digest = "ab".repeat(32);
+            tx.execute_batch(&format!(
+                "INSERT INTO builds VALUES ({build}, 'm{build}', 'base', 'x-1-{build}.src', 'x-1-{build}.src.rpm',
+                   '{digest}', '{digest}', NULL, '', 0, 0, '{stage}', '{{}}');"
+            ))
+            .unwrap();
+        }
+        let lacking = |than| newest_lacking(&tx, than).unwrap();
+        assert_eq!((lacking(None), lacking(Some(3))), (Some(5), Some(1)));
+        let made = NewEvidence {
+            build_id: 5,
+            package_id: None,
+            kind: Kind::BuildSbom,
+            label: "spdx-2.3".to_owned(),
+            digest: FileDigest::of(b"made"),
+            media_type: "application/json",
+        };
+        insert(&tx, &made, Timestamp::from_unix_secs(0)).unwrap();
+        assert_eq!(lacking(None), Some(4));
+        crate::db::jobs::enqueue(&tx, "make-build-sbom", "4", Some(4), 0).unwrap();
+        assert_eq!((lacking(None), lacking(Some(1))), (Some(3), None));
     }
 }

@@ -171,6 +171,12 @@ pub fn is_asked_for(connection: &Connection, name: &str, input: &str) -> Result<
     Ok(connection.query_row(sql, params![name, input], |row| row.get(0))?)
 }
 
+/// Whether any work of this name waits or runs.
+pub fn is_any_asked_for(connection: &Connection, name: &str) -> Result<bool, DbError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM jobs WHERE name = ?1)";
+    Ok(connection.query_row(sql, [name], |row| row.get(0))?)
+}
+
 /// Jobs of a build; while it is signed and not published, those that make releases are among them. A
 /// judgement that waits for its time is none: nothing is to be done.
 pub fn of_build(connection: &Connection, build_id: u64) -> Result<Vec<JobStatus>, DbError> {

@@ -13,6 +13,7 @@ use crate::db::{self, DbError};
 use crate::store::Store;
 use repo_model::buildinfo::{self, BuildInfo};
 use repo_model::{FileDigest, Nevra};
+use rusqlite::Transaction;
 use sbom_gen::{BuildInventory, Inventory, Options, SBOM_FORMATS, SbomError, SbomFormat};
 use std::io::{BufWriter, Write as _};
 use tempfile::NamedTempFile;
@@ -27,6 +28,22 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
         .input
         .parse()
         .map_err(|_| JobError::Broken(format!("`{}` is no build", job.input)))?;
+    let made = made(&app, build_id).await?;
+    app.db
+        .write(move |tx| {
+            record(tx, build_id, made)?;
+            db::jobs::finish(tx, job.job_id)?;
+            super::enqueue_judge(tx, build_id)
+        })
+        .await?;
+    Ok(())
+}
+
+/// A document that is in the object store.
+type Made = (&'static SbomFormat, FileDigest);
+
+/// Makes the documents about a build and stores them; none where its packages do not allow of one.
+pub(super) async fn made(app: &App, build_id: u64) -> Result<Vec<Made>, JobError> {
     let (build, packages) = app
         .db
         .read(move |connection| {
@@ -38,28 +55,24 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
     let build = build.ok_or_else(|| JobError::Broken(format!("there is no build {build_id}")))?;
     let files = packages.into_iter();
     let files = files.map(|package| (package.nevra, package.unsigned_file));
-    let made = documents(&app, &build, files.collect()).await?;
-    app.db
-        .write(move |tx| {
-            for (format, digest) in made {
-                db::evidence::insert(tx, &evidence(build_id, format, digest), now())?;
-            }
-            db::jobs::finish(tx, job.job_id)?;
-            super::enqueue_judge(tx, build_id)
-        })
-        .await?;
-    Ok(())
+    documents(app, &build, files.collect()).await
+}
+
+/// Records them as evidence.
+pub(super) fn record(tx: &Transaction<'_>, build_id: u64, made: Vec<Made>) -> Result<(), DbError> {
+    made.into_iter().try_for_each(|(format, digest)| {
+        db::evidence::insert(tx, &evidence(build_id, format, digest), now())
+    })
 }
 
 /// A package and its unsigned file.
 type Stored = (Nevra, FileDigest);
 
-/// All formats, each stored; none where the packages do not allow of one.
 async fn documents(
     app: &App,
     build: &BuildRow,
     packages: Vec<Stored>,
-) -> Result<Vec<(&'static SbomFormat, FileDigest)>, JobError> {
+) -> Result<Vec<Made>, JobError> {
     let options = Options::of_operator(&app.config.sbom, &app.config.server.public_url);
     let json = app
         .store

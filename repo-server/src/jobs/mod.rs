@@ -4,6 +4,7 @@
 mod build_sbom;
 mod dossier;
 mod judge;
+pub mod older_builds;
 pub mod rebuilding;
 mod sbom;
 mod sign;
@@ -42,6 +43,11 @@ pub static JOBS: &[JobKind] = &[
         name: build_sbom::NAME,
         parallel: 1,
         run: |app, job| Box::pin(build_sbom::run(app, job)),
+    },
+    JobKind {
+        name: older_builds::NAME,
+        parallel: 1,
+        run: |app, job| Box::pin(older_builds::run(app, job)),
     },
     JobKind {
         name: judge::NAME,

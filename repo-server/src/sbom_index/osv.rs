@@ -22,6 +22,7 @@ const ECOSYSTEMS: &[(&str, &str)] = &[
     ("Maven", "maven"),
     ("RubyGems", "gem"),
     ("Packagist", "composer"),
+    ("NuGet", "nuget"),
 ];
 /// Most packages, events and versions that are read of one record.
 const MAX_AFFECTED: usize = 20_000;

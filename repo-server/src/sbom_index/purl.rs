@@ -77,7 +77,7 @@ impl Purl {
 /// A name as the index has it: ecosystems that ignore case or punctuation are made alike.
 pub fn canonical_name(ecosystem: &str, name: &str) -> String {
     match ecosystem {
-        "golang" | "composer" => name.to_lowercase(),
+        "golang" | "composer" | "nuget" => name.to_lowercase(),
         "pypi" => name.to_lowercase().replace(['_', '.'], "-"),
         _ => name.to_owned(),
     }
@@ -101,6 +101,10 @@ mod tests {
             "golang.org/x/net"
         );
         assert_eq!(parse("pkg:pypi/Foo_Bar").name, "foo-bar");
+        assert_eq!(
+            parse("pkg:nuget/Newtonsoft.Json@13").name,
+            "newtonsoft.json"
+        );
         assert_eq!(Purl::parse("golang.org/x/net"), None);
         assert_eq!(
             Purl::parse(&format!("pkg:npm/{}", "a".repeat(MAX_BYTES))),

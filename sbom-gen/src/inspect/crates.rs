@@ -6,6 +6,7 @@
 
 use super::{COMPONENTS_PER_FILE, Findings, Look, Reader, is_elf};
 use crate::component::{Component, Technique};
+use memchr::memmem;
 use std::collections::BTreeSet;
 
 pub(super) const PANIC_PATHS: Reader = Reader {
@@ -29,9 +30,8 @@ const FOLDER_BYTES: usize = 128;
 fn read(reader: &Reader, look: &Look<'_>, findings: &mut Findings) -> Result<(), String> {
     let mut found = BTreeSet::new();
     for (place, has_digits) in PLACES {
-        let mut rest = look.content;
-        while let Some(at) = find(rest, place) {
-            rest = &rest[at + place.len()..];
+        for at in memmem::find_iter(look.content, place) {
+            let rest = &look.content[at + place.len()..];
             let mut start = &rest[..rest.len().min(FOLDER_BYTES)];
             if *has_digits {
                 let Some(slash) = start.iter().position(|byte| *byte == b'/') else {
@@ -80,25 +80,6 @@ fn named_and_versioned(start: &[u8]) -> Option<(&str, &str)> {
     (fits(name, "-_") && fits(version, ".-+")).then_some((name, version))
 }
 
-/// Where `needle` first stands, by Horspool's rule: most bytes are never looked at.
-fn find(content: &[u8], needle: &[u8]) -> Option<usize> {
-    let last = needle.len().checked_sub(1)?;
-    let mut skip = [needle.len(); 256];
-    for (i, byte) in needle[..last].iter().enumerate() {
-        skip[usize::from(*byte)] = last - i;
-    }
-    let mut at = 0;
-    while let Some(window) = content.get(at..at + needle.len()) {
-        let end = window[last];
-        // One byte tells nearly always, without a call.
-        if end == needle[last] && window == needle {
-            return Some(at);
-        }
-        at += skip[usize::from(end)];
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,19 +99,5 @@ mod tests {
         for (folder, wanted) in table {
             assert_eq!(named_and_versioned(folder.as_bytes()), wanted, "{folder}");
         }
-    }
-
-    #[test]
-    fn a_needle_is_found_wherever_it_stands() {
-        let haystack = b"aababcabcd";
-        for end in 1..=haystack.len() {
-            for start in 0..end {
-                let needle = &haystack[start..end];
-                let slow = haystack.windows(needle.len()).position(|w| w == needle);
-                assert_eq!(find(haystack, needle), slow, "{start}..{end}");
-            }
-        }
-        assert_eq!(find(b"abc", b"abcd"), None);
-        assert_eq!(find(b"abc", b""), None);
     }
 }

@@ -9,9 +9,12 @@
 
 use super::{COMPONENTS_PER_FILE, Evidence, Findings, Look, Reader, is_elf};
 use crate::component::{Component, Role, Technique};
+use memchr::memmem;
 use object::{Endianness, Object, ObjectSection, ObjectSegment};
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";
+/// The fixed part of the blob.
+const BLOB_BYTES: usize = 32;
 /// Longer module text is not one.
 const TEXT_BYTES: u64 = 4 << 20;
 /// How far into the data the blob is searched for when no section names it.
@@ -67,10 +70,8 @@ fn blob<'a>(elf: &object::File<'a>) -> Option<&'a [u8]> {
 }
 
 fn find_magic(data: &[u8]) -> Option<usize> {
-    let starts = (0..data.len().saturating_sub(31)).step_by(16);
-    starts
-        .into_iter()
-        .find(|start| data[*start..].starts_with(MAGIC))
+    let is_blob = |start: &usize| start % 16 == 0 && data.len() - start >= BLOB_BYTES;
+    memmem::find_iter(data, MAGIC).find(is_blob)
 }
 
 /// (Go version, module text).
@@ -265,6 +266,23 @@ mod tests {
         );
         assert!(found[2].properties.contains(&replaces));
         assert!(modules_of("=>\tx\tv1\n\n\tdep\n", evidence).len() <= 1);
+    }
+
+    #[test]
+    fn the_blob_is_found_where_it_is_aligned_and_whole() {
+        let at = |offset: usize, length: usize| {
+            let mut data = vec![0; length];
+            data[offset..offset + MAGIC.len()].copy_from_slice(MAGIC);
+            find_magic(&data)
+        };
+        assert_eq!(at(0, 32), Some(0));
+        assert_eq!(at(48, 80), Some(48));
+        assert_eq!((at(48, 79), at(40, 200), at(0, 31)), (None, None, None));
+        let mut twice = vec![0; 100];
+        for offset in [8, 64] {
+            twice[offset..offset + MAGIC.len()].copy_from_slice(MAGIC);
+        }
+        assert_eq!(find_magic(&twice), Some(64));
     }
 
     #[test]

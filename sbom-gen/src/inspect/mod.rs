@@ -7,6 +7,7 @@
 mod auditable;
 mod bundled;
 mod crates;
+mod dotnet;
 mod elf;
 mod go;
 mod java;
@@ -17,6 +18,7 @@ mod ruby;
 mod spec;
 mod vendored;
 mod wheel_sbom;
+mod zip;
 
 pub(crate) use bundled::SOURCE as BUNDLED;
 pub(crate) use python::normalised as normalised_python;
@@ -76,11 +78,14 @@ static READERS: &[Reader] = &[
     auditable::AUDITABLE,
     crates::PANIC_PATHS,
     python::METADATA,
+    python::ARCHIVE,
     wheel_sbom::WHEEL_SBOM,
     npm::PACKAGE_JSON,
+    npm::INSTALLED,
     java::POM_PROPERTIES,
     ruby::GEMSPEC,
     php::INSTALLED,
+    dotnet::DEPS,
     vendored::CARGO_VENDOR,
     vendored::GO_MODULES,
     spec::SOURCES,
@@ -170,6 +175,8 @@ mod tests {
                 .collect(),
             b"# a\n# b v1 => \nx v\n v1\n".to_vec(),
             b"s.name = \nversion".to_vec(),
+            br#"{"packages":{"node_modules/":{"version":"1"},"":{},"x":{"version":"2"}}}"#.to_vec(),
+            br#"{"libraries":{"/":{"type":"package"},"x":{"type":"package"}}}"#.to_vec(),
         ];
         // A real executable, cut and scribbled over at many places.
         for step in 1..24 {

@@ -1,8 +1,10 @@
-//! `node_modules/<name>/package.json`, nested ones included.
+//! `node_modules/<name>/package.json`, nested ones included, and `node_modules/.package-lock.json`, where npm notes
+//! what it has installed there. A `package-lock.json` elsewhere lists what may be installed, and is not read.
 
-use super::{Evidence, Findings, Look, Reader};
+use super::{COMPONENTS_PER_FILE, Evidence, Findings, Look, Reader};
 use crate::component::{Component, Technique};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// A manifest longer than this is not one.
 const READ_BYTES: usize = 4 << 20;
@@ -14,6 +16,32 @@ pub(super) const PACKAGE_JSON: Reader = Reader {
     wants: |path, _| is_installed_manifest(path),
     read,
 };
+
+/// Less sure than a manifest: whoever takes a module away afterwards leaves the list as it is.
+pub(super) const INSTALLED: Reader = Reader {
+    name: "npm-installed-list",
+    technique: Technique::ManifestAnalysis,
+    confidence_percent: 70,
+    wants: |path, _| path.ends_with("/node_modules/.package-lock.json"),
+    read: read_installed,
+};
+
+/// `lockfileVersion` 2 and 3, which alone is written there.
+#[derive(Deserialize)]
+struct InstalledList {
+    /// By folder, such as `node_modules/a/node_modules/@b/c`.
+    packages: BTreeMap<String, Listed>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    /// Where it is not that of the folder.
+    name: Option<String>,
+    version: Option<String>,
+    /// Needed by nothing but the development of what is packaged.
+    #[serde(default)]
+    dev: bool,
+}
 
 /// The fields that matter; whatever else has an unexpected type does no harm.
 #[derive(Deserialize)]
@@ -54,6 +82,25 @@ fn read(reader: &Reader, look: &Look<'_>, findings: &mut Findings) -> Result<(),
             .and_then(serde_json::Value::as_str),
     );
     findings.components.push(component);
+    Ok(())
+}
+
+fn read_installed(reader: &Reader, look: &Look<'_>, findings: &mut Findings) -> Result<(), String> {
+    let list: InstalledList =
+        serde_json::from_slice(look.content).map_err(|error| error.to_string())?;
+    if list.packages.len() > COMPONENTS_PER_FILE {
+        return Err(format!("more than {COMPONENTS_PER_FILE} modules"));
+    }
+    for (folder, listed) in &list.packages {
+        let name = folder.rsplit_once("node_modules/").map(|(_, name)| name);
+        // A link to a folder elsewhere has no version.
+        let (Some(name), Some(version), false) = (name, &listed.version, listed.dev) else {
+            continue;
+        };
+        let name = listed.name.as_deref().unwrap_or(name);
+        let component = component(name, Some(version), look.evidence(reader));
+        findings.components.extend(component);
+    }
     Ok(())
 }
 

@@ -1,6 +1,8 @@
-//! Python's installed metadata: `*.dist-info/METADATA` and `*.egg-info` (a file, or a directory
-//! with `PKG-INFO`). Mail-like headers up to the first empty line (Core Metadata 2.4).
+//! Python's metadata: `*.dist-info/METADATA`, `*.egg-info` (a file, or a directory with `PKG-INFO`) and
+//! `EGG-INFO/PKG-INFO`, installed or in a wheel or egg that lies in the package, as the ones that `ensurepip` and
+//! `virtualenv` bring along. Mail-like headers up to the first empty line (Core Metadata 2.4).
 
+use super::zip::{self, Budget};
 use super::{Findings, Look, Reader};
 use crate::component::{Component, Technique};
 
@@ -15,14 +17,45 @@ pub(super) const METADATA: Reader = Reader {
     read,
 };
 
+pub(super) const ARCHIVE: Reader = Reader {
+    name: "python-archive",
+    technique: Technique::ManifestAnalysis,
+    confidence_percent: 90,
+    wants: |path, start| {
+        let is_named_so = path.ends_with(".whl") || path.ends_with(".egg");
+        is_named_so && zip::is_archive(start)
+    },
+    read: read_archive,
+};
+
 fn is_metadata(path: &str) -> bool {
     path.ends_with(".dist-info/METADATA")
         || path.ends_with(".egg-info/PKG-INFO")
         || path.ends_with(".egg-info")
+        || path.ends_with("/EGG-INFO/PKG-INFO")
 }
 
 fn read(reader: &Reader, look: &Look<'_>, findings: &mut Findings) -> Result<(), String> {
-    let text = String::from_utf8_lossy(&look.content[..look.content.len().min(READ_BYTES)]);
+    let read = &look.content[..look.content.len().min(READ_BYTES)];
+    findings.components.push(component(reader, look, read)?);
+    Ok(())
+}
+
+fn read_archive(reader: &Reader, look: &Look<'_>, findings: &mut Findings) -> Result<(), String> {
+    let mut budget = Budget::new();
+    for entry in zip::entries(look.content).ok_or("not a whole zip archive")? {
+        let name = entry.name;
+        if is_metadata(name) || name == "EGG-INFO/PKG-INFO" {
+            let text = zip::content(look.content, &entry, READ_BYTES as u64, &mut budget)
+                .ok_or_else(|| format!("{name}: a damaged or too long entry"))?;
+            findings.components.push(component(reader, look, &text)?);
+        }
+    }
+    Ok(())
+}
+
+fn component(reader: &Reader, look: &Look<'_>, metadata: &[u8]) -> Result<Component, String> {
+    let text = String::from_utf8_lossy(metadata);
     let head = text
         .lines()
         .map(str::trim_end)
@@ -45,8 +78,7 @@ fn read(reader: &Reader, look: &Look<'_>, findings: &mut Findings) -> Result<(),
     let mut component = Component::new("pypi", None, &normalised(name), field("Version"), evidence)
         .ok_or("a name that is none")?;
     component.state_licence(field("License-Expression").or(field("License")));
-    findings.components.push(component);
-    Ok(())
+    Ok(component)
 }
 
 /// PEP 503: lower case, runs of `-`, `_` and `.` become one `-`.
@@ -76,6 +108,9 @@ mod tests {
         ));
         assert!(is_metadata(
             "/usr/lib/python3/site-packages/x.egg-info/PKG-INFO"
+        ));
+        assert!(is_metadata(
+            "/usr/lib/python3/site-packages/x-1-py3.9.egg/EGG-INFO/PKG-INFO"
         ));
         assert!(!is_metadata("/usr/share/doc/METADATA"));
     }

@@ -9,6 +9,7 @@ use crate::hashes::{Hashes, Short, ShortHasher};
 use md5::Md5;
 use sha2::{Digest, Sha256, Sha512};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -18,8 +19,10 @@ use std::thread::{self, JoinHandle};
 const PIECE_BYTES: usize = 64 << 10;
 /// The same for the beginnings and ends of files, which may all be empty.
 const PIECE_MARKS: usize = 4096;
-/// Pieces that wait for a thread: some two megabytes.
+/// Pieces that wait for a thread: some four megabytes.
 const WAITING: usize = 16;
+/// Room for a piece that is one byte short of full, and the longest read after that.
+const ROOM_BYTES: usize = PIECE_BYTES + (128 << 10);
 
 /// What is hashed.
 pub(super) struct Wanted<'a> {
@@ -60,8 +63,10 @@ pub(super) struct Digests {
 pub(super) struct Feed {
     long: Lane<LongWork>,
     short: Lane<ShortWork>,
-    packed: RefCell<Vec<u8>>,
-    plain: RefCell<Batch>,
+    packed: RefCell<Piece>,
+    plain: RefCell<Piece>,
+    /// What was handed over, the oldest first: filled again when both threads are done with it.
+    given: RefCell<VecDeque<Arc<Piece>>>,
     file_algorithm: u32,
 }
 
@@ -87,23 +92,27 @@ impl Feed {
             short: Lane::start("sbom-hashes", short).map_err(SbomError::Read)?,
             packed: RefCell::default(),
             plain: RefCell::default(),
+            given: RefCell::default(),
             file_algorithm: wanted.file_algorithm,
         })
     }
 
     /// Takes bytes of the payload as it is packed.
     pub(super) fn packed(&self, bytes: &[u8]) {
-        let mut packed = self.packed.borrow_mut();
-        packed.extend_from_slice(bytes);
-        if packed.len() >= PIECE_BYTES {
-            self.hand_over(Piece::Packed(std::mem::take(&mut *packed)));
+        let mut piece = self.packed.borrow_mut();
+        piece.bytes.extend_from_slice(bytes);
+        if piece.is_full() {
+            self.hand_over(Stream::Packed, &mut piece);
         }
     }
 
     /// Takes bytes of the payload unpacked.
     pub(super) fn plain(&self, bytes: &[u8]) {
-        self.plain.borrow_mut().bytes.extend_from_slice(bytes);
-        self.hand_over_plain();
+        let mut piece = self.plain.borrow_mut();
+        piece.bytes.extend_from_slice(bytes);
+        if piece.is_full() {
+            self.hand_over(Stream::Plain, &mut piece);
+        }
     }
 
     /// What comes next is a file's content.
@@ -117,30 +126,48 @@ impl Feed {
     }
 
     fn mark(&self, mark: Mark) {
-        let mut plain = self.plain.borrow_mut();
-        let at = plain.bytes.len();
-        plain.marks.push((at, mark));
-        drop(plain);
-        self.hand_over_plain();
-    }
-
-    fn hand_over_plain(&self) {
-        let mut plain = self.plain.borrow_mut();
-        if plain.bytes.len() >= PIECE_BYTES || plain.marks.len() >= PIECE_MARKS {
-            self.hand_over(Piece::Plain(std::mem::take(&mut *plain)));
+        let mut piece = self.plain.borrow_mut();
+        let at = piece.bytes.len();
+        piece.marks.push((at, mark));
+        if piece.is_full() {
+            self.hand_over(Stream::Plain, &mut piece);
         }
     }
 
-    fn hand_over(&self, piece: Piece) {
-        let piece = Arc::new(piece);
-        self.long.give(&piece);
-        self.short.give(&piece);
+    /// Gives what is gathered to both threads, and leaves an empty piece in its place.
+    fn hand_over(&self, of: Stream, gathered: &mut Piece) {
+        let next = self.empty();
+        let mut full = std::mem::replace(gathered, next);
+        full.of = of;
+        let full = Arc::new(full);
+        self.long.give(&full);
+        self.short.give(&full);
+        self.given.borrow_mut().push_back(full);
+    }
+
+    /// A piece that both threads are done with, or else a new one: what the system gave once is not asked for again.
+    fn empty(&self) -> Piece {
+        let mut given = self.given.borrow_mut();
+        let oldest = given.pop_front().map(Arc::try_unwrap);
+        match oldest {
+            Some(Ok(mut done)) => {
+                done.bytes.clear();
+                done.marks.clear();
+                return done;
+            }
+            Some(Err(in_use)) => given.push_front(in_use),
+            None => {}
+        }
+        Piece {
+            bytes: Vec::with_capacity(ROOM_BYTES),
+            ..Piece::default()
+        }
     }
 
     /// Waits for all that was handed over.
     pub(super) fn finish(self) -> Result<Digests, SbomError> {
-        self.hand_over(Piece::Packed(self.packed.take()));
-        self.hand_over(Piece::Plain(self.plain.take()));
+        self.hand_over(Stream::Packed, &mut self.packed.borrow_mut());
+        self.hand_over(Stream::Plain, &mut self.plain.borrow_mut());
         let long = self.long.finish()?;
         let short = self.short.finish()?;
         let files = long.done.into_iter().zip(short.done);
@@ -162,11 +189,14 @@ impl Feed {
     }
 }
 
-/// Bytes of the unpacked payload, and where in them files begin and end.
-#[derive(Default)]
-struct Batch {
-    bytes: Vec<u8>,
-    marks: Vec<(usize, Mark)>,
+/// What bytes are of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Stream {
+    /// The payload as it is packed.
+    #[default]
+    Packed,
+    /// The payload unpacked.
+    Plain,
 }
 
 enum Mark {
@@ -174,9 +204,19 @@ enum Mark {
     End(usize),
 }
 
-enum Piece {
-    Packed(Vec<u8>),
-    Plain(Batch),
+/// Bytes that follow each other.
+#[derive(Default)]
+struct Piece {
+    of: Stream,
+    bytes: Vec<u8>,
+    /// Where in the unpacked payload files begin and end.
+    marks: Vec<(usize, Mark)>,
+}
+
+impl Piece {
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= PIECE_BYTES || self.marks.len() >= PIECE_MARKS
+    }
 }
 
 /// What a thread does with pieces, which come in the order in which they were read.
@@ -191,18 +231,16 @@ trait Work: Send + 'static {
 fn work_off<W: Work>(mut work: W, pieces: &Receiver<Arc<Piece>>) -> W {
     let mut in_file = false;
     while let Ok(piece) = pieces.recv() {
-        let batch = match &*piece {
-            Piece::Packed(bytes) => {
-                work.packed(bytes);
-                continue;
-            }
-            Piece::Plain(batch) => batch,
-        };
-        work.plain(&batch.bytes);
+        let bytes = piece.bytes.as_slice();
+        if piece.of == Stream::Packed {
+            work.packed(bytes);
+            continue;
+        }
+        work.plain(bytes);
         let mut from = 0;
-        for (at, mark) in &batch.marks {
+        for (at, mark) in &piece.marks {
             if in_file {
-                work.content(&batch.bytes[from..*at]);
+                work.content(&bytes[from..*at]);
             }
             from = *at;
             in_file = match mark {
@@ -217,7 +255,7 @@ fn work_off<W: Work>(mut work: W, pieces: &Receiver<Arc<Piece>>) -> W {
             };
         }
         if in_file {
-            work.content(&batch.bytes[from..]);
+            work.content(&bytes[from..]);
         }
     }
     work

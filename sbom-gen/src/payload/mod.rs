@@ -27,6 +27,8 @@ use table::FileTable;
 const TAG_PAYLOAD_FORMAT: u32 = 1124;
 /// SIGMD5, in the signature header: MD5 of main header and payload.
 const TAG_SIG_MD5: u32 = 1004;
+/// Hex digits of a SHA-256 digest.
+const SHA256_DIGITS: usize = 64;
 /// Longest link target: PATH_MAX.
 const LINK_BYTES: u64 = 4096;
 
@@ -69,12 +71,17 @@ pub(crate) fn walk(
         .signature()
         .bin(TAG_SIG_MD5)
         .filter(|md5| md5.len() == 16);
+    // Where the payload as it is has a digest that is compared here, nothing else has to guard it: equal bytes
+    // unpack to equal bytes.
+    let is_guarded = package
+        .payload_sha256
+        .as_ref()
+        .is_some_and(|digest| digest.len() == SHA256_DIGITS);
     let feed = Feed::start(&Wanted {
         main_header: head.main_bytes(),
         file_algorithm: package.file_digest_algorithm,
-        // SIGMD5 is worth computing only where nothing better guards the payload.
-        md5: signed_md5.is_some() && package.payload_sha256.is_none(),
-        plain_sha256: package.payload_sha256_alt.is_some(),
+        md5: signed_md5.is_some() && !is_guarded,
+        plain_sha256: package.payload_sha256_alt.is_some() && !is_guarded,
     })?;
     let mut walk = Walk::new(package, limits, visitor, &feed);
     let read = walk.read(reader);
@@ -185,6 +192,8 @@ struct Walk<'a, 'f> {
     visitor: &'a mut dyn Visitor,
     table: FileTable<'a>,
     feed: &'f Feed,
+    /// Content of the file that is looked into. Kept from one to the next, so that memory is asked for once.
+    collected: Vec<u8>,
 }
 
 impl<'a, 'f> Walk<'a, 'f> {
@@ -200,6 +209,7 @@ impl<'a, 'f> Walk<'a, 'f> {
             visitor,
             table: FileTable::new(&package.files),
             feed,
+            collected: Vec::new(),
         }
     }
 
@@ -258,30 +268,31 @@ impl<'a, 'f> Walk<'a, 'f> {
             let (expected, found) = (entry.size_bytes.to_string(), size_bytes.to_string());
             return Err(mismatch(entry, "size", expected, found));
         }
-        let mut collected: Option<Vec<u8>> = None;
-        let (mut started, mut too_long) = (false, false);
+        let (mut started, mut is_wanted, mut too_long) = (false, false, false);
         let (visitor, limit) = (&*self.visitor, self.limits.inspected_file_bytes);
+        let collected = &mut self.collected;
         self.feed.begin();
         archive.content(size_bytes, |piece| {
             if !started {
                 started = true;
-                if visitor.wants(&entry.path, piece) {
-                    too_long = size_bytes > limit;
-                    // At most the limit, and only what is written to is taken from the system.
-                    collected = (!too_long).then(|| Vec::with_capacity(size_bytes as usize));
+                is_wanted = visitor.wants(&entry.path, piece);
+                too_long = is_wanted && size_bytes > limit;
+                if is_wanted && !too_long {
+                    make_room(collected, size_bytes as usize);
                 }
             }
-            if let Some(collected) = &mut collected {
+            if is_wanted && !too_long {
                 collected.extend_from_slice(piece);
             }
         })?;
         self.feed.end(file);
-        if too_long {
-            self.visitor.too_long(file, size_bytes);
-        }
-        match collected {
-            Some(content) => self.visitor.content(file, &content),
-            None => Ok(()),
+        match (is_wanted, too_long) {
+            (false, _) => Ok(()),
+            (true, false) => self.visitor.content(file, &self.collected),
+            (true, true) => {
+                self.visitor.too_long(file, size_bytes);
+                Ok(())
+            }
         }
     }
 
@@ -310,5 +321,16 @@ impl<'a, 'f> Walk<'a, 'f> {
             ));
         }
         Ok(())
+    }
+}
+
+/// Empties the buffer and makes it hold so many bytes, at most the limit of what is looked into; the system gives
+/// what is written to.
+fn make_room(buffer: &mut Vec<u8>, size_bytes: usize) {
+    buffer.clear();
+    if buffer.capacity() < size_bytes {
+        // Never both at once.
+        *buffer = Vec::new();
+        buffer.reserve_exact(size_bytes);
     }
 }

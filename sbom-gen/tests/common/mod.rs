@@ -129,11 +129,7 @@ pub fn fixture() -> Vec<u8> {
             b"Read me.\n".to_vec(),
         ),
     ];
-    for (path, content) in files {
-        builder
-            .with_file_contents(content, FileOptions::new(path).permissions(0o644))
-            .unwrap();
-    }
+    add_files(&mut builder, files);
     builder
         .with_symlink(FileOptions::symlink(
             "/usr/lib64/libfixture.so",
@@ -181,6 +177,124 @@ pub const KNOWN: &[&str] = &[
     "pkg:npm/left-pad@1.3.0",
     "pkg:pypi/vendored@0.9",
     "pkg:rpm/fedora/musl@1.2.5-1.fc41",
+];
+
+fn add_files(builder: &mut PackageBuilder, files: Vec<(String, Vec<u8>)>) {
+    for (path, content) in files {
+        builder
+            .with_file_contents(content, FileOptions::new(path).permissions(0o644))
+            .unwrap();
+    }
+}
+
+/// Further forms of what [`fixture`] has: archives in archives, shaded jars, wheels, eggs of every kind, default and
+/// vendored gems, lists of older tools.
+pub fn nested() -> Vec<u8> {
+    let mut builder = builder("nested", BuildConfig::v6());
+    let site = "/usr/lib/python3.9/site-packages";
+    let modules = "/usr/lib/node_modules/nested/node_modules";
+    let pom = |artifact: &str, version: &str| {
+        format!("version={version}\ngroupId=com.acme\nartifactId={artifact}\n").into_bytes()
+    };
+    let shaded = elf::jar(&[
+        (
+            "META-INF/maven/com.acme/one/pom.properties",
+            pom("one", "1.1"),
+        ),
+        (
+            "META-INF/maven/com.acme/two/pom.properties",
+            pom("two", "1.2"),
+        ),
+    ]);
+    let deep = elf::jar(&[(
+        "META-INF/maven/com.acme/deep/pom.properties",
+        pom("deep", "1.0"),
+    )]);
+    let web = elf::jar(&[("WEB-INF/lib/deep.jar", deep)]);
+    let gem = |name: &str, version: &str| {
+        format!("Gem::Specification.new do |s|\n  s.name = \"{name}\"\n  s.version = \"{version}\"\nend\n")
+            .into_bytes()
+    };
+    let files = [
+        (
+            "/usr/share/app/app.ear".to_owned(),
+            elf::jar(&[("web.war", web), ("lib/shaded.jar", shaded), ("notes.rar", b"Rar!".to_vec())]),
+        ),
+        (format!("{site}/legacy-1.4-py3.9.egg-info"), metadata("Legacy", "1.4")),
+        (format!("{site}/older-2.0.egg-info/PKG-INFO"), metadata("Older", "2.0")),
+        (format!("{site}/opened-0.4-py3.9.egg/EGG-INFO/PKG-INFO"), metadata("Opened", "0.4")),
+        (
+            format!("{site}/zipped-0.3-py3.9.egg"),
+            elf::jar(&[("EGG-INFO/PKG-INFO", metadata("Zipped", "0.3"))]),
+        ),
+        (
+            "/usr/lib/python3.9/ensurepip/_bundled/pip-24.0-py3-none-any.whl".to_owned(),
+            elf::jar(&[
+                ("pip/__init__.py", b"".to_vec()),
+                ("pip-24.0.dist-info/METADATA", metadata("pip", "24.0")),
+            ]),
+        ),
+        (
+            format!("{site}/crypt-1.0.dist-info/sboms/auditwheel.spdx.json"),
+            br#"{"packages":[{"externalRefs":[{"referenceType":"purl","referenceLocator":"pkg:generic/openssl@3.0.13"}]}]}"#
+                .to_vec(),
+        ),
+        (format!("{modules}/@scope/inner/package.json"), npm("@scope/inner", "4.0.0")),
+        (
+            format!("{modules}/.package-lock.json"),
+            br#"{"lockfileVersion":3,"packages":{
+                "node_modules/@scope/inner":{"version":"4.0.0"},
+                "node_modules/a/node_modules/alias":{"name":"listed","version":"5.0.0"},
+                "node_modules/only-for-tests":{"version":"6.0.0","dev":true},
+                "node_modules/elsewhere":{"resolved":"../elsewhere","link":true}}}"#
+                .to_vec(),
+        ),
+        ("/usr/share/gems/specifications/default/json-2.7.1.gemspec".to_owned(), gem("json", "2.7.1")),
+        (
+            "/usr/share/app/vendor/bundle/ruby/3.2.0/specifications/rack-2.2.8.gemspec".to_owned(),
+            gem("rack", "2.2.8"),
+        ),
+        (
+            "/usr/share/app/vendor/composer/installed.json".to_owned(),
+            br#"[{"name":"psr/log","version":"1.1.4"}]"#.to_vec(),
+        ),
+        (
+            "/usr/lib64/app/App.deps.json".to_owned(),
+            br#"{"runtimeTarget":{"name":".NETCoreApp,Version=v8.0"},"libraries":{
+                "App/1.0.0":{"type":"project","serviceable":false,"sha512":""},
+                "Newtonsoft.Json/13.0.3":{"type":"package","serviceable":true,"sha512":"sha512-x"}}}"#
+                .to_vec(),
+        ),
+        (
+            "/usr/bin/older-rust-tool".to_owned(),
+            elf::with_sections(&[(
+                ".rodata",
+                b"/root/.cargo/registry/src/github.com-1ecc6299db9ec823/libc-0.2.100/src/unix.rs".to_vec(),
+            )]),
+        ),
+    ];
+    add_files(&mut builder, files.into());
+    bytes(&mut builder)
+}
+
+/// What is inside [`nested`], sorted.
+pub const NESTED: &[&str] = &[
+    "pkg:cargo/libc@0.2.100",
+    "pkg:composer/psr/log@1.1.4",
+    "pkg:gem/json@2.7.1",
+    "pkg:gem/rack@2.2.8",
+    "pkg:generic/openssl@3.0.13",
+    "pkg:maven/com.acme/deep@1.0",
+    "pkg:maven/com.acme/one@1.1",
+    "pkg:maven/com.acme/two@1.2",
+    "pkg:npm/%40scope/inner@4.0.0",
+    "pkg:npm/listed@5.0.0",
+    "pkg:nuget/Newtonsoft.Json@13.0.3",
+    "pkg:pypi/legacy@1.4",
+    "pkg:pypi/older@2.0",
+    "pkg:pypi/opened@0.4",
+    "pkg:pypi/pip@24.0",
+    "pkg:pypi/zipped@0.3",
 ];
 
 /// One build, as read: its source package, and two packages that share parts.

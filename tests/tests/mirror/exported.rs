@@ -5,6 +5,7 @@ use crate::{BASE, PACKAGE, STORY, clients, text};
 use hallmark_tests::clients::Client;
 use hallmark_tests::nginx::{NGINX, Nginx};
 use hallmark_tests::packages::crafted::Crafted;
+use hallmark_tests::repository::metadata_files;
 use hallmark_tests::tools::{BUILDING, Need};
 use hallmark_tests::{Options, Repository, World, process, require};
 use repo_model::FileDigest;
@@ -100,6 +101,7 @@ fn an_export_is_served_by_nginx_and_every_name_is_what_the_server_serves() {
         let beside = PathBuf::from(format!("{name}/{}{ending}", package.href));
         assert!(exported.contains(&beside), "{}", beside.display());
     }
+    assert_lists_what_is_there(Path::new(&name));
     let links = std::fs::metadata(Path::new(&name).join(&package.href)).expect("it is there");
     assert!(
         links.nlink() >= 3,
@@ -121,6 +123,40 @@ fn an_export_is_served_by_nginx_and_every_name_is_what_the_server_serves() {
     }
 }
 
+/// The signed list of SBOMs of a copied repository, read as whoever has nothing but the copy reads it: every document
+/// that it names about a package or a build lies there, and has the digest that it names.
+fn assert_lists_what_is_there(repository: &Path) {
+    let read = |path: &str| std::fs::read(repository.join(path)).expect("it was copied");
+    let repomd = String::from_utf8(read("repodata/repomd.xml")).expect("XML");
+    let mut records = metadata_files(&repomd).into_iter();
+    let record = records.find(|file| file.kind == "sbom").expect("a list");
+    let packed = read(&record.href);
+    assert_eq!(FileDigest::of(&packed), record.digest);
+    let list = zstd::decode_all(packed.as_slice()).expect("zstd");
+    let list: serde_json::Value = serde_json::from_slice(&list).expect("JSON");
+    for (part, least) in [("entry", 2), ("build", 2)] {
+        let listed = list["feed"][part].as_array().expect("a list");
+        assert!(listed.len() >= least, "{part}: {listed:?}");
+        for link in listed
+            .iter()
+            .flat_map(|one| one["link"].as_array().expect("links"))
+        {
+            let href = link["href"].as_str().expect("a path");
+            // Relative to the folder of the list, where a server shows it unpacked.
+            let path = match href.strip_prefix("../") {
+                Some(path) => path.to_owned(),
+                None => format!("sbom/{href}"),
+            };
+            let document = read(&path);
+            assert_eq!(
+                link["sha256"],
+                FileDigest::of(&document).to_string(),
+                "{path}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_copy_by_rsync_is_checked_offline_by_us_and_by_stock_tools() {
     require!(BUILDING, RSYNC, STOCK);
@@ -138,6 +174,7 @@ fn a_copy_by_rsync_is_checked_offline_by_us_and_by_stock_tools() {
     );
 
     let repository = copy.join(&BASE[1..]);
+    assert_lists_what_is_there(&repository);
     let sums = repository.join("repodata/SHA256SUMS");
     let ring = world.dir().join("rsync-keys.gpg");
     process::run(process::command("gpg").args([

@@ -6,9 +6,9 @@ use super::whole::{checked, validators};
 use super::{BASE, STORY};
 use hallmark_tests::http::Http;
 use hallmark_tests::packages::crafted::Crafted;
-use hallmark_tests::tools::BUILDING;
+use hallmark_tests::tools::{BUILDING, Need};
 use hallmark_tests::world::SERVER;
-use hallmark_tests::{Options, World, require};
+use hallmark_tests::{Options, World, process, require};
 use repo_model::FileDigest;
 use repo_model::wire::status::BuildStatus;
 use serde_json::Value;
@@ -208,4 +208,50 @@ fn a_build_has_its_documents_wherever_the_server_was_killed() {
         let kept = kinds.filter(|link| link.kind == "build-sbom").count();
         assert_eq!(kept, documents.len(), "each once");
     }
+}
+
+/// In a world of its own: it stops the server.
+#[test]
+fn builds_that_were_published_without_documents_get_them_when_the_server_starts() {
+    require!(&[Need::Program("python3")]);
+    let world = World::start(&Options::no_rebuilds());
+    let anonymous = world.http.with_token(None);
+    let publish = |name: &str| {
+        let build = Crafted::new(name, "1.0").publish(&world.http).build;
+        world.until_published(build)
+    };
+    let builds = ["older0", "older1", "older2"].map(publish);
+    let before = builds.each_ref().map(|build| led_to(&anonymous, build));
+    world.process(SERVER).stop();
+    // As a server from before there were such documents left it; of one build even the buildinfo does not read.
+    let forget = "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1]); \
+                  db.execute(\"DELETE FROM evidence WHERE kind = 'build-sbom'\"); \
+                  db.execute('UPDATE builds SET buildinfo = source_file WHERE build_id = ?', sys.argv[2:]); db.commit()";
+    let mut python = process::command("python3");
+    python.args(["-c", forget]);
+    python.arg(world.data_dir().join("hallmark.db"));
+    process::run(python.arg(builds[1].build.to_string()));
+    world.start_process(SERVER);
+    world.until_ready();
+    for number in [2, 0] {
+        let path = format!("/evidence/sha256/{}", builds[number].source_file);
+        world.until(
+            "the source package leads to its documents",
+            || match anonymous.get(&path).header("link") {
+                "" => Err("it leads nowhere".to_owned()),
+                _ => Ok(()),
+            },
+        );
+        let build = world.until_published(builds[number].build);
+        assert!(led_to(&anonymous, &build) == before[number], "other bytes");
+    }
+    // The next release lists them.
+    publish("newer");
+    let index: Value = anonymous.get_json(&format!("{BASE}/sbom/index.json"));
+    let listed = index["feed"]["build"].as_array().expect("builds");
+    let titles: Vec<_> = listed.iter().map(|one| one["title"].clone()).collect();
+    assert_eq!(
+        titles,
+        ["newer-1.0-1.src", "older0-1.0-1.src", "older2-1.0-1.src"]
+    );
 }

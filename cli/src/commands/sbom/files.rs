@@ -1,6 +1,8 @@
 //! Documents of packages: one each, or one about a whole build.
 
-use super::{Args, DocumentError, Named, is_stdin, read, replace, streamed, unless_failed};
+use super::{
+    Args, DocumentError, Named, is_stdin, read, replace, streamed, unless_failed, warnings,
+};
 use crate::failure::{Failure, chain};
 use crate::output;
 use crate::progress::Progress;
@@ -114,6 +116,7 @@ pub(super) fn whole_build(
             let path = file.clone();
             Failure::failed(Named { path, source })
         })?;
+        warnings(file, &found).for_each(|warning| progress.note(warning));
         match found.package.is_source {
             true => sources.push((file, found)),
             false => packages.push(found),
@@ -179,11 +182,7 @@ fn to_files(
     lines: &mut Vec<Line>,
 ) -> Result<Vec<PathBuf>, DocumentError> {
     let found = read(file, options)?;
-    for conflict in &found.conflicts {
-        let (declared, observed) = (&conflict.declared, &conflict.observed);
-        let text = format!("bundled() declares {declared}, the payload holds {observed}");
-        lines.push(Line::Note(format!("warning: {}: {text}", file.display())));
-    }
+    lines.extend(warnings(file, &found).map(Line::Note));
     let mut written = Vec::new();
     for format in formats {
         // What comes from stdin has the name that its header gives it.

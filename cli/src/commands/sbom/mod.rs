@@ -185,8 +185,18 @@ struct Named {
     source: DocumentError,
 }
 
+/// What its packager should look into, a line each.
+fn warnings<'a>(file: &'a Path, found: &'a Inventory) -> impl Iterator<Item = String> + 'a {
+    found.conflicts.iter().map(|conflict| {
+        let (declared, observed) = (&conflict.declared, &conflict.observed);
+        let place = file.display();
+        format!("warning: {place}: bundled() declares {declared}, the payload holds {observed}")
+    })
+}
+
 fn to_stdout(file: &Path, format: &SbomFormat, options: &Options) -> Result<(), DocumentError> {
     let found = read(file, options)?;
+    warnings(file, &found).for_each(output::note);
     streamed(|out| format.write(&found, options, out))
 }
 
