@@ -40,7 +40,10 @@ trap 'rm -rf --one-file-system "$work"' EXIT
 rm -rf --one-file-system "$folder".new.*
 mkdir -p "$work/lib" "$work/build"
 say "dnf5 with zchunk: copying the client root"
-cp -a --reflink=auto --one-file-system "$root" "$work/root"
+# What is in it, never the folder itself: a root that is a symbolic link would be copied as one, and changed through it.
+mkdir "$work/root"
+cp -a --reflink=auto --one-file-system "$root/." "$work/root/"
+[ ! "$work/root" -ef "$root" ] || cannot "the copy of the client root is the root itself"
 cp -L /etc/resolv.conf "$work/root/etc/resolv.conf"
 # A command in the copy, where /mnt/build is the folder for building.
 in_copy() { "$here/in-forky.sh" --bind "$work/build" /mnt/build "$work/root" "$@"; }
@@ -93,9 +96,10 @@ cp -L "$work/build/librepo.out/librepo/librepo.so.0" "$work/build/libsolv.out/ex
 for library in librepo.so.0 libsolvext.so.1; do
   grep -q libzck "$work/lib/$library" || cannot "$library was built without zchunk"
 done
-# They must fit the root's own dnf5.
-"$here/in-forky.sh" --bind "$work/lib" /mnt/lib "$root" env LD_LIBRARY_PATH=/mnt/lib LD_PRELOAD=/mnt/lib/zchunk-cachedir.so \
-  HALLMARK_ZCHUNK_CACHE=/tmp dnf5 --version >&2 || cannot "dnf5 does not run with the new libraries"
+# They must fit the root's own dnf5; what it writes stays in the copy.
+cp -r "$work/lib" "$work/build/try"
+in_copy env LD_LIBRARY_PATH=/mnt/build/try LD_PRELOAD=/mnt/build/try/zchunk-cachedir.so HALLMARK_ZCHUNK_CACHE=/tmp dnf5 --version >&2 \
+  || cannot "dnf5 does not run with the new libraries"
 
 rm -rf --one-file-system "$work/root" "$work/build"
 printf '%s' "$pins" > "$work/.hallmark-pins"
