@@ -1,6 +1,7 @@
 //! Machines that install nothing without evidence: dnf5 and dnf 4 with our plug-ins, as a user has them.
 
 mod cost;
+mod kept;
 mod mirror_alone;
 mod offline;
 mod shown_less;

@@ -6,7 +6,7 @@ use hallmark_tests::repository::Repository;
 use hallmark_tests::world::SERVER;
 
 /// Downloads a package as a file of the machine, and tells what it is called there.
-fn download(story: &Story, machine: &Machine, name: &str) -> String {
+pub(crate) fn download(story: &Story, machine: &Machine, name: &str) -> String {
     let package = Repository::new(&story.world.http, BASE).package(name);
     let package = package.expect("it is listed");
     let bytes = story.world.http.fetch(&format!("{BASE}/{}", package.href));
