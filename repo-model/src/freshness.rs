@@ -25,8 +25,6 @@ pub const SCHEMA: &str = "hallmark-freshness/1";
 pub const FILE: &str = "freshness.json";
 /// Largest envelope that is read, bytes: some hundred for each repository.
 pub const MAX_BYTES: u64 = 4 << 20;
-/// Clocks of other machines may be a little ahead.
-const CLOCK_SKEW_SECS: i64 = 600;
 
 /// What the signer says about a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,7 +157,7 @@ pub fn open(
             expires: said.expires,
         });
     }
-    if said.issued > now.plus_secs(CLOCK_SKEW_SECS) {
+    if said.issued.is_to_come(now) {
         return Err(FreshnessError::NotYet {
             issued: said.issued,
         });

@@ -25,9 +25,6 @@ use crate::{ChannelName, FileDigest, HeaderDigest, OperatorName, ReleaseId, Work
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// Clocks of other machines may be a little ahead.
-const CLOCK_SKEW_SECS: i64 = 600;
-
 /// What a repository demands before a package is signed. TOML on disk; its digest is in every
 /// verification summary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -33,8 +33,6 @@ pub const MAX_BYTES: u64 = 8 << 20;
 pub const MAX_AGE_SECS: i64 = 86_400;
 /// Places that are spoken of, of all mirrors together.
 pub const PLACES_MAX: usize = 20_000;
-/// Clocks of other machines may be a little ahead.
-const CLOCK_SKEW_SECS: i64 = 600;
 
 /// What was seen of mirrors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -165,8 +163,7 @@ impl Sightings {
                     });
                 }
                 let oldest = now.plus_secs(-MAX_AGE_SECS);
-                let latest = now.plus_secs(CLOCK_SKEW_SECS);
-                if place.checked < oldest || place.checked > latest {
+                if place.checked < oldest || place.checked.is_to_come(now) {
                     return Err(SightingsError::Look {
                         mirror: mirror.name.clone(),
                         checked: place.checked,
@@ -224,7 +221,7 @@ fn holds(said: Sightings, now: Timestamp) -> Result<Sightings, SightingsError> {
             expires: said.expires,
         });
     }
-    if said.issued > now.plus_secs(CLOCK_SKEW_SECS) {
+    if said.issued.is_to_come(now) {
         return Err(SightingsError::NotYet {
             issued: said.issued,
         });
@@ -237,6 +234,7 @@ mod tests {
     use super::*;
     use crate::dsse::StatementKey;
     use crate::release::{self, ReleaseRepo};
+    use crate::timestamp::CLOCK_SKEW_SECS;
 
     const NOW: i64 = 1_800_000_000;
 

@@ -17,6 +17,9 @@ pub struct ParseTimestampError {
     text: String,
 }
 
+/// Clocks of other machines may be a little ahead: so many seconds.
+pub const CLOCK_SKEW_SECS: i64 = 600;
+
 impl Timestamp {
     /// The years 0000 to 9999, the range that RFC 3339 can write.
     const RANGE: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
@@ -35,6 +38,12 @@ impl Timestamp {
     #[must_use]
     pub fn plus_secs(self, secs: i64) -> Self {
         Self::from_unix_secs(self.0.saturating_add(secs))
+    }
+
+    /// Whether it is later than any good clock can say at `now`: the clock that said this time is ahead, or the one
+    /// that says `now` is behind.
+    pub fn is_to_come(self, now: Self) -> bool {
+        self > now.plus_secs(CLOCK_SKEW_SECS)
     }
 }
 
@@ -86,5 +95,15 @@ mod tests {
             Timestamp::from_unix_secs(0).to_string(),
             "1970-01-01T00:00:00Z"
         );
+    }
+
+    #[test]
+    fn what_is_to_come_is_more_than_a_clock_s_fault_ahead() {
+        let now = Timestamp::from_unix_secs(1_763_600_000);
+        for (secs, to_come) in [(-1, false), (0, false), (600, false), (601, true)] {
+            assert_eq!(now.plus_secs(secs).is_to_come(now), to_come, "{secs}");
+        }
+        let end = Timestamp::from_unix_secs(i64::MAX);
+        assert!(end.is_to_come(now) && !now.is_to_come(end) && !end.is_to_come(end));
     }
 }

@@ -3,11 +3,13 @@
 
 use hallmark_tests::packages;
 use hallmark_tests::packages::crafted::{self, Crafted};
-use hallmark_tests::tools::BUILDING;
+use hallmark_tests::process;
+use hallmark_tests::tools::{BUILDING, Need};
 use hallmark_tests::world::SERVER;
 use hallmark_tests::{Options, World, require};
 use repo_model::dsse::StatementKey;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 const BASE: &str = "/preview/base/x86_64";
 
@@ -279,6 +281,88 @@ fn a_monitor_is_content_with_an_honest_log_and_alarms_about_each_lie() {
     }
     std::fs::write(&state, "{").expect("written");
     assert_eq!(monitor(&[]).0, Some(2));
+    drop(watch);
+}
+
+/// Whoever has set the clock back, or a machine that keeps no time: what is old must not pass for new, unsaid.
+#[test]
+fn a_machine_whose_clock_is_behind_says_so_and_refuses_where_age_is_limited() {
+    require!(&[Need::Program("faketime")]);
+    let world = World::start(&Options::no_rebuilds());
+    let build = Crafted::new("timely", "1.0").publish(&world.http).build;
+    let story = Story::begin(world, build);
+    let watch = story.world.watch();
+    let (file, trust, url) = (text(&story.file), text(&story.trust), story.world.url());
+    let two_days_ago = |arguments: &[&str], input: Stdio| {
+        let mut command = process::command("faketime");
+        command
+            .args(["-f", "-2d"])
+            .arg(process::binary("hallmark"))
+            .args(arguments)
+            .env("HALLMARK_SERVER_URL", &url)
+            // Waits are not to end two days ago.
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .env("DONT_FAKE_MONOTONIC", "1")
+            .stdin(input);
+        let output = command.output().expect("faketime runs");
+        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let said = format!("{}{}", lossy(&output.stdout), lossy(&output.stderr));
+        (output.status.code(), said)
+    };
+    let behind = "the clock of this machine is behind: release ";
+    let verify = |more: &[&str]| {
+        two_days_ago(
+            &[&["verify", "--trust", trust][..], more].concat(),
+            Stdio::null(),
+        )
+    };
+    for packages in [&[file][..], &[file, story.nevra.as_str()]] {
+        let (code, said) = verify(packages);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(
+            said.contains(&format!("warning: freshness: {behind}")),
+            "{said}"
+        );
+        let (code, said) = verify(&[&["--max-age", "30"][..], packages].concat());
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains(&format!("freshness is broken: {behind}")),
+            "{said}"
+        );
+        assert!(said.contains("hint: set the clock"), "{said}");
+    }
+
+    // What a package manager is about to install.
+    let dir = story.file.parent().expect("a file is in a folder");
+    let config = dir.join("client.toml");
+    let transaction = dir.join("transaction.json");
+    let asked = serde_json::json!({
+        "repositories": [{"id": "world", "urls": [format!("{url}{BASE}/")]}],
+        "packages": [{"nevra": story.nevra, "repo_id": "world", "paths": [file]}],
+    });
+    std::fs::write(&transaction, asked.to_string()).expect("written");
+    for (limit, code) in [("", Some(0)), ("max_age_days = 30", Some(1))] {
+        let cache = dir.join("evidence");
+        let settings = format!(
+            "cache_dir = \"{}\"\n[[repository]]\nserver_url = \"{url}\"\ntrust_dir = \"{trust}\"\n{limit}\n",
+            text(&cache)
+        );
+        std::fs::write(&config, settings).expect("written");
+        let input = std::fs::File::open(&transaction).expect("it is there");
+        let arguments = ["client", "check", "--config", text(&config)];
+        let (found, said) = two_days_ago(&arguments, Stdio::from(input));
+        assert_eq!(found, code, "{limit}: {said}");
+        assert!(said.contains(behind), "{limit}: {said}");
+    }
+
+    let state = dir.join("monitor.json");
+    let arguments = ["monitor", &url, "--trust", trust, "--state", text(&state)];
+    let (code, said) = two_days_ago(&arguments, Stdio::null());
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("ALARM: the clock of this machine is behind: "),
+        "{said}"
+    );
     drop(watch);
 }
 

@@ -201,6 +201,7 @@ impl<'a> Judging<'a> {
                 left.push(*index);
             }
             if holds || self.reports[*index].is_none() {
+                self.remarks.extend(report.warnings.iter().cloned());
                 self.reports[*index] = Some(report);
                 if let Some(why) = looking.away() {
                     let url = &self.asked.repository.server_url;

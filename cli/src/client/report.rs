@@ -38,6 +38,9 @@ pub struct PackageReport {
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What could not be checked although it holds, one line each: told once, with the remarks.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 impl PackageReport {
@@ -50,6 +53,7 @@ impl PackageReport {
             link: None,
             why: Some(why),
             hint: Some(hint.to_owned()),
+            warnings: Vec::new(),
         }
     }
 
@@ -66,8 +70,10 @@ impl PackageReport {
     /// What its chain says.
     pub fn of_chain(package: &str, repo_id: &str, chain: &Chain) -> Self {
         let Some(link) = chain.first_broken() else {
+            let warnings = chain.warnings();
             return Self {
                 outcome: Outcome::Holds,
+                warnings: warnings.map(|link| link.says.clone()).collect(),
                 ..Self::not_looked_at(package, repo_id)
             };
         };

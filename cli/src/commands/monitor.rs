@@ -8,7 +8,7 @@ use crate::output;
 use crate::verify::TrustDir;
 use repo_model::dsse::Envelope;
 use repo_model::log::{Checkpoint, Note, Tile, read_bundle};
-use repo_model::monitor::{Finding, Memory, witnessed};
+use repo_model::monitor::{Finding, Memory, clock, witnessed};
 use repo_model::release::{ListedPackage, ReleaseDocument, read_package_list};
 use repo_model::rpm::Head;
 use repo_model::statement::{RELEASE, Statement};
@@ -171,7 +171,7 @@ fn compare(
         return teller.tell(&[shrunk]).map(|()| said());
     }
     let mut findings = Vec::new();
-    let read = read_on(client, &mut memory, &head, trust, &mut findings);
+    let read = read_on(client, &mut memory, &head, &trust.trust, &mut findings);
     teller.tell(&findings)?;
     read?;
     if let Err(forked) = memory.arrived(&head) {
@@ -213,7 +213,7 @@ fn read_on(
     client: &Client,
     memory: &mut Memory,
     head: &Checkpoint,
-    trust: &TrustDir,
+    trust: &Trust,
     findings: &mut Vec<Finding>,
 ) -> Result<(), Failure> {
     while memory.frontier.size() < head.size {
@@ -243,7 +243,7 @@ fn read_on(
                 Some(digest) => envelope(client, digest)?,
                 None => None,
             };
-            findings.extend(memory.take(entry, envelope.as_ref(), &trust.trust.statement_keys));
+            findings.extend(memory.take(entry, envelope.as_ref(), &trust.statement_keys));
         }
     }
     Ok(())
@@ -325,6 +325,7 @@ fn served(
         .map(|days| now().plus_secs(-86_400 * i64::from(days)));
     let mut findings = memory.served(&document, newest.envelope, &listed, limit);
     findings.extend(doubts);
+    findings.extend(clock(document.issued, now()));
     Ok(findings)
 }
 
@@ -368,6 +369,82 @@ fn keep(path: &Path, memory: &Memory) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::testing::{Answer, Server};
+    use repo_model::log::{Frontier, LogKey, SignatureKind, leaf_hash, write_bundle};
+    use repo_model::policy::Policy;
+    use repo_model::{Timestamp, verify::Memo};
+
+    const ENTRIES: [&[u8]; 3] = [b"a", b"b", b"c"];
+
+    fn log() -> LogKey {
+        LogKey::from_seed("log.example", SignatureKind::Log, &[1; 32]).unwrap()
+    }
+
+    fn trust() -> Trust {
+        let policy = "version = 1\nmin_rebuilders = 0\nmin_operators = 0\nsbom_formats = []\n";
+        Trust {
+            statement_keys: Vec::new(),
+            log_keys: vec![log().public()],
+            log_cosigners: Vec::new(),
+            witnesses: None,
+            policy: Policy::from_toml(policy).unwrap(),
+            policy_digest: FileDigest::of(b""),
+            max_age_days: None,
+            memo: Memo::default(),
+        }
+    }
+
+    /// A log of three entries whose head says that it has so many.
+    fn claiming(size: u64) -> Server {
+        let mut frontier = Frontier::default();
+        ENTRIES
+            .iter()
+            .for_each(|entry| frontier.push(leaf_hash(entry)));
+        let text = format!("log.example\n{size}\n{}\n", frontier.root().to_base64());
+        let line = log().sign(&text, Timestamp::from_unix_secs(0)).unwrap();
+        let signatures = vec![line];
+        let head = Note { text, signatures }.to_string();
+        Server::start(move |request| match &*request.path {
+            "/log/checkpoint" => Answer::json(200, &head),
+            path if path.starts_with("/log/tile/entries/") => {
+                let shown = ENTRIES.into_iter().take(size.min(3) as usize);
+                Answer::bytes(write_bundle(shown).unwrap())
+            }
+            path if path.starts_with("/log/statements/") => Answer::bytes(vec![7; 96]),
+            _ => Answer::json(404, "{}"),
+        })
+    }
+
+    #[test]
+    fn a_log_that_lies_about_its_size_is_refused_soon_whatever_it_says() {
+        let trust = trust();
+        for (size, says) in [
+            (3, None),
+            (4, Some("tile/entries/000.p/4 is cut short")),
+            (300, Some("tile/entries/000 is cut short")),
+            (1 << 60, Some("tile/entries/000 is cut short")),
+            (u64::MAX, Some("tile/entries/000 is cut short")),
+            (2, Some("the log has forked")),
+        ] {
+            let server = claiming(size);
+            let client = Client::new(&server.url(), None).unwrap();
+            let (_, head) = head(&client, &trust).unwrap();
+            assert_eq!(head.size, size);
+            let mut memory = Memory::default();
+            let read = read_on(&client, &mut memory, &head, &trust, &mut Vec::new());
+            let problem = match read {
+                Err(failure) => Some(failure.message()),
+                Ok(()) => memory.arrived(&head).err().map(|forked| forked.to_string()),
+            };
+            match says {
+                None => assert_eq!(problem, None),
+                Some(says) => {
+                    let problem = problem.unwrap();
+                    assert!(problem.contains(says), "{size}: {problem}");
+                    assert!(server.requests().len() < 10, "{size}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn only_an_answer_that_there_is_none_is_a_missing_statement() {

@@ -19,8 +19,6 @@ use std::str::FromStr;
 const MAX_LINES: usize = 100;
 /// Longest text, bytes.
 const MAX_BYTES: usize = 1 << 20;
-/// Witnesses' clocks may be a little ahead.
-const CLOCK_SKEW_SECS: i64 = 600;
 
 /// Why a text is no witness policy. Its author's to mend.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,10 +111,9 @@ impl WitnessPolicy {
     /// The witnesses that cosigned a head by `now`, in the order of the lines. A line that does not verify
     /// counts for nothing.
     pub fn seen<'a>(&'a self, head: &Note, now: Timestamp) -> Vec<Seen<'a>> {
-        let limit = now.plus_secs(CLOCK_SKEW_SECS);
         let of = |witness: &'a Witness| {
             let at = head.verified_by(&witness.key).ok()??;
-            (at <= limit).then_some(Seen { witness, at })
+            (!at.is_to_come(now)).then_some(Seen { witness, at })
         };
         self.witnesses.iter().filter_map(of).collect()
     }

@@ -86,6 +86,13 @@ pub enum Finding {
         /// By when a quorum had seen no newer one.
         seen: Timestamp,
     },
+    /// The clock of this machine is behind what was signed: to it nothing is ever too old.
+    ClockBehind {
+        /// The time of a release, or of the witnesses' word.
+        said: Timestamp,
+        /// What the clock says.
+        now: Timestamp,
+    },
     /// The keys or the policy are others than the log said before.
     KeysChanged {
         /// The entry.
@@ -179,6 +186,7 @@ impl Finding {
             | Self::Stale { .. }
             | Self::NoQuorum { .. }
             | Self::StaleHead { .. }
+            | Self::ClockBehind { .. }
             | Self::Waiver { .. }
             | Self::KeysChanged { .. }
             | Self::KeyNotLogged { .. }
@@ -248,6 +256,10 @@ impl fmt::Display for Finding {
                     "no quorum of witnesses has seen the head of the log since {seen}"
                 )
             }
+            Self::ClockBehind { said, now } => write!(
+                f,
+                "the clock of this machine is behind: the repository's word is of {said}, and it says {now}"
+            ),
             Self::KeysChanged { index, changes } => {
                 write!(f, "entry {index}: {}", printable(&changes.join("; ")))
             }

@@ -377,12 +377,23 @@ pub fn witnessed(
     now: Timestamp,
 ) -> Option<Finding> {
     if let Err(error) = policy.quorum(head, now) {
+        let far = Timestamp::from_unix_secs(i64::MAX);
+        if let Some(behind) = policy.fresh_at(head, far).and_then(|at| clock(at, now)) {
+            return Some(behind);
+        }
         let why = error.to_string();
         return Some(Finding::NoQuorum { why });
     }
     let seen = policy.fresh_at(head, now)?;
     let is_stale = not_before.is_some_and(|limit| seen < limit);
     is_stale.then_some(Finding::StaleHead { seen })
+}
+
+/// What the clock makes of the time of something that was signed: whoever sets a monitor's clock back would keep it from
+/// telling that nothing new comes.
+pub fn clock(said: Timestamp, now: Timestamp) -> Option<Finding> {
+    let behind = Finding::ClockBehind { said, now };
+    said.is_to_come(now).then_some(behind)
 }
 
 fn unexplained(index: u64, why: &str) -> Vec<Finding> {

@@ -272,6 +272,22 @@ fn a_head_without_its_quorum_or_long_unseen_is_an_alarm() {
     assert_eq!(witnessed(&policy, &head, Some(at(5)), at(1_000)), None);
     let stale = witnessed(&policy, &head, Some(at(6)), at(1_000));
     assert_eq!(stale, Some(Finding::StaleHead { seen: at(5) }));
+    let (said, now) = (at(5), at(-600));
+    let behind = witnessed(&policy, &head, None, now).unwrap();
+    assert_eq!(behind, Finding::ClockBehind { said, now });
+}
+
+#[test]
+fn a_monitor_whose_clock_is_behind_alarms() {
+    let now = Timestamp::from_unix_secs(1_700_000_000);
+    assert_eq!(clock(now.plus_secs(600), now), None);
+    let behind = clock(now.plus_secs(601), now).unwrap();
+    assert!(behind.is_alarm());
+    let says = behind.to_string();
+    assert!(
+        says.ends_with("of 2023-11-14T22:23:21Z, and it says 2023-11-14T22:13:20Z"),
+        "{says}"
+    );
 }
 
 #[test]

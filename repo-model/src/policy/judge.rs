@@ -2,8 +2,8 @@
 
 use super::voices::{Count, Voices};
 use super::{
-    CLOCK_SKEW_SECS, Decision, Dissent, Evidence, Judgement, KeyHolder, MadeFrom, Policy, Reason,
-    begins_with_one, waivers,
+    Decision, Dissent, Evidence, Judgement, KeyHolder, MadeFrom, Policy, Reason, begins_with_one,
+    waivers,
 };
 use crate::rpm::{Head, Package, lint, tag};
 use crate::statement::{self, Provenance, Statement};
@@ -197,7 +197,7 @@ pub(super) fn fresh(policy: &Policy, said_at: Timestamp, now: Timestamp) -> bool
     let Some(days) = policy.max_evidence_age_days else {
         return true;
     };
-    said_at.plus_secs(i64::from(days) * 86_400) >= now && said_at <= now.plus_secs(CLOCK_SKEW_SECS)
+    said_at.plus_secs(i64::from(days) * 86_400) >= now && !said_at.is_to_come(now)
 }
 
 /// What a rebuild that does not confirm the package says against it.

@@ -11,7 +11,7 @@
 //!   "issuedOn":"2026-11-20T10:06:00Z","expiresOn":"2026-11-27T10:06:00Z"}}
 //! ```
 
-use super::{CLOCK_SKEW_SECS, Judgement, Policy, Reason};
+use super::{Judgement, Policy, Reason};
 use crate::dsse::{Envelope, StatementPublicKey};
 use crate::statement::{DigestSet, Statement, Subject};
 use crate::{FileDigest, HeaderDigest, Nevra, OperatorName, Timestamp};
@@ -188,7 +188,7 @@ fn check(policy: &Policy, said: &Statement<Waiver>, now: Timestamp) -> Result<()
             at: waiver.expires_on,
         });
     }
-    if waiver.issued_on > now.plus_secs(CLOCK_SKEW_SECS) {
+    if waiver.issued_on.is_to_come(now) {
         return Err(WaiverError::NotYet {
             at: waiver.issued_on,
         });

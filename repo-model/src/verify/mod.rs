@@ -5,6 +5,7 @@
 //! The command, the monitor and the plug-ins of package managers all call it. It neither reads files nor the
 //! clock, and checks no OpenPGP: what the OpenPGP check of the header said comes in as [`Signature`].
 
+mod clock;
 mod links;
 mod log_place;
 mod memo;
@@ -23,6 +24,7 @@ use crate::log::{Note, VerifierKey, WitnessPolicy};
 use crate::policy::Policy;
 use crate::release::PackageListIndex;
 use crate::rpm::{Head, Package};
+use crate::statement::{Statement, VerificationSummary};
 use crate::{FileDigest, HeaderDigest, Timestamp};
 use serde::Serialize;
 use std::fmt;
@@ -164,7 +166,7 @@ pub struct Link {
     /// More: one line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
-    /// What to do when it is broken.
+    /// What to do when it is broken, or to have it checked where it could not be and should.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
@@ -192,6 +194,14 @@ impl Link {
             says: printable(&says.into()),
             details: Vec::new(),
             hint: None,
+        }
+    }
+
+    /// It could not be checked, and whoever reads of it can mend that.
+    fn unchecked(name: &'static str, says: impl Into<String>, hint: &str) -> Self {
+        Self {
+            hint: Some(hint.to_owned()),
+            ..Self::not_checked(name, says)
         }
     }
 
@@ -224,12 +234,19 @@ impl Chain {
             .iter()
             .find(|link| link.outcome == Outcome::Broken)
     }
+
+    /// Links that ought to have been checked and could not be, though no rule of the reader's breaks by that: to be told
+    /// also where nobody reads the chain.
+    pub fn warnings(&self) -> impl Iterator<Item = &Link> {
+        let unchecked = |link: &&Link| link.outcome == Outcome::NotChecked && link.hint.is_some();
+        self.links.iter().filter(unchecked)
+    }
 }
 
 /// Checks everything there is about one package.
 ///
-/// `now` is compared with the newest release only: statements are judged at the time at which the signer
-/// judged them.
+/// `now` is compared with what is new only, the newest release, the summary and the witnesses' words, and none of it may be
+/// to come: statements are judged at the time at which the signer judged them.
 pub fn chain(trust: &Trust, evidence: &Evidence<'_>, now: Timestamp) -> Chain {
     let header = evidence.head.header_digest();
     let package = Package::from_head(evidence.head);
@@ -249,13 +266,19 @@ pub fn chain(trust: &Trust, evidence: &Evidence<'_>, now: Timestamp) -> Chain {
         release::listed(trust, evidence),
         log_place::logged(trust, evidence),
         witnesses::witnessed(trust, evidence, now),
-        release::fresh(trust, evidence, now),
+        release::fresh(trust, evidence, verified_at(&summary), now),
     ];
     Chain {
         package: name,
         header,
         links,
     }
+}
+
+/// When the signer judged the package.
+fn verified_at(summary: &Result<Statement<VerificationSummary>, String>) -> Option<Timestamp> {
+    let summary = summary.as_ref().ok()?;
+    Some(summary.predicate.time_verified)
 }
 
 impl fmt::Display for Outcome {
@@ -294,7 +317,13 @@ impl fmt::Display for Chain {
             }
         }
         match self.first_broken() {
-            None => writeln!(f, "{}: the policy holds", self.package),
+            None => {
+                for link in self.warnings() {
+                    writeln!(f, "warning: {}: {}", link.name, link.says)?;
+                    writeln!(f, "hint: {}", link.hint.as_deref().unwrap_or_default())?;
+                }
+                writeln!(f, "{}: the policy holds", self.package)
+            }
             Some(link) => {
                 writeln!(
                     f,

@@ -1,5 +1,6 @@
 //! That a signed release has the package, and how old the newest one is.
 
+use super::clock::{SET_IT, behind};
 use super::links::open;
 use super::{Evidence, Link, Trust};
 use crate::bundle::Bundle;
@@ -65,21 +66,37 @@ fn contradiction(line: &ListedPackage, evidence: &Evidence<'_>) -> Option<String
     }
 }
 
-/// How old the newest release is.
-pub(super) fn fresh(trust: &Trust, evidence: &Evidence<'_>, now: Timestamp) -> Link {
+/// How old the newest release is, which a clock that is behind cannot tell: that breaks a limit that the reader has set.
+///
+/// * `verified`: when the signer judged the package.
+pub(super) fn fresh(
+    trust: &Trust,
+    evidence: &Evidence<'_>,
+    verified: Option<Timestamp>,
+    now: Timestamp,
+) -> Link {
     const NAME: &str = "freshness";
     const OLD: &str = "refresh from another mirror: this one may be frozen";
-    let Some(newest) = evidence.newest else {
+    let newest = match evidence.newest.map(|bundle| open_release(trust, bundle)) {
+        Some(Err(problem)) => return Link::broken(NAME, problem, OLD),
+        Some(Ok(document)) => Some((document.id, document.issued)),
+        None => None,
+    };
+    let to_come = newest.and_then(|(id, issued)| behind(&format!("release {id} is"), issued, now));
+    let to_come = to_come.or_else(|| behind("the verification summary is", verified?, now));
+    if let Some(says) = to_come {
         return match trust.max_age_days {
-            None => Link::not_checked(NAME, "the newest release is not here"),
-            Some(_) => Link::broken(NAME, "the newest release is not here", OLD),
+            None => Link::unchecked(NAME, says, SET_IT),
+            Some(_) => Link::broken(NAME, says, SET_IT),
+        };
+    }
+    let Some((id, issued)) = newest else {
+        let says = "the newest release is not here";
+        return match trust.max_age_days {
+            None => Link::not_checked(NAME, says),
+            Some(_) => Link::broken(NAME, says, OLD),
         };
     };
-    let document = match open_release(trust, newest) {
-        Ok(document) => document,
-        Err(problem) => return Link::broken(NAME, problem, OLD),
-    };
-    let (id, issued) = (document.id, document.issued);
     let says = format!("the newest release is {id} of {issued}");
     match trust.max_age_days {
         Some(days) if issued.plus_secs(i64::from(days) * 86_400) < now => {

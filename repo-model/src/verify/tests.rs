@@ -3,6 +3,7 @@
 use super::*;
 use crate::bundle;
 use crate::dsse::StatementKey;
+use crate::hostile::changed::mutated;
 use crate::log::testkit::Leaves;
 use crate::log::{
     LogKey, LogProof, NodeHash, SignatureKind, WitnessPolicy, entry, inclusion_proof, leaf_hash,
@@ -48,6 +49,12 @@ struct Dossier {
     decoy: Option<Vec<u8>>,
     /// Whether the reader wants the log's post-quantum signature, which the key of `log_seed` makes.
     post_quantum_log: bool,
+    /// What the clock says, by seconds.
+    clock: i64,
+    /// Whether the newest release is at hand.
+    has_newest: bool,
+    /// Which of the documents was changed on its way, and how: see [`Dossier::handed`].
+    changed: Option<(usize, u64)>,
 }
 
 fn trust(dossier: &Dossier) -> Trust {
@@ -181,6 +188,9 @@ impl Dossier {
             witnesses: None,
             decoy: None,
             post_quantum_log: false,
+            clock: 86_400 * 30,
+            has_newest: true,
+            changed: None,
         };
         dossier.relist();
         dossier
@@ -214,6 +224,19 @@ impl Dossier {
     }
 
     fn chain(&self) -> Chain {
+        self.try_chain().unwrap()
+    }
+
+    /// A document as the reader gets it, by its number: three bundles, the package list, the head, two rebuilds.
+    fn handed(&self, number: usize, bytes: Vec<u8>) -> Vec<u8> {
+        match self.changed {
+            Some((changed, seed)) if changed == number => mutated(&bytes, seed),
+            _ => bytes,
+        }
+    }
+
+    /// None when a document does not read.
+    fn try_chain(&self) -> Option<Chain> {
         let log = LogKey::from_seed(LOG, SignatureKind::Log, &[self.log_seed; 32]).unwrap();
         let statements = [&self.released, &self.summary, &self.release];
         let keys = [key(9).public(), key(1).public(), key(6).public()];
@@ -247,30 +270,38 @@ impl Dossier {
                 checkpoint: note(size, top, saw),
             };
             let json = bundle::logged(statements[index], &entries[index], &proof, &log.public());
-            let mut made = Bundle::from_json(&json.unwrap()).unwrap();
+            let mut made = Bundle::from_json(&self.handed(index, json.unwrap())).ok()?;
             if let Some(saw_other) = &self.decoy {
                 let mut place = made.places[0].clone();
                 place.proof.checkpoint = note(size, NodeHash::from_bytes([2; 32]), saw_other);
                 made.places.insert(0, place);
             }
-            made
+            Some(made)
         });
         let [released, summary, document] = bundles;
+        let (released, summary, document) = (released?, summary?, document?);
         let (seen_size, seen_root) = self.seen.unwrap_or((size, top));
-        let release = ReleaseEvidence::new(document, vec![self.list.clone()]);
+        let list = self.handed(3, self.list.clone());
+        let release = ReleaseEvidence::new(document, vec![list]);
+        let head = note(seen_size, seen_root, saw).to_string().into_bytes();
+        let head = Note::parse(&self.handed(4, head)).ok()?;
+        let rebuilds = self.rebuilds.iter().enumerate().map(|(place, envelope)| {
+            Envelope::from_json(&self.handed(5 + place, envelope.to_json())).ok()
+        });
+        let rebuilds = rebuilds.collect::<Option<Vec<_>>>()?;
         let evidence = Evidence {
             head: &self.head,
             file: Some(self.file),
             signature: self.signature.clone(),
             released: Some(&released),
             summary: Some(&summary),
-            envelopes: &self.rebuilds,
+            envelopes: &rebuilds,
             sboms: &[],
-            newest: Some(&release.document),
+            newest: self.has_newest.then_some(&release.document),
             release: Some(&release),
-            checkpoint: Some(&note(seen_size, seen_root, saw)),
+            checkpoint: Some(&head),
         };
-        chain(&trust(self), &evidence, at(86_400 * 30))
+        Some(chain(&trust(self), &evidence, at(self.clock)))
     }
 
     /// The first link that is broken, or `holds`.
@@ -297,6 +328,26 @@ fn a_good_package_holds_and_the_tree_says_why() {
     ] {
         assert!(text.contains(wanted), "no `{wanted}` in\n{text}");
     }
+}
+
+/// Whatever was done to one of its documents, a chain that still holds says what it said before.
+#[test]
+fn no_change_of_any_document_is_believed() {
+    let mut dossier = Dossier::good();
+    dossier.witnesses = Some(vec![21, 23]);
+    let good = dossier.chain();
+    assert!(good.holds(), "{good}");
+    let mut refused = 0;
+    for document in 0..7 {
+        for seed in 1..=40 {
+            dossier.changed = Some((document, seed));
+            match dossier.try_chain() {
+                Some(chain) if chain.holds() => assert_eq!(chain, good, "{document}, {seed}"),
+                _ => refused += 1,
+            }
+        }
+    }
+    assert!(refused > 140, "{refused} of 280 refused");
 }
 
 type Change = fn(&mut Dossier);
@@ -393,6 +444,97 @@ fn everything_that_can_be_wrong_breaks_its_own_link() {
         assert_eq!(dossier.verdict(), *link, "{what}: {}", dossier.chain());
         assert!(dossier.chain().to_string().contains("hint: "), "{what}");
     }
+}
+
+/// Seconds that the clock says, the limit on the age of the newest release, which is of second 20, and what comes of it.
+const CLOCKS: &[(i64, Option<u32>, Outcome, &str)] = &[
+    (20, Some(7), Outcome::Holds, "the newest release is 4 of "),
+    // A clock may be a little behind.
+    (-580, Some(7), Outcome::Holds, "the newest release is 4 of "),
+    (
+        -581,
+        Some(7),
+        Outcome::Broken,
+        "the clock of this machine is behind: release 4 is of ",
+    ),
+    (
+        -581,
+        None,
+        Outcome::NotChecked,
+        "the clock of this machine is behind: release 4 is of ",
+    ),
+    (
+        -1_700_000_000,
+        Some(7),
+        Outcome::Broken,
+        "and it says 1970-01-01T00:00:00Z",
+    ),
+    (20, None, Outcome::NotChecked, "no limit is set"),
+];
+
+#[test]
+fn a_clock_that_is_behind_is_told_and_breaks_a_limit_on_age() {
+    for (clock, limit, outcome, says) in CLOCKS {
+        let mut dossier = Dossier::good();
+        (dossier.clock, dossier.max_age_days) = (*clock, *limit);
+        let chain = dossier.chain();
+        let link = chain.links.last().unwrap();
+        assert_eq!(
+            (link.name, link.outcome),
+            ("freshness", *outcome),
+            "{clock}: {chain}"
+        );
+        assert!(link.says.contains(says), "{clock}: {chain}");
+        let is_behind = says.contains("clock") || says.contains("1970");
+        assert_eq!(
+            link.hint.as_deref() == Some(clock::SET_IT),
+            is_behind,
+            "{clock}"
+        );
+        let is_told = is_behind && limit.is_none();
+        assert_eq!(
+            chain.warnings().count(),
+            usize::from(is_told),
+            "{clock}: {chain}"
+        );
+        assert_eq!(
+            chain.to_string().contains("warning: freshness: the clock"),
+            is_told
+        );
+        assert_eq!(
+            chain.holds(),
+            *outcome != Outcome::Broken,
+            "{clock}: {chain}"
+        );
+    }
+    // The package's own statements tell it too, where the newest release does not.
+    let mut dossier = Dossier::good();
+    dossier.has_newest = false;
+    dossier.clock = -600;
+    let chain = dossier.chain();
+    let says = &chain.warnings().next().unwrap().says;
+    assert!(
+        says.contains("behind: the verification summary is of "),
+        "{says}"
+    );
+    dossier.max_age_days = Some(7);
+    assert_eq!(dossier.verdict(), "freshness");
+}
+
+#[test]
+fn witnesses_of_times_to_come_are_no_missing_witnesses() {
+    let mut dossier = Dossier::good();
+    dossier.witnesses = Some(vec![21, 23]);
+    dossier.clock = -601;
+    let chain = dossier.chain();
+    let link = chain.first_broken().unwrap();
+    assert_eq!(link.name, "witnesses");
+    let says =
+        "the clock of this machine is behind: the witnesses' word about the head of the log is of ";
+    assert!(link.says.starts_with(says), "{chain}");
+    // One is too few at any time.
+    dossier.witnesses = Some(vec![21]);
+    assert!(dossier.chain().to_string().contains("which is no quorum"));
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! That others than the log saw the head that the proofs lead to: whoever shows one history to you and another
 //! to them needs their signatures under both.
 
+use super::clock::{SET_IT, behind};
 use super::log_place::place;
 use super::{Evidence, Link, Trust};
 use crate::Timestamp;
-use crate::log::{Note, Seen};
+use crate::log::{Note, Seen, WitnessPolicy};
 
 const NAME: &str = "witnesses";
 const HINT: &str = "a log that shows different things to different people looks like this: keep the evidence, and ask \
@@ -33,6 +34,9 @@ pub(super) fn witnessed(trust: &Trust, evidence: &Evidence<'_>, now: Timestamp) 
     for head in heads {
         match policy.quorum(head, now) {
             Err(error) => {
+                if let Some(says) = seen_later(policy, head, now) {
+                    return Link::broken(NAME, says, SET_IT);
+                }
                 let says = format!("the head of the log: {error}");
                 return Link::broken(NAME, says, HINT);
             }
@@ -51,4 +55,10 @@ pub(super) fn witnessed(trust: &Trust, evidence: &Evidence<'_>, now: Timestamp) 
     });
     let says = format!("{count} of {listed} witnesses saw the head of the log");
     Link::holds(NAME, says).with_details(details.collect())
+}
+
+/// The finding when a quorum has seen the head, at a time that is to come.
+fn seen_later(policy: &WitnessPolicy, head: &Note, now: Timestamp) -> Option<String> {
+    let at = policy.fresh_at(head, Timestamp::from_unix_secs(i64::MAX))?;
+    behind("the witnesses' word about the head of the log is", at, now)
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dsse::StatementKey;
+use crate::timestamp::CLOCK_SKEW_SECS;
 
 fn now() -> Timestamp {
     Timestamp::from_unix_secs(1_763_600_000)
