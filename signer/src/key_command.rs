@@ -8,7 +8,7 @@ use hallmark_signer::keys::life;
 use hallmark_signer::keys::ring::RingKey;
 use repo_model::Timestamp;
 use repo_model::config::SignerConfig;
-use repo_model::wire::signer::{KeyRole, PublishedKey};
+use repo_model::wire::signer::{Identity, KeyRole, PublishedKey, PublishedLogKey, listed};
 
 use super::ConfigArg;
 
@@ -123,9 +123,9 @@ fn told(key: &RingKey) -> Result<(), super::Failure> {
 }
 
 fn status(config: &SignerConfig, json: bool, now: Timestamp) -> anyhow::Result<()> {
-    let keys = desk::identity_from_files(config, now)?.keys;
+    let Identity { keys, log_keys, .. } = desk::identity_from_files(config, now)?;
     if json {
-        return output::line(&serde_json::to_string_pretty(&keys)?);
+        return output::line(&serde_json::to_string_pretty(&listed(&keys, &log_keys))?);
     }
     for key in &keys {
         output::line(&in_words(key))?;
@@ -133,13 +133,30 @@ fn status(config: &SignerConfig, json: bool, now: Timestamp) -> anyhow::Result<(
             output::line(&format!("    warning: {warning}"))?;
         }
     }
+    for key in &log_keys {
+        output::line(&log_key_in_words(key))?;
+    }
     Ok(())
 }
 
+fn log_key_in_words(key: &PublishedLogKey) -> String {
+    format!(
+        "{:<12}  {:<7}  {:<18}  {}  made {}  {}",
+        key.role.name(),
+        key.state.name(),
+        key.label,
+        key.algorithm,
+        made_in_words(key.made),
+        key.fingerprint
+    )
+}
+
+fn made_in_words(made: Option<Timestamp>) -> String {
+    made.map_or_else(|| "unknown".to_owned(), |made| made.to_string())
+}
+
 fn in_words(key: &PublishedKey) -> String {
-    let made = key
-        .made
-        .map_or_else(|| "unknown".to_owned(), |made| made.to_string());
+    let made = made_in_words(key.made);
     let rotate = key
         .may_rotate_at()
         .map_or_else(String::new, |at| format!("  may take over from {at} on"));

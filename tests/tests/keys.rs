@@ -210,9 +210,24 @@ fn the_keys_come_as_a_package_that_goes_the_way_of_every_other() {
     let status = world.hallmark_ok(&["key", "status"]);
     assert_eq!(
         status.lines().count(),
-        6,
-        "a heading and five keys: {status}"
+        8,
+        "a heading, five keys and the log's two: {status}"
     );
+    let listed = world.hallmark_ok(&["key", "status", "--json"]);
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&listed).expect("JSON");
+    for (role, algorithm) in [("log", "Ed25519"), ("log-pqc", "ML-DSA-44")] {
+        let line = status
+            .lines()
+            .find(|line| line.starts_with(&format!("{role} ")));
+        let line = line.unwrap_or_else(|| panic!("no {role} in {status}"));
+        let mut keys = listed.iter().filter(|key| key["role"] == role);
+        let key = keys.next().expect("it is listed as JSON, too");
+        assert_eq!(key["algorithm"], algorithm);
+        for said in [&key["made"], &key["fingerprint"], &key["algorithm"]] {
+            let said = said.as_str().expect("it is known");
+            assert!(line.contains(said), "{said} is not in {line}");
+        }
+    }
 }
 
 #[test]

@@ -5,11 +5,13 @@ use crate::api::ServerArgs;
 use crate::failure::Failure;
 use crate::output;
 use repo_model::Timestamp;
-use repo_model::wire::signer::{KeyState, PublishedKey};
+use repo_model::wire::signer::{KeyState, PublishedKey, PublishedLogKey, listed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where the server lists them.
 pub(super) const LIST: &str = "/keys/keys.json";
+/// Those of the log.
+const LOG_LIST: &str = "/keys/log-keys.json";
 
 /// Arguments of `hallmark key`.
 #[derive(Debug, clap::Args)]
@@ -62,7 +64,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn status(server: &ServerArgs, json: bool, strict: bool) -> Result<(), Failure> {
-    let keys: Vec<PublishedKey> = server.client()?.get_json(LIST)?;
+    let client = server.client()?;
+    let keys: Vec<PublishedKey> = client.get_json(LIST)?;
+    let log_keys: Vec<PublishedLogKey> = match client.get_json(LOG_LIST) {
+        // A server from before it told of them.
+        Err(error) if error.refused_with() == Some(404) => Vec::new(),
+        listed => listed?,
+    };
     let now = now();
     let warnings: Vec<String> = keys
         .iter()
@@ -72,8 +80,8 @@ fn status(server: &ServerArgs, json: bool, strict: bool) -> Result<(), Failure> 
         })
         .collect();
     match json {
-        true => output::json(&keys)?,
-        false => output::raw(table(&keys).as_bytes())?,
+        true => output::json(&listed(&keys, &log_keys))?,
+        false => output::raw(table(&keys, &log_keys).as_bytes())?,
     }
     for warning in &warnings {
         output::note(format!("warning: {warning}"));
@@ -85,7 +93,7 @@ fn status(server: &ServerArgs, json: bool, strict: bool) -> Result<(), Failure> 
     Ok(())
 }
 
-fn table(keys: &[PublishedKey]) -> String {
+fn table(keys: &[PublishedKey], log_keys: &[PublishedLogKey]) -> String {
     let heading = ["ROLE", "STATE", "SINCE", "ALGORITHM", "KEY"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     rows.extend(keys.iter().map(|key| {
@@ -99,6 +107,16 @@ fn table(keys: &[PublishedKey]) -> String {
             key.role.name().to_owned(),
             key.state.name().to_owned(),
             since,
+            key.algorithm.clone(),
+            key.fingerprint.clone(),
+        ]
+    }));
+    rows.extend(log_keys.iter().map(|key| {
+        let made = key.made.map(|made| made.to_string());
+        vec![
+            key.role.name().to_owned(),
+            key.state.name().to_owned(),
+            made.unwrap_or_default(),
             key.algorithm.clone(),
             key.fingerprint.clone(),
         ]

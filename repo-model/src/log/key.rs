@@ -74,6 +74,11 @@ impl VerifierKey {
         hasher.finalize().into()
     }
 
+    /// The same in hex, for people.
+    pub fn fingerprint(&self) -> String {
+        hex::encode(self.full_id())
+    }
+
     /// SubjectPublicKeyInfo in DER.
     pub fn to_spki_der(&self) -> Vec<u8> {
         let start = match &self.key {

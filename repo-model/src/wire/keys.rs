@@ -155,6 +155,63 @@ pub struct PublishedKey {
     pub findings: Vec<String>,
 }
 
+/// What a key of the log signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogKeyRole {
+    /// The heads of the log.
+    Log,
+    /// The same, post-quantum, beside it; there is none when that is off.
+    LogPqc,
+}
+
+impl LogKeyRole {
+    /// `log`, `log-pqc`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::LogPqc => "log-pqc",
+        }
+    }
+}
+
+/// The public side of a key that signs the heads of the log. It has no life as others have, and is always current: it
+/// is part of what the log is, and another key is another log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishedLogKey {
+    /// What it signs.
+    pub role: LogKeyRole,
+    /// [`KeyState::Current`].
+    pub state: KeyState,
+    /// `log-key`, `log-key-pqc`.
+    pub label: String,
+    /// SHA-256 of name, kind and key, in hex: what Sigstore calls the log's id.
+    pub fingerprint: String,
+    /// `Ed25519`, `ML-DSA-44`.
+    pub algorithm: String,
+    /// When it was made, if that is known.
+    pub made: Option<Timestamp>,
+    /// `NAME+HASH+KEY` (C2SP `signed-note`).
+    pub public: String,
+}
+
+/// A key of either kind, as it is listed.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub enum ListedKey<'a> {
+    /// One with a life.
+    Key(&'a PublishedKey),
+    /// One of the log's.
+    Log(&'a PublishedLogKey),
+}
+
+/// All keys in one list, the log's last.
+pub fn listed<'a>(keys: &'a [PublishedKey], log: &'a [PublishedLogKey]) -> Vec<ListedKey<'a>> {
+    let log = log.iter().map(ListedKey::Log);
+    keys.iter().map(ListedKey::Key).chain(log).collect()
+}
+
 /// A key whose end is nearer than this is spoken of.
 const EXPIRY_WARNING_DAYS: i64 = 60;
 /// A staged key may take over after so many days: clients look for keys less often than for metadata.
@@ -234,6 +291,21 @@ mod tests {
         };
         assert!(next.warnings(day(400)).is_empty());
         assert_eq!(next.may_rotate_at(), Some(day(MIN_STAGED_DAYS)));
+        let log = PublishedLogKey {
+            role: LogKeyRole::LogPqc,
+            state: KeyState::Current,
+            label: "log-key-pqc".to_owned(),
+            fingerprint: "cd".to_owned(),
+            algorithm: "ML-DSA-44".to_owned(),
+            made: None,
+            public: "log.example+00+AA".to_owned(),
+        };
+        let all = serde_json::to_value(listed(&[next], &[log])).unwrap();
+        assert_eq!(
+            (&all[0]["role"], &all[1]["role"]),
+            (&"metadata".into(), &"log-pqc".into())
+        );
+        assert_eq!(all[1]["role"], LogKeyRole::LogPqc.name());
         assert!("packages".parse::<KeyRole>().is_err());
         for role in KeyRole::ALL {
             assert_eq!(role.name().parse::<KeyRole>().unwrap(), role);

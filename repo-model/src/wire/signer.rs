@@ -4,7 +4,10 @@
 //! [`MAX_MESSAGE_BYTES`]. [`Request::SignFile`] is followed by the raw bytes of the file. The signer
 //! answers every request with one [`Response`], in order; a connection may carry many.
 
-pub use super::keys::{KeyRole, KeyState, MIN_STAGED_DAYS, ParseKeyRoleError, PublishedKey};
+pub use super::keys::{
+    KeyRole, KeyState, ListedKey, LogKeyRole, MIN_STAGED_DAYS, ParseKeyRoleError, PublishedKey,
+    PublishedLogKey, listed,
+};
 use crate::announcement::{ChannelMove, RebuilderDecision};
 use crate::dsse::Envelope;
 use crate::log::NodeHash;
@@ -328,6 +331,9 @@ pub struct Identity {
     /// Every key, oldest first: also those that will sign and those that did.
     #[serde(default)]
     pub keys: Vec<PublishedKey>,
+    /// The keys of the log once more, with what is known of them: its own first. Empty from a signer that did not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_keys: Vec<PublishedLogKey>,
 }
 
 impl Identity {

@@ -220,6 +220,9 @@ pub async fn key(State(app): State<App>, Path(name): Path<String>) -> Result<Res
     if name == "keys.json" {
         return Ok(Json(identity.keys).into_response());
     }
+    if name == "log-keys.json" {
+        return Ok(Json(identity.log_keys).into_response());
+    }
     let text = match (&*name, &app.policy.witnesses) {
         // What to put beside `log.pub`, if whoever reads it finds these witnesses good enough.
         ("witnesses", Some(policy)) => policy.to_string(),
@@ -229,7 +232,7 @@ pub async fn key(State(app): State<App>, Path(name): Path<String>) -> Result<Res
         return Err(ApiError::not_found(format!("there is no key {name}")).hint(
             "keys: RPM-GPG-KEY, RPM-GPG-KEY-packages, RPM-GPG-KEY-metadata, RPM-GPG-KEY-pqc, \
              RPM-GPG-KEY-revoked, RPM-GPG-KEY-revoked-pqc, statement.pub, log.pub, log-pqc.pub, witnesses, \
-             trusted_root.json, keys.json and what that lists (LABEL.asc, LABEL.pub)",
+             trusted_root.json, keys.json and what that lists (LABEL.asc, LABEL.pub), log-keys.json",
         ));
     }
     Ok(text_answer(text))

@@ -436,6 +436,7 @@ fn identity(config: &SignerConfig, keys: &Keys, rules: &Rules) -> Result<Identit
         policy: rules.digest,
         policy_version: rules.policy.version,
         keys: keys.published.clone(),
+        log_keys: keys.published_log.clone(),
     })
 }
 

@@ -4,9 +4,11 @@
 
 use super::KeyError;
 use super::files::replace;
+use super::ring::Ring;
 use super::vault::Vault;
 use repo_model::config::{PostQuantum, SignerConfig};
 use repo_model::log::{LogKey, NoteError, SignatureKind};
+use repo_model::wire::signer::{KeyState, LogKeyRole, PublishedLogKey};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -29,6 +31,11 @@ fn files(config: &SignerConfig) -> &'static [(&'static str, SignatureKind)] {
         PostQuantum::Off => &BOTH[..1],
         PostQuantum::Detached | PostQuantum::Embedded => BOTH,
     }
+}
+
+/// What a key is called beside others: its file's name without the ending.
+pub(super) fn label(file: &str) -> String {
+    file.trim_end_matches(".pem").to_owned()
 }
 
 /// Makes the keys that there are not; gives the files of those that were made now.
@@ -62,6 +69,29 @@ pub(super) fn load(vault: &impl Vault, config: &SignerConfig) -> Result<Vec<LogK
             .map_err(KeyError::Log)
     };
     files(config).iter().map(open).collect()
+}
+
+/// What is told about each key.
+///
+/// * `keys`: as [`load`] gives them.
+pub(super) fn published(keys: &[LogKey], ring: &Ring) -> Vec<PublishedLogKey> {
+    const ROLES: [(LogKeyRole, &str); 2] = [
+        (LogKeyRole::Log, LOG_KEY),
+        (LogKeyRole::LogPqc, LOG_PQC_KEY),
+    ];
+    let told = |(key, (role, file)): (&LogKey, (LogKeyRole, &str))| {
+        let (public, label) = (key.public(), label(file));
+        PublishedLogKey {
+            role,
+            state: KeyState::Current,
+            fingerprint: public.fingerprint(),
+            algorithm: public.kind().name().to_owned(),
+            made: ring.log_made.get(&label).copied(),
+            public: public.to_string(),
+            label,
+        }
+    };
+    keys.iter().zip(ROLES).map(told).collect()
 }
 
 /// Writes the public halves beside the others.

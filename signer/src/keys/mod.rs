@@ -46,7 +46,7 @@ use repo_model::Timestamp;
 use repo_model::config::{PostQuantum, SignerConfig};
 use repo_model::dsse::StatementSigner;
 use repo_model::log::LogKey;
-use repo_model::wire::signer::{KeyRole, KeyState, PublishedKey};
+use repo_model::wire::signer::{KeyRole, KeyState, PublishedKey, PublishedLogKey};
 use std::sync::Arc;
 
 /// File name of the first package key.
@@ -95,6 +95,8 @@ pub struct Keys {
     pub post_quantum: Option<PostQuantumKeys>,
     /// The public side of every key, oldest first.
     pub published: Vec<PublishedKey>,
+    /// The public side of the log's keys, its own first.
+    pub published_log: Vec<PublishedLogKey>,
 }
 
 /// The post-quantum keys.
@@ -138,11 +140,13 @@ pub fn init(config: &SignerConfig, now: Timestamp) -> Result<InitOutcome, KeyErr
     }
     ring.write(dir)?;
     let made_log = store.make_log(config)?;
-    made.extend(
-        made_log
-            .iter()
-            .map(|file| file.trim_end_matches(".pem").to_owned()),
-    );
+    if !made_log.is_empty() {
+        for label in made_log.into_iter().map(log::label) {
+            ring.log_made.insert(label.clone(), now);
+            made.push(label);
+        }
+        ring.write(dir)?;
+    }
     let keys = load_from(&*store, config, &ring, now)?;
     log::write_public(dir, &keys.log)?;
     Ok(InitOutcome { keys, made })
@@ -208,6 +212,7 @@ fn load_from(
             }),
         },
         published: Vec::new(),
+        published_log: Vec::new(),
     };
     for key in ring.keys.iter().filter(|key| signs(config, key)) {
         public::write(store, dir, key, now)?;
@@ -216,6 +221,7 @@ fn load_from(
     let published = ring.keys.iter().map(|key| public::published(dir, key, now));
     Ok(Keys {
         published: published.collect::<Result<_, _>>()?,
+        published_log: log::published(&keys.log, ring),
         ..keys
     })
 }
@@ -282,6 +288,16 @@ mod tests {
         let second = init(&config, Timestamp::from_unix_secs(NOW + 1)).unwrap();
         assert!(second.made.is_empty());
         assert_eq!(listing(), before);
+        let log = second.keys.published_log.iter();
+        let told: Vec<_> = log
+            .map(|key| (&*key.label, &*key.algorithm, key.made))
+            .collect();
+        let made = Some(Timestamp::from_unix_secs(NOW));
+        let all = [
+            ("log-key", "Ed25519", made),
+            ("log-key-pqc", "ML-DSA-44", made),
+        ];
+        assert_eq!(told, all);
     }
 
     #[test]

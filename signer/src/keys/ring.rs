@@ -14,6 +14,7 @@ use repo_model::Timestamp;
 use repo_model::config::{PostQuantum, SignerConfig};
 use repo_model::wire::signer::{KeyRole, KeyState};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -52,6 +53,9 @@ impl RingKey {
 pub struct Ring {
     /// The keys.
     pub keys: Vec<RingKey>,
+    /// When each key of the log was made, by its label; not of those from before that was written down.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub log_made: BTreeMap<String, Timestamp>,
 }
 
 impl Ring {
@@ -62,6 +66,7 @@ impl Ring {
             .filter(|role| !role.is_post_quantum());
         Self {
             keys: must.map(first).collect(),
+            log_made: BTreeMap::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::RenderError;
 use crate::pages::Frame;
 use crate::text::{Chip, Tone, When};
 use askama::Template;
-use repo_model::wire::signer::{KeyState, PublishedKey};
+use repo_model::wire::signer::{KeyState, PublishedKey, PublishedLogKey};
 
 /// The keys.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +14,8 @@ pub struct KeysView<'a> {
     pub desk: Desk<'a>,
     /// As the signer listed them last; none when it was never reached.
     pub keys: Option<&'a [PublishedKey]>,
+    /// Those of the log; empty when the signer did not tell of them.
+    pub log_keys: &'a [PublishedLogKey],
     /// Whether the signer answers now.
     pub answers: bool,
 }
@@ -27,6 +29,12 @@ struct Page<'a> {
     answers: bool,
     known: bool,
     rows: Vec<Row<'a>>,
+    log_rows: Vec<LogRow<'a>>,
+}
+
+struct LogRow<'a> {
+    key: &'a PublishedLogKey,
+    made: Option<When>,
 }
 
 struct Row<'a> {
@@ -47,6 +55,7 @@ pub fn keys(view: &KeysView<'_>) -> Result<String, RenderError> {
         answers: view.answers,
         known: view.keys.is_some(),
         rows: view.keys.unwrap_or_default().iter().map(row).collect(),
+        log_rows: view.log_keys.iter().map(log_row).collect(),
     }
     .render()
 }
@@ -69,5 +78,12 @@ fn row<'a>(desk: &Desk<'_>, key: &'a PublishedKey) -> Row<'a> {
         made: key.made.map(When::from),
         expires: key.expires.map(When::from),
         warnings,
+    }
+}
+
+fn log_row(key: &PublishedLogKey) -> LogRow<'_> {
+    LogRow {
+        key,
+        made: key.made.map(When::from),
     }
 }

@@ -4,7 +4,7 @@ use super::{COUNTS, Words, at, line};
 use repo_model::OperatorName;
 use repo_model::stage::Stage;
 use repo_model::wire::operator::{AuditLine, CreatedToken, JobLine, TokenStatus};
-use repo_model::wire::signer::{KeyRole, KeyState, PublishedKey};
+use repo_model::wire::signer::{KeyRole, KeyState, LogKeyRole, PublishedKey, PublishedLogKey};
 use repo_model::wire::status::BuildStatus;
 use web::*;
 
@@ -133,6 +133,15 @@ fn keys_page(words: Words, desk: Desk<'_>) -> String {
         public: String::new(),
         findings: vec![words.of("older clients do not know it")],
     };
+    let log_key = PublishedLogKey {
+        role: LogKeyRole::LogPqc,
+        state: KeyState::Current,
+        label: words.of("log-key-pqc"),
+        fingerprint: "cd".repeat(32),
+        algorithm: words.of("ML-DSA-44"),
+        made: Some(at(0)),
+        public: String::new(),
+    };
     let keys = [
         key(KeyState::Current, Some(at(4_000))),
         key(KeyState::Next, None),
@@ -141,6 +150,7 @@ fn keys_page(words: Words, desk: Desk<'_>) -> String {
     let view = KeysView {
         desk,
         keys: Some(&keys),
+        log_keys: &[log_key],
         answers: false,
     };
     web::keys(&view).unwrap()

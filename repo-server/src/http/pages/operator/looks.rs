@@ -111,6 +111,10 @@ pub async fn keys(State(app): State<App>, operator: Operator, headers: HeaderMap
     let page = html(web::keys(&KeysView {
         desk: desk(&site(&app), &operator, None),
         keys: identity.as_ref().map(|identity| identity.keys.as_slice()),
+        log_keys: identity
+            .as_ref()
+            .map(|identity| identity.log_keys.as_slice())
+            .unwrap_or_default(),
         answers: seen.answers(),
     }));
     page.unwrap_or_else(|error| error_page(&app, &headers, error))
