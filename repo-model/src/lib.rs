@@ -12,8 +12,8 @@ pub mod config;
 pub mod digest;
 pub mod dsse;
 pub mod freshness;
-#[cfg(test)]
-mod hostile;
+#[cfg(any(test, feature = "testkit"))]
+pub mod hostile;
 pub mod in_toto;
 pub mod log;
 pub mod manifest;

@@ -5,6 +5,8 @@ mod check;
 mod config;
 pub mod dnf5;
 mod fetch;
+#[cfg(test)]
+mod hostile;
 mod metadata;
 mod origin;
 mod report;

@@ -246,10 +246,12 @@ impl Source for Keeping<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::gather::find;
+    use super::super::pack::Pack;
     use super::super::source::in_memory;
     use super::*;
     use repo_model::bundle;
     use repo_model::dsse::StatementKey;
+    use repo_model::hostile::changed::mutated;
     use repo_model::statement::Subject;
     use repo_model::{HeaderDigest, Nevra};
     use std::time::{Duration, Instant};
@@ -390,49 +392,30 @@ mod tests {
         assert_eq!(read_common(&packed[..]).unwrap().len(), 4, "and its form");
     }
 
-    /// Numbers from a seed (xorshift).
-    fn next(state: &mut u64) -> usize {
-        *state ^= *state << 13;
-        *state ^= *state >> 7;
-        *state ^= *state << 17;
-        usize::try_from(*state >> 33).unwrap_or(0)
-    }
-
     /// Changed in its packed and in its unpacked bytes, cut short and longer than it may be: a pack reads or is
     /// refused, soon, in little memory and without a panic. `HALLMARK_FUZZ_SECS` goes on for so long.
     #[test]
     fn packs_with_something_wrong_in_them_are_read_or_refused_soon() {
         let good = pack_of_p(&answers(FileDigest::of(b"f")));
         let unpacked = zstd::decode_all(&good[..]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pack.tar.zst");
         let seconds = std::env::var("HALLMARK_FUZZ_SECS").ok();
         let seconds = seconds.and_then(|text| text.parse().ok()).unwrap_or(0);
         let (start, mut seed) = (Instant::now(), 0_u64);
         while seed < 400 || start.elapsed() < Duration::from_secs(seconds) {
             seed += 1;
-            let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-            let change = |bytes: &mut Vec<u8>, state: &mut u64| {
-                for _ in 0..=next(state) % 4 {
-                    let at = next(state) % bytes.len().max(1);
-                    match next(state) % 4 {
-                        0 => bytes.truncate(at),
-                        1 => bytes.insert(at.min(bytes.len()), b'7'),
-                        2 => drop(bytes.drain(at..(at + 40).min(bytes.len()))),
-                        _ => {
-                            if let Some(byte) = bytes.get_mut(at) {
-                                *byte = next(state) as u8;
-                            }
-                        }
-                    }
-                }
-            };
-            let (mut inside, mut outside) = (unpacked.clone(), good.clone());
-            change(&mut inside, &mut state);
-            change(&mut outside, &mut state);
-            let inside = zstd::encode_all(&inside[..], 1).unwrap();
+            let inside = zstd::encode_all(&mutated(&unpacked, seed)[..], 1).unwrap();
+            let outside = mutated(&good, seed);
             let begun = Instant::now();
             for packed in [&inside, &outside] {
+                std::fs::write(&path, packed).unwrap();
                 let read = std::panic::catch_unwind(|| {
                     let _ = (read_common(&packed[..]), is_common(packed));
+                    if let Ok(pack) = Pack::read(&path) {
+                        pack.heads().for_each(drop);
+                        drop(Common::ask(&pack));
+                    }
                     is_about(packed, FileDigest::of(b"f"))
                 });
                 assert!(read.is_ok(), "seed {seed}");
