@@ -14,6 +14,8 @@ mod proofs;
 mod restored;
 mod shown;
 mod signatures;
+#[cfg(test)]
+mod steps_tests;
 mod tiles;
 mod witnesses;
 
