@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod config_file;
 mod failure;
+mod help;
 mod logging;
 mod output;
 mod person_key;
@@ -15,7 +16,7 @@ mod testing;
 mod until_signal;
 mod verify;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use commands::{
     adopt, bisection, buildinfo, bundle, channels, client as client_command, compare, config,
     createrepo, evidence, export, in_toto, key, mergerepo, mirror, mirrors, modifyrepo, monitor,
@@ -161,7 +162,9 @@ EXAMPLES:
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse().command) {
+    let matches = help::fitted(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match run(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{}", failure.message());

@@ -3,8 +3,14 @@
 use std::process::{Command, Output};
 
 fn hallmark(args: &[&str]) -> Output {
+    hallmark_at(args, 80)
+}
+
+/// On a terminal of so many columns.
+fn hallmark_at(args: &[&str], columns: usize) -> Output {
     Command::new(env!("CARGO_BIN_EXE_hallmark"))
         .args(args)
+        .env("COLUMNS", columns.to_string())
         .output()
         .unwrap()
 }
@@ -32,6 +38,29 @@ fn help_of(path: &[String]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// No line is longer than a terminal, none was cut by it, and no paragraph ends its lines before the terminal does.
+fn fits(path: &[String], help: &str) {
+    let long = help.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(long, None, "{path:?}");
+    let args: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
+    let wide = String::from_utf8(hallmark_at(&args, 1_000).stdout).unwrap();
+    let examples = |help: &str| -> Vec<String> {
+        let after = help.split_once("EXAMPLES:").map_or("", |(_, text)| text);
+        let lines = after.lines().filter(|line| line.starts_with(' '));
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(examples(help), examples(&wide), "{path:?}");
+    let is_prose =
+        |line: &str| line.starts_with(|c: char| c.is_alphabetic()) && !line.ends_with(':');
+    let lines: Vec<&str> = wide.lines().collect();
+    for pair in lines.windows(2) {
+        assert!(
+            !pair.iter().all(|line| is_prose(line)),
+            "{path:?}: {pair:?}"
+        );
+    }
+}
+
 #[test]
 fn every_command_explains_itself_with_examples() {
     let mut open = vec![Vec::new()];
@@ -43,6 +72,7 @@ fn every_command_explains_itself_with_examples() {
             .unwrap_or_else(|| panic!("no EXAMPLES in {path:?}"));
         assert!(before.contains("Usage:"), "{path:?}");
         assert!(examples.contains("hallmark "), "{path:?}");
+        fits(&path, &help);
         for name in subcommands(before) {
             open.push(path.iter().cloned().chain([name]).collect());
         }

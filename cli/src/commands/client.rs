@@ -34,9 +34,10 @@ enum Command {
     #[command(after_help = "\
 EXAMPLES:
   # What the plug-in of dnf asks before a transaction
-  echo '{\"repositories\": [{\"id\": \"acme\", \"urls\": [\"https://packages.example/stable/base/x86_64/\"]}],
+  echo '{\"repositories\": [{\"id\": \"acme\",
+           \"urls\": [\"https://packages.example/stable/base/x86_64/\"]}],
          \"packages\": [{\"nevra\": \"hello-2.12-1.x86_64\", \"repo_id\": \"acme\",
-                       \"paths\": [\"/tmp/hello-2.12-1.x86_64.rpm\"]}]}' | hallmark client check
+           \"paths\": [\"/tmp/hello-2.12-1.x86_64.rpm\"]}]}' | hallmark client check
 
 EXIT CODES:
   0  the transaction may go on (the report's `message` is not empty when there is something to tell)

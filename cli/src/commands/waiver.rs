@@ -24,7 +24,7 @@ the policy lists in [[waiver_signers]]; it has an end; and the package's verific
 EXAMPLES:
   # Alice writes and signs it, Bob signs it too, anybody with an `operate` token hands it in
   hallmark waiver create --build 17 --finding rebuild-differs --finding rebuilds-missing \\
-    --finding operators-missing --reason 'CVE-2026-1234: the fix cannot wait for the clock in the manual page' --days 7 -o waiver.json
+    --finding operators-missing --reason 'CVE-2026-1234: cannot wait for the clock in the manual page' --days 7 -o waiver.json
   hallmark waiver sign waiver.json --key alice.key
   hallmark waiver sign waiver.json --key bob.key
   hallmark waiver submit waiver.json")]
