@@ -89,8 +89,8 @@ bench-log: ## entries a second and proofs of the log (HALLMARK_BENCH_LOG=1000000
 	@cargo test --quiet --locked --release -p repo-server --lib -- --ignored --nocapture measure_the_log
 
 bench-verify: HALLMARK_BIN_DIR := $(release_dir)
-bench-verify: build-release ## verifying a repository of 2,000 packages and a machine that has them installed, beside sha256sum
-	@HALLMARK_BENCH_VERIFY=20 HALLMARK_BENCH_VERIFY_KIB=200 cargo test --quiet --locked --workspace --test installing -- --nocapture a_whole_repository_and_an_installed
+bench-verify: build-release ## verifying a transaction of 200 packages, a repository of 2,000 and a machine that has them installed, beside sha256sum
+	@HALLMARK_BENCH_VERIFY=20 HALLMARK_BENCH_VERIFY_KIB=200 cargo test --quiet --locked --workspace --test installing -- --nocapture --test-threads=1 two_hundred_packages a_whole_repository_and_an_installed
 
 bench-web: ## how long each kind of page takes over HTTP with 20,000 packages
 	@cargo test --quiet --locked --release -p repo-server --lib -- --ignored --nocapture pages_answer

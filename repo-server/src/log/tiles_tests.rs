@@ -217,8 +217,10 @@ fn measure_the_log() {
     fill(directory.path(), &files, total);
     let rate = total as f64 / started.elapsed().as_secs_f64();
     eprintln!(
-        "log: {total} entries in batches of {BATCH}: {rate:.0} a second (goal {:.0})",
-        GOALS.0
+        "log: {total} entries in batches of {BATCH}: {rate:.0} a second (goal {:.0}); {} at most, {} MB on disk",
+        GOALS.0,
+        peak_memory(),
+        disk_bytes(directory.path()) / 1_000_000
     );
     const PROOFS: u64 = 1_000;
     let mut times: Vec<f64> = (0..PROOFS)
@@ -238,6 +240,28 @@ fn measure_the_log() {
         GOALS.1
     );
     assert!(rate >= GOALS.0 && p99 <= GOALS.1, "the goals are not met");
+}
+
+/// What this process has had in memory at most, as the kernel tells it.
+fn peak_memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    format!("{} of memory", line.unwrap_or("?").trim())
+}
+
+/// What all files below a directory take, as the file system counts.
+fn disk_bytes(directory: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let entries = std::fs::read_dir(directory).unwrap();
+    let sizes = entries.map(|entry| {
+        let entry = entry.unwrap();
+        let metadata = entry.metadata().unwrap();
+        match metadata.is_dir() {
+            true => disk_bytes(&entry.path()),
+            false => metadata.blocks() * 512,
+        }
+    });
+    sizes.sum()
 }
 
 fn file_size(directory: &std::path::Path) -> u64 {

@@ -1,4 +1,5 @@
-//! A transaction of 200 packages is judged by one process; what that took is printed.
+//! A transaction of 200 packages is judged by one process; what that took is printed. `make bench-verify` has programs
+//! that are built for speed do it, and holds them to the goal of the design.
 
 use crate::{BASE, Story, text};
 use hallmark_tests::packages::crafted::{Crafted, binary, source};
@@ -8,6 +9,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const PACKAGES: usize = 200;
+/// What a transaction of so many packages may take longer for it.
+const GOAL: Duration = Duration::from_secs(1);
 
 #[test]
 fn two_hundred_packages_are_judged_in_one_go() {
@@ -64,7 +67,13 @@ fn two_hundred_packages_are_judged_in_one_go() {
         cost
     };
     let (first, second) = (check(), check());
-    eprintln!("{PACKAGES} packages: {first} at first, {second} with their evidence here");
+    eprintln!(
+        "{PACKAGES} packages of a transaction: {first} at first, {second} with their evidence here (goal {GOAL:?})"
+    );
+    if std::env::var_os("HALLMARK_BENCH_VERIFY").is_some() {
+        let met = [&first, &second].iter().all(|cost| cost.wall < GOAL);
+        assert!(met, "the goal is not met: {first}, {second}");
+    }
     // Of the files of a whole directory, as of a mirror.
     let files = text(&dir).to_owned();
     let (said, cost) =
