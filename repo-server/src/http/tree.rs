@@ -3,89 +3,34 @@
 //! other name means the same bytes for ever and is found if any release has it that the channel ever pointed
 //! to, so that a client with an old `repomd.xml` never meets a 404.
 
+mod client;
+mod packages;
+mod place;
+
+pub(super) use client::client_address;
+pub use place::{Place, Root};
+
 use super::content::{Caching, Object, answer};
 use super::error::ApiError;
 use super::pairs::Viewer;
 use super::{listing, metalink};
 use crate::app::App;
-use crate::beside;
-use crate::db::build_sboms::{BuildSbomsRow, Builds};
-use crate::db::builds::PackageRow;
 use crate::db::channels::FreshnessRow;
 use crate::db::releases::{ReleaseRepoRow, ReleaseRow};
 use crate::db::{self, DbError};
-use crate::publish::sbom_listing;
 use axum::extract::{ConnectInfo, OriginalUri, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use mirrors::evidence::beside::COMMON;
-use percent_encoding::utf8_percent_encode;
+use packages::package_file;
 use repo_model::manifest::MANIFEST;
-use repo_model::{Arch, ChannelName, ReleaseId, RepoName, Timestamp, freshness};
+use repo_model::{ChannelName, ReleaseId, Timestamp, freshness};
 use rusqlite::Connection;
-use sbom_gen::SBOM_FORMATS;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 /// The other signature of `repomd.xml`.
 const REPOMD_POST_QUANTUM: &str = "repodata/repomd.xml.pqc.asc";
-
-/// What the first part of a path names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Root {
-    /// Moves.
-    Channel(ChannelName),
-    /// Stays.
-    Pinned(ReleaseId),
-}
-
-/// A path in the published tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// Channel or release.
-    pub root: Root,
-    /// Repository.
-    pub repo: RepoName,
-    /// Architecture.
-    pub arch: Arch,
-    /// The rest, without a slash in front; empty for the base.
-    pub rest: String,
-}
-
-impl Place {
-    /// Reads a percent-decoded path; `None` when it is not of this shape.
-    pub fn parse(path: &str) -> Option<Self> {
-        let path = path.strip_prefix('/')?;
-        let (root, path) = match path.strip_prefix("r/") {
-            Some(path) => {
-                let (release, path) = path.split_once('/')?;
-                (Root::Pinned(release.parse().ok()?), path)
-            }
-            None => {
-                let (channel, path) = path.split_once('/')?;
-                (Root::Channel(channel.parse().ok()?), path)
-            }
-        };
-        let (repo, path) = path.split_once('/')?;
-        let (arch, rest) = path.split_once('/')?;
-        let place = Self {
-            root,
-            repo: repo.parse().ok()?,
-            arch: arch.parse().ok()?,
-            rest: rest.to_owned(),
-        };
-        let tricks = rest.split('/').any(|part| part == "." || part == "..") || rest.contains('\0');
-        (!tricks).then_some(place)
-    }
-
-    /// The path of the base, with slashes at both ends.
-    pub fn base(&self) -> String {
-        match &self.root {
-            Root::Channel(channel) => format!("/{channel}/{}/{}/", self.repo, self.arch),
-            Root::Pinned(release) => format!("/r/{release}/{}/{}/", self.repo, self.arch),
-        }
-    }
-}
 
 /// Every GET and HEAD that no route has taken.
 pub async fn serve(
@@ -147,25 +92,6 @@ struct Found {
     repo: ReleaseRepoRow,
     /// Since when the place means it; unknown for a release that a channel has left.
     since: Option<Timestamp>,
-}
-
-/// The client itself, seen through proxies that are trusted to name it: the last address in the lines of
-/// `X-Forwarded-For` that is no such proxy's. What stands before that one was written by whoever it is.
-///
-/// An IPv4 address is one however it is spelt: a socket for both families has `::ffff:10.0.0.1`.
-pub(super) fn client_address(proxies: &[IpAddr], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-    let is_proxy = |address: IpAddr| proxies.iter().any(|one| one.to_canonical() == address);
-    let mut client = peer.to_canonical();
-    // Some proxies add to the line that came, others send one of their own after it.
-    let lines = headers.get_all("x-forwarded-for").iter().rev();
-    let mut named = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
-    while is_proxy(client) {
-        let Some(Ok(before)) = named.next().map(|address| address.trim().parse::<IpAddr>()) else {
-            break;
-        };
-        client = before.to_canonical();
-    }
-    client
 }
 
 async fn in_place(
@@ -437,169 +363,4 @@ async fn metadata_file(app: &App, place: &Place) -> Result<Object, ApiError> {
         caching: Caching::Immutable,
         modified: None,
     })
-}
-
-/// A package, or a document beside it: `foo.rpm.asc`, `foo.rpm.cdx.json`, `foo.rpm.sigstore.json`.
-///
-/// With a package comes the `Link` header that leads to its documents.
-async fn package_file(app: &App, place: &Place) -> Result<(Object, Option<String>), ApiError> {
-    let not_found =
-        || ApiError::not_found(format!("there is no {} in this repository", place.rest));
-    let end = place.rest.find(".rpm").ok_or_else(not_found)? + ".rpm".len();
-    let (href, suffix) = place.rest.split_at(end);
-    let (wanted, href) = (place.clone(), href.to_owned());
-    let document = match suffix {
-        "" => None,
-        suffix => Some(beside::of_suffix(suffix).ok_or_else(not_found)?),
-    };
-    let found = app
-        .db
-        .read(move |connection| {
-            let Some(newest) = horizon(connection, &wanted.root)? else {
-                return Ok(None);
-            };
-            let (repo, arch) = (&wanted.repo, &wanted.arch);
-            let Some(package) = db::releases::package_at(connection, repo, arch, &href, newest)?
-            else {
-                return Ok(None);
-            };
-            let (digest, sboms) = match document {
-                None => {
-                    let (build, id) = (package.build_id, package.package_id);
-                    let sboms = db::evidence::sboms_of(connection, build, id)?;
-                    let build = Builds::Numbered(vec![build]);
-                    let build = db::build_sboms::build_sboms(connection, &build)?.pop();
-                    (None, (sboms, build))
-                }
-                Some((kind, label)) => {
-                    match db::evidence::newest(connection, package.package_id, kind, label)? {
-                        Some(digest) => (Some(digest), (Vec::new(), None)),
-                        None => return Ok(None),
-                    }
-                }
-            };
-            Ok::<_, DbError>(Some((package, digest, sboms)))
-        })
-        .await?;
-    let (package, document, (sboms, build)) = found.ok_or_else(not_found)?;
-    match document {
-        Some(digest) => {
-            let media_type = beside::media_type(suffix);
-            let object = Object::find(app, digest, media_type, Caching::Immutable).await?;
-            Ok((object, None))
-        }
-        None => {
-            let object = signed_file(&package).ok_or_else(not_found)?;
-            Ok((object, Some(links(&package, &sboms, build.as_ref()))))
-        }
-    }
-}
-
-/// `Link`: the SBOMs (`rel="sbom"`, the preferred format first), the signer's summary of the evidence and the
-/// preferred document about the whole build (`rel="describedby"`), relative to the package.
-fn links(package: &PackageRow, sboms: &[String], build: Option<&BuildSbomsRow>) -> String {
-    let name = package.href.rsplit('/').next().unwrap_or_default();
-    let name = utf8_percent_encode(name, sbom_listing::PATH);
-    let mut links: Vec<String> = SBOM_FORMATS
-        .iter()
-        .filter(|format| sboms.iter().any(|label| label == format.name))
-        .map(|format| {
-            let (suffix, media_type) = (format.file_suffix, format.media_type);
-            format!("<{name}{suffix}>; rel=\"sbom\"; type=\"{media_type}\"")
-        })
-        .collect();
-    links.push(format!(
-        "<{name}.vsa.json>; rel=\"describedby\"; type=\"application/json\""
-    ));
-    let about_build = build.and_then(|build| sbom_listing::build_documents(build).next());
-    links.extend(about_build.map(|(format, _, name)| {
-        let up = "../".repeat(package.href.matches('/').count());
-        let (name, media_type) = (
-            utf8_percent_encode(&name, sbom_listing::PATH),
-            format.media_type,
-        );
-        format!("<{up}sbom/{name}>; rel=\"describedby\"; type=\"{media_type}\"")
-    }));
-    links.join(", ")
-}
-
-fn signed_file(package: &PackageRow) -> Option<Object> {
-    let signed = package.signed.as_ref()?;
-    Some(Object {
-        digest: signed.file,
-        size_bytes: signed.size_bytes,
-        media_type: "application/x-rpm".to_owned(),
-        caching: Caching::Immutable,
-        modified: package.added_at,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_trusted_proxy_may_name_the_client() {
-        let (proxy, stranger) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let mut headers = HeaderMap::new();
-        headers.insert("x-forwarded-for", "1.1.1.1, 2.2.2.2".parse().unwrap());
-        assert_eq!(
-            client_address(&[proxy], proxy, &headers),
-            IpAddr::from([2, 2, 2, 2])
-        );
-        assert_eq!(client_address(&[proxy], stranger, &headers), stranger);
-        assert_eq!(client_address(&[proxy], proxy, &HeaderMap::new()), proxy);
-    }
-
-    #[test]
-    fn what_a_client_writes_itself_never_names_it() {
-        let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
-        let proxies = [ip("10.0.0.1"), ip("::ffff:10.0.0.3"), ip("2001:db8::1")];
-        let table: &[(&str, &[&str], &str)] = &[
-            // A proxy that appends a line of its own.
-            ("10.0.0.1", &["6.6.6.6", "2.2.2.2"], "2.2.2.2"),
-            ("10.0.0.1", &["6.6.6.6", "8.8.8.8,2.2.2.2"], "2.2.2.2"),
-            // A proxy behind another.
-            ("10.0.0.1", &["6.6.6.6, 2.2.2.2, 10.0.0.3"], "2.2.2.2"),
-            ("10.0.0.1", &["6.6.6.6, 2.2.2.2", "2001:db8::1"], "2.2.2.2"),
-            ("10.0.0.1", &["6.6.6.6, 10.0.0.9"], "10.0.0.9"),
-            // Both spellings of an IPv4 address.
-            ("::ffff:10.0.0.1", &["2.2.2.2"], "2.2.2.2"),
-            ("10.0.0.3", &["::ffff:2.2.2.2"], "2.2.2.2"),
-            ("::ffff:3.3.3.3", &["2.2.2.2"], "3.3.3.3"),
-            // What does not read ends the walk.
-            ("10.0.0.1", &["6.6.6.6, unknown"], "10.0.0.1"),
-            ("10.0.0.1", &["6.6.6.6, unknown, 10.0.0.3"], "10.0.0.3"),
-            ("10.0.0.1", &[""], "10.0.0.1"),
-            ("10.0.0.1", &["10.0.0.3"], "10.0.0.3"),
-        ];
-        for (peer, lines, client) in table {
-            let mut headers = HeaderMap::new();
-            for line in *lines {
-                headers.append("x-forwarded-for", line.parse().unwrap());
-            }
-            let found = client_address(&proxies, ip(peer), &headers);
-            assert_eq!(found, ip(client), "{peer} {lines:?}");
-        }
-    }
-
-    #[test]
-    fn a_path_is_channel_or_release_then_repo_then_arch() {
-        let place = Place::parse("/preview/base/x86_64/repodata/repomd.xml").unwrap();
-        assert_eq!(place.base(), "/preview/base/x86_64/");
-        assert_eq!(place.rest, "repodata/repomd.xml");
-        let pinned = Place::parse("/r/17/base/x86_64/").unwrap();
-        assert_eq!(pinned.root, Root::Pinned(ReleaseId(17)));
-        for bad in [
-            "/",
-            "/preview",
-            "/preview/base/x86_64",
-            "/r/x/base/x86_64/",
-            "/preview/base/x86_64/../../../etc/passwd",
-            "/preview/../x86_64/a",
-            "/preview/base/x86_64/a\0b",
-        ] {
-            assert_eq!(Place::parse(bad), None, "{bad:?}");
-        }
-    }
 }
