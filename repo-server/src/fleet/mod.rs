@@ -62,6 +62,19 @@ impl Fleet {
         said.clone().filter(|said| now() < said.expires)
     }
 
+    /// Tells clients this from now on. Who has the one before in hand goes on with it to the end of his answer.
+    fn show(&self, next: Snapshot) {
+        let next = Arc::new(next);
+        let mut place = self
+            .snapshot
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *place, next);
+        // Nobody waits while the old one is taken apart.
+        drop(place);
+        drop(before);
+    }
+
     fn set_said(&self, said: Option<Said>) {
         let mut place = self.said.write().unwrap_or_else(PoisonError::into_inner);
         *place = said.map(Arc::new);
@@ -83,14 +96,7 @@ pub async fn changed(app: &App) {
 pub async fn refresh(app: &App) {
     let _one = app.fleet.making.lock().await;
     match snapshot::make(app).await {
-        Ok(next) => {
-            let mut place = app
-                .fleet
-                .snapshot
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            *place = Arc::new(next);
-        }
+        Ok(next) => app.fleet.show(next),
         Err(error) => {
             let error = chain(&error);
             tracing::error!(error, "metalinks stay as they are: {error}");

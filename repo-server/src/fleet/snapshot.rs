@@ -1,6 +1,9 @@
 //! What clients are told, made ahead of their asking: for each repository of each channel its `repomd.xml` with
 //! those before it, and the mirrors that have one of these.
 
+#[cfg(test)]
+mod swapping;
+
 use super::lag;
 use crate::app::{App, now};
 use crate::db::channels::Move;
