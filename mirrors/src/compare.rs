@@ -4,7 +4,7 @@ use crate::bucket::BucketError;
 use crate::evidence::beside::COMMON;
 use crate::reading::{Algorithm, Hasher, Source, SourceError, Stream};
 use crate::sync::OWN_DIRECTORY;
-use crate::sync::tree::files_below;
+use crate::sync::tree::each_below;
 use repo_model::FileDigest;
 use repo_model::manifest::{MANIFEST, Manifest};
 use serde::Serialize;
@@ -134,21 +134,34 @@ impl Read for Noting<'_> {
     }
 }
 
-/// Paths of all files of a copy in a directory.
-pub fn files(root: &Path) -> io::Result<Vec<String>> {
-    files_below(root)
+/// Shows the paths of all files of a copy in a directory, in no order.
+pub fn each_file(root: &Path, see: &mut dyn FnMut(&str)) -> io::Result<()> {
+    each_below(root, see)
+}
+
+/// Whether a file of a copy is too much: neither listed, nor a document about what is, nor the copy's own.
+pub fn is_extra(manifest: &Manifest, path: &str) -> bool {
+    !manifest.files.contains_key(path)
+        && !path.starts_with(MANIFEST)
+        && !is_ours(path)
+        && !is_beside(manifest, path)
 }
 
 /// Compares every file that the manifest lists, reading those that were not read before or not as listed.
 ///
-/// * `there`: paths of all files of the copy.
+/// * `extra`: paths of files of the copy that [are too much](is_extra). There are several times as many files as are listed, so
+///   whoever shows them holds no others.
 /// * The first file for which the copy cannot be reached ends it: the others would each wait as long.
 pub fn compare(
     copy: &ReadOnce<'_>,
-    there: Vec<String>,
+    mut extra: Vec<String>,
     manifest: &Manifest,
 ) -> Result<Differences, Away> {
-    let mut found = Differences::default();
+    extra.sort();
+    let mut found = Differences {
+        extra,
+        ..Differences::default()
+    };
     for (path, digest) in &manifest.files {
         if copy.is_known(path, *digest) {
             continue;
@@ -161,14 +174,6 @@ pub fn compare(
             Err(error) => found.unreadable.push((path.to_string(), why(&error))),
         }
     }
-    let is_extra = |path: &String| {
-        !manifest.files.contains_key(path.as_str())
-            && !path.starts_with(MANIFEST)
-            && !is_ours(path)
-            && !is_beside(manifest, path)
-    };
-    found.extra = there.into_iter().filter(is_extra).collect();
-    found.extra.sort();
     Ok(found)
 }
 
@@ -247,7 +252,14 @@ mod tests {
             let read = copy.open("Packages/a.rpm").unwrap();
             { read.reader }.read_to_end(&mut bytes).unwrap();
             assert!(copy.is_known("Packages/a.rpm", FileDigest::of(&bytes)));
-            compare(&copy, files(root.path()).unwrap(), &manifest).unwrap()
+            let mut extra = Vec::new();
+            let mut see = |path: &str| {
+                if is_extra(&manifest, path) {
+                    extra.push(path.to_owned());
+                }
+            };
+            each_file(root.path(), &mut see).unwrap();
+            compare(&copy, extra, &manifest).unwrap()
         };
         let whole = compared();
         assert_eq!(whole, Differences::default());

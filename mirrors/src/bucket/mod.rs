@@ -251,11 +251,19 @@ impl Bucket {
 
     /// All files below the place, by their path there.
     pub(crate) fn list(&self) -> Result<HashMap<Box<str>, Listed>, BucketError> {
+        let mut there = HashMap::new();
+        self.each_listed(&mut |path, listed| {
+            there.insert(Box::from(path), listed);
+        })?;
+        Ok(there)
+    }
+
+    /// Shows all files below the place as they are listed, a page at a time.
+    fn each_listed(&self, see: &mut dyn FnMut(&str, Listed)) -> Result<(), BucketError> {
         let prefix = match &*self.prefix {
             "" => None,
             _ => Some(self.key("")?),
         };
-        let mut there = HashMap::new();
         let skip = match self.prefix.len() {
             0 => 0,
             length => length + 1,
@@ -269,29 +277,29 @@ impl Bucket {
                         size_bytes: object.size,
                         etag: object.e_tag.map(String::into_boxed_str),
                     };
-                    there.insert(Box::from(path), listed);
+                    see(path, listed);
                 }
             }
-            Ok(there)
+            Ok(())
         })
     }
 
     /// URLs of the repositories at the place and below it, sorted: of all that have a `repomd.xml`.
     pub fn repositories(&self) -> Result<Vec<String>, BucketError> {
-        let there = self.list()?;
-        let mut found: Vec<String> = there
-            .keys()
-            .filter_map(|path| path.strip_suffix(REPOMD))
-            .filter(|root| root.is_empty() || root.ends_with('/'))
-            .map(|root| self.url_of(root.trim_end_matches('/')))
-            .collect();
+        let mut found = Vec::new();
+        self.each_file(&mut |path| {
+            let root = path.strip_suffix(REPOMD);
+            if let Some(root) = root.filter(|root| root.is_empty() || root.ends_with('/')) {
+                found.push(self.url_of(root.trim_end_matches('/')));
+            }
+        })?;
         found.sort();
         Ok(found)
     }
 
-    /// Paths of all files at the place.
-    pub fn files(&self) -> Result<Vec<String>, BucketError> {
-        Ok(self.list()?.into_keys().map(String::from).collect())
+    /// Shows the paths of all files at the place.
+    pub fn each_file(&self, see: &mut dyn FnMut(&str)) -> Result<(), BucketError> {
+        self.each_listed(&mut |path, _| see(path))
     }
 
     fn head(&self, path: &str) -> Result<GetResult, BucketError> {

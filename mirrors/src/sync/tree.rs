@@ -125,8 +125,15 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Paths of all regular files below a directory, sorted; none when it is not there.
 pub(crate) fn files_below(root: &Path) -> io::Result<Vec<String>> {
-    let mut open = vec![String::new()];
     let mut files = Vec::new();
+    each_below(root, &mut |path| files.push(path.to_owned()))?;
+    files.sort();
+    Ok(files)
+}
+
+/// Shows the paths of all regular files below a directory, in no order; none when it is not there.
+pub(crate) fn each_below(root: &Path, see: &mut dyn FnMut(&str)) -> io::Result<()> {
+    let mut open = vec![String::new()];
     while let Some(prefix) = open.pop() {
         let entries = match fs::read_dir(root.join(&prefix)) {
             Err(error) if is_absent(&error) => continue,
@@ -141,12 +148,11 @@ pub(crate) fn files_below(root: &Path) -> io::Result<Vec<String>> {
             if kind.is_dir() {
                 open.push(format!("{prefix}{name}/"));
             } else if kind.is_file() {
-                files.push(format!("{prefix}{name}"));
+                see(&format!("{prefix}{name}"));
             }
         }
     }
-    files.sort();
-    Ok(files)
+    Ok(())
 }
 
 /// Whether a dropped file's time is over.

@@ -1,7 +1,7 @@
 //! The signed manifest of a copy, as `mirror verify` looks at it.
 
 use crate::failure::chain;
-use mirrors::compare::{Away, Differences, ReadOnce, compare};
+use mirrors::compare::{Away, Differences, ReadOnce, compare, is_extra};
 use mirrors::reading::{SourceError, read_small};
 use repo_model::manifest::{MANIFEST, MANIFEST_MAX_BYTES, Manifest};
 use repo_server::repocheck::{Certificate, verify_any_detached};
@@ -39,12 +39,12 @@ impl ManifestCheck {
 /// Checks a copy by its manifest; `None` when it has none, as repositories of others and old releases.
 ///
 /// * `keys`: of which one must have signed it; none: its signature is not looked at.
-/// * `files`: lists the paths of all files of the copy.
+/// * `each_file`: shows the paths of all files of the copy.
 /// * Fails when the copy can no longer be reached.
 pub fn check(
     copy: &ReadOnce<'_>,
     keys: &[Certificate],
-    files: impl FnOnce() -> Result<Vec<String>, SourceError>,
+    each_file: impl FnOnce(&mut dyn FnMut(&str)) -> Result<(), SourceError>,
 ) -> Result<Option<ManifestCheck>, Away> {
     let mut found = ManifestCheck::default();
     match read(copy, keys, &mut found) {
@@ -54,8 +54,14 @@ pub fn check(
         Ok(manifest) => {
             found.release = Some(manifest.of.release.0);
             found.files = manifest.files.len() as u64;
-            match files() {
-                Ok(there) => found.differences = compare(copy, there, &manifest)?,
+            let mut extra = Vec::new();
+            let mut see = |path: &str| {
+                if is_extra(&manifest, path) {
+                    extra.push(path.to_owned());
+                }
+            };
+            match each_file(&mut see) {
+                Ok(()) => found.differences = compare(copy, extra, &manifest)?,
                 Err(SourceError::Unreachable(why)) => return Err(Away(why)),
                 Err(error) => found.problem = Some(format!("its files: {}", chain(&error))),
             }
@@ -143,7 +149,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let directory = mirrors::reading::Directory::new(root.path());
         let checked = || {
-            let files = || Ok(mirrors::compare::files(root.path()).unwrap());
+            let files = |see: &mut dyn FnMut(&str)| {
+                mirrors::compare::each_file(root.path(), see).unwrap();
+                Ok(())
+            };
             check(&ReadOnce::new(&directory), &[], files).unwrap()
         };
         assert!(checked().is_none());
@@ -204,14 +213,14 @@ mod tests {
         );
         std::fs::write(root.path().join(MANIFEST), text).unwrap();
         let away = || Err(SourceError::Unreachable("no route".to_owned()));
-        let checked = |readable: &[&str], files: Result<Vec<String>, SourceError>| {
+        let checked = |readable: &[&str], files: Result<(), SourceError>| {
             let copy = Leaving(mirrors::reading::Directory::new(root.path()), readable);
-            check(&ReadOnce::new(&copy), &[], || files)
+            check(&ReadOnce::new(&copy), &[], |_| files)
         };
         for outcome in [
-            checked(&[], Ok(Vec::new())),
+            checked(&[], Ok(())),
             checked(&[MANIFEST], away()),
-            checked(&[MANIFEST], Ok(Vec::new())),
+            checked(&[MANIFEST], Ok(())),
         ] {
             let failure = super::super::verify::away(outcome.unwrap_err());
             assert_eq!(failure.exit, Exit::Unreachable);

@@ -10,7 +10,7 @@ use crate::failure::{Exit, Failure, chain};
 use crate::output;
 use crate::progress::PackageBar;
 use mirrors::bucket::Bucket;
-use mirrors::compare::{Away, ReadOnce};
+use mirrors::compare::{Away, ReadOnce, each_file};
 use mirrors::reading::{Source, SourceError};
 use repo_model::Timestamp;
 use repo_model::dsse::StatementPublicKey;
@@ -119,7 +119,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let bar = PackageBar::new("looking at packages");
         let report = check(&source, &options, &bar);
         let mut report = report.map_err(|CheckError::Unreachable(why)| away(Away(why)))?;
-        let manifest = manifest::check(&source, &options.keys, || copy.files(root));
+        let manifest = manifest::check(&source, &options.keys, |see| copy.each_file(root, see));
         let manifest = manifest.map_err(away)?;
         report.passed &= manifest.as_ref().is_none_or(ManifestCheck::passed);
         if !args.json {
@@ -179,10 +179,10 @@ impl Copied {
         }
     }
 
-    fn files(&self, root: &Path) -> Result<Vec<String>, SourceError> {
+    fn each_file(&self, root: &Path, see: &mut dyn FnMut(&str)) -> Result<(), SourceError> {
         match self {
-            Self::InDirectory(_) => mirrors::compare::files(root).map_err(SourceError::Read),
-            Self::InBucket(bucket) => Ok(bucket.files()?),
+            Self::InDirectory(_) => each_file(root, see).map_err(SourceError::Read),
+            Self::InBucket(bucket) => Ok(bucket.each_file(see)?),
         }
     }
 }
