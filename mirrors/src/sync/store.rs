@@ -1,11 +1,14 @@
 //! Files by digest, and files on their way there.
 //!
 //! ```text
-//! sha256/ab/cdef…       a whole file; never changes, is hard-linked to wherever it is served
-//! partial/sha256-abcd…  the first bytes of a file with that claim; goes on where it stopped
-//! partial/….ranges     which of its ranges are there, when it comes in ranges (see `ranges`)
-//! lock                  held shared by every sync, alone by whoever removes objects
+//! sha256/ab/cdef…          a whole file; never changes, is hard-linked to wherever it is served
+//! partial/ab/sha256-abcd…  the first bytes of a file with that claim; goes on where it stopped
+//! partial/ab/….ranges      which of its ranges are there, when it comes in ranges (see `ranges`)
+//! lock                     held shared by every sync, alone by whoever removes objects
 //! ```
+//!
+//! Both are spread over many directories: a directory is changed by one thread at a time, so in a single one files would be
+//! begun one after the other.
 
 use super::claim::{Claim, Sum, hash_rest};
 use repo_model::FileDigest;
@@ -91,8 +94,13 @@ impl Store {
 
     /// Where the first bytes of a file are, when one sync alone fetches it.
     pub fn partial_path(&self, claim: &Claim) -> PathBuf {
+        let hex = claim.hex();
+        let (fan, _) = hex.split_at(2);
         let name = claim.to_string().replace(':', "-");
-        self.root.join("partial").join(name)
+        let mut path = self.root.join("partial");
+        path.push(fan);
+        path.push(name);
+        path
     }
 
     /// Whether a sync that was cut off was fetching a file in ranges.
@@ -103,25 +111,18 @@ impl Store {
     /// Opens what there is of a file, or begins it.
     pub fn partial(&self, claim: &Claim) -> io::Result<Partial> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = claim.to_string().replace(':', "-");
-        let mut path = self.partial_path(claim);
+        let own = self.partial_path(claim);
+        let mut path = own.clone();
         loop {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)?;
+            let file = open_or_make(&path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => {
                     // Another sync fetches it too; ours is as good, and neither waits.
                     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-                    let pid = std::process::id();
-                    path = self
-                        .root
-                        .join("partial")
-                        .join(format!("{name}.{pid}.{number}"));
+                    let mut other = own.clone().into_os_string();
+                    other.push(format!(".{}.{number}", std::process::id()));
+                    path = other.into();
                     continue;
                 }
                 // Some network file systems have no locks; two syncs there are the user's risk.
@@ -251,8 +252,7 @@ impl Store {
     ) -> io::Result<u64> {
         let now = SystemTime::now();
         let mut left_bytes = 0;
-        for partial in fs::read_dir(self.root.join("partial"))? {
-            let path = partial?.path();
+        for path in self.partials()? {
             let data = match fs::symlink_metadata(&path) {
                 // It has become an object in between.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -266,6 +266,34 @@ impl Store {
             }
         }
         Ok(left_bytes)
+    }
+
+    /// All partial files, and links on their way.
+    fn partials(&self) -> io::Result<Vec<PathBuf>> {
+        let mut open = vec![self.root.join("partial")];
+        let mut all = Vec::new();
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(directory)? {
+                let entry = entry?;
+                match entry.file_type()?.is_dir() {
+                    true => open.push(entry.path()),
+                    false => all.push(entry.path()),
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn open_or_make(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    match options.open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            make_parent(path)?;
+            options.open(path)
+        }
+        outcome => outcome,
     }
 }
 
@@ -418,8 +446,7 @@ mod tests {
         }
         let names: Vec<_> = fs::read_dir(root.path().join("a")).unwrap().collect();
         assert_eq!(names.len(), 1, "{names:?}");
-        let partials = fs::read_dir(other.path().join("partial")).unwrap();
-        assert_eq!(partials.count(), 0);
+        assert!(store.partials().unwrap().is_empty());
     }
 
     #[test]
@@ -433,6 +460,9 @@ mod tests {
         }
         let day = Duration::from_secs(24 * 3600);
         assert_eq!(store.drop_partials(day, |_| false).unwrap(), 8);
+        // As older versions left them.
+        fs::write(root.path().join("partial/sha256-00"), "ijkl").unwrap();
+        assert_eq!(store.drop_partials(day, |_| false).unwrap(), 12);
         let used = store.partial_path(&two);
         let left = store.drop_partials(Duration::ZERO, |path| path == used);
         assert_eq!(left.unwrap(), 5);

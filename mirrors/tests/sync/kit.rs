@@ -156,6 +156,13 @@ pub fn request(urls: &[String], directory: &Path) -> Request {
     }
 }
 
+/// Where the first bytes of a file lie that a sync was cut off from.
+pub fn partial(copy: &Path, file: &[u8]) -> PathBuf {
+    let hex = FileDigest::of(file).to_hex();
+    let place = format!(".hallmark/store/partial/{}/sha256-{hex}", &hex[..2]);
+    copy.join(place)
+}
+
 /// Remembers what it is told.
 #[derive(Default)]
 pub struct Told {

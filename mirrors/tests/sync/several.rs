@@ -63,11 +63,9 @@ fn a_later_sync_goes_on_with_the_part_of_an_earlier_one() {
     for rule in [Reply::NoRange, Reply::Well] {
         let other = root.path().join("other");
         let _ = fs::remove_dir_all(&other);
-        let partial = other.join(".hallmark/store/partial");
-        fs::create_dir_all(&partial).unwrap();
-        let bytes = fs::read(upstream.join(BIG)).unwrap();
-        let name = format!("sha256-{}", repo_model::FileDigest::of(&bytes));
-        fs::write(partial.join(name), b"wrong start").unwrap();
+        let partial = partial(&other, &fs::read(upstream.join(BIG)).unwrap());
+        fs::create_dir_all(partial.parent().unwrap()).unwrap();
+        fs::write(partial, b"wrong start").unwrap();
         let no_range = matches!(rule, Reply::NoRange);
         let server = Server::start(&upstream, move |_| match no_range {
             true => Reply::NoRange,

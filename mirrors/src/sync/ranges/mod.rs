@@ -5,8 +5,8 @@
 //! a whole, from one upstream at a time, on from the first range that is missing.
 //!
 //! ```text
-//! partial/sha256-abcd…         the file, with holes
-//! partial/sha256-abcd….ranges  the ranges that are there: `1048576-2097152`, one a line
+//! partial/ab/sha256-abcd…         the file, with holes
+//! partial/ab/sha256-abcd….ranges  the ranges that are there: `1048576-2097152`, one a line
 //! ```
 
 mod parts;

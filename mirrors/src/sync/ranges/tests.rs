@@ -101,6 +101,7 @@ impl Lab {
 
     /// As a sync that was cut off leaves it: all of it or but for a range.
     fn leave(&self, bytes: &[u8], but_for: Option<u64>) {
+        fs::create_dir_all(self.partial().parent().unwrap()).unwrap();
         fs::write(self.partial(), bytes).unwrap();
         let numbers = (0..SIZE.div_ceil(RANGE)).filter(|number| Some(*number) != but_for);
         let line = |number: u64| format!("{}-{}\n", number * RANGE, SIZE.min((number + 1) * RANGE));
