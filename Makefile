@@ -96,9 +96,10 @@ bench-web: ## how long each kind of page takes over HTTP with 20,000 packages
 	@cargo test --quiet --locked --release -p repo-server --lib -- --ignored --nocapture pages_answer
 
 bench-mirror: HALLMARK_BIN_DIR := $(release_dir)
-bench-mirror: build-release ## copying 5,000 packages beside dnf5 and dnf (HALLMARK_BENCH_FULL=1: 60,000 too)
+bench-mirror: build-release ## copying 5,000 packages beside dnf5 and dnf, and memory for 60,000 with all proofs (HALLMARK_BENCH_FULL=1: 60,000 beside them, too)
 	@scripts/timed.sh 'system packages' scripts/install-deps.sh bench
 	@cargo bench --locked --workspace --bench mirror -- 5000 $(if $(HALLMARK_BENCH_FULL),60000)
+	@cargo test --quiet --locked --release -p mirrors --lib -- --ignored --nocapture a_copy_with_all_proofs_takes_less
 
 # HALLMARK_BENCH_MIRRORBITS: a file of a mirrorbits that runs already, to be measured beside ours; HALLMARK_BENCH_GEOIP: the
 # folder of the GeoLite2 City and ASN files that both look clients up in; HALLMARK_BENCH_MIRRORS: how many mirrors ours has.

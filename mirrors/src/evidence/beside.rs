@@ -35,6 +35,8 @@ const MAX_PACKAGE_UNPACKED: u64 = 160 << 20;
 /// Largest of a repository, packed and unpacked, bytes: lists of some hundred thousand packages.
 pub const MAX_COMMON_BYTES: u64 = 128 << 20;
 const MAX_COMMON_UNPACKED: u64 = 256 << 20;
+/// What whoever hands packs on gives up for one in memory, as a power of two in bytes. Ours take a quarter of it.
+const MAX_WINDOW_LOG: u32 = 23;
 /// What a file counts beside its content: a pack of empty ones without end is refused, too.
 const MIN_FILE_BYTES: u64 = 512;
 /// Larger files are no statements.
@@ -137,7 +139,7 @@ pub fn read_common(packed: impl Read) -> io::Result<Files> {
 
 /// Whether a pack has a statement that this very file was let out. Nothing is verified, and little is held in memory: it
 /// is for who hands it on.
-pub fn is_about(packed: &[u8], package: FileDigest) -> bool {
+pub fn is_about(packed: impl Read, package: FileDigest) -> bool {
     let hex = package.to_hex();
     let mut is_said = false;
     let read = each_small(packed, MAX_PACKAGE_UNPACKED, |name, content| {
@@ -147,7 +149,7 @@ pub fn is_about(packed: &[u8], package: FileDigest) -> bool {
 }
 
 /// Whether it is what the packages of a repository share, as far as that can be told without holding it in memory.
-pub fn is_common(packed: &[u8]) -> io::Result<()> {
+pub fn is_common(packed: impl Read) -> io::Result<()> {
     each_small(packed, MAX_COMMON_UNPACKED, |_, _| ())
 }
 
@@ -163,11 +165,12 @@ fn lets_out(bundle: &[u8], file: &str) -> bool {
 
 /// Goes through a pack to its end; shows the small files of it.
 fn each_small(
-    packed: &[u8],
+    packed: impl Read,
     limit_bytes: u64,
     mut show: impl FnMut(&str, &[u8]),
 ) -> io::Result<()> {
     let mut archive = archive(packed)?;
+    archive.window_log_max(MAX_WINDOW_LOG)?;
     let (mut left, mut is_ours) = (limit_bytes, false);
     while let Some((name, size)) = tar::next_file(&mut archive)? {
         let counted = size.saturating_add(MIN_FILE_BYTES);
@@ -371,8 +374,8 @@ mod tests {
             .unwrap();
         gather(&alone, &Common::default(), &build, &package).unwrap();
 
-        assert!(is_about(&packed, file));
-        assert!(!is_about(&packed, FileDigest::of(b"other")));
+        assert!(is_about(&packed[..], file));
+        assert!(!is_about(&packed[..], FileDigest::of(b"other")));
         assert!(!is_about(&packed[..packed.len() / 2], file));
     }
 
@@ -411,12 +414,12 @@ mod tests {
             for packed in [&inside, &outside] {
                 std::fs::write(&path, packed).unwrap();
                 let read = std::panic::catch_unwind(|| {
-                    let _ = (read_common(&packed[..]), is_common(packed));
+                    let _ = (read_common(&packed[..]), is_common(&packed[..]));
                     if let Ok(pack) = Pack::read(&path) {
                         pack.heads().for_each(drop);
                         drop(Common::ask(&pack));
                     }
-                    is_about(packed, FileDigest::of(b"f"))
+                    is_about(&packed[..], FileDigest::of(b"f"))
                 });
                 assert!(read.is_ok(), "seed {seed}");
             }
@@ -443,7 +446,7 @@ mod tests {
         assert!(bomb.len() < 1 << 20, "small to send");
         for refused in [
             read_package(&bomb[..]).map(drop),
-            each_small(&bomb, 160 << 20, |_, _| ()),
+            each_small(&bomb[..], 160 << 20, |_, _| ()),
         ] {
             let refused = refused.unwrap_err();
             assert!(refused.to_string().contains("limit"), "{refused}");

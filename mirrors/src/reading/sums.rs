@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::rc::Rc;
 
 /// A checksum algorithm as `type="..."` names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
     /// Broken; only fit to notice accidents.
     Md5,

@@ -5,55 +5,69 @@ use repo_model::FileDigest;
 use std::fmt;
 use std::io::{self, Read};
 
-/// A checksum that a file must have.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Claim {
-    algorithm: Algorithm,
-    raw: Box<[u8]>,
+/// A checksum that a file must have. There are as many of them as files, and nearly all are SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Claim {
+    Sha256(FileDigest),
+    /// As many bytes as the algorithm makes.
+    Other(Algorithm, Box<[u8]>),
 }
 
 impl Claim {
     /// None: the digits are not as many as the algorithm makes, so no file has this checksum.
     pub fn new(checksum: &Checksum) -> Option<Self> {
         let raw = hex::decode(&checksum.hex).ok()?;
-        let fits = raw.len() == checksum.algorithm.size_bytes();
-        fits.then(|| Self {
-            algorithm: checksum.algorithm,
-            raw: raw.into_boxed_slice(),
+        if raw.len() != checksum.algorithm.size_bytes() {
+            return None;
+        }
+        Some(match checksum.algorithm {
+            Algorithm::Sha256 => Self::Sha256(FileDigest::from_bytes(raw.try_into().ok()?)),
+            other => Self::Other(other, raw.into_boxed_slice()),
         })
     }
 
     /// The claim that a SHA-256 makes.
     pub fn of(digest: FileDigest) -> Self {
-        Self {
-            algorithm: Algorithm::Sha256,
-            raw: Box::from(&digest.as_bytes()[..]),
-        }
+        Self::Sha256(digest)
     }
 
     /// The SHA-256 that it names; none when it is of another kind.
     pub fn sha256(&self) -> Option<FileDigest> {
-        match self.algorithm {
-            Algorithm::Sha256 => Some(FileDigest::from_bytes(self.raw[..].try_into().ok()?)),
-            _ => None,
+        match self {
+            Self::Sha256(digest) => Some(*digest),
+            Self::Other(..) => None,
+        }
+    }
+
+    fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Sha256(_) => Algorithm::Sha256,
+            Self::Other(algorithm, _) => *algorithm,
+        }
+    }
+
+    fn raw(&self) -> &[u8] {
+        match self {
+            Self::Sha256(digest) => digest.as_bytes(),
+            Self::Other(_, raw) => raw,
         }
     }
 
     /// Lowercase hex digits: a package's pkgid.
     pub fn hex(&self) -> String {
-        hex::encode(&self.raw)
+        hex::encode(self.raw())
     }
 
     /// Whether somebody could make two files with it.
     pub fn is_weak(&self) -> bool {
-        self.algorithm.is_weak()
+        self.algorithm().is_weak()
     }
 }
 
 /// `sha256:…`
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm.name(), self.hex())
+        write!(f, "{}:{}", self.algorithm().name(), self.hex())
     }
 }
 
@@ -76,7 +90,8 @@ pub(crate) struct Sum {
 
 impl Sum {
     pub fn new(claim: &Claim) -> Self {
-        let other = (claim.algorithm != Algorithm::Sha256).then_some(claim.algorithm);
+        let algorithm = claim.algorithm();
+        let other = (algorithm != Algorithm::Sha256).then_some(algorithm);
         Self {
             sha256: Hasher::new(Algorithm::Sha256),
             claimed: other.map(Hasher::new),
@@ -106,7 +121,7 @@ impl Sum {
             Some(claimed) => claimed.raw(),
             None => sha256.clone(),
         };
-        if found[..] != claim.raw[..] {
+        if found[..] != *claim.raw() {
             return Err(hex::encode(found));
         }
         match <[u8; 32]>::try_from(&sha256[..]) {

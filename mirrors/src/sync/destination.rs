@@ -6,10 +6,11 @@ use super::plan::{Item, Packages};
 use super::pointer::Pointer;
 use super::round::{Got, Job};
 use super::site::{Found, Site};
-use super::state::Row;
+use super::state::{Look, Proof, Row};
 use repo_model::FileDigest;
 use std::io::Read;
 use std::time::SystemTime;
+use tempfile::NamedTempFile;
 
 /// Files of a copy, by their paths.
 pub(super) type Rows = Vec<(Box<str>, Row)>;
@@ -29,13 +30,13 @@ pub(super) trait Destination: Sync {
     fn recall(&mut self, site: &mut Site) -> Result<(), SyncError>;
 
     /// Looks at the place again before one round more: what the last round has put there is there now.
-    fn look_anew(&mut self) -> Result<(), SyncError>;
+    fn look_anew(&mut self, site: &mut Site) -> Result<(), SyncError>;
 
     /// Whether a `repomd.xml` is served.
     fn has_pointer(&self, site: &Site) -> bool;
 
-    /// Whether a file lies there as the row tells.
-    fn is_untouched(&self, site: &Site, path: &str, row: &Row) -> bool;
+    /// Whether a file lies there as it did.
+    fn is_untouched(&self, site: &Site, path: &str, look: Look<'_>) -> bool;
 
     /// Looks for a file.
     fn look(&self, site: &Site, item: &Item) -> Result<Found, SyncError>;
@@ -64,14 +65,26 @@ pub(super) trait Destination: Sync {
     /// When a file was put there; none when there is none.
     fn modified(&self, site: &Site, path: &str) -> Result<Option<SystemTime>, SyncError>;
 
-    /// Puts a small file that no metadata names, whatever is there.
-    fn put_small(&self, site: &Site, path: &str, bytes: &[u8]) -> Result<Row, SyncError>;
+    /// Puts a small file that no metadata names, whatever is there; durably.
+    fn put_small(&self, site: &Site, path: &str, bytes: &[u8]) -> Result<Proof, SyncError>;
+
+    /// The same with one of [`Site::spool`], which is not on the disk before the caller or [`Destination::settle`] has
+    /// brought it there.
+    fn put_spooled(
+        &self,
+        site: &Site,
+        path: &str,
+        spool: NamedTempFile,
+    ) -> Result<Proof, SyncError>;
+
+    /// Brings everything that was put to the disk.
+    fn settle(&self, site: &Site) -> Result<(), SyncError>;
 
     /// What lies at a place, when it is this very file of ours.
     fn stray(&self, site: &Site, path: &str, digest: FileDigest) -> Result<Option<Row>, SyncError>;
 
     /// Removes a file unless somebody has touched it since: then it is not ours any more. Whether it did.
-    fn remove(&mut self, site: &Site, path: &str, row: &Row) -> Result<bool, SyncError>;
+    fn remove(&mut self, site: &Site, path: &str, look: Look<'_>) -> Result<bool, SyncError>;
 
     /// Writes down what the copy is.
     fn save(&mut self, site: &Site) -> Result<(), SyncError>;

@@ -6,7 +6,7 @@ use super::destination::{Destination, Made, Rows};
 use super::plan::{Item, Packages};
 use super::round::{Got, Job};
 use super::site::{Found, Site};
-use super::state::Row;
+use super::state::{Look, Proof, Row};
 use super::store::{is_file, same_file};
 use super::tree::{Stage, below_repodata, remove_empty_parents};
 use crate::reading::REPOMD;
@@ -15,6 +15,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::SystemTime;
+use tempfile::NamedTempFile;
 
 /// The request's own directory.
 pub(super) struct Directory;
@@ -24,7 +25,7 @@ impl Destination for Directory {
         Ok(())
     }
 
-    fn look_anew(&mut self) -> Result<(), SyncError> {
+    fn look_anew(&mut self, _: &mut Site) -> Result<(), SyncError> {
         Ok(())
     }
 
@@ -32,8 +33,8 @@ impl Destination for Directory {
         site.place(REPOMD).is_file()
     }
 
-    fn is_untouched(&self, site: &Site, path: &str, row: &Row) -> bool {
-        fs::symlink_metadata(site.place(path)).is_ok_and(|data| row.is_untouched(&data))
+    fn is_untouched(&self, site: &Site, path: &str, look: Look<'_>) -> bool {
+        fs::symlink_metadata(site.place(path)).is_ok_and(|data| look.is_of(&data))
     }
 
     fn look(&self, site: &Site, item: &Item) -> Result<Found, SyncError> {
@@ -88,7 +89,7 @@ impl Destination for Directory {
             let metadata = made.metadata.iter();
             files.extend(metadata.filter_map(|(item, got)| here(item, got)));
             let beside = job.beside(made.pointer);
-            let taken = files.iter().map(|file| (&*file.path, &file.row));
+            let taken = files.iter().map(|file| (file.path, file.row));
             stage.take(made.pointer, &beside, taken).map_err(fail())?;
         }
         stage
@@ -98,10 +99,14 @@ impl Destination for Directory {
             .map_err(SyncError::local(site.own.join("upstream")))?;
         for file in files.iter().filter(|file| file.place_last) {
             file.place(site)
-                .map_err(SyncError::local(site.place(&file.path)))?;
+                .map_err(SyncError::local(site.place(file.path)))?;
         }
         stage.switch().map_err(fail())?;
-        rows.extend(files.into_iter().map(|file| (file.path, file.row)));
+        rows.extend(
+            files
+                .iter()
+                .map(|file| (file.path.into(), file.row.clone())),
+        );
         Ok(rows)
     }
 
@@ -124,19 +129,36 @@ impl Destination for Directory {
         Ok(data.and_then(|data| data.modified()).ok())
     }
 
-    fn put_small(&self, site: &Site, path: &str, bytes: &[u8]) -> Result<Row, SyncError> {
-        let digest = FileDigest::of(bytes);
+    fn put_small(&self, site: &Site, path: &str, bytes: &[u8]) -> Result<Proof, SyncError> {
+        let spooled = || -> io::Result<NamedTempFile> {
+            let mut spool = site.spool()?;
+            io::Write::write_all(&mut spool, bytes)?;
+            spool.as_file().sync_all()?;
+            Ok(spool)
+        };
+        let spool = spooled().map_err(SyncError::local(site.own.clone()))?;
+        self.put_spooled(site, path, spool)
+    }
+
+    fn put_spooled(
+        &self,
+        site: &Site,
+        path: &str,
+        spool: NamedTempFile,
+    ) -> Result<Proof, SyncError> {
         let put = || {
-            // The sync's own directory is on the same file system.
-            let mut file = tempfile::NamedTempFile::new_in(&site.own)?;
-            io::Write::write_all(&mut file, bytes)?;
             let readable = fs::Permissions::from_mode(0o644);
-            file.as_file().set_permissions(readable)?;
-            file.as_file().sync_all()?;
-            file.persist(site.place(path))?.metadata()
+            spool.as_file().set_permissions(readable)?;
+            // The sync's own directory is on the same file system.
+            spool.persist(site.place(path))?.metadata()
         };
         let data = put().map_err(SyncError::local(site.place(path)))?;
-        Ok(Row::of(&data, digest, &Claim::of(digest)))
+        Ok(Proof::of(&data))
+    }
+
+    fn settle(&self, site: &Site) -> Result<(), SyncError> {
+        let settle = || io::Result::Ok(rustix::fs::syncfs(File::open(&site.directory)?)?);
+        settle().map_err(SyncError::local(site.directory.clone()))
     }
 
     fn stray(&self, site: &Site, path: &str, digest: FileDigest) -> Result<Option<Row>, SyncError> {
@@ -151,8 +173,8 @@ impl Destination for Directory {
         Ok(data.map(|data| Row::of(&data, digest, &Claim::of(digest))))
     }
 
-    fn remove(&mut self, site: &Site, path: &str, row: &Row) -> Result<bool, SyncError> {
-        if !self.is_untouched(site, path, row) {
+    fn remove(&mut self, site: &Site, path: &str, look: Look<'_>) -> Result<bool, SyncError> {
+        if !self.is_untouched(site, path, look) {
             return Ok(false);
         }
         let target = site.place(path);
@@ -176,18 +198,18 @@ impl Destination for Directory {
 }
 
 /// A file of the new copy.
-struct Placed {
-    path: Box<str>,
-    row: Row,
+struct Placed<'m> {
+    path: &'m str,
+    row: &'m Row,
     place_last: bool,
     /// Where else the same content is, should the store not have it.
-    twin: Option<Box<str>>,
+    twin: Option<&'m str>,
 }
 
-impl Placed {
+impl Placed<'_> {
     fn place(&self, site: &Site) -> io::Result<()> {
-        let (digest, target) = (self.row.sha256, site.place(&self.path));
-        let served = site.state.files.get(&self.path);
+        let (digest, target) = (self.row.sha256, site.place(self.path));
+        let served = site.state.files.get(self.path);
         if served.is_some_and(|served| {
             served.sha256 == digest
                 && fs::symlink_metadata(&target).is_ok_and(|data| served.is_untouched(&data))
@@ -196,7 +218,7 @@ impl Placed {
         }
         // The store may be a new one, or swept of what is on another file system.
         let in_store = site.store.look(digest, Some(self.row.size_bytes)).is_some();
-        match &self.twin {
+        match self.twin {
             Some(twin) if !in_store => {
                 let source = site.place(twin);
                 site.store.place_from(&source, digest, &target)
@@ -206,11 +228,11 @@ impl Placed {
     }
 }
 
-fn here(item: &Item, got: &Got) -> Option<Placed> {
+fn here<'m>(item: &'m Item, got: &'m Got) -> Option<Placed<'m>> {
     match got {
         Got::Here { row, place_last } => Some(Placed {
-            path: item.path.clone(),
-            row: row.clone(),
+            path: &item.path,
+            row,
             place_last: *place_last,
             twin: None,
         }),
@@ -219,16 +241,16 @@ fn here(item: &Item, got: &Got) -> Option<Placed> {
 }
 
 /// The packages that are here, under all their names.
-fn placed(packages: &Packages, got: &[Got]) -> Vec<Placed> {
+fn placed<'m>(packages: &'m Packages, got: &'m [Got]) -> Vec<Placed<'m>> {
     let items = packages.items.iter().zip(got);
-    let mut files: Vec<Placed> = items.filter_map(|(item, got)| here(item, got)).collect();
+    let mut files: Vec<Placed<'m>> = items.filter_map(|(item, got)| here(item, got)).collect();
     for (path, number) in &packages.twins {
         if let Some(Got::Here { row, .. }) = got.get(*number) {
             files.push(Placed {
-                path: path.clone(),
-                row: row.clone(),
+                path,
+                row,
                 place_last: true,
-                twin: packages.items.get(*number).map(|item| item.path.clone()),
+                twin: packages.items.get(*number).map(|item| &*item.path),
             });
         }
     }

@@ -5,16 +5,19 @@
 //!
 //! It is not believed here, only handed on: whoever reads it checks every signature in it.
 
-use super::SyncError;
 use super::destination::Destination;
+use super::fetch::Setback;
 use super::peer::{Peer, Problem};
 use super::pointer::with_causes;
-use super::request::Watch;
+use super::proofs::has_evidence;
 use super::round::Job;
 use super::site::Site;
-use crate::evidence::beside::{COMMON, MAX_COMMON_BYTES, SUFFIX, is_common};
+use super::{OWN_DIRECTORY, SyncError};
+use crate::evidence::beside::{COMMON, MAX_COMMON_BYTES, is_common};
 use repo_model::Timestamp;
+use std::io::Seek as _;
 use std::time::{Duration, SystemTime};
+use tempfile::NamedTempFile;
 
 /// Taken anew after so long.
 const LIFE: Duration = Duration::from_secs(3_600);
@@ -29,32 +32,26 @@ pub(super) fn renew(
     changed: bool,
 ) -> Result<(), SyncError> {
     let is_due = match changed {
-        true => has_evidence(site),
+        true => has_evidence(&site.state),
         false => {
             let known = to.modified(site, COMMON)?;
             match known {
                 Some(written) => is_old(written, job.request.now),
-                None => has_evidence(site),
+                None => has_evidence(&site.state),
             }
         }
     };
     if !is_due {
         return Ok(());
     }
-    let Some(packed) = newest(job.peers, job.watch) else {
+    let Some(packed) = newest(site, job) else {
         return Ok(());
     };
-    if let Err(error) = to.put_small(site, COMMON, &packed) {
+    if let Err(error) = to.put_spooled(site, COMMON, packed) {
         let why = with_causes(&error);
         job.watch.note(&format!("cannot write {COMMON}: {why}"));
     }
     Ok(())
-}
-
-/// Whether any package has evidence beside it.
-fn has_evidence(site: &Site) -> bool {
-    let mut files = site.state.files.iter();
-    files.any(|(path, row)| path.ends_with(SUFFIX) && row.dropped_at.is_none())
 }
 
 /// A clock that was set back makes it old, too.
@@ -64,26 +61,36 @@ fn is_old(written: SystemTime, now: Timestamp) -> bool {
         || written.duration_since(now).is_ok_and(|ahead| ahead >= LIFE)
 }
 
-/// The first upstream's that reads. Most repositories have none.
-fn newest(peers: &[Peer], watch: &dyn Watch) -> Option<Vec<u8>> {
-    peers
-        .iter()
-        .find_map(|peer| match peer.read_small(COMMON, MAX_COMMON_BYTES) {
-            Ok(packed) => match is_common(&packed) {
-                Ok(()) => Some(packed),
-                Err(error) => {
-                    let label = peer.label();
-                    watch.note(&format!("{label}: {COMMON} is left out: {error}"));
-                    None
-                }
-            },
-            Err(Problem::Missing) => None,
-            Err(problem) => {
-                let label = peer.label();
-                watch.note(&format!("{label}: {COMMON} cannot be had: {problem}"));
-                None
+/// The first upstream's that reads, on the disk: it may have a hundred megabytes. Most repositories have none.
+fn newest(site: &Site, job: &Job<'_>) -> Option<NamedTempFile> {
+    for peer in job.peers {
+        let label = peer.label();
+        match given(peer, site) {
+            Ok(packed) => return Some(packed),
+            Err(Setback::Upstream(Problem::Missing)) => {}
+            Err(Setback::Upstream(problem)) => {
+                job.watch
+                    .note(&format!("{label}: {COMMON} is left out: {problem}"));
             }
-        })
+            Err(Setback::Local(error)) => {
+                let why = with_causes(&error);
+                let note = format!("cannot keep {COMMON} in {OWN_DIRECTORY}: {why}");
+                job.watch.note(&note);
+                return None;
+            }
+        }
+    }
+    None
+}
+
+fn given(peer: &Peer, site: &Site) -> Result<NamedTempFile, Setback> {
+    let answer = peer.open(COMMON, 0)?;
+    let mut spool = site.spool()?;
+    peer.spool(answer, MAX_COMMON_BYTES, spool.as_file_mut())?;
+    spool.as_file_mut().rewind()?;
+    is_common(spool.as_file()).map_err(|error| Problem::Unusable(error.to_string()))?;
+    spool.as_file().sync_all()?;
+    Ok(spool)
 }
 
 #[cfg(test)]

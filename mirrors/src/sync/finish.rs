@@ -6,7 +6,7 @@ use super::proofs::{self, Any};
 use super::request::{Action, FileReport, Request, Watch};
 use super::round::{Got, Job};
 use super::site::Site;
-use super::state::{Head, Row, State};
+use super::state::Head;
 use super::tree::{METADATA_GRACE, below_repodata, is_due};
 use super::{Summary, SyncError};
 use crate::reading::REPOMD;
@@ -65,7 +65,7 @@ impl Job<'_> {
         summary: &mut Summary,
     ) -> Result<(), SyncError> {
         proofs::drop_superseded(to, site, &rows)?;
-        site.state = self.state(site, pointer, rows, summary);
+        self.renew_state(site, pointer, rows, summary);
         site.state.head.proofs_due = !matches!(proofs, Any::No);
         drop_strays(to, site, self.request)?;
         to.save(site)?;
@@ -74,29 +74,26 @@ impl Job<'_> {
     }
 
     /// What the copy is with these files; others that it had count as dropped.
-    fn state(&self, site: &mut Site, pointer: &Pointer, rows: Rows, summary: &Summary) -> State {
-        let mut state = State {
-            head: Head {
-                version: 0,
-                repomd: Some(pointer.digest),
-                newest: pointer.newest,
-                scope: self.scope(),
-                verified_by: self.verify.packages().map(|by| by.id().to_owned()),
-                incomplete: summary.incomplete,
-                proofs_due: false,
-                validators: pointer.validators.clone(),
-            },
-            files: rows.into_iter().collect(),
-        };
+    fn renew_state(&self, site: &mut Site, pointer: &Pointer, rows: Rows, summary: &Summary) {
         let now = self.request.now.unix_secs();
-        for (path, row) in site.state.files.drain() {
-            let dropped_at = match proofs::stays(&state, &path) {
-                true => None,
-                false => row.dropped_at.or(Some(now)),
-            };
-            state.files.entry(path).or_insert(Row { dropped_at, ..row });
+        let files = &mut site.state.files;
+        for row in files.values_mut() {
+            row.dropped_at.get_or_insert(now);
         }
-        state
+        // One by one: `extend` would make room for all of them once more.
+        for (path, row) in rows {
+            files.insert(path, row);
+        }
+        site.state.head = Head {
+            version: 0,
+            repomd: Some(pointer.digest),
+            newest: pointer.newest,
+            scope: self.scope(),
+            verified_by: self.verify.packages().map(|by| by.id().to_owned()),
+            incomplete: summary.incomplete,
+            proofs_due: false,
+            validators: pointer.validators.clone(),
+        };
     }
 }
 
@@ -107,13 +104,11 @@ pub(super) fn drop_strays(
     site: &mut Site,
     request: &Request,
 ) -> Result<bool, SyncError> {
-    let placed = site.journal.placed();
+    let known = &site.state.files;
+    let placed = site.journal.placed(|path| known.contains_key(path));
     let placed = placed.map_err(SyncError::local(site.own.join("journal")))?;
     let mut any = false;
     for (path, digest) in placed {
-        if site.state.files.contains_key(&path) {
-            continue;
-        }
         if let Some(mut row) = to.stray(site, &path, digest)? {
             row.dropped_at = Some(request.now.unix_secs());
             site.state.files.insert(path, row);
@@ -137,28 +132,35 @@ pub(super) fn delete(
         };
         is_due(row, after, request.now)
     });
-    let due: Vec<Box<str>> = due.map(|(path, _)| path.clone()).collect();
+    let mut due: Vec<Box<str>> = due.map(|(path, _)| path.clone()).collect();
+    let proofs = site.state.proofs.keys();
+    let alone = proofs.filter(|package| !site.state.files.contains_key(*package));
+    due.extend(alone.cloned());
     if due.is_empty() {
         return Ok(0);
     }
     let mut deleted = 0;
-    for path in due {
-        let Some(row) = site.state.files.remove(&path) else {
-            continue;
-        };
-        if !to.remove(site, &path, &row)? {
-            continue;
-        }
+    let mut tell = |path: &str, size_bytes, sha256| {
         deleted += 1;
         watch.file(&FileReport {
-            path: &path,
+            path,
             action: Action::Deleted,
-            size_bytes: Some(row.size_bytes),
-            sha256: Some(row.sha256.to_hex()),
+            size_bytes: Some(size_bytes),
+            sha256,
             upstream: None,
             fetched_bytes: None,
             problems: &[],
         });
+    };
+    for path in due {
+        if let Some(row) = site.state.files.remove(&path)
+            && to.remove(site, &path, row.look())?
+        {
+            tell(&path, row.size_bytes, Some(row.sha256.to_hex()));
+        }
+        for (proof, size_bytes) in proofs::remove_of(to, site, &path)? {
+            tell(&proof, size_bytes, None);
+        }
     }
     to.save(site)?;
     Ok(deleted)

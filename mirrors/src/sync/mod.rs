@@ -21,6 +21,8 @@ mod filter;
 mod finish;
 mod freshness;
 pub(crate) mod journal;
+#[cfg(test)]
+mod memory;
 pub(crate) mod pace;
 pub(crate) mod peer;
 pub(crate) mod plan;
@@ -306,7 +308,9 @@ fn is_whole(job: &Job<'_>, to: &dyn Destination, site: &Site) -> bool {
         && !head.incomplete
         && head.scope == job.scope()
         && to.has_pointer(site)
-        && files.all(|(path, row)| row.dropped_at.is_some() || to.is_untouched(site, path, row))
+        && files
+            .all(|(path, row)| row.dropped_at.is_some() || to.is_untouched(site, path, row.look()))
+        && proofs::are_untouched(to, site)
 }
 
 /// Rounds until upstream stays as it is for one.
@@ -322,7 +326,7 @@ fn rounds(
             Ended::Republished(newer) => {
                 job.watch
                     .note("upstream has published anew; going on with what it has now");
-                to.look_anew()?;
+                to.look_anew(site)?;
                 pointer = *newer;
             }
         }
@@ -349,7 +353,7 @@ fn unchanged(
         deleted,
         ..Summary::of(known)
     };
-    let late = proofs_due || proofs::lacks_evidence(job.peers, &site.state);
+    let late = proofs_due || proofs::lacks_evidence(job.peers, site)?;
     if late {
         proofs::fetch_late(to, site, job)?.add_to(&mut summary);
     }

@@ -1,10 +1,11 @@
 //! The upstreams of one sync: what each says, how each behaves, and whose turn it is.
 
+use super::fetch::Setback;
 use super::pace::Paced;
 use super::request::{Patience, Place, Request, Upstream};
 use crate::http::{Answer, HttpError, Validators};
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek as _, SeekFrom};
+use std::io::{self, ErrorKind, Read, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -12,6 +13,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 const WRONG_FILES_MAX: u32 = 8;
 /// A small file may take so many times the window in which slowness is measured.
 const SMALL_FILE_WINDOWS: u32 = 4;
+/// Read at once of a file that is not held in memory.
+const SPOOLED_BYTES: usize = 32 << 10;
 /// Failures in a row after which an upstream is asked only when the others cannot help.
 const FAILURES_MAX: u32 = 5;
 
@@ -159,6 +162,42 @@ impl Peer {
                 got_bytes: bytes.len() as u64,
                 why: error.to_string(),
             }),
+        }
+    }
+
+    /// The same into a file, so that it takes no memory.
+    pub(super) fn spool(
+        &self,
+        answer: Answer,
+        limit_bytes: u64,
+        into: &mut File,
+    ) -> Result<(), Setback> {
+        if answer.size_bytes.is_some_and(|size| size > limit_bytes) {
+            return Err(Problem::TooLarge(limit_bytes).into());
+        }
+        let most = self.patience.slow_window * SMALL_FILE_WINDOWS;
+        let mut body = Paced::new(answer.body, self.patience, Some(most));
+        let mut piece = vec![0; SPOOLED_BYTES];
+        let mut got_bytes = 0;
+        loop {
+            let count = match body.read(&mut piece) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let broke_off = || Problem::BrokeOff {
+                        got_bytes,
+                        why: error.to_string(),
+                    };
+                    let too_slow = body.too_slow().map(Problem::TooSlow);
+                    return Err(too_slow.unwrap_or_else(broke_off).into());
+                }
+            };
+            got_bytes += count as u64;
+            if got_bytes > limit_bytes {
+                return Err(Problem::TooLarge(limit_bytes).into());
+            }
+            into.write_all(&piece[..count])?;
         }
     }
 

@@ -6,7 +6,6 @@ use super::{OWN_DIRECTORY, SyncError};
 use crate::reading::{
     Href, ModularPackages, PackageClaim, REPOMD, RecordClaim, Repomd, read_primary,
 };
-use std::collections::HashMap;
 use std::io::BufRead;
 
 /// Longest path that is written; the kernel takes 4,096 bytes with the copy's own directory.
@@ -212,31 +211,70 @@ impl List {
             .filter(|(number, _)| stays(number))
             .map(|(_, package)| package)
             .collect();
-        let mut places: HashMap<Box<str>, usize> = HashMap::with_capacity(self.all.len());
-        let mut contents: HashMap<Claim, usize> = HashMap::with_capacity(self.all.len());
-        for (number, item) in self.all.into_iter().enumerate() {
-            let Some(item) = item.filter(|_| stays(&number)) else {
-                continue;
-            };
-            if let Some(other) = places.get(&item.path) {
-                if found.items[*other].claim != item.claim {
-                    found.contested.push(item.path);
-                }
-                continue;
-            }
-            let place = contents.get(&item.claim).copied();
-            places.insert(item.path.clone(), place.unwrap_or(found.items.len()));
-            match place {
-                Some(place) => found.twins.push((item.path, place)),
-                None => {
-                    found.weak += u64::from(item.claim.is_weak());
-                    contents.insert(item.claim.clone(), found.items.len());
-                    found.items.push(item);
-                }
-            }
-        }
+        let here = self.all.into_iter().enumerate();
+        let here = here.filter(|(number, _)| stays(number));
+        let (items, contested) = one_for_each_place(here.filter_map(|(_, item)| item).collect());
+        found.contested = contested;
+        (found.items, found.twins) = without_twins(items);
+        let weak = found.items.iter().filter(|item| item.claim.is_weak());
+        found.weak = weak.count() as u64;
         found
     }
+}
+
+/// Leaves of each place the first package that wants it; places that different packages want.
+fn one_for_each_place(items: Vec<Item>) -> (Vec<Item>, Vec<Box<str>>) {
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    order.sort_unstable_by_key(|number| (&*items[*number].path, *number));
+    let (mut again, mut others) = (Vec::new(), Vec::new());
+    for group in order.chunk_by(|a, b| items[*a].path == items[*b].path) {
+        for number in &group[1..] {
+            again.push(*number);
+            if items[*number].claim != items[group[0]].claim {
+                others.push(*number);
+            }
+        }
+    }
+    drop(order);
+    if again.is_empty() {
+        return (items, Vec::new());
+    }
+    again.sort_unstable();
+    others.sort_unstable();
+    let contested = others.iter().map(|number| items[*number].path.clone());
+    let contested = contested.collect();
+    let kept = items.into_iter().enumerate();
+    let kept = kept.filter(|(number, _)| again.binary_search(number).is_err());
+    (kept.map(|(_, item)| item).collect(), contested)
+}
+
+/// Leaves of each content the first package; the places of the others, each with the number of that one.
+fn without_twins(items: Vec<Item>) -> (Vec<Item>, Vec<(Box<str>, usize)>) {
+    let mut order: Vec<usize> = (0..items.len()).collect();
+    order.sort_unstable_by_key(|number| (&items[*number].claim, *number));
+    let is_same = |a: &usize, b: &usize| items[*a].claim == items[*b].claim;
+    if order.windows(2).all(|pair| !is_same(&pair[0], &pair[1])) {
+        return (items, Vec::new());
+    }
+    // Of each package the number of the first one with its content; once that one is kept, its new number.
+    let mut firsts = vec![0; items.len()];
+    for group in order.chunk_by(is_same) {
+        for number in group {
+            firsts[*number] = group[0];
+        }
+    }
+    drop(order);
+    let (mut kept, mut twins) = (Vec::with_capacity(items.len()), Vec::new());
+    for (number, item) in items.into_iter().enumerate() {
+        let first = firsts[number];
+        if first == number {
+            firsts[number] = kept.len();
+            kept.push(item);
+        } else {
+            twins.push((item.path, firsts[first]));
+        }
+    }
+    (kept, twins)
 }
 
 /// None: the package is on another site.

@@ -102,7 +102,7 @@ impl Job<'_> {
         if let Some(ended) = self.what_lacks(&pointer, &packages, &got_packages, &mut summary)? {
             return Ok(ended);
         }
-        let proofs = proofs::are_there(self.peers, &site.state, &packages, &got_packages);
+        let proofs = proofs::are_there(self.peers, site, &packages, &got_packages)?;
         self.watch.step("switch");
         let metadata: Vec<(&Item, &Got)> = metadata.iter().zip(&got).collect();
         let made = Made {
@@ -112,6 +112,8 @@ impl Job<'_> {
             got: &got_packages,
         };
         let rows = to.switch(self, site, &made)?;
+        // The rows have all of it; nothing as long as the list of packages is in memory twice.
+        drop((packages, got_packages));
         self.remember(to, site, &pointer, rows, &proofs, &mut summary)?;
         // It belongs to the new `repomd.xml`, and proofs may take long.
         self.renew_freshness(to, site, pointer.digest, true)?;

@@ -7,6 +7,7 @@
 //! DIR/.hallmark/upstream/         upstream's repomd.xml and its signature, as they came
 //! DIR/.hallmark/store/            files by digest (see `store`), unless that is elsewhere
 //! DIR/.hallmark/stage/            new metadata, before it takes the old one's place
+//! DIR/.hallmark/work/             what is made or looked at before it goes anywhere
 //! DIR/.hallmark/lock              held by the sync under way
 //! ```
 
@@ -25,6 +26,7 @@ use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// Where copies made before the state told it had a file while proofs were still to be asked for.
 const PROOFS_DUE: &str = "proofs-due";
@@ -83,13 +85,13 @@ impl Site {
         }
         journal.rechecked().map_err(fail(&path))?;
         let path = own.join("state");
-        let mut state = State::load(&path).map_err(fail(&path))?;
+        let mut state = State::load_copy(&path).map_err(fail(&path))?;
         let mark = own.join(PROOFS_DUE);
         honour_mark(&mark, &mut state, &path).map_err(fail(&mark))?;
         let mut by_claim = replayed.by_claim;
         for row in state.files.values() {
             if let Some(claim) = &row.claim {
-                by_claim.insert(claim.clone(), row.sha256);
+                by_claim.insert((**claim).clone(), row.sha256);
             }
         }
         Ok(Self {
@@ -111,6 +113,18 @@ impl Site {
     /// Remembers a pointer, for the next sync.
     pub fn keep_pointer(&self, pointer: &Pointer) -> io::Result<()> {
         keep_pointer(&self.own, pointer)
+    }
+
+    /// A file for what is looked at before it goes to its place. What is left behind, the next sync removes.
+    pub fn spool(&self) -> io::Result<NamedTempFile> {
+        let work = self.own.join("work");
+        match NamedTempFile::new_in(&work) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                fs::create_dir_all(&work)?;
+                NamedTempFile::new_in(&work)
+            }
+            outcome => outcome,
+        }
     }
 
     /// Where a file of the copy is.
@@ -140,18 +154,16 @@ impl Site {
                 ..row.clone()
             }));
         }
-        if let Some(digest) = self.digest(&item.claim) {
+        if let Some(digest) = self.digest(&item.claim)
+            && let Some(object) = self.store.look(digest, item.size_bytes)
+        {
             // What was touched at its place was touched in the store, too: they are one file. What has no row
             // may have been touched or damaged anywhere, unless it has just come.
-            let object = self.store.look(digest, item.size_bytes);
-            let unchanged = |row: &Row| object.as_ref().is_some_and(|data| row.is_untouched(data));
-            let sound = untouched.is_some_and(unchanged)
+            let sound = untouched.is_some_and(|row| row.is_untouched(&object))
                 || self.journal.is_sound(digest)
                 || self.store.recheck(digest)?;
             if sound {
                 self.journal.read_again(digest);
-            }
-            if let Some(object) = self.store.look(digest, item.size_bytes).filter(|_| sound) {
                 return Ok(Found::Object(Row::of(&object, digest, &item.claim)));
             }
         }

@@ -1,12 +1,16 @@
 //! What a copy is when no sync is under way: one JSON document a line, the first about the copy, the
-//! others each about a file. Written when all that it tells is on the disk.
+//! others each about a file, or about the proofs beside one. Written when all that it tells is on the disk.
 //!
 //! ```text
-//! {"version":1,"repomd":"ab12…","newest":1763600000,"scope":"","validators":{"https://…":{"etag":"\"x\""}}}
+//! {"version":2,"repomd":"ab12…","newest":1763600000,"scope":"","validators":{"https://…":{"etag":"\"x\""}}}
 //! {"path":"Packages/a-1-1.noarch.rpm","size":8421,"sha256":"cd34…","modified":1763600000123456789}
+//! {"path":"Packages/a-1-1.noarch.rpm","proofs":{".tlog-proof":{"size":512,"modified":1763600000123456789}}}
 //! ```
+//!
+//! Before version 2 each proof had a line as any file has.
 
 use super::claim::Claim;
+use super::proofs::{SUFFIXES, package_of};
 use crate::http::Validators;
 use repo_model::FileDigest;
 use serde::{Deserialize, Serialize};
@@ -16,7 +20,9 @@ use std::io::{self, BufReader, BufWriter, ErrorKind, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The first one in which proofs have lines of their own kind.
+const VERSION_OF_PROOFS: u32 = 2;
 
 /// What a copy is.
 #[derive(Debug, Default)]
@@ -24,6 +30,37 @@ pub(crate) struct State {
     pub head: Head,
     /// By path below the copy's directory.
     pub files: HashMap<Box<str>, Row>,
+    /// By the path of the package that they lie beside. There are several of each package, so less is known of one than of a
+    /// file.
+    pub proofs: HashMap<Box<str>, Box<Proofs>>,
+}
+
+/// What lies beside a package: of each of [`SUFFIXES`] whether it does, and how it looks.
+pub(crate) type Proofs = [Option<Proof>; SUFFIXES.len()];
+
+/// A file that no metadata names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Proof {
+    pub size_bytes: u64,
+    /// As of a [`Row`].
+    pub modified_ns: i64,
+    /// As of a [`Row`].
+    pub etag: Option<Box<str>>,
+}
+
+/// How a file looked when it was put or read: one that looks otherwise was touched since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look<'a> {
+    pub size_bytes: u64,
+    modified_ns: i64,
+    pub etag: Option<&'a str>,
+}
+
+impl Look<'_> {
+    /// Whether a file in a directory looks so.
+    pub fn is_of(&self, data: &fs::Metadata) -> bool {
+        data.is_file() && data.len() == self.size_bytes && modified_ns(data) == self.modified_ns
+    }
 }
 
 /// About the copy as a whole.
@@ -56,7 +93,7 @@ pub(crate) struct Row {
     pub size_bytes: u64,
     pub sha256: FileDigest,
     /// What metadata claims of it, where that is no SHA-256.
-    pub claim: Option<Claim>,
+    pub claim: Option<Box<Claim>>,
     /// When it was last written, nanoseconds since 1970: a file that has another time was touched.
     pub modified_ns: i64,
     /// Where the copy is in a bucket: what the bucket called this content.
@@ -66,7 +103,23 @@ pub(crate) struct Row {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct LineOfProofs {
+    path: Box<str>,
+    /// By what follows the package's name.
+    proofs: BTreeMap<Box<str>, LineOfProof>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LineOfProof {
+    size: u64,
+    #[serde(default)]
+    modified: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    etag: Option<Box<str>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LineOfFile {
     path: Box<str>,
     size: u64,
     sha256: FileDigest,
@@ -85,25 +138,59 @@ impl Row {
         Self {
             size_bytes: data.len(),
             sha256,
-            claim: claim.sha256().is_none().then(|| claim.clone()),
+            claim: of_another_kind(claim),
             modified_ns: modified_ns(data),
             etag: None,
             dropped_at: None,
         }
     }
 
+    /// How the file looks.
+    pub fn look(&self) -> Look<'_> {
+        Look {
+            size_bytes: self.size_bytes,
+            modified_ns: self.modified_ns,
+            etag: self.etag.as_deref(),
+        }
+    }
+
     /// Whether the file is still the one that was looked at.
     pub fn is_untouched(&self, data: &fs::Metadata) -> bool {
-        data.is_file() && data.len() == self.size_bytes && modified_ns(data) == self.modified_ns
+        self.look().is_of(data)
     }
 
     /// Whether it is what metadata claims.
     pub fn fulfils(&self, claim: &Claim) -> bool {
         match &self.claim {
-            Some(own) => own == claim,
+            Some(own) => **own == *claim,
             None => claim.sha256() == Some(self.sha256),
         }
     }
+}
+
+impl Proof {
+    /// A file as it lies there.
+    pub fn of(data: &fs::Metadata) -> Self {
+        Self {
+            size_bytes: data.len(),
+            modified_ns: modified_ns(data),
+            etag: None,
+        }
+    }
+
+    /// How the file looks.
+    pub fn look(&self) -> Look<'_> {
+        Look {
+            size_bytes: self.size_bytes,
+            modified_ns: self.modified_ns,
+            etag: self.etag.as_deref(),
+        }
+    }
+}
+
+/// The claim, unless the SHA-256 says as much.
+pub(super) fn of_another_kind(claim: &Claim) -> Option<Box<Claim>> {
+    claim.sha256().is_none().then(|| Box::new(claim.clone()))
 }
 
 fn modified_ns(data: &fs::Metadata) -> i64 {
@@ -131,6 +218,56 @@ impl State {
         }
     }
 
+    /// The same for a copy of a repository, whose proofs older versions wrote down as files.
+    pub fn load_copy(path: &Path) -> io::Result<Self> {
+        let mut state = Self::load(path)?;
+        if state.head.version < VERSION_OF_PROOFS {
+            state.part_proofs();
+        }
+        Ok(state)
+    }
+
+    fn part_proofs(&mut self) {
+        let files = self.files.keys();
+        let all = files.filter(|path| package_of(path).is_some());
+        let all: Vec<Box<str>> = all.cloned().collect();
+        for path in all {
+            if let Some((package, number)) = package_of(&path)
+                && let Some(row) = self.files.remove(&path)
+            {
+                let proof = Proof {
+                    size_bytes: row.size_bytes,
+                    modified_ns: row.modified_ns,
+                    etag: row.etag,
+                };
+                self.proofs.entry(package.into()).or_default()[number] = Some(proof);
+            }
+        }
+        self.files.shrink_to_fit();
+    }
+
+    /// Whether a file is there and upstream has it, too.
+    pub fn serves(&self, path: &str) -> bool {
+        let row = self.files.get(path);
+        row.is_some_and(|row| row.dropped_at.is_none())
+    }
+
+    /// Counts what came to the proofs of a package; how many there were.
+    pub fn add_proofs(&mut self, package: &str, came: Proofs) -> u64 {
+        if came.iter().all(Option::is_none) {
+            return 0;
+        }
+        let known = self.proofs.entry(package.into()).or_default();
+        let mut count = 0;
+        for (slot, proof) in known.iter_mut().zip(came) {
+            if proof.is_some() {
+                *slot = proof;
+                count += 1;
+            }
+        }
+        count
+    }
+
     /// Writes it, durably and in one step.
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let fresh = path.with_extension("new");
@@ -142,16 +279,11 @@ impl State {
         serde_json::to_writer(&mut out, &head)?;
         for (path, row) in &self.files {
             out.write_all(b"\n")?;
-            let line = Line {
-                path: path.clone(),
-                size: row.size_bytes,
-                sha256: row.sha256,
-                claim: row.claim.as_ref().map(Claim::to_string),
-                modified: row.modified_ns,
-                etag: row.etag.clone(),
-                dropped: row.dropped_at,
-            };
-            serde_json::to_writer(&mut out, &line)?;
+            serde_json::to_writer(&mut out, &LineOfFile::of(path, row))?;
+        }
+        for (path, proofs) in &self.proofs {
+            out.write_all(b"\n")?;
+            serde_json::to_writer(&mut out, &LineOfProofs::of(path, proofs))?;
         }
         out.write_all(b"\n")?;
         out.into_inner()
@@ -165,35 +297,98 @@ impl State {
     }
 }
 
-fn read(input: impl io::BufRead) -> io::Result<State> {
-    let damaged = |what: &dyn std::fmt::Display| {
-        io::Error::new(ErrorKind::InvalidData, format!("it is damaged: {what}"))
-    };
-    let mut lines = input.lines();
-    let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
-    let head: Head = serde_json::from_str(&first).map_err(|error| damaged(&error))?;
-    if head.version != VERSION {
-        return Err(damaged(&format!("it has version {}", head.version)));
+impl LineOfFile {
+    fn of(path: &str, row: &Row) -> Self {
+        Self {
+            path: path.into(),
+            size: row.size_bytes,
+            sha256: row.sha256,
+            claim: row.claim.as_deref().map(Claim::to_string),
+            modified: row.modified_ns,
+            etag: row.etag.clone(),
+            dropped: row.dropped_at,
+        }
     }
-    let mut files = HashMap::new();
-    for line in lines {
-        let line: Line = serde_json::from_str(&line?).map_err(|error| damaged(&error))?;
-        let claim = match line.claim.map(|claim| claim.parse::<Claim>()) {
+
+    fn row(self) -> io::Result<(Box<str>, Row)> {
+        let claim = match self.claim.map(|claim| claim.parse::<Claim>()) {
             None => None,
-            Some(Ok(claim)) => Some(claim),
+            Some(Ok(claim)) => Some(Box::new(claim)),
             Some(Err(())) => return Err(damaged(&"a claim is no checksum")),
         };
         let row = Row {
-            size_bytes: line.size,
-            sha256: line.sha256,
+            size_bytes: self.size,
+            sha256: self.sha256,
             claim,
-            modified_ns: line.modified,
-            etag: line.etag,
-            dropped_at: line.dropped,
+            modified_ns: self.modified,
+            etag: self.etag,
+            dropped_at: self.dropped,
         };
-        files.insert(line.path, row);
+        Ok((self.path, row))
     }
-    Ok(State { head, files })
+}
+
+impl LineOfProofs {
+    fn of(path: &str, proofs: &Proofs) -> Self {
+        let all = SUFFIXES.iter().zip(proofs);
+        let all = all.filter_map(|(suffix, proof)| {
+            let proof = proof.as_ref()?;
+            let line = LineOfProof {
+                size: proof.size_bytes,
+                modified: proof.modified_ns,
+                etag: proof.etag.clone(),
+            };
+            Some(((*suffix).into(), line))
+        });
+        Self {
+            path: path.into(),
+            proofs: all.collect(),
+        }
+    }
+
+    /// Kinds that are not known here are fetched anew by a version that knows them.
+    fn proofs(mut self) -> (Box<str>, Box<Proofs>) {
+        let proofs = SUFFIXES.map(|suffix| {
+            let line = self.proofs.remove(suffix)?;
+            Some(Proof {
+                size_bytes: line.size,
+                modified_ns: line.modified,
+                etag: line.etag,
+            })
+        });
+        (self.path, Box::new(proofs))
+    }
+}
+
+fn damaged(what: &dyn std::fmt::Display) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, format!("it is damaged: {what}"))
+}
+
+fn read(input: impl io::BufRead) -> io::Result<State> {
+    let mut lines = input.lines();
+    let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
+    let head: Head = serde_json::from_str(&first).map_err(|error| damaged(&error))?;
+    if !(1..=VERSION).contains(&head.version) {
+        return Err(damaged(&format!("it has version {}", head.version)));
+    }
+    let mut state = State {
+        head,
+        ..State::default()
+    };
+    for line in lines {
+        let line = line?;
+        // Inside a text of JSON there would be a backslash before the second quote.
+        if line.contains("\"proofs\":{") {
+            let line = serde_json::from_str::<LineOfProofs>(&line);
+            let (path, proofs) = line.map_err(|error| damaged(&error))?.proofs();
+            state.proofs.insert(path, proofs);
+        } else {
+            let line = serde_json::from_str::<LineOfFile>(&line);
+            let (path, row) = line.map_err(|error| damaged(&error))?.row()?;
+            state.files.insert(path, row);
+        }
+    }
+    Ok(state)
 }
 
 #[cfg(test)]
@@ -233,5 +428,40 @@ mod tests {
         fs::write(&path, &text[..text.len() - 5]).unwrap();
         assert!(State::load(&path).unwrap().files.is_empty());
         assert_eq!(State::load(&path).unwrap().head, Head::default());
+    }
+
+    #[test]
+    fn proofs_are_read_as_they_were_written_and_from_the_files_of_older_versions() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state");
+        let mut state = State::default();
+        let mut proofs = Box::<Proofs>::default();
+        proofs[1] = Some(Proof {
+            size_bytes: 7,
+            modified_ns: -5,
+            etag: Some("\"e\"".into()),
+        });
+        state.proofs.insert("P/a.rpm".into(), proofs);
+        state.save(&path).unwrap();
+        let again = State::load_copy(&path).unwrap();
+        assert_eq!(again.proofs, state.proofs);
+
+        let digest = FileDigest::of(b"");
+        let of = |path: &str, size| {
+            format!(
+                "{{\"path\":\"{path}\",\"size\":{size},\"sha256\":\"{digest}\",\"modified\":3}}\n"
+            )
+        };
+        let files = of("P/a.rpm", 1) + &of("P/a.rpm.vsa.sigstore.json", 2) + &of("repodata/x", 3);
+        let head = "{\"version\":1,\"repomd\":null,\"newest\":0,\"scope\":\"\"}\n";
+        fs::write(&path, format!("{head}{files}")).unwrap();
+        let as_files = State::load(&path).unwrap();
+        assert_eq!((as_files.files.len(), as_files.proofs.len()), (3, 0));
+        let parted = State::load_copy(&path).unwrap();
+        assert_eq!(parted.files.len(), 2);
+        let sizes = parted.proofs["P/a.rpm"].each_ref();
+        let sizes = sizes.map(|proof| proof.as_ref().map(|proof| proof.size_bytes));
+        assert_eq!(sizes, [None, None, None, Some(2), None]);
+        assert!(parted.serves("P/a.rpm") && !parted.serves("P/b.rpm"));
     }
 }

@@ -10,7 +10,7 @@ use super::request::{Action, FileReport, Request, Verify, Watch};
 use super::site::Known;
 use super::state::{Row, State};
 use super::tree::below_repodata;
-use super::{OWN_DIRECTORY, SyncError, proofs};
+use super::{OWN_DIRECTORY, SyncError};
 use crate::bucket::Bucket;
 use crate::reading::{ModularPackages, Packed, RecordClaim};
 use std::collections::HashSet;
@@ -48,7 +48,7 @@ pub fn survey_bucket(
     let (state, listed) = super::bucket::recalled(bucket, &own)?;
     let there = |path: &str, row: Option<&Row>| match (listed.get(path), row) {
         (None, _) => There::Nothing,
-        (Some(listed), Some(row)) if listed.is_that_of(row) => There::Whole,
+        (Some(listed), Some(row)) if listed.is_that_of(row.look()) => There::Whole,
         (Some(_), _) => There::Something,
     };
     ask(request, verify, watch, (&own, &state), &there)
@@ -62,7 +62,7 @@ pub fn survey(
 ) -> Result<Survey, SyncError> {
     let own = request.directory.join(OWN_DIRECTORY);
     let path = own.join("state");
-    let state = State::load(&path).map_err(SyncError::local(path))?;
+    let state = State::load_copy(&path).map_err(SyncError::local(path))?;
     let there = |path: &str, row: Option<&Row>| {
         let data = fs::symlink_metadata(request.directory.join(path));
         match (data, row) {
@@ -126,13 +126,17 @@ fn ask(
 
 /// How many files of the copy nothing upstream names. Proofs are as their packages.
 fn dropped(state: &State, wanted: &HashSet<&str>) -> u64 {
-    let is_wanted = |path: &str| {
-        let package = proofs::package_of(path);
-        wanted.contains(path) || package.is_some_and(|package| wanted.contains(package))
-    };
     let files = state.files.iter();
     let served = files.filter(|(path, row)| row.dropped_at.is_none() && !is_beside(path));
-    served.filter(|(path, _)| !is_wanted(path)).count() as u64
+    let dropped = served.filter(|(path, _)| !wanted.contains(&***path));
+    let counted = dropped.map(|(path, _)| {
+        let proofs = state
+            .proofs
+            .get(path)
+            .map_or(0, |proofs| proofs.iter().flatten().count());
+        1 + proofs as u64
+    });
+    counted.sum()
 }
 
 impl Survey {
@@ -234,6 +238,7 @@ fn read_of<T>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::{Proof, Proofs};
     use super::*;
     use repo_model::FileDigest;
 
@@ -248,15 +253,17 @@ mod tests {
             dropped_at: None,
         };
         let mut state = State::default();
-        for path in [
-            "a.rpm",
-            "a.rpm.vsa.sigstore.json",
-            "twin.rpm",
-            "gone.rpm",
-            "gone.rpm.tlog-proof",
-            "repodata/repomd.xml",
-        ] {
+        for path in ["a.rpm", "twin.rpm", "gone.rpm", "repodata/repomd.xml"] {
             state.files.insert(path.into(), row.clone());
+        }
+        for package in ["a.rpm", "gone.rpm"] {
+            let mut came = Proofs::default();
+            came[3] = Some(Proof {
+                size_bytes: 0,
+                modified_ns: 0,
+                etag: None,
+            });
+            assert_eq!(state.add_proofs(package, came), 1);
         }
         let wanted = HashSet::from(["a.rpm", "twin.rpm"]);
         assert_eq!(dropped(&state, &wanted), 2);

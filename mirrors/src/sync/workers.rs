@@ -2,8 +2,11 @@
 
 use super::SyncError;
 use std::num::NonZeroUsize;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Results that a worker holds before it hands them on: as many as keep workers from waiting for each other.
+const HELD: usize = 64;
 
 /// Calls `job` for each number below `count`; the results in their order, or the first error, after
 /// which no further job begins. Each worker lends its jobs a buffer of its own.
@@ -15,8 +18,12 @@ pub(super) fn each<T: Send>(
     let next = AtomicUsize::new(0);
     let stop = AtomicBool::new(false);
     let failure: Mutex<Option<SyncError>> = Mutex::new(None);
+    let mut empty: Vec<Option<T>> = Vec::new();
+    empty.resize_with(count, || None);
+    // There may be many results: each is in memory once.
+    let all = Mutex::new(empty);
     let work = || {
-        let mut results = Vec::new();
+        let mut held = Vec::with_capacity(HELD.min(count));
         let mut buffer = Vec::new();
         while !stop.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
@@ -24,7 +31,7 @@ pub(super) fn each<T: Send>(
                 break;
             }
             match job(number, &mut buffer) {
-                Ok(result) => results.push((number, result)),
+                Ok(result) => held.push((number, result)),
                 Err(error) => {
                     stop.store(true, Ordering::Relaxed);
                     if let Ok(mut failure) = failure.lock() {
@@ -32,32 +39,36 @@ pub(super) fn each<T: Send>(
                     }
                 }
             }
+            if held.len() >= HELD {
+                hand_on(&mut held, &all);
+            }
         }
-        results
+        hand_on(&mut held, &all);
     };
-    let mut all: Vec<Option<T>> = Vec::new();
-    all.resize_with(count, || None);
     let mut died = false;
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..workers.get().min(count))
             .map(|_| scope.spawn(work))
             .collect();
         for thread in threads {
-            match thread.join() {
-                Ok(results) => results.into_iter().for_each(|(number, result)| {
-                    all[number] = Some(result);
-                }),
-                Err(_) => died = true,
-            }
+            died |= thread.join().is_err();
         }
     });
     if let Some(error) = failure.into_inner().ok().flatten() {
         return Err(error);
     }
+    let all = all.into_inner().unwrap_or_else(PoisonError::into_inner);
     let all: Option<Vec<T>> = all.into_iter().collect();
     match all {
         Some(all) if !died => Ok(all),
         _ => Err(SyncError::Worker),
+    }
+}
+
+fn hand_on<T>(held: &mut Vec<(usize, T)>, all: &Mutex<Vec<Option<T>>>) {
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    for (number, result) in held.drain(..) {
+        all[number] = Some(result);
     }
 }
 

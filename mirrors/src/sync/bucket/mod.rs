@@ -19,9 +19,10 @@ mod switch;
 use super::claim::{Claim, Sum};
 use super::destination::{Destination, Made, Rows};
 use super::plan::{Item, Kind};
+use super::proofs::{beside, package_of};
 use super::round::Job;
 use super::site::{Found, Site, remove_tree};
-use super::state::{Row, State};
+use super::state::{Look, Proof, Row, State, of_another_kind};
 use super::store::{make_parent, remove_if_there};
 use super::{OWN_DIRECTORY, SyncError};
 use crate::bucket::{Bucket, BucketError, Listed, Marks, When};
@@ -32,6 +33,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+use tempfile::NamedTempFile;
 
 /// Files that the sync remembers, below the copy.
 const STATE: &str = ".hallmark/state";
@@ -45,7 +47,7 @@ const STATE_MAX_BYTES: u64 = 1 << 30;
 /// A place in a bucket, as it was when the round began.
 pub(super) struct InBucket<'a> {
     bucket: &'a Bucket,
-    /// What was there, by path.
+    /// What was there, by path; but for proofs that were there as the state tells.
     there: HashMap<Box<str>, Listed>,
 }
 
@@ -54,10 +56,12 @@ pub(super) fn recalled(
     bucket: &Bucket,
     own: &Path,
 ) -> Result<(State, HashMap<Box<str>, Listed>), SyncError> {
-    let there = bucket.list()?;
+    let mut there = bucket.list()?;
     bring(bucket, &there, own)?;
+    there.retain(|path, _| package_of(path).is_none());
+    there.shrink_to_fit();
     let path = own.join("state");
-    let state = State::load(&path).map_err(SyncError::local(path))?;
+    let state = State::load_copy(&path).map_err(SyncError::local(path))?;
     Ok((state, there))
 }
 
@@ -104,18 +108,20 @@ impl Destination for InBucket<'_> {
         self.there = self.bucket.list()?;
         bring(self.bucket, &self.there, &site.own)?;
         let path = site.own.join("state");
-        site.state = State::load(&path).map_err(SyncError::local(path))?;
+        site.state = State::load_copy(&path).map_err(SyncError::local(path))?;
+        settle_proofs(&mut self.there, &mut site.state);
         Ok(())
     }
 
     /// Nobody else may have made another copy of it meanwhile.
-    fn look_anew(&mut self) -> Result<(), SyncError> {
-        let there = self.bucket.list()?;
+    fn look_anew(&mut self, site: &mut Site) -> Result<(), SyncError> {
+        let mut there = self.bucket.list()?;
         for path in [STATE, REPOMD] {
             if there.get(path) != self.there.get(path) {
                 return Err(self.bucket.changed(path).into());
             }
         }
+        settle_proofs(&mut there, &mut site.state);
         self.there = there;
         Ok(())
     }
@@ -124,10 +130,12 @@ impl Destination for InBucket<'_> {
         site.state.files.contains_key(REPOMD)
     }
 
-    fn is_untouched(&self, _: &Site, path: &str, row: &Row) -> bool {
-        self.there
-            .get(path)
-            .is_some_and(|listed| listed.is_that_of(row))
+    fn is_untouched(&self, _: &Site, path: &str, look: Look<'_>) -> bool {
+        match self.there.get(path) {
+            Some(listed) => listed.is_that_of(look),
+            // The state would not tell of it, were it not there.
+            None => package_of(path).is_some(),
+        }
     }
 
     /// Metadata is looked for on this machine alone: it is read here.
@@ -145,7 +153,7 @@ impl Destination for InBucket<'_> {
             return left_here(site, item);
         };
         let row = site.state.files.get(&item.path);
-        let row = row.filter(|row| row.fulfils(&item.claim) && listed.is_that_of(row));
+        let row = row.filter(|row| row.fulfils(&item.claim) && listed.is_that_of(row.look()));
         if let Some(row) = row {
             return Ok(Found::Had(Row {
                 dropped_at: None,
@@ -213,10 +221,21 @@ impl Destination for InBucket<'_> {
         }
     }
 
-    fn put_small(&self, _: &Site, path: &str, bytes: &[u8]) -> Result<Row, SyncError> {
-        let digest = FileDigest::of(bytes);
-        let listed = self.bucket.put(path, bytes.to_vec(), None, &When::Always)?;
-        Ok(listed.row(digest, &Claim::of(digest)))
+    fn put_small(&self, _: &Site, path: &str, bytes: &[u8]) -> Result<Proof, SyncError> {
+        let put = self.bucket.put(path, bytes.to_vec(), None, &When::Always);
+        Ok(put?.proof())
+    }
+
+    fn put_spooled(&self, _: &Site, path: &str, spool: NamedTempFile) -> Result<Proof, SyncError> {
+        let put = self
+            .bucket
+            .put_file(path, spool.path(), None, &When::Always);
+        Ok(put?.proof())
+    }
+
+    /// What a bucket has taken it has.
+    fn settle(&self, _: &Site) -> Result<(), SyncError> {
+        Ok(())
     }
 
     fn stray(&self, _: &Site, path: &str, digest: FileDigest) -> Result<Option<Row>, SyncError> {
@@ -229,9 +248,9 @@ impl Destination for InBucket<'_> {
         Ok(found.map(|found| listed.row(digest, &found.claim)))
     }
 
-    fn remove(&mut self, _: &Site, path: &str, row: &Row) -> Result<bool, SyncError> {
+    fn remove(&mut self, _: &Site, path: &str, look: Look<'_>) -> Result<bool, SyncError> {
         let is_ours = match self.there.get(path) {
-            Some(listed) => listed.is_that_of(row),
+            Some(listed) => listed.is_that_of(look),
             // It was put by this sync.
             None => true,
         };
@@ -319,6 +338,30 @@ impl InBucket<'_> {
     }
 }
 
+/// Proofs that are there as the state tells need not be remembered twice: there are several of each package. The others
+/// the state forgets, and they are due.
+fn settle_proofs(there: &mut HashMap<Box<str>, Listed>, state: &mut State) {
+    let mut is_due = false;
+    state.proofs.retain(|package, proofs| {
+        for (number, slot) in proofs.iter_mut().enumerate() {
+            let path = beside(package, number);
+            let listed = there.get(&path);
+            let look = slot.as_ref().map(Proof::look);
+            if listed
+                .zip(look)
+                .is_some_and(|(listed, look)| listed.is_that_of(look))
+            {
+                there.remove(&path);
+            } else {
+                is_due |= slot.take().is_some();
+            }
+        }
+        proofs.iter().any(Option::is_some)
+    });
+    state.head.proofs_due |= is_due;
+    there.shrink_to_fit();
+}
+
 /// What a sync that was cut off has left of a package on this machine.
 fn left_here(site: &Site, item: &Item) -> Result<Found, SyncError> {
     let Some(digest) = item.claim.sha256() else {
@@ -337,15 +380,25 @@ fn left_here(site: &Site, item: &Item) -> Result<Found, SyncError> {
 }
 
 impl Listed {
-    pub(in crate::sync) fn is_that_of(&self, row: &Row) -> bool {
-        self.size_bytes == row.size_bytes && self.etag.is_some() && self.etag == row.etag
+    pub(in crate::sync) fn is_that_of(&self, look: Look<'_>) -> bool {
+        self.size_bytes == look.size_bytes
+            && self.etag.is_some()
+            && self.etag.as_deref() == look.etag
+    }
+
+    fn proof(self) -> Proof {
+        Proof {
+            size_bytes: self.size_bytes,
+            modified_ns: 0,
+            etag: self.etag,
+        }
     }
 
     fn row(&self, sha256: FileDigest, claim: &Claim) -> Row {
         Row {
             size_bytes: self.size_bytes,
             sha256,
-            claim: claim.sha256().is_none().then(|| claim.clone()),
+            claim: of_another_kind(claim),
             modified_ns: 0,
             etag: self.etag.clone(),
             dropped_at: None,
@@ -362,7 +415,42 @@ fn marks(row: &Row, claim: &Claim) -> Marks {
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::Proofs;
     use super::*;
+
+    #[test]
+    fn proofs_are_known_by_the_state_alone_and_those_that_changed_are_due() {
+        let listed = |etag: &str| Listed {
+            size_bytes: 1,
+            etag: Some(etag.into()),
+        };
+        let mut state = State::default();
+        let mut came = Proofs::default();
+        for slot in came.iter_mut().take(3) {
+            *slot = Some(listed("a").proof());
+        }
+        state.add_proofs("P/a.rpm", came.clone());
+        state.add_proofs("P/gone.rpm", came);
+        let paths = [0, 1].map(|number| beside("P/a.rpm", number));
+        let mut there = HashMap::from([
+            (paths[0].clone(), listed("a")),
+            (paths[1].clone(), listed("b")),
+            ("P/a.rpm".into(), listed("a")),
+        ]);
+        settle_proofs(&mut there, &mut state);
+        let left = there.len();
+        assert!(left == 2 && there.contains_key("P/a.rpm") && there.contains_key(&paths[1]));
+        let known = state.proofs["P/a.rpm"].each_ref().map(Option::is_some);
+        assert_eq!(known, [true, false, false, false, false]);
+        assert!(state.head.proofs_due && state.proofs.len() == 1);
+
+        state.head.proofs_due = false;
+        settle_proofs(
+            &mut HashMap::from([(paths[0].clone(), listed("a"))]),
+            &mut state,
+        );
+        assert!(!state.head.proofs_due, "all are as the state tells");
+    }
 
     #[test]
     fn what_the_bucket_did_is_not_put_down_to_a_file_here() {

@@ -190,7 +190,7 @@ impl InBucket<'_> {
             };
             let known = site.state.files.get(path);
             let known = known.filter(|known| known.sha256 == row.sha256);
-            if let Some(known) = known.filter(|known| self.is_untouched(site, path, known)) {
+            if let Some(known) = known.filter(|known| self.is_untouched(site, path, known.look())) {
                 let dropped_at = None;
                 let known = known.clone();
                 twins.push((
