@@ -138,7 +138,7 @@ pub(super) fn released() -> Vec<u8> {
 
 pub(super) fn document() -> Vec<u8> {
     let repo = json!({
-        "repo": "base", "arch": "x86_64", "repomd": D, "packageList": D, "packages": 1
+        "repo": "base", "arch": "x86_64", "repomd": D, "package_list": D, "packages": 1
     });
     said(
         RELEASE,
