@@ -70,7 +70,7 @@ fn blob<'a>(elf: &object::File<'a>) -> Option<&'a [u8]> {
 }
 
 fn find_magic(data: &[u8]) -> Option<usize> {
-    let is_blob = |start: &usize| start % 16 == 0 && data.len() - start >= BLOB_BYTES;
+    let is_blob = |start: &usize| start.is_multiple_of(16) && data.len() - start >= BLOB_BYTES;
     memmem::find_iter(data, MAGIC).find(is_blob)
 }
 
