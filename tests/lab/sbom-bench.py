@@ -206,7 +206,7 @@ def main():
         known = known_of(pathlib.Path(package).with_suffix(".purls"))
         results = measure(hallmark, package, known)
         misses += overlooked(package, results, known)
-        factors.append(faster_than_syft(results) or 0)
+        factors += filter(None, [faster_than_syft(results)])
     if factors:
         reached = sum(factor >= FASTER_THAN_SYFT for factor in factors)
         print(f"{reached} of {len(factors)} other packages reach {FASTER_THAN_SYFT}, "
