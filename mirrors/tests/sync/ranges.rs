@@ -75,7 +75,7 @@ fn fetched(servers: &[&Server], copy: &Path) -> (Told, usize) {
     let told = Told::default();
     sync(&request(&urls(servers), copy), Verify::Nothing, None, &told).unwrap();
     assert_eq!(read_copy(copy)[0].1.len(), SIZE);
-    assert_eq!(files_left(&copy), 0);
+    assert_eq!(files_left(copy), 0);
     let (action, came) = told.of(BIG);
     assert_eq!(action, "Fetched");
     (told, usize::try_from(came.unwrap()).unwrap())

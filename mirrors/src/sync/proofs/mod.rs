@@ -377,12 +377,13 @@ fn any_of<'f>(
     if served(&site.state).next().is_some() {
         return Ok(Any::Yes);
     }
-    let (mut first, mut last): (Option<(&str, &Row)>, Option<(&str, &Row)>) = (None, None);
+    let mut first: Option<(&str, &Row)> = None;
+    let mut last = None;
     for one in files.filter(|(path, _)| is_package(path)) {
         if first.is_none_or(|(path, _)| one.0 < path) {
             first = Some(one);
         }
-        if last.is_none_or(|(path, _)| one.0 > path) {
+        if last.is_none_or(|(path, _): (&str, _)| one.0 > path) {
             last = Some(one);
         }
     }
