@@ -75,8 +75,8 @@ pub struct BuildInventory<'a> {
 ///
 /// * `reader`: the package's bytes from the first; read in pieces, never held as a whole.
 /// * Header digests are not checked here; file digests and payload digests are.
-/// * Memory stays below the larger of [`Limits::inspected_file_bytes`] and
-///   [`Limits::codec_memory_bytes`], plus the header and what is found.
+/// * Memory stays below the sum of [`Limits::codec_memory_bytes`] and twice [`Limits::inspected_file_bytes`] (a file, and
+///   an archive within it), plus the header and what is found.
 ///
 /// Errors are the package's fault, except [`SbomError::Read`].
 pub fn inventory(reader: impl Read, options: &Options) -> Result<Inventory, SbomError> {

@@ -22,18 +22,27 @@ struct Deps {
 
 #[derive(Deserialize)]
 struct Library {
-    /// `package` for what comes from NuGet; the program itself is a `project`.
+    /// `package` for what comes from NuGet, `runtimepack` for the runtime that a program carries with it; the program
+    /// itself is a `project`.
     #[serde(rename = "type")]
-    kind: String,
+    kind: Option<String>,
 }
 
 fn read(reader: &Reader, look: &Look<'_>, findings: &mut Findings) -> Result<(), String> {
-    let deps: Deps = serde_json::from_slice(look.content).map_err(|error| error.to_string())?;
+    let deps: Deps = look.json()?;
     if deps.libraries.len() > COMPONENTS_PER_FILE {
         return Err(format!("more than {COMPONENTS_PER_FILE} libraries"));
     }
     for (library, Library { kind }) in &deps.libraries {
-        if let ("package", Some((name, version))) = (kind.as_str(), library.split_once('/')) {
+        let Some((name, version)) = library.split_once('/') else {
+            continue;
+        };
+        let name = match kind.as_deref() {
+            Some("package") => Some(name),
+            Some("runtimepack") => name.strip_prefix("runtimepack."),
+            _ => None,
+        };
+        if let Some(name) = name {
             let evidence = look.evidence(reader);
             let component = Component::new("nuget", None, name, Some(version), evidence);
             findings.components.extend(component);

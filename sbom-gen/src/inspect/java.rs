@@ -2,7 +2,7 @@
 //! one of each, a program that carries its libraries has them as jars, and an `.ear` has a `.war` that has those.
 
 use super::zip::{self, Budget, Entry};
-use super::{Findings, Look, Reader};
+use super::{COMPONENTS_PER_FILE, Findings, Look, Reader};
 use crate::component::{Component, Technique};
 
 pub(super) const POM_PROPERTIES: Reader = Reader {
@@ -31,6 +31,7 @@ fn read(reader: &Reader, look: &Look<'_>, findings: &mut Findings) -> Result<(),
         reader,
         look,
         budget: Budget::new(),
+        found: 0,
         findings,
     };
     reading.archive(look.content, "", DEPTH)
@@ -40,6 +41,8 @@ struct Reading<'a, 'f> {
     reader: &'a Reader,
     look: &'a Look<'a>,
     budget: Budget,
+    /// Components of all archives together.
+    found: usize,
     findings: &'f mut Findings,
 }
 
@@ -70,8 +73,7 @@ impl Reading<'_, '_> {
         let damaged = || format!("{name}: a damaged or too long entry");
         if name.starts_with("META-INF/maven/") && name.ends_with("/pom.properties") {
             let text = zip::content(archive, entry, PROPERTIES_BYTES, &mut self.budget);
-            self.properties(&String::from_utf8_lossy(&text.ok_or_else(damaged)?), within);
-            return Ok(());
+            return self.properties(&String::from_utf8_lossy(&text.ok_or_else(damaged)?), within);
         }
         if !is_java(name) {
             return Ok(());
@@ -92,14 +94,19 @@ impl Reading<'_, '_> {
         self.archive(&inner, &place, depth - 1)
     }
 
-    fn properties(&mut self, text: &str, within: &str) {
+    fn properties(&mut self, text: &str, within: &str) -> Result<(), String> {
         let Some(mut component) = maven(text, self.reader, self.look) else {
-            return;
+            return Ok(());
         };
+        self.found += 1;
+        if self.found > COMPONENTS_PER_FILE {
+            return Err(format!("more than {COMPONENTS_PER_FILE} artifacts"));
+        }
         if !within.is_empty() {
             component.property("java:within", within);
         }
         self.findings.components.push(component);
+        Ok(())
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) use python::normalised as normalised_python;
 use crate::component::{Component, Evidence, Technique};
 use crate::inventory::NotInspected;
 use repo_model::rpm::Package;
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 
 /// What the readers have found so far.
@@ -42,6 +43,10 @@ pub(crate) struct Findings {
 /// Components that one file may name; the largest known programs have some thousands.
 const COMPONENTS_PER_FILE: usize = 20_000;
 
+/// Longest list of what is installed; the longest known ones have some megabytes. What a parser makes of one takes several
+/// times as much.
+const JSON_BYTES: usize = 16 << 20;
+
 /// One file of one package.
 pub(crate) struct Look<'a> {
     package: &'a Package,
@@ -50,6 +55,14 @@ pub(crate) struct Look<'a> {
 }
 
 impl Look<'_> {
+    /// The content as JSON.
+    fn json<T: DeserializeOwned>(&self) -> Result<T, String> {
+        if self.content.len() > JSON_BYTES {
+            return Err(format!("longer than {JSON_BYTES} bytes"));
+        }
+        serde_json::from_slice(self.content).map_err(|error| error.to_string())
+    }
+
     fn evidence(&self, reader: &Reader) -> Evidence {
         Evidence {
             source: reader.name,

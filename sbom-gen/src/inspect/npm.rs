@@ -70,8 +70,7 @@ fn read(reader: &Reader, look: &Look<'_>, findings: &mut Findings) -> Result<(),
     if look.content.len() > READ_BYTES {
         return Err(format!("longer than {READ_BYTES} bytes"));
     }
-    let manifest: Manifest =
-        serde_json::from_slice(look.content).map_err(|error| error.to_string())?;
+    let manifest: Manifest = look.json()?;
     let evidence = look.evidence(reader);
     let mut component = component(&manifest.name, manifest.version.as_deref(), evidence)
         .ok_or("a name that is none")?;
@@ -86,8 +85,7 @@ fn read(reader: &Reader, look: &Look<'_>, findings: &mut Findings) -> Result<(),
 }
 
 fn read_installed(reader: &Reader, look: &Look<'_>, findings: &mut Findings) -> Result<(), String> {
-    let list: InstalledList =
-        serde_json::from_slice(look.content).map_err(|error| error.to_string())?;
+    let list: InstalledList = look.json()?;
     if list.packages.len() > COMPONENTS_PER_FILE {
         return Err(format!("more than {COMPONENTS_PER_FILE} modules"));
     }

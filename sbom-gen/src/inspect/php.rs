@@ -29,8 +29,7 @@ struct Package {
 }
 
 fn read(reader: &Reader, look: &Look<'_>, findings: &mut Findings) -> Result<(), String> {
-    let installed = serde_json::from_slice(look.content).map_err(|error| error.to_string())?;
-    let (Installed::Packages { packages } | Installed::List(packages)) = installed;
+    let (Installed::Packages { packages } | Installed::List(packages)) = look.json()?;
     if packages.len() > COMPONENTS_PER_FILE {
         return Err(format!("more than {COMPONENTS_PER_FILE} packages"));
     }

@@ -3,7 +3,7 @@
 //! `virtualenv` bring along. Mail-like headers up to the first empty line (Core Metadata 2.4).
 
 use super::zip::{self, Budget};
-use super::{Findings, Look, Reader};
+use super::{COMPONENTS_PER_FILE, Findings, Look, Reader};
 use crate::component::{Component, Technique};
 
 /// Metadata longer than this is not read: the headers come first, and are short.
@@ -43,15 +43,25 @@ fn read(reader: &Reader, look: &Look<'_>, findings: &mut Findings) -> Result<(),
 
 fn read_archive(reader: &Reader, look: &Look<'_>, findings: &mut Findings) -> Result<(), String> {
     let mut budget = Budget::new();
-    for entry in zip::entries(look.content).ok_or("not a whole zip archive")? {
+    let entries = zip::entries(look.content).ok_or("not a whole zip archive")?;
+    let wanted = entries
+        .into_iter()
+        .filter(|entry| is_metadata(entry.name) || entry.name == "EGG-INFO/PKG-INFO");
+    let mut outcome = Ok(());
+    // What cannot be read hides itself, not its neighbours.
+    for (number, entry) in wanted.enumerate() {
+        if number >= COMPONENTS_PER_FILE {
+            return Err(format!("more than {COMPONENTS_PER_FILE} distributions"));
+        }
         let name = entry.name;
-        if is_metadata(name) || name == "EGG-INFO/PKG-INFO" {
-            let text = zip::content(look.content, &entry, READ_BYTES as u64, &mut budget)
-                .ok_or_else(|| format!("{name}: a damaged or too long entry"))?;
-            findings.components.push(component(reader, look, &text)?);
+        let text = zip::content(look.content, &entry, READ_BYTES as u64, &mut budget)
+            .ok_or_else(|| format!("{name}: a damaged or too long entry"));
+        match text.and_then(|text| component(reader, look, &text)) {
+            Ok(component) => findings.components.push(component),
+            Err(why) => outcome = outcome.and(Err(why)),
         }
     }
-    Ok(())
+    outcome
 }
 
 fn component(reader: &Reader, look: &Look<'_>, metadata: &[u8]) -> Result<Component, String> {

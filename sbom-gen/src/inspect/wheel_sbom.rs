@@ -51,8 +51,7 @@ struct ExternalRef {
 }
 
 fn read(reader: &Reader, look: &Look<'_>, findings: &mut Findings) -> Result<(), String> {
-    let document: Document =
-        serde_json::from_slice(look.content).map_err(|error| error.to_string())?;
+    let document: Document = look.json()?;
     let mut purls = Vec::new();
     let mut listed = document.components;
     while let Some(one) = listed.pop() {

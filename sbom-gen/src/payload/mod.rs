@@ -23,6 +23,9 @@ use source::Compressed;
 use std::io::Read;
 use table::FileTable;
 
+/// Room for a file's content that is kept for the next one.
+const COLLECTED_KEPT_BYTES: usize = 16 << 20;
+
 /// PAYLOADFORMAT, `cpio` when absent.
 const TAG_PAYLOAD_FORMAT: u32 = 1124;
 /// SIGMD5, in the signature header: MD5 of main header and payload.
@@ -288,7 +291,14 @@ impl<'a, 'f> Walk<'a, 'f> {
         self.feed.end(file);
         match (is_wanted, too_long) {
             (false, _) => Ok(()),
-            (true, false) => self.visitor.content(file, &self.collected),
+            (true, false) => {
+                let looked = self.visitor.content(file, &self.collected);
+                // Used again for the next file, unless it is one of the few large ones.
+                if self.collected.capacity() > COLLECTED_KEPT_BYTES {
+                    self.collected = Vec::new();
+                }
+                looked
+            }
             (true, true) => {
                 self.visitor.too_long(file, size_bytes);
                 Ok(())
