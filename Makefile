@@ -53,7 +53,7 @@ test-siguldry: client-root ## keys in siguldry, signed with through its PKCS #11
 	    3) ;; *) exit $$code ;; esac
 
 # Not part of `test`: the first run fetches compilers and builds two libraries. Exit 3: as above.
-test-zchunk: client-root ## dnf5 with zchunk, which Debian's lacks: builds its libraries first, then counts the bytes it fetches
+test-zchunk: client-root build ## dnf5 with zchunk, which Debian's lacks: builds its libraries first, then counts the bytes it fetches
 	@code=0; scripts/timed.sh 'dnf5 with zchunk' tests/lab/make-zchunk-dnf.sh >/dev/null || code=$$?; \
 	  case $$code in \
 	    0) scripts/timed.sh 'chunks that dnf5 fetches' cargo test $(cargo_build) --test mirror -- --ignored --show-output chunks ;; \

@@ -38,7 +38,7 @@ test	nginx rsync	nginx rsync	a web server for copies of repositories, and what c
 test	python3 python3-venv	python3	reference libraries in Python
 test	nodejs? npm?	nodejs? npm?	the second validator of CycloneDX
 test	chromium? fonts-dejavu-core?	chromium?	looking at the web pages with a real browser
-test	diffoscope-minimal? faketime? disorderfs?	diffoscope? libfaketime? disorderfs?	explaining packages that differ
+test	diffoscope-minimal? faketime disorderfs?	diffoscope? libfaketime? disorderfs?	explaining packages that differ
 test	user-mode-linux?	-	a kernel with control groups of version 2 only
 test	shellcheck?	ShellCheck?	make lint
 test	bsdutils	util-linux util-linux-script?	a terminal for programs that show bars on one

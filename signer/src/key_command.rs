@@ -22,7 +22,7 @@ client refuses. `hallmark key status` tells the same from the server, to anybody
 
 Examples:
   hallmark-signer key status
-  hallmark-signer key status --json | jq -r '.[] | select(.state == \"current\").fingerprint'")]
+  hallmark-signer key status --json | jq -r '.[] | select(.role == \"package\" and .state == \"current\").fingerprint'")]
     Status {
         #[command(flatten)]
         config: ConfigArg,

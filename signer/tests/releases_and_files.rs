@@ -216,7 +216,7 @@ fn a_release_is_signed_with_the_metadata_key_and_follows_the_last_one() {
             follows(4, |d| {
                 d.document.issued = Timestamp::from_unix_secs(9_000_000_000)
             }),
-            "more than a day ahead",
+            "ahead of the signer's clock",
         ),
         (
             "other repomd",

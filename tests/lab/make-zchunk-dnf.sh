@@ -63,6 +63,8 @@ fetch() {
   local version others
   others=$(in_copy apt-cache showsrc "$1" | sed -n 's/^Version: //p' | sort -Vru)
   for version in "$2" $others; do
+    # What a broken try has left.
+    rm -rf --one-file-system "$work/build/$1"-*
     # shellcheck disable=SC2016
     if in_copy sh -c 'cd /mnt/build && "$@"' fetch "${apt[@]}" source "$1=$version" >&2; then
       [ "$version" = "$2" ] || say "dnf5 with zchunk: the mirror has no $1 $2 any more; $version is taken"

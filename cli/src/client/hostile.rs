@@ -58,7 +58,7 @@ fn nothing_that_a_package_manager_tells_makes_its_reader_panic_or_hang() {
             assert!(outcome.is_ok(), "{name}: {what}; see the panic above");
             assert!(start.elapsed() < MOST, "{name}: {what}");
         };
-        let until = Instant::now() + Duration::from_secs(secs / READERS.len() as u64);
+        let until = Instant::now() + Duration::from_secs(secs) / READERS.len() as u32;
         let mut seed = 1;
         while seed <= 300 || Instant::now() < until {
             attempt(&format!("seed {seed}"), &mutated(sample.as_bytes(), seed));

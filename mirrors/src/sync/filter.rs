@@ -49,6 +49,10 @@ impl Filters {
         if self.is_active() {
             // Writing into a String cannot fail.
             let _ = write!(id, "{self:?}");
+            // Chosen by another rule than in earlier versions, whose copies are looked at again.
+            if self.newest_only {
+                id.push_str(" by modules");
+            }
         }
         id
     }

@@ -16,7 +16,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// The ceiling of the design.
+/// What a sync may take, whatever the repository has.
 const LIMIT_KB: u64 = 150_000;
 const PACKAGES: usize = 60_000;
 /// Packages whose proofs are about all of them: links to the same files.

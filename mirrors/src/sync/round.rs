@@ -355,7 +355,11 @@ fn opened(
 ) -> Result<Packed<'static>, SyncError> {
     let number = metadata
         .iter()
-        .position(|item| record.href.ends_with(&*item.path));
+        .position(|item| record.href.trim_start_matches("./") == &*item.path)
+        .or_else(|| {
+            let mut items = metadata.iter();
+            items.position(|item| record.href.ends_with(&*item.path))
+        });
     let Some(row) = number.and_then(|number| rows.get(number)) else {
         return Err(SyncError::Metadata {
             file: REPOMD.to_owned(),

@@ -229,7 +229,10 @@ impl State {
 
     fn part_proofs(&mut self) {
         let files = self.files.keys();
-        let all = files.filter(|path| package_of(path).is_some());
+        // A package may be called like the proof of one that is not there: then it is a file like others.
+        let all = files.filter(|path| {
+            package_of(path).is_some_and(|(package, _)| self.files.contains_key(package))
+        });
         let all: Vec<Box<str>> = all.cloned().collect();
         for path in all {
             if let Some((package, number)) = package_of(&path)
@@ -273,7 +276,8 @@ impl State {
         let fresh = path.with_extension("new");
         let mut out = BufWriter::new(File::create(&fresh)?);
         let head = Head {
-            version: VERSION,
+            // What has no proofs can be read by older versions.
+            version: if self.proofs.is_empty() { 1 } else { VERSION },
             ..self.head.clone()
         };
         serde_json::to_writer(&mut out, &head)?;

@@ -36,13 +36,23 @@ pub(super) fn apply(table: &mut toml::Table, name: &str, value: &str) -> Result<
         table.insert(path, parsed(value));
         return Ok(());
     }
-    match SECTIONS.iter().find(|section| path.starts_with(**section)) {
-        Some(section) if name != NOT_A_SETTING => Err(format!(
-            "settings of [{section}] are called {PREFIX}{}__KEY, with two underscores",
-            section.to_uppercase()
-        )),
-        _ => Ok(()),
+    let slip = |section: &&&str| {
+        let rest = path.strip_prefix(**section);
+        rest.is_some_and(|rest| rest.starts_with('_') || rest == "s")
+    };
+    let Some(section) = SECTIONS.iter().find(slip) else {
+        return Ok(());
+    };
+    if name == NOT_A_SETTING {
+        return Ok(());
     }
+    let upper = section.to_uppercase();
+    Err(match *section {
+        "repo" | "upstream" => format!("[[{section}]] is set as one list: {PREFIX}{upper}=[{{…}}]"),
+        _ => {
+            format!("settings of [{section}] are called {PREFIX}{upper}__KEY, with two underscores")
+        }
+    })
 }
 
 /// Sets `key` of a section that has one table.
@@ -117,7 +127,7 @@ mod tests {
         for (name, clause) in [
             ("HALLMARK_SERVR__LISTEN", "no section [servr]"),
             ("HALLMARK_SERVER_LISTEN", "HALLMARK_SERVER__KEY"),
-            ("HALLMARK_REPOS", "HALLMARK_REPO__KEY"),
+            ("HALLMARK_REPOS", "one list: HALLMARK_REPO="),
         ] {
             let error = read("", &[(name, "x")]).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(clause), "{error}");

@@ -4,8 +4,7 @@
 use crate::Timestamp;
 
 /// What to do about it.
-pub(super) const SET_IT: &str =
-    "set the clock, and verify again: to a clock that is behind, what is old looks new";
+pub(super) const SET_IT: &str = "set the clock, and verify again: to a clock that is behind, what is old looks new (or, where this clock is right, theirs is ahead)";
 
 /// The finding, when something was signed later than this clock can know.
 ///

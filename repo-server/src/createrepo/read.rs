@@ -102,7 +102,7 @@ pub(super) fn read_all(
     match none_was_known {
         // In place; no path is there twice.
         true => files.sort_unstable_by(|a, b| a.path.cmp(&b.path)),
-        // Two sorted runs, of which the second is short.
+        // Runs that are sorted: what was known, and what each thread has read.
         false => files.sort_by(|a, b| a.path.cmp(&b.path)),
     }
     Ok(Outcome { files, bad, read })

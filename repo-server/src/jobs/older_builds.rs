@@ -50,7 +50,11 @@ pub async fn run(app: App, job: JobRow) -> Result<(), JobError> {
     let started = Instant::now();
     let made = match build_sbom::made(&app, build_id).await {
         Ok(made) => made,
-        Err(error) if job.attempt + 1 >= TRIES => {
+        // What cannot be read now cannot be read later.
+        Err(error)
+            if job.attempt + 1 >= TRIES
+                || matches!(error, JobError::Rpm(_) | JobError::Sbom { .. }) =>
+        {
             let error = super::chain(&error);
             tracing::warn!(
                 build = build_id,

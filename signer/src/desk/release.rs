@@ -24,13 +24,14 @@ use repo_model::release::{
     ListedPackage, PreviousRelease, ReleaseDocument, ReleaseRepo, SCHEMA, read_package_list,
 };
 use repo_model::statement::{RELEASE, Statement, StatementError, Subject};
+use repo_model::timestamp::CLOCK_SKEW_SECS;
 use repo_model::wire::signer::{LastRelease, ReleaseFiles, Response, SignedManifest};
 use repo_model::{FileDigest, RepoName, Timestamp};
 use std::collections::BTreeMap;
 
-/// How far ahead of our clock a publish instant may be: releases may follow each other faster than
-/// one a second, but one mistyped year would end all publishing.
-const MAX_AHEAD_SECS: i64 = 86_400;
+/// How far ahead of our clock a publish instant may be: releases may follow each other faster than one a second. Half of
+/// what readers allow, who call a release that is further ahead one of a time to come, and refuse it where age is limited.
+const MAX_AHEAD_SECS: i64 = CLOCK_SKEW_SECS / 2;
 
 /// Why a release is not signed.
 enum Objection {
@@ -244,7 +245,7 @@ fn check(
     }
     if document.issued > now.plus_secs(MAX_AHEAD_SECS) {
         return Err(format!(
-            "issued {} is more than a day ahead of {now}",
+            "issued {} is more than {MAX_AHEAD_SECS} s ahead of the signer's clock, {now}: set the clock that is wrong",
             document.issued
         )
         .into());

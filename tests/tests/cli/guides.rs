@@ -124,8 +124,14 @@ impl Helps {
     }
 }
 
-/// Whether a help text names an option, and not only a longer one that begins so.
+/// Whether a help text names an option, and not only a longer one that begins so, where it explains options: an example
+/// may show one that is no more.
 fn has_option(help: &str, name: &str) -> bool {
+    let end = ["\nEXAMPLES:", "\nExamples:"]
+        .iter()
+        .filter_map(|title| help.find(title))
+        .min();
+    let help = &help[..end.unwrap_or(help.len())];
     help.match_indices(name).any(|(at, _)| {
         let after = help[at + name.len()..].chars().next();
         let before = help[..at].chars().next_back();

@@ -43,9 +43,9 @@ const EVIDENCE: usize = SUFFIXES.len() - 1;
 /// Proofs in a row that no upstream answers for, for each worker, until no more are asked for.
 const FAILURES_MAX: usize = 3;
 /// Packages whose proofs are fetched before any of them is known.
-const PORTION: usize = 2_048;
+const PORTION: usize = 512;
 /// The state is written when so many proofs have come, and each time half as many again as before.
-const SAVED_AFTER: u64 = 16_384;
+const SAVED_AFTER: u64 = 2_048;
 
 /// Whether a repository has proofs at all.
 pub(super) enum Any {
@@ -155,7 +155,14 @@ pub(super) fn fetch(
     let failures = Failures::new(job.request.workers.get());
     let (mut fetched, mut saved_at) = (0_u64, 0_u64);
     for packages in lacking(to, site).chunks(PORTION) {
-        let came = fetch_each(to, site, job, packages, &failures)?;
+        let came = match fetch_each(to, site, job, packages, &failures) {
+            Ok(came) => came,
+            Err(error) => {
+                // What came before stays known; the first error tells more than one of this would.
+                let _ = write_down(to, site);
+                return Err(error);
+            }
+        };
         for (package, came) in packages.iter().zip(came) {
             fetched += site.state.add_proofs(package, came);
         }

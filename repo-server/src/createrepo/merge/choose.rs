@@ -53,10 +53,12 @@ pub(super) fn choose(
         Method::All if request.conflicts == Conflicts::All => wanted,
         Method::All => first_of_each_nevra(repositories, wanted),
         Method::First | Method::Youngest | Method::Highest => {
+            // Without a list of modules no client takes any package for one of a module.
             let modules = modules(repositories)?;
-            let (modular, others): (Vec<_>, Vec<_>) = wanted
-                .into_iter()
-                .partition(|place| modules.has_nevra(&package(place).nevra));
+            let (modular, others): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|place| {
+                let modules = modules.as_ref();
+                modules.is_some_and(|modules| modules.has_nevra(&package(place).nevra))
+            });
             let mut chosen = best_of_each(request.method, repositories, &others);
             chosen.extend(first_of_each_nevra(repositories, modular));
             chosen
@@ -93,13 +95,13 @@ fn wanted(request: &MergeRequest, repositories: &[Repository]) -> Vec<(usize, us
     wanted
 }
 
-/// Which packages belong to modules, by what any of the repositories says.
-fn modules(repositories: &[Repository]) -> Result<ModularPackages, CreaterepoError> {
-    let mut modules = ModularPackages::default();
+/// Which packages belong to modules, by what any of the repositories says; none when none says anything.
+fn modules(repositories: &[Repository]) -> Result<Option<ModularPackages>, CreaterepoError> {
+    let mut all = None;
     for repository in repositories {
         let extras = repository.extras.iter();
         for extra in extras.filter(|extra| extra.record_type == "modules") {
-            modules
+            all.get_or_insert_with(ModularPackages::default)
                 .read(&extra.bytes[..])
                 .map_err(|source| CreaterepoError::Merge {
                     repository: repository.label.clone(),
@@ -110,7 +112,7 @@ fn modules(repositories: &[Repository]) -> Result<ModularPackages, CreaterepoErr
                 })?;
         }
     }
-    Ok(modules)
+    Ok(all)
 }
 
 fn first_of_each_nevra(
