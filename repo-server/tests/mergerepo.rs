@@ -371,27 +371,6 @@ fn case_41_a_merge_that_chooses_keeps_every_stream_of_a_module() {
         let modules = text(&request.output, "modules.yaml");
         assert_eq!(modules, STREAMS.concat(), "{method:?}");
     }
-    // createrepo_c's takes one of all, and goes on naming the modules of the others.
-    for reference in Reference::all()
-        .into_iter()
-        .filter(Reference::writes_as_1_2)
-    {
-        let options = [
-            "--no-database",
-            "--method=nvr",
-            "--repo=@/a",
-            "--repo=@/b",
-            "-o",
-            "@/theirs",
-        ];
-        let _ = fs::remove_dir_all(root.path().join("theirs"));
-        let mut command = reference.command("mergerepo_c", root.path(), &options);
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}: {output:?}", reference.label);
-        let theirs = versions_in(&root.path().join("theirs"));
-        let streams = ["both-1", "both-3"].map(|name| theirs.contains(name));
-        assert_eq!(streams, [false, true], "{}", reference.label);
-    }
 }
 
 #[test]

@@ -198,12 +198,12 @@ fn case_10_a_rich_dependency_is_one_name_escaped_once() {
 #[test]
 fn case_11_all_eight_lists_are_written_in_order_and_missingok_is_a_recommendation() {
     let mut package = package("p");
-    package.requires = vec![needs("hard"), needs_with("soft", MISSING_OK)];
+    package.requires = vec![needs("hard")];
     package.conflicts = vec![needs("c")];
     package.obsoletes = vec![needs("o")];
     package.suggests = vec![needs("s")];
     package.enhances = vec![needs("e")];
-    package.recommends = vec![needs("r")];
+    package.recommends = vec![needs_with("soft", MISSING_OK), needs("r")];
     package.supplements = vec![needs("u")];
     assert_eq!(
         list(package.clone(), "recommends"),

@@ -104,7 +104,7 @@ fn one_wrong_range_is_fetched_again_from_another_upstream_and_the_report_says_wh
     let (told, came) = fetched(&[&good, &liar], &copy);
     let again = came - SIZE;
     assert!(
-        again > 0 && again <= 3 * RANGE,
+        again > 0 && again <= RANGES / 2 * RANGE,
         "{again} bytes were fetched again"
     );
     let wrong = &ranges(&liar)[2];
@@ -225,7 +225,8 @@ fn an_upstream_that_is_away_does_not_keep_a_wrong_range_from_being_replaced() {
         let (told, came) = fetched(&[&good, &away, &liar], &copy);
         let again = came - SIZE;
         assert!(
-            again > 0 && again <= 3 * RANGE + 3_000,
+            // The liar's ranges are looked at in their order in the file, which need not be the order in which it was asked.
+            again > 0 && again <= RANGES / 2 * RANGE,
             "trouble {number}: {again} bytes were fetched again"
         );
         // As often as any upstream may fail for a file, and not for each range.

@@ -6,9 +6,8 @@ use super::header::{Header, is_text, type_name};
 use super::text::{present, text};
 use super::{ChangelogEntry, Dependency, DependencyFlags, Head, Package, RpmFormat, files, tag};
 use crate::{Evr, Nevra, Timestamp};
+use std::collections::HashMap;
 
-/// RPMSENSE_MISSINGOK: a require that is only a wish (SUSE, before rpm 4.12).
-const SENSE_MISSINGOK: u32 = 1 << 19;
 /// RPMSENSE_STRONG: an old-style suggest that is a recommend.
 const SENSE_STRONG: u32 = 1 << 27;
 
@@ -324,13 +323,33 @@ impl WeakLists {
         Ok(lists)
     }
 
-    /// Moves requires with MISSINGOK to the recommends; returns the true requires.
+    /// Puts requires with MISSINGOK in front of the recommends, as createrepo_c does, but for those that repeat the last
+    /// true require of their name; returns the true requires.
     fn take_wishes(&mut self, requires: Vec<Dependency>) -> Vec<Dependency> {
-        let (wishes, requires): (Vec<_>, _) = requires
-            .into_iter()
-            .partition(|entry| entry.sense & SENSE_MISSINGOK != 0);
-        self.recommends.extend(wishes);
-        requires
+        if !requires.iter().any(Dependency::is_missing_ok) {
+            return requires;
+        }
+        let (mut wishes, mut true_ones) = (Vec::new(), Vec::<Dependency>::new());
+        let mut last: HashMap<String, usize> = HashMap::new();
+        for entry in requires {
+            if !entry.is_missing_ok() {
+                // Of libc's symbol versions one is kept, whatever came before.
+                if !entry.name.starts_with("libc.so.6") {
+                    last.insert(entry.name.clone(), true_ones.len());
+                }
+                true_ones.push(entry);
+                continue;
+            }
+            let last = last.get(&entry.name).map(|number| &true_ones[*number]);
+            let repeats = |last: &Dependency| {
+                last.version == entry.version && last.is_pre() == entry.is_pre()
+            };
+            if !last.is_some_and(repeats) {
+                wishes.push(entry);
+            }
+        }
+        self.recommends.splice(..0, wishes);
+        true_ones
     }
 }
 

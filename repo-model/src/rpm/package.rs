@@ -43,6 +43,25 @@ pub struct Dependency {
     pub sense: u32,
 }
 
+impl Dependency {
+    /// Sense bits of `rpmds.h` that make a requirement one for before the scripts: PREREQ, %pre, %post, %pretrans,
+    /// %posttrans. Not %preun and %postun: those only matter when it is removed.
+    const PRE: u32 = 1 << 6 | 1 << 9 | 1 << 10 | 1 << 7 | 1 << 5;
+    /// RPMSENSE_MISSINGOK.
+    const MISSING_OK: u32 = 1 << 19;
+
+    /// Whether it must be there before the package's scripts run (createrepo_c's rule, `src/parsehdr.c`).
+    pub fn is_pre(&self) -> bool {
+        self.sense & Self::PRE != 0
+    }
+
+    /// Whether it stands among the requirements and may be missing all the same: how SUSE and Mageia wrote a
+    /// recommendation before rpm 4.12.
+    pub fn is_missing_ok(&self) -> bool {
+        self.sense & Self::MISSING_OK != 0
+    }
+}
+
 /// What kind of file an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FileKind {

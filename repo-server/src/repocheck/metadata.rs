@@ -175,11 +175,14 @@ fn header_facts(package: &Package, ghost: Ghost, hash: &RandomState) -> Facts {
     for (dependency, pre) in &requires.hard {
         tell("requires", dependency, *pre);
     }
-    for dependency in &requires.missing_ok {
+    for dependency in &requires.recommends {
         tell("recommends", dependency, false);
     }
     for (list, dependencies) in lists(package) {
-        for dependency in dependencies.iter().filter(|_| list != "requires") {
+        for dependency in dependencies
+            .iter()
+            .filter(|_| !matches!(list, "requires" | "recommends"))
+        {
             tell(list, dependency, false);
         }
     }

@@ -8,12 +8,6 @@ use repo_model::rpm::{Dependency, DependencyFlags, Package};
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
-/// Sense bits of `rpmds.h` that make a requirement one for before the scripts: PREREQ, %pre,
-/// %post, %pretrans, %posttrans. Not %preun and %postun: those only matter when it is removed.
-const PRE: u32 = 1 << 6 | 1 << 9 | 1 << 10 | 1 << 7 | 1 << 5;
-/// RPMSENSE_MISSINGOK: how SUSE and Mageia wrote a recommendation before rpm 4.12.
-const MISSING_OK: u32 = 1 << 19;
-
 /// Whether a path belongs in primary: the subset that file dependencies may use without filelists.
 ///
 /// `bin/` counts anywhere, so `/usr/share/man/bin/man0p` is in and `/foo/bindir` is not; yum and
@@ -72,8 +66,8 @@ impl<'a> EvrText<'a> {
 pub(crate) struct Requires<'a> {
     /// `<rpm:requires>`, each with its `pre` mark.
     pub hard: Vec<(&'a Dependency, bool)>,
-    /// Requirements that may be missing: the first of `<rpm:recommends>`.
-    pub missing_ok: Vec<&'a Dependency>,
+    /// `<rpm:recommends>`: requirements that may be missing come first, and are left out as true ones are.
+    pub recommends: Vec<&'a Dependency>,
 }
 
 impl<'a> Requires<'a> {
@@ -84,24 +78,26 @@ impl<'a> Requires<'a> {
         let provides: HashSet<_> = package.provides.iter().map(capability).collect();
         let mut last_seen = HashMap::new();
         let mut highest_libc: Option<(&Dependency, bool)> = None;
+        let is_had = |dependency: &Dependency| {
+            let name = dependency.name.as_str();
+            name.starts_with("rpmlib(")
+                || own_files.contains(name)
+                || provides.contains(&capability(dependency))
+        };
+        let recommends = package.recommends.iter();
+        let is_wanted = |wish: &&Dependency| !(wish.is_missing_ok() && is_had(wish));
         let mut requires = Self {
             hard: Vec::with_capacity(package.requires.len()),
-            missing_ok: Vec::new(),
+            recommends: recommends.filter(is_wanted).collect(),
         };
         for dependency in &package.requires {
             let name = dependency.name.as_str();
-            let pre = dependency.sense & PRE != 0;
+            let pre = dependency.is_pre();
             let seen = (&dependency.version, pre);
-            if name.starts_with("rpmlib(")
-                || own_files.contains(name)
-                || provides.contains(&capability(dependency))
-                || last_seen.get(name) == Some(&seen)
-            {
+            if is_had(dependency) || last_seen.get(name) == Some(&seen) {
                 continue;
             }
-            if dependency.sense & MISSING_OK != 0 {
-                requires.missing_ok.push(dependency);
-            } else if name.starts_with("libc.so.6") {
+            if name.starts_with("libc.so.6") {
                 if highest_libc
                     .is_none_or(|(highest, _)| libc_order(&highest.name, name) == Ordering::Less)
                 {
@@ -123,9 +119,12 @@ fn capability(dependency: &Dependency) -> (&str, &Option<(DependencyFlags, Strin
 
 /// The primary paths among the requirements that the package owns itself.
 fn required_own_files(package: &Package) -> HashSet<&str> {
+    let wishes = package.recommends.iter();
+    let wishes = wishes.filter(|dependency| dependency.is_missing_ok());
     let required: HashSet<&str> = package
         .requires
         .iter()
+        .chain(wishes)
         .map(|dependency| dependency.name.as_str())
         .filter(|name| name.starts_with('/') && is_primary_path(name))
         .collect();

@@ -131,12 +131,7 @@ fn render_format(xml: &mut Xml, package: &Package) -> Result<(), PackageFault> {
     plain("obsoletes", &mut package.obsoletes.iter(), xml)?;
     plain("suggests", &mut package.suggests.iter(), xml)?;
     plain("enhances", &mut package.enhances.iter(), xml)?;
-    let recommends = requires
-        .missing_ok
-        .iter()
-        .copied()
-        .chain(&package.recommends);
-    plain("recommends", &mut { recommends }, xml)?;
+    plain("recommends", &mut requires.recommends.iter().copied(), xml)?;
     plain("supplements", &mut package.supplements.iter(), xml)?;
 
     for file in distinct(&package.files)

@@ -163,7 +163,7 @@ fn case_11_old_weak_dependencies_are_mapped() {
             .map(|entry| entry.name.clone())
             .collect::<Vec<_>>()
     };
-    assert_eq!(names(&read.recommends), ["new", "hard", "may"]);
+    assert_eq!(names(&read.recommends), ["may", "new", "hard"]);
     assert_eq!(names(&read.suggests), ["soft"]);
     assert_eq!(names(&read.supplements), ["early"]);
     assert_eq!(names(&read.enhances), ["late"]);
