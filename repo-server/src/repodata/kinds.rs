@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// Counts up when what a renderer or a compressor writes changes, so that frames cached by an older program are
 /// not used.
-const RENDERING: u32 = 4;
+const RENDERING: u32 = 5;
 
 /// One file that lists all packages.
 pub(super) struct Kind {
